@@ -1,0 +1,149 @@
+"""Rotations, forward kinematics, fitting a constant-length skeleton to positions, and joint angles.
+
+In: joint rotations (..., J, 3, 3) and offsets (..., J, 3), or positions (..., J, 3) in metres (x right, y forward, z up).
+Out: positions (..., J, 3); or rotations, offsets; or joint angles in degrees.
+Torch functions are differentiable and batched; the numpy ones serve analysis and export.
+"""
+
+import numpy as np
+import torch
+
+from .skeletons import KINECT_V2, Skeleton
+
+
+def rotation_6d_to_matrix(rotation_6d: torch.Tensor) -> torch.Tensor:
+    """(..., 6) -> rotation matrices (..., 3, 3), by Gram-Schmidt (Zhou et al. 2019, arXiv 1812.07035, eq. 14)."""
+    a, b = rotation_6d[..., :3], rotation_6d[..., 3:]
+    x = torch.nn.functional.normalize(a, dim=-1)
+    y = torch.nn.functional.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
+    return torch.stack((x, y, torch.linalg.cross(x, y)), dim=-1)
+
+
+def matrix_to_rotation_6d(matrix: torch.Tensor) -> torch.Tensor:
+    """(..., 3, 3) -> (..., 6): the first two columns."""
+    return torch.cat((matrix[..., 0], matrix[..., 1]), dim=-1)
+
+
+def positions_from_global(
+    rotations: torch.Tensor, root: torch.Tensor, offsets: torch.Tensor, skeleton: Skeleton = KINECT_V2
+) -> torch.Tensor:
+    """Forward kinematics from global joint rotations.
+
+    Args:
+        rotations: (..., J, 3, 3), each joint's orientation in the world; it turns the offsets of the joint's children.
+        root: (..., 3) [m].
+        offsets: (..., J, 3) [m] from the parent in the rest pose, broadcast against `rotations`; the root's is ignored.
+
+    Returns: positions (..., J, 3) [m].
+    """
+    parents = torch.tensor([max(p, 0) for p in skeleton.parents], device=rotations.device)
+    bones = (rotations.index_select(-3, parents) @ offsets.unsqueeze(-1)).squeeze(-1)
+    return torch.einsum("ij,...jc->...ic", _ancestry(skeleton, bones), bones) + root.unsqueeze(-2)
+
+
+def _ancestry(skeleton: Skeleton, like: torch.Tensor) -> torch.Tensor:
+    """(J, J) ones where j lies on the path from the root (left out) to i: summing bones along it gives the position."""
+    path = torch.zeros(len(skeleton), len(skeleton), dtype=like.dtype, device=like.device)
+    for i in skeleton.order:
+        if i != skeleton.root:
+            path[i] = path[skeleton.parents[i]]
+            path[i, i] = 1
+    return path
+
+
+def local_to_global(rotations: torch.Tensor, skeleton: Skeleton = KINECT_V2) -> torch.Tensor:
+    """Local joint rotations (..., J, 3, 3) -> global ones (..., J, 3, 3)."""
+    out: list[torch.Tensor | None] = [None] * len(skeleton)
+    for j in skeleton.order:
+        local = rotations[..., j, :, :]
+        out[j] = local if j == skeleton.root else out[skeleton.parents[j]] @ local
+    return torch.stack(out, dim=-3)
+
+
+def global_to_local(rotations: torch.Tensor, skeleton: Skeleton = KINECT_V2) -> torch.Tensor:
+    """Global joint rotations (..., J, 3, 3) -> local ones (..., J, 3, 3)."""
+    parents = torch.tensor([max(p, 0) for p in skeleton.parents], device=rotations.device)
+    local = rotations.index_select(-3, parents).transpose(-1, -2) @ rotations
+    root = torch.arange(len(skeleton), device=rotations.device) == skeleton.root
+    return torch.where(root[:, None, None], rotations, local)
+
+
+def forward_kinematics(
+    rotations: torch.Tensor, root: torch.Tensor, offsets: torch.Tensor, skeleton: Skeleton = KINECT_V2
+) -> torch.Tensor:
+    """Positions (..., J, 3) [m] from *local* joint rotations (..., J, 3, 3), root (..., 3) [m], offsets (..., J, 3) [m]."""
+    return positions_from_global(local_to_global(rotations, skeleton), root, offsets, skeleton)
+
+
+def bone_lengths(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
+    """Lengths (..., J) [m] of the bones that end at each joint of positions (..., J, 3); the root's is 0."""
+    parents = [p if p >= 0 else j for j, p in enumerate(skeleton.parents)]
+    return np.linalg.norm(joints - joints[..., parents, :], axis=-1)
+
+
+def fit_skeleton(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Explain measured positions by a skeleton of constant bone lengths.
+
+    Bone lengths are the medians over time. A joint with several children turns rigidly: its children's rest directions are
+    the mean directions seen in the frame of the best rotation (Kabsch 1976).
+
+    Args:
+        joints: (T, J, 3) [m], finite.
+
+    Returns:
+        local rotations (T, J, 3, 3), root path (T, 3) [m], offsets (J, 3) [m]; `forward_kinematics` of the three gives the
+        fitted positions.
+
+    Raises:
+        ValueError: wrong shape or non-finite values.
+    """
+    joints = np.asarray(joints, np.float64)
+    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3):
+        raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
+    if not np.isfinite(joints).all():
+        raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
+    rest = np.asarray(skeleton.rest_offsets, np.float64)
+    lengths = np.median(bone_lengths(joints, skeleton), axis=0)
+    unit = rest / np.maximum(np.linalg.norm(rest, axis=-1, keepdims=True), 1e-9)
+    offsets = unit * lengths[:, None]
+    rotations = np.tile(np.eye(3), (len(joints), len(skeleton), 1, 1))
+    for j in skeleton.order:
+        kids = list(skeleton.children[j])
+        seen = joints[:, kids] - joints[:, [j]]
+        for _ in range(3 if len(kids) > 1 else 1):
+            if len(kids) == 1:
+                rotations[:, j] = _shortest_rotation(unit[kids[0]], seen[:, 0])
+            elif kids:
+                rotations[:, j] = _kabsch(offsets[kids], seen)
+                mean = np.median(np.einsum("tji,tkj->tki", rotations[:, j], seen), axis=0)
+                mean *= (lengths[kids] / np.maximum(np.linalg.norm(mean, axis=-1), 1e-9))[:, None]
+                offsets[kids] = mean
+        if not kids and j != skeleton.root:
+            rotations[:, j] = rotations[:, skeleton.parents[j]]
+    offsets[skeleton.root] = 0
+    local = global_to_local(torch.from_numpy(rotations), skeleton).numpy()
+    return local, joints[:, skeleton.root].copy(), offsets
+
+
+def _kabsch(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Rotations (T, 3, 3) that best turn vectors `rest` (K, 3) to `seen` (T, K, 3)."""
+    u, _, vt = np.linalg.svd(np.einsum("tki,kj->tij", seen, rest))
+    flip = np.ones((len(seen), 3))
+    flip[:, 2] = np.sign(np.linalg.det(u @ vt))
+    return (u * flip[:, None, :]) @ vt
+
+
+def _shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Rotations (T, 3, 3) that turn the unit vector `rest` (3,) to the directions of `seen` (T, 3) without twist."""
+    seen = seen / np.maximum(np.linalg.norm(seen, axis=-1, keepdims=True), 1e-9)
+    v, c = np.cross(rest, seen), seen @ rest
+    k = np.zeros((len(seen), 3, 3))
+    k[:, 0, 1], k[:, 0, 2], k[:, 1, 2] = -v[:, 2], v[:, 1], -v[:, 0]
+    k -= np.transpose(k, (0, 2, 1))
+    out = np.eye(3) + k + k @ k / np.maximum(1 + c, 1e-6)[:, None, None]
+    opposite = c < -1 + 1e-6
+    if opposite.any():  # half a turn about any axis across `rest`
+        axis = np.cross(rest, np.eye(3)[np.argmin(np.abs(rest))])
+        axis /= np.linalg.norm(axis)
+        out[opposite] = 2 * np.outer(axis, axis) - np.eye(3)
+    return out
