@@ -1,0 +1,265 @@
+"""Cleaning of measured skeleton walks: clock, bad samples, gaps, uniform frame rate, heading and origin.
+
+In: time stamps (T,) [s] and joints (T, J, 3) [m], z up, as a depth camera delivers them: wrapped clocks, repeated stamps, nan,
+inf, 1e31, joints stuck at the origin, tracker jumps. Out: float32 joints (T', J, 3) [m] at a constant frame rate, x right,
+y forward (direction of travel), z up, and a `CleaningReport` that counts every artefact and what was done about it.
+
+The walk is not low-pass filtered: `clean_walk` returns the measured signal. `smooth` is there for analysis.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import median_filter
+from scipy.signal import butter, sosfiltfilt
+
+from .skeletons import KINECT_V2, Skeleton
+
+CLOCK_PERIOD = 60.0  # s, the stamps of gist start again at 0 every minute
+ABSURD = 10.0  # m, no joint is this far from the sensor
+STUCK = 1e-6  # m, the tracker writes zeros (or denormals) for a body it does not see
+MAX_GAP = 0.5  # s, a longer hole is not bridged
+MAX_ROOT_SPEED = 6.0  # m/s
+MAX_ROOT_STEP = 0.3  # m between neighbouring frames
+SPIKE = 0.15  # m from the running median
+
+
+@dataclass
+class CleaningReport:
+    """What one walk suffered from and what was done. Samples are (frame, joint) pairs.
+
+    Attributes:
+        frames_in, frames_out: frames read; frames returned, at the uniform rate.
+        clock_wraps: times the clock started again (60 s added to what follows).
+        repeated_stamps: frames dropped because their stamp did not advance, or was not a number.
+        nan_samples, inf_samples, absurd_samples, stuck_samples: samples with nan, inf, a coordinate over 10 m, or the joint at
+            the origin; replaced by interpolation.
+        spike_samples: samples away from the running median of their joint; replaced by interpolation.
+        root_jumps: places where the root moved further than a person can; the walk is cut there.
+        long_gaps: holes of more than 0.5 s in the root's path; the walk is cut there.
+        frames_cut: frames outside the piece that was kept (the one of most frames).
+        frames_repaired: frames of the kept piece with at least one replaced sample.
+        samples_repaired: samples replaced in the kept piece.
+        joints_missing: joints never seen in the kept piece, put at the rest offset from their parent.
+        longest_gap: longest time between frames of the kept piece [s].
+    """
+
+    frames_in: int = 0
+    frames_out: int = 0
+    clock_wraps: int = 0
+    repeated_stamps: int = 0
+    nan_samples: int = 0
+    inf_samples: int = 0
+    absurd_samples: int = 0
+    stuck_samples: int = 0
+    spike_samples: int = 0
+    root_jumps: int = 0
+    long_gaps: int = 0
+    frames_cut: int = 0
+    frames_repaired: int = 0
+    samples_repaired: int = 0
+    joints_missing: int = 0
+    longest_gap: float = 0.0
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def clean_walk(
+    times: np.ndarray, joints: np.ndarray, fps: float = 30.0, skeleton: Skeleton = KINECT_V2, min_frames: int = 8
+) -> tuple[np.ndarray, CleaningReport]:
+    """Repair a measured walk and resample it to a constant frame rate.
+
+    1. The clock is unwrapped (60 s) and frames whose stamp does not advance are dropped.
+    2. Samples that are not finite, absurd, stuck at the origin or isolated spikes (Hampel test: further than 0.15 m and 6 scaled
+       median absolute deviations from the running median of 7 frames) are marked bad.
+    3. The walk is cut where the root is lost for more than 0.5 s or jumps further than a person moves; the piece of most frames
+       is kept.
+    4. Bad samples are interpolated linearly, as offsets from the root, over time; the root along its path.
+    5. All joints are resampled at `fps` by monotone cubic (PCHIP) interpolation, which does not overshoot.
+
+    Args:
+        times: (T,) [s], may wrap at 60 s.
+        joints: (T, J, 3) [m], z up, in any heading.
+        fps: frames a second of the result.
+        min_frames: fewest usable frames.
+
+    Returns:
+        joints float32 (T', J, 3) [m] in the axes of the input (see `canonicalise`), and the report.
+
+    Raises:
+        ValueError: shapes that do not fit, or fewer than `min_frames` usable frames.
+    """
+    times, joints = np.array(times, np.float64), np.array(joints, np.float64)
+    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or times.shape != joints.shape[:1]:
+        raise ValueError(
+            f"expected times (T,) and joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, "
+            f"got {times.shape} and {joints.shape}"
+        )
+    if not fps > 0:
+        raise ValueError(f"fps must be positive, got {fps}")
+    report = CleaningReport(frames_in=len(times))
+    times, keep = _unwrap_clock(times, report)
+    times, joints = times[keep], joints[keep]
+    bad = _bad_samples(joints, report)
+    joints[bad] = np.nan
+    bad |= _spikes(joints, report)
+    joints[bad] = np.nan
+    kept = _longest_piece(times, joints[:, skeleton.root], report)
+    if len(kept) < min_frames:
+        raise ValueError(f"only {len(kept)} of {report.frames_in} frames are usable, at least {min_frames} are needed")
+    piece = slice(kept[0], kept[-1] + 1)
+    report.frames_cut = len(times) - (kept[-1] + 1 - kept[0])
+    times, joints, bad = times[piece], joints[piece], bad[piece]
+    report.frames_repaired, report.samples_repaired = int(bad.any(1).sum()), int(bad.sum())
+    report.longest_gap = float(np.diff(times).max())
+    joints = _fill(times, joints, bad, skeleton, report)
+    grid = times[0] + np.arange(int((times[-1] - times[0]) * fps + 1e-6) + 1) / fps
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # slopes of almost 0: scipy handles them, but warns
+        out = PchipInterpolator(times, joints.reshape(len(times), -1))(np.minimum(grid, times[-1]))
+    report.frames_out = len(grid)
+    return out.reshape(len(grid), len(skeleton), 3).astype(np.float32), report
+
+
+def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
+    """Turn a walk about the vertical so that it travels along +y, and put the first frame's pelvis above the origin.
+
+    The heading is the straight line from the root's median place in the first tenth of the frames to that in the last; a walk
+    of less than 0.3 m takes the mean facing direction of hips and shoulders instead. The floor (z = 0) is put where the feet rest: the
+    lower ankle of each frame, its 20th percentile over time, gets the ankle height of the skeleton's rest pose.
+
+    Args:
+        joints: (T, J, 3) [m], finite, z up.
+
+    Returns: float32 (T, J, 3) [m].
+
+    Raises:
+        ValueError: wrong shape or values that are not finite.
+    """
+    joints = np.asarray(joints, np.float64)
+    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or len(joints) == 0:
+        raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
+    if not np.isfinite(joints).all():
+        raise ValueError("joints hold values that are not finite; clean them first (clean_walk)")
+    x, y = heading(joints, skeleton)
+    turn = np.array([[y, -x, 0.0], [x, y, 0.0], [0.0, 0.0, 1.0]])  # takes (x, y, 0) to (0, 1, 0)
+    out = joints @ turn.T
+    out[..., :2] -= out[0, skeleton.root, :2].copy()
+    out[..., 2] -= floor_height(out, skeleton)
+    return out.astype(np.float32)
+
+
+def heading(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
+    """Unit vector (2,) of the direction of travel in the floor plane; the facing direction where the walk is under 0.3 m."""
+    path = joints[:, skeleton.root, :2]
+    n = max(1, len(path) // 10)
+    way = np.median(path[-n:], axis=0) - np.median(path[:n], axis=0)
+    if np.hypot(*way) < 0.3:
+        pairs = [p for p in ("hip", "shoulder") if skeleton.has(f"left_{p}")]
+        right = sum(joints[:, skeleton.index(f"right_{p}"), :2] - joints[:, skeleton.index(f"left_{p}"), :2] for p in pairs)
+        right = right.mean(axis=0)
+        way = np.array([-right[1], right[0]])
+    norm = np.hypot(*way)
+    return way / norm if norm > 1e-6 else np.array([0.0, 1.0])
+
+
+def floor_height(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> float:
+    """Height of the floor [m]: 20th percentile over time of the lower ankle, less the ankle height of the rest pose."""
+    ankles = [skeleton.index("left_ankle"), skeleton.index("right_ankle")]
+    rest = skeleton.rest_positions[ankles, 2].mean()
+    return float(np.percentile(joints[:, ankles, 2].min(axis=1), 20) - rest)
+
+
+def smooth(joints: np.ndarray, fps: float, cutoff: float = 6.0) -> np.ndarray:
+    """Zero-lag low-pass filter for analysis: Butterworth, 4th order over both passes (Winter 2009, section 3.4.4.2).
+
+    Args:
+        joints: (T, ...) finite positions [m].
+        fps: frames a second.
+        cutoff: frequency [Hz] at which the two passes together reach half the power; Winter's correction is applied.
+
+    Returns: same shape. A walk too short to filter (T < 10), or a cutoff over 0.45 fps, comes back as it is.
+
+    Raises:
+        ValueError: fps or cutoff not positive.
+    """
+    if not (fps > 0 and cutoff > 0):
+        raise ValueError(f"fps and cutoff must be positive, got {fps} and {cutoff}")
+    joints = np.asarray(joints)
+    corrected = cutoff / (np.sqrt(2.0) - 1.0) ** 0.25
+    if len(joints) < 10 or corrected > 0.45 * fps:
+        return joints.copy()
+    sos = butter(2, corrected, fs=fps, output="sos")
+    return sosfiltfilt(sos, joints, axis=0, padlen=min(len(joints) - 1, int(fps // 2))).astype(joints.dtype)
+
+
+def _unwrap_clock(times: np.ndarray, report: CleaningReport) -> tuple[np.ndarray, np.ndarray]:
+    """Stamps with the wraps undone, and which frames (T,) advance the clock."""
+    finite = np.isfinite(times)
+    times = np.where(finite, times, 0.0)
+    seen = np.flatnonzero(finite)
+    wrapped = np.diff(times[seen]) < -CLOCK_PERIOD / 2
+    times[seen[1:]] += CLOCK_PERIOD * np.cumsum(wrapped)
+    latest = np.maximum.accumulate(np.where(finite, times, -np.inf))
+    keep = finite & (times > np.concatenate(([-np.inf], latest[:-1])) + 1e-6)
+    report.clock_wraps, report.repeated_stamps = int(wrapped.sum()), int((~keep).sum())
+    return times, keep
+
+
+def _bad_samples(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
+    """(T, J) samples that are nan, inf, absurd or stuck at the origin."""
+    nan, inf = np.isnan(joints).any(-1), np.isinf(joints).any(-1)
+    size = np.abs(np.nan_to_num(joints, nan=1.0, posinf=1.0, neginf=1.0)).max(-1)
+    absurd, stuck = size > ABSURD, size < STUCK
+    report.nan_samples, report.inf_samples = int(nan.sum()), int(inf.sum())
+    report.absurd_samples, report.stuck_samples = int(absurd.sum()), int(stuck.sum())
+    return nan | inf | absurd | stuck
+
+
+def _spikes(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
+    """(T, J) samples that leave the running median of their joint (Hampel 1974); bad samples are nan and stay unmarked."""
+    filled = joints.copy()
+    steps = np.arange(len(joints))
+    for j, c in np.argwhere(np.isnan(joints).any(0)):
+        good = np.isfinite(joints[:, j, c])
+        filled[:, j, c] = np.interp(steps, steps[good], joints[good, j, c]) if good.any() else 0.0
+    away = np.linalg.norm(filled - median_filter(filled, size=(7, 1, 1), mode="mirror"), axis=-1)
+    scale = 1.4826 * np.median(away, axis=0)
+    spikes = (away > np.maximum(SPIKE, 6 * scale)) & np.isfinite(joints).all(-1)
+    spikes[:3] = spikes[-3:] = False  # no full window here: the mirrored path folds back
+    report.spike_samples = int(spikes.sum())
+    return spikes
+
+
+def _longest_piece(times: np.ndarray, root: np.ndarray, report: CleaningReport) -> np.ndarray:
+    """Indices of the frames with a good root in the longest stretch without a jump or a long gap."""
+    good = np.flatnonzero(np.isfinite(root).all(-1))
+    if len(good) < 2:
+        return good
+    dt = np.diff(times[good])
+    step = np.linalg.norm(np.diff(root[good], axis=0), axis=-1)
+    gap = dt > MAX_GAP
+    jump = ~gap & (step > np.maximum(MAX_ROOT_STEP, MAX_ROOT_SPEED * dt))
+    report.long_gaps, report.root_jumps = int(gap.sum()), int(jump.sum())
+    pieces = np.split(good, np.flatnonzero(gap | jump) + 1)
+    return max(pieces, key=len)
+
+
+def _fill(times: np.ndarray, joints: np.ndarray, bad: np.ndarray, skeleton: Skeleton, report: CleaningReport) -> np.ndarray:
+    """Replace bad samples over time: the root along its path, the others as offsets from the root."""
+    root = skeleton.root
+    out = joints.copy()
+    for j in (root, *(j for j in skeleton.order if j != root)):
+        good = ~bad[:, j]
+        if good.all():
+            continue
+        base = 0.0 if j == root else out[:, root]
+        local = joints[:, j] - base
+        if good.any():
+            fill = np.stack([np.interp(times, times[good], local[good, c]) for c in range(3)], axis=-1) + base
+        else:
+            fill = out[:, skeleton.parents[j]] + np.asarray(skeleton.rest_offsets[j])
+            report.joints_missing += 1
+        out[~good, j] = fill[~good]
+    return out
