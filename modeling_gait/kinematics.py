@@ -147,3 +147,85 @@ def _shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
         axis /= np.linalg.norm(axis)
         out[opposite] = 2 * np.outer(axis, axis) - np.eye(3)
     return out
+
+
+JOINT_ANGLES = (
+    *(
+        f"{angle}_{side}"
+        for angle in ("hip_flexion", "knee_flexion", "ankle_dorsiflexion", "hip_adduction")
+        for side in ("left", "right")
+    ),
+    "pelvic_obliquity",
+    "pelvic_rotation",
+    "trunk_lean_sagittal",
+    "trunk_lean_frontal",
+)
+
+
+def joint_angles(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> dict[str, np.ndarray]:
+    """Clinical joint angles of a walk along +y, in degrees.
+
+    Joint centres give no segment axes, so these are the planar angles of Kinect gait studies (Pfister et al. 2014,
+    doi 10.3109/03091902.2014.909540), with the sagittal plane y-z, the frontal plane x-z and the horizontal plane x-y.
+
+    Args:
+        joints: (T, J, 3) [m], x right, y forward, z up.
+
+    Returns: for every name of `JOINT_ANGLES` an array (T,) [deg]; all nan where the skeleton lacks the joints.
+        hip_flexion: thigh against the vertical, sagittal; the knee ahead of the hip is positive. (Not against the pelvis,
+            whose tilt cannot be seen from two hip points.)
+        knee_flexion: 180 minus the angle hip-knee-ankle in space; straight is 0, never negative.
+        ankle_dorsiflexion: angle knee-ankle-foot of the skeleton's rest pose minus the one seen; toes up is positive.
+        hip_adduction: thigh against the perpendicular of the hip line, frontal; towards the midline is positive.
+        pelvic_obliquity: hip line against the horizontal; left side up is positive.
+        pelvic_rotation: hip line about the vertical; right side forward (a turn to the left) is positive.
+        trunk_lean_sagittal, trunk_lean_frontal: pelvis -> top of the spine against the vertical; forward and to the right
+            are positive.
+
+    Raises:
+        ValueError: wrong shape.
+    """
+    joints = np.asarray(joints, np.float64)
+    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3):
+        raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
+    rest = skeleton.rest_positions.astype(np.float64)[None]
+    hips = _point(joints, skeleton, "right_hip") - _point(joints, skeleton, "left_hip")
+    obliquity = np.arctan2(-hips[:, 2], np.linalg.norm(hips[:, :2], axis=-1))
+    out = {"pelvic_obliquity": obliquity, "pelvic_rotation": np.arctan2(hips[:, 1], hips[:, 0])}
+    for side, medial in (("left", 1), ("right", -1)):
+        hip, knee, ankle = (_point(joints, skeleton, f"{side}_{name}") for name in ("hip", "knee", "ankle"))
+        thigh = knee - hip
+        out[f"hip_flexion_{side}"] = np.arctan2(thigh[:, 1], -thigh[:, 2])
+        out[f"knee_flexion_{side}"] = np.pi - _included_angle(hip, knee, ankle)
+        foot = f"{side}_foot"
+        neutral = _included_angle(*(_point(rest, skeleton, f"{side}_{name}") for name in ("knee", "ankle", "foot")))
+        out[f"ankle_dorsiflexion_{side}"] = neutral - _included_angle(knee, ankle, _point(joints, skeleton, foot))
+        out[f"hip_adduction_{side}"] = np.arctan2(medial * thigh[:, 0], -thigh[:, 2]) + medial * obliquity
+    trunk = _trunk_top(joints, skeleton) - _pelvis(joints, skeleton)
+    out["trunk_lean_sagittal"] = np.arctan2(trunk[:, 1], trunk[:, 2])
+    out["trunk_lean_frontal"] = np.arctan2(trunk[:, 0], trunk[:, 2])
+    return {name: np.degrees(out[name]) for name in JOINT_ANGLES}
+
+
+def _point(joints: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:
+    """Positions (T, 3) of the joint `name`; nan where the skeleton has none."""
+    return joints[:, skeleton.index(name)] if skeleton.has(name) else np.full((len(joints), 3), np.nan)
+
+
+def _pelvis(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    if skeleton.has("pelvis"):
+        return _point(joints, skeleton, "pelvis")
+    return (_point(joints, skeleton, "left_hip") + _point(joints, skeleton, "right_hip")) / 2
+
+
+def _trunk_top(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    for name in ("spine_shoulder", "neck"):
+        if skeleton.has(name):
+            return _point(joints, skeleton, name)
+    return (_point(joints, skeleton, "left_shoulder") + _point(joints, skeleton, "right_shoulder")) / 2
+
+
+def _included_angle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Angle a-b-c [rad] at b, by atan2 of cross and dot product (exact near 0 and 180 degrees too)."""
+    u, v = a - b, c - b
+    return np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), (u * v).sum(-1))

@@ -1,0 +1,332 @@
+"""Gait events and gait parameters of one walk.
+
+In: joints (T, J, 3) in metres at a constant frame rate (x right, y forward = direction of travel, z up), cleaned.
+Out: `detect_gait_events` gives heel strikes and toe offs as fractional frame indices; `compute_gait_parameters` gives the
+29 parameters of `GAIT_PARAMETERS` and those of `KINEMATIC_PARAMETERS` as a dict name -> number, nan where not measurable.
+
+"Difference" is always right minus left. Every value of a side is the median over that side's strides.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import signal
+
+from .kinematics import _pelvis, _point, joint_angles
+from .skeletons import KINECT_V2, Skeleton
+
+
+@dataclass(frozen=True)
+class GaitParameter:
+    """Name, unit ("m/s", "steps/min", "s", "m", "%", "deg" or "1") and definition of one number of a walk."""
+
+    name: str
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True)
+class GaitEvents:
+    """Times of the events of one walk, each a sorted float array (N,) of frame indices (multiply by 1 / fps for seconds)."""
+
+    left_heel_strikes: np.ndarray
+    left_toe_offs: np.ndarray
+    right_heel_strikes: np.ndarray
+    right_toe_offs: np.ndarray
+
+
+SIDES = ("left", "right")
+
+
+def _both(name: str, unit: str, description: str, difference: bool = False) -> tuple[GaitParameter, ...]:
+    sides = tuple(GaitParameter(f"{name}_{s}", unit, description.format(side=s, other=o)) for s, o in (SIDES, SIDES[::-1]))
+    return sides + (
+        (GaitParameter(f"{name}_difference", unit, f"right minus left {name.replace('_', ' ')}"),) if difference else ()
+    )
+
+
+GAIT_PARAMETERS = (
+    GaitParameter("speed", "m/s", "forward path of the pelvis over time, from the first to the last heel strike"),
+    GaitParameter(
+        "cadence",
+        "steps/min",
+        "two steps over the mean of the left and right cycle time (over the one measured, if only one is)",
+    ),
+    *_both("step_time", "s", "from a {other} heel strike to the next {side} heel strike", True),
+    *_both("cycle_time", "s", "from a {side} heel strike to the next {side} heel strike", True),
+    *_both("step_length", "m", "forward distance from the {other} footprint to the next {side} footprint", True),
+    *_both("stride_length", "m", "forward distance from a {side} footprint to the next {side} footprint", True),
+    *_both("foot_height", "m", "rise of the {side} ankle from its lowest to its highest point in a cycle"),
+    *_both("swing_time", "s", "from a {side} toe off to the next {side} heel strike", True),
+    *_both("single_support_time", "s", "time on the {side} foot alone in a {side} cycle"),
+    *_both("double_support_time", "s", "time on both feet in a {side} cycle, both phases together"),
+    *_both("single_support_percent", "%", "single support time as a share of the {side} cycle"),
+    *_both("double_support_percent", "%", "double support time as a share of the {side} cycle"),
+    *_both(
+        "foot_progression_angle",
+        "deg",
+        "direction ankle -> foot of the {side} footprint from that of travel, toes out positive",
+    ),
+)
+
+KINEMATIC_PARAMETERS = (
+    *_both("hip_range", "deg", "range of {side} hip flexion in a cycle"),
+    *_both("knee_range", "deg", "range of {side} knee flexion in a cycle"),
+    *_both("ankle_range", "deg", "range of {side} ankle dorsiflexion in a cycle"),
+    *_both("peak_knee_flexion", "deg", "largest {side} knee flexion in a cycle"),
+    GaitParameter("pelvic_obliquity_range", "deg", "range of the pelvic obliquity in a cycle"),
+    GaitParameter("trunk_lean_sagittal", "deg", "mean lean of the trunk, forward positive"),
+    GaitParameter("trunk_lean_range_frontal", "deg", "range of the trunk's sideways lean in a cycle"),
+    GaitParameter("trunk_lean_range_sagittal", "deg", "range of the trunk's forward lean in a cycle"),
+    GaitParameter("step_width", "m", "sideways distance between successive left and right footprints"),
+    GaitParameter("knee_range_asymmetry", "1", "(right - left) / (0.5 (right + left)) of the knee range"),
+    GaitParameter("step_length_asymmetry", "1", "(right - left) / (0.5 (right + left)) of the step length"),
+    GaitParameter("stance_asymmetry", "1", "(right - left) / (0.5 (right + left)) of the stance time"),
+    GaitParameter("body_height", "m", "height of the head joint above the lower ankle or foot, median over frames"),
+)
+
+_CUTOFF_HZ = 6.0  # walking has 99 % of its power below 6 Hz (Winter 2009, Biomechanics and Motor Control, ch. 3)
+
+
+def smooth_positions(joints: np.ndarray, fps: float, cutoff: float = _CUTOFF_HZ) -> np.ndarray:
+    """Zero-lag 4th-order Butterworth low-pass [Hz] along axis 0 of (T, ...); a series under ten frames comes back as it is."""
+    if len(joints) < 10 or cutoff >= fps / 2:
+        return joints
+    # A filter run forwards and backwards has twice the order and a lower cutoff; 0.802 undoes that (Winter 2009).
+    sos = signal.butter(2, min(cutoff / 0.802, 0.49 * fps), fs=fps, output="sos")
+    return signal.sosfiltfilt(sos, joints, axis=0, padlen=min(9, len(joints) - 1))
+
+
+def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> GaitEvents:
+    """Heel strikes and toe offs from the ankles' forward position relative to the pelvis.
+
+    Zeni et al. 2008 (doi 10.1016/j.gaitpost.2007.07.007): a foot strikes where it is farthest ahead of the pelvis and leaves
+    the floor where it is farthest behind. Peaks are found at sub-frame precision on a 6 Hz low-pass signal, at least half a
+    cycle apart and of a third of the signal's range; the cycle comes from the autocorrelation of the distance between the
+    ankles. An event that the window cuts off (within two frames of its ends) is left out.
+
+    Args:
+        joints: (T, J, 3) [m], finite, walking along +y.
+        fps: frames per second.
+
+    Raises:
+        ValueError: wrong shape, non-finite positions or fps not positive.
+    """
+    return _events(smooth_positions(_checked(joints, fps, skeleton), fps), fps, skeleton)
+
+
+def compute_gait_parameters(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> dict[str, float]:
+    """All parameters of `GAIT_PARAMETERS` and `KINEMATIC_PARAMETERS` of one walk, nan where they can't be measured.
+
+    Args and errors as `detect_gait_events`. A footprint is the mean ankle position from 10 to 40 % of the cycle after a heel
+    strike, while the foot is flat.
+    """
+    joints = smooth_positions(_checked(joints, fps, skeleton), fps)
+    events = _events(joints, fps, skeleton)
+    out = dict.fromkeys((p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)), float("nan"))
+    for side in SIDES:
+        for name, value in _timing(_strides(events, side, fps), fps).items():
+            out[f"{name}_{side}"] = value
+    cycles = {side: _all_cycles(events, side, fps) for side in SIDES}
+    _space(out, joints, events, cycles, fps, skeleton)
+    _kinematics(out, joints, cycles, skeleton)
+    for name in ("step_time", "cycle_time", "step_length", "stride_length", "swing_time"):
+        out[f"{name}_difference"] = out[f"{name}_right"] - out[f"{name}_left"]
+    times = [out[f"cycle_time_{side}"] for side in SIDES if np.isfinite(out[f"cycle_time_{side}"])]
+    out["cadence"] = 120.0 / np.mean(times) if times else float("nan")
+    out["knee_range_asymmetry"] = symmetry_index(out["knee_range_left"], out["knee_range_right"])
+    out["step_length_asymmetry"] = symmetry_index(out["step_length_left"], out["step_length_right"])
+    stance = [out[f"cycle_time_{side}"] - out[f"swing_time_{side}"] for side in SIDES]
+    out["stance_asymmetry"] = symmetry_index(*stance)
+    return {name: float(value) for name, value in out.items()}
+
+
+def symmetry_index(left: float, right: float) -> float:
+    """(right - left) / (0.5 (right + left)) (Robinson et al. 1987, as a fraction); nan where the sum is not positive."""
+    return (right - left) / (0.5 * (right + left)) if right + left > 0 else float("nan")
+
+
+def _checked(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
+    joints = np.asarray(joints, np.float64)
+    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
+        raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
+    if not np.isfinite(joints).all():
+        raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
+    if not fps > 0:
+        raise ValueError(f"fps must be positive, got {fps}")
+    return joints
+
+
+def _events(joints: np.ndarray, fps: float, skeleton: Skeleton) -> GaitEvents:
+    pelvis = _pelvis(joints, skeleton)[:, 1]
+    ahead = [_point(joints, skeleton, f"{side}_ankle")[:, 1] - pelvis for side in SIDES]
+    cycle = _cycle_frames(ahead[0] - ahead[1], fps)
+    strikes = [_peaks(a, cycle) for a in ahead]
+    offs = [_peaks(-a, cycle) for a in ahead]
+    return GaitEvents(strikes[0], offs[0], strikes[1], offs[1])
+
+
+def _cycle_frames(spread: np.ndarray, fps: float) -> float:
+    """Length of a gait cycle in frames: the highest peak of the autocorrelation of `spread` between 0.6 and 3 s."""
+    spread = signal.detrend(spread)
+    power = signal.correlate(spread, spread, method="fft")[len(spread) - 1 :]
+    lags = signal.find_peaks(power)[0]
+    lags = lags[(lags >= 0.6 * fps) & (lags <= 3.0 * fps)]
+    return float(lags[np.argmax(power[lags])]) if len(lags) else 1.2 * fps
+
+
+def _peaks(values: np.ndarray, cycle: float) -> np.ndarray:
+    """Fractional positions of the maxima of `values` (T,), at least half a `cycle` apart."""
+    if len(values) < 5:
+        return np.empty(0)
+    low, high = np.percentile(values, [5, 95])
+    peaks = signal.find_peaks(values, distance=max(1.0, 0.5 * cycle), prominence=max((high - low) / 3, 0.02))[0]
+    peaks = peaks[(peaks >= 2) & (peaks < len(values) - 2)]
+    a, b, c = values[peaks - 1], values[peaks], values[peaks + 1]
+    return peaks + 0.5 * (a - c) / (a - 2 * b + c)  # vertex of the parabola through three samples
+
+
+@dataclass(frozen=True)
+class _Stride:
+    """One cycle of a side from heel strike to heel strike, in frames; toe offs are nan where not found."""
+
+    start: float
+    other_toe_off: float
+    other_strike: float
+    toe_off: float
+    end: float
+
+
+def _strides(events: GaitEvents, side: str, fps: float) -> list[_Stride]:
+    (strikes, offs), (other_strikes, other_offs) = _sides(events, side)
+    out = []
+    for a, b in _cycles(strikes, other_strikes, fps):
+        o = float(other_strikes[(other_strikes > a) & (other_strikes < b)][0])
+        slack = 0.1 * (b - a)
+        out.append(_Stride(a, _only(other_offs, a - slack, o), o, _only(offs, o - slack, b), b))
+    return out
+
+
+def _sides(events: GaitEvents, side: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """(heel strikes, toe offs) of `side` and of the other side."""
+    left = (events.left_heel_strikes, events.left_toe_offs)
+    right = (events.right_heel_strikes, events.right_toe_offs)
+    return (left, right) if side == "left" else (right, left)
+
+
+def _cycles(own: np.ndarray, other: np.ndarray, fps: float) -> list[tuple[float, float]]:
+    """Spans between successive events `own`, of 0.5 to 3 s, that hold exactly one event `other` (so that none was missed)."""
+    spans = zip(own[:-1], own[1:], strict=True)
+    return [(a, b) for a, b in spans if 0.5 * fps <= b - a <= 3 * fps and np.sum((other > a) & (other < b)) == 1]
+
+
+def _all_cycles(events: GaitEvents, side: str, fps: float) -> list[tuple[float, float]]:
+    """Cycles from heel strike to heel strike and from toe off to toe off."""
+    own, other = _sides(events, side)
+    return [span for kind in (0, 1) for span in _cycles(own[kind], other[kind], fps)]
+
+
+def _only(values: np.ndarray, low: float, high: float) -> float:
+    """The one value strictly between low and high, else nan."""
+    inside = values[(values > low) & (values < high)]
+    return float(inside[0]) if len(inside) == 1 else float("nan")
+
+
+def _median(values) -> float:
+    """Median of what is finite, nan of nothing."""
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _timing(strides: list[_Stride], fps: float) -> dict[str, float]:
+    """Swing, single and double support of a side."""
+    rows = []
+    for s in strides:
+        cycle, single = s.end - s.start, s.other_strike - s.other_toe_off
+        double = (s.other_toe_off - s.start) + (s.toe_off - s.other_strike)
+        row = {
+            "swing_time": (s.end - s.toe_off) / fps,
+            "single_support_time": single / fps,
+            "double_support_time": double / fps,
+        }
+        rows.append({**row, "single_support_percent": 100 * single / cycle, "double_support_percent": 100 * double / cycle})
+    return {name: _median([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def _space(out: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps: float, skeleton: Skeleton) -> None:
+    """Fills speed, step and cycle times, lengths, widths, heights and foot angles."""
+    strikes = {side: getattr(events, f"{side}_heel_strikes") for side in SIDES}
+    pelvis = _pelvis(joints, skeleton)[:, 1]
+    steps = _steps(strikes, fps)
+    every = np.concatenate(list(strikes.values()))
+    first, last = (every.min(), every.max()) if len(steps) > 1 else (0, len(joints) - 1)
+    if last > first:
+        out["speed"] = np.diff(np.interp([first, last], np.arange(len(joints)), pelvis))[0] / (last - first) * fps
+    cycle = _median([b - a for side in SIDES for a, b in cycles[side]])
+    if np.isnan(cycle):
+        cycle = 2 * _median([b - a for _, a, b in steps])
+    prints = {side: _footprints(joints, strikes[side], cycle, side, skeleton) for side in SIDES}
+    widths = []
+    for side, other in (SIDES, SIDES[::-1]):
+        sign = 1 if side == "right" else -1
+        own = prints[side]
+        pairs = [(prints[other][a], own[b]) for s, a, b in steps if s == side and a in prints[other] and b in own]
+        widths += [sign * (b[0] - a[0]) for a, b in pairs]
+        out[f"step_time_{side}"] = _median([(b - a) / fps for s, a, b in steps if s == side])
+        out[f"step_length_{side}"] = _median([b[1] - a[1] for a, b in pairs])
+        spans = _cycles(strikes[side], strikes[other], fps)
+        out[f"stride_length_{side}"] = _median([own[b][1] - own[a][1] for a, b in spans if a in own and b in own])
+        out[f"foot_progression_angle_{side}"] = _median([sign * p[2] for p in own.values()])
+        height = _point(joints, skeleton, f"{side}_ankle")[:, 2]
+        out[f"foot_height_{side}"] = _median([np.ptp(height[_frames(c)]) for c in cycles[side]])
+        out[f"cycle_time_{side}"] = _median([(b - a) / fps for a, b in cycles[side]])
+    out["step_width"] = _median(widths)
+
+
+def _steps(strikes: dict[str, np.ndarray], fps: float) -> list[tuple[str, float, float]]:
+    """(side that ends the step, frame of the other side's strike, of its own): strikes that alternate, 0.2 to 2 s apart."""
+    every = sorted((float(t), side) for side in SIDES for t in strikes[side])
+    pairs = zip(every[:-1], every[1:], strict=True)
+    return [(b[1], a[0], b[0]) for a, b in pairs if a[1] != b[1] and 0.2 * fps <= b[0] - a[0] <= 2 * fps]
+
+
+def _footprints(joints, strikes, cycle, side, skeleton) -> dict[float, tuple[float, float, float]]:
+    """Heel strike -> ankle x, y [m] and direction of the foot [deg, clockwise from +y], meant over the flat-foot phase."""
+    ankle = _point(joints, skeleton, f"{side}_ankle")
+    foot = _point(joints, skeleton, f"{side}_foot") - ankle
+    out = {}
+    for strike in strikes if np.isfinite(cycle) else ():
+        a, b = int(np.ceil(strike + 0.1 * cycle)), int(strike + 0.4 * cycle) + 1
+        if b <= len(joints) and b > a:
+            x, y, _ = ankle[a:b].mean(axis=0)
+            direction = foot[a:b].mean(axis=0)
+            out[strike] = (x, y, np.degrees(np.arctan2(direction[0], direction[1])))
+    return out
+
+
+def _frames(cycle: tuple[float, float]) -> slice:
+    return slice(int(np.floor(cycle[0])), int(np.ceil(cycle[1])) + 1)
+
+
+def _kinematics(out: dict, joints: np.ndarray, cycles: dict, skeleton: Skeleton) -> None:
+    """Fills ranges of motion, leans and body height."""
+    angles = joint_angles(joints, skeleton)
+    for side in SIDES:
+        frames = [_frames(c) for c in cycles[side]]
+        for name, angle in (("hip", "hip_flexion"), ("knee", "knee_flexion"), ("ankle", "ankle_dorsiflexion")):
+            out[f"{name}_range_{side}"] = _median([np.ptp(angles[f"{angle}_{side}"][c]) for c in frames])
+        out[f"peak_knee_flexion_{side}"] = _median([angles[f"knee_flexion_{side}"][c].max() for c in frames])
+    frames = [_frames(c) for side in SIDES for c in cycles[side]]
+    for name, angle in (
+        ("pelvic_obliquity_range", "pelvic_obliquity"),
+        ("trunk_lean_range_frontal", "trunk_lean_frontal"),
+        ("trunk_lean_range_sagittal", "trunk_lean_sagittal"),
+    ):
+        out[name] = _median([np.ptp(angles[angle][c]) for c in frames])
+    out["trunk_lean_sagittal"] = angles["trunk_lean_sagittal"].mean()
+    head = next((n for n in ("head", "nose") if skeleton.has(n)), None)
+    low = [n for n in ("left_ankle", "right_ankle", "left_foot", "right_foot") if skeleton.has(n)]
+    if head:
+        floor = np.min([_point(joints, skeleton, n)[:, 2] for n in low], axis=0)
+        out["body_height"] = np.median(_point(joints, skeleton, head)[:, 2] - floor)
