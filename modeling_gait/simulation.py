@@ -1,0 +1,616 @@
+"""Parametric gait simulator: believable Kinect v2 walks without any download.
+
+In: what should be walked (class, severity 0..1, side, speed [m/s], cadence [steps/min], person, load, footwear, noise).
+Out: `SimulatedWalks`, joints float32 (n, T, 25, 3) [m] in the package's frame (x right, y forward, z up, origin = the pelvis of
+the first frame on the floor).
+
+How: each leg follows the joint-angle curves of gait_curves.py over its own cycle; hip amplitude is scaled until the stride
+has the asked length; the pelvis travels so that the foot on the floor stands still; pelvis, trunk and arms are added.
+All walks are computed at once in numpy. The numbers are simulated: never mix them with real ones in a table.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from .gait_curves import CURVES, NORMAL, PATHOLOGICAL, SLOW, fourier
+from .skeletons import KINECT_V2
+
+PATHOLOGIES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg", "parkinsonian")
+SIDES = ("left", "right", "both")
+LOADS = ("none", "backpack", "bag")
+FOOTWEAR = ("trainers", "boots", "heels", "barefoot")
+CLOTHING = ("trousers", "shorts", "skirt", "coat", "sportswear")  # leaves no trace in the skeleton, on purpose
+UNSIDED = ("normal", "parkinsonian")
+
+_SOLE = 0.02  # height of heel and foot joint of a foot flat on the floor [m]
+_TILT = 10.0  # anterior pelvic tilt, part of hip flexion [deg] (Kadaba et al. 1990)
+
+# At severity 1: factor on comfortable speed, factor on walk ratio, forward lean [deg], width between the feet [cm] added,
+# stance fraction added on the affected and on the other side. Speeds after what gist's walkers show (0.5-0.7 m/s).
+_STYLE = {
+    "normal": (1.0, 1.0, 0.0, 0.0, 0.0, 0.0),
+    "antalgic": (0.55, 0.85, 2.0, 1.0, -0.055, 0.02),
+    "stiff_legged": (0.60, 0.95, 0.0, 2.0, -0.02, 0.02),
+    "lurch": (0.60, 0.90, 1.0, 1.0, -0.01, 0.01),
+    "steppage": (0.60, 0.95, 0.0, 1.0, -0.015, 0.015),
+    "trendelenburg": (0.60, 0.92, 0.0, 1.0, -0.01, 0.01),
+    "parkinsonian": (0.42, 0.52, 20.0, 0.0, 0.03, 0.03),
+}
+
+
+@dataclass
+class SimulatedWalks:
+    """n walks of T frames.
+
+    Attributes:
+        joints: float32 (n, T, 25, 3) [m], KINECT_V2; nan where a joint dropped out.
+        fps: frames per second.
+        pathology: n names of `PATHOLOGIES`.
+        severity: float32 (n,), 0..1; 0 for normal. A parkinsonian walk's UPDRS gait score is round(3 * severity).
+        side: n of "left", "right", "both" or "none".
+        subject_ids: n strings.
+        attributes: n dicts: side, age, sex, height [m], mass [kg], load, footwear, clothing (and updrs_gait).
+        speed: float32 (n,), mean speed [m/s]; cadence: float32 (n,) [steps/min]; stride_length: float32 (n,) [m]. These are
+            what is walked, which differs from an asked pair that no leg could walk.
+    """
+
+    joints: np.ndarray
+    fps: float
+    pathology: list[str]
+    severity: np.ndarray
+    side: list[str]
+    subject_ids: list[str]
+    attributes: list[dict]
+    speed: np.ndarray
+    cadence: np.ndarray
+    stride_length: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+
+@dataclass
+class _Plan:
+    """Everything that fixes n walks but the clock; arrays (n,), (n, 2) with left first, or (n, 2, ...)."""
+
+    curves: np.ndarray  # (n, 2, C, H + 1) complex
+    offsets: np.ndarray  # (n, 25, 3) [m]
+    cadence: np.ndarray
+    stride: np.ndarray
+    stance: np.ndarray  # (n, 2)
+    right_delay: np.ndarray  # the right heel strike after the left, as a fraction of the cycle
+    lean: np.ndarray  # [deg]
+    lean_side: np.ndarray  # [deg], to the right
+    width: np.ndarray  # [m] between the feet
+    toe_out: np.ndarray  # (n, 2) [deg]
+    heel: np.ndarray  # height of the shoe's heel [m]
+    arms: np.ndarray  # (n, 2) factor on arm swing
+    stoop: np.ndarray  # 0..1, head and shoulders forward
+    hip_scale: np.ndarray = field(default=None)
+
+
+def simulate_walks(
+    n: int,
+    frames: int = 96,
+    fps: float = 30.0,
+    seed: int = 0,
+    pathology: str | list[str] | None = None,
+    severity: float | np.ndarray | None = None,
+    side: str | list[str] | None = None,
+    speed: float | np.ndarray | None = None,
+    cadence: float | np.ndarray | None = None,
+    num_subjects: int | None = None,
+    noise: float = 0.0,
+    dropout: float = 0.0,
+    dropout_kind: str = "nan",
+    attributes: dict | list[dict] | None = None,
+) -> SimulatedWalks:
+    """Simulate n walks; the same arguments give the same walks.
+
+    Args:
+        n: number of walks.
+        frames: frames a walk, at least 2.
+        fps: frames per second.
+        seed: of all that is random.
+        pathology: one of `PATHOLOGIES`, n of them, or None: all seven in turn.
+        severity: 0..1, or n of them; None: drawn from 0.3..1 (parkinsonian: UPDRS gait score 0, 1, 2 or 3 over 3). Normal: 0.
+        side: "left", "right" or "both", or n of them; None: left or right by chance. Ignored by normal and parkinsonian.
+        speed: [m/s], or n of them; None: comfortable for the person and class (1.25 m/s for a healthy young adult).
+        cadence: [steps/min], or n of them; None: the one that goes with the speed. A speed and cadence whose step would be
+            shorter than 0.05 or longer than 0.52 body heights keeps the cadence and walks the nearest possible speed.
+        num_subjects: walk i is made by subject i % num_subjects, with one body, age, sex and style; None: n subjects.
+        noise: sensor noise, standard deviation of the trunk joints [m] (Kinect v2: about 0.01); elbows and knees 1.5 times,
+            hands and feet 2.5 times as much. Half of its variance is white, half drifts over about half a second.
+        dropout: fraction of all (frame, joint) pairs that are lost, in bursts of about 0.2 s.
+        dropout_kind: "nan" or "stuck" (the last position seen is repeated).
+        attributes: values that hold for all walks, or n dicts: age [years], sex ("female", "male"), height [m], mass [kg],
+            load (`LOADS`), footwear (`FOOTWEAR`), clothing (`CLOTHING`).
+
+    Raises:
+        ValueError: naming the argument and what was expected.
+    """
+    _check(n, frames, fps, num_subjects, noise, dropout, dropout_kind)
+    rng = np.random.default_rng(seed)
+    names = _each(pathology, n, "pathology", PATHOLOGIES) or [PATHOLOGIES[i % len(PATHOLOGIES)] for i in range(n)]
+    updrs = rng.integers(0, 4, n) / 3
+    drawn = np.where(np.array(names) == "parkinsonian", updrs, rng.uniform(0.3, 1.0, n))
+    severities = _numbers(severity, n, "severity", drawn, 0.0, 1.0)
+    severities = np.where(np.array(names) == "normal", 0.0, severities)
+    sides = _each(side, n, "side", SIDES)
+    chance = rng.integers(0, 2, n)
+    sides = ["none" if p in UNSIDED else sides[i] if sides else SIDES[chance[i]] for i, p in enumerate(names)]
+    subjects = np.arange(n) % (num_subjects or max(n, 1))
+    people, style = _people(rng, subjects, attributes)
+    plan = _plan(rng, names, severities, sides, people, style, speed, cadence)
+    joints = _walk(rng, plan, frames, fps)
+    joints = _sense(rng, joints, noise, dropout, dropout_kind, fps).astype(np.float32)
+    for i, person in enumerate(people):
+        person["side"] = sides[i]
+        if names[i] == "parkinsonian":
+            person["updrs_gait"] = int(round(3 * severities[i]))
+    return SimulatedWalks(
+        joints=joints,
+        fps=float(fps),
+        pathology=names,
+        severity=severities.astype(np.float32),
+        side=sides,
+        subject_ids=[f"sim{seed}_{s:04d}" for s in subjects],
+        attributes=people,
+        speed=(plan.stride * plan.cadence / 120).astype(np.float32),
+        cadence=plan.cadence.astype(np.float32),
+        stride_length=plan.stride.astype(np.float32),
+    )
+
+
+# --- arguments ---------------------------------------------------------------------------------------------------------------
+
+
+def _check(n, frames, fps, num_subjects, noise, dropout, dropout_kind) -> None:
+    if n < 0:
+        raise ValueError(f"n: expected 0 or more walks, got {n}")
+    if frames < 2:
+        raise ValueError(f"frames: expected at least 2, got {frames}")
+    if not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps: expected a positive number, got {fps}")
+    if num_subjects is not None and num_subjects < 1:
+        raise ValueError(f"num_subjects: expected 1 or more, got {num_subjects}")
+    if not (np.isfinite(noise) and noise >= 0):
+        raise ValueError(f"noise: expected metres, 0 or more, got {noise}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected a fraction in [0, 1), got {dropout}")
+    if dropout_kind not in ("nan", "stuck"):
+        raise ValueError(f"dropout_kind: expected 'nan' or 'stuck', got {dropout_kind!r}")
+
+
+def _each(value, n: int, name: str, allowed: tuple[str, ...]) -> list[str] | None:
+    """One name or n names as a list of n, or None for None."""
+    if value is None:
+        return None
+    values = [value] * n if isinstance(value, str) else list(value)
+    if len(values) != n:
+        raise ValueError(f"{name}: expected one value or {n}, got {len(values)}")
+    for v in values:
+        if v not in allowed:
+            raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {v!r}")
+    return values
+
+
+def _numbers(value, n: int, name: str, default: np.ndarray, low: float, high: float) -> np.ndarray:
+    """One number or n numbers as float (n,), `default` for None; a range that starts above 0 leaves its ends out."""
+    if value is None:
+        return default
+    try:
+        values = np.broadcast_to(np.asarray(value, np.float64), (n,)).copy()
+    except ValueError:
+        raise ValueError(f"{name}: expected one number or {n} numbers, got {np.shape(value)}") from None
+    if not ((values >= low) & (values <= high)).all():  # also catches nan
+        raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value}")
+    return values
+
+
+# --- people ------------------------------------------------------------------------------------------------------------------
+
+
+def _people(rng: np.random.Generator, subjects: np.ndarray, attributes) -> tuple[list[dict], np.ndarray]:
+    """Attributes of each walk (n dicts) and its subject's style: standard normal numbers (n, 64)."""
+    n, count = len(subjects), int(subjects.max(initial=-1)) + 1
+    given = [attributes or {}] * n if attributes is None or isinstance(attributes, dict) else list(attributes)
+    if len(given) != n:
+        raise ValueError(f"attributes: expected one dict or {n}, got {len(given)}")
+    body, style = rng.standard_normal((count, 4)), rng.standard_normal((count, 64))
+    age = np.clip(np.round(45 + 17 * body[:, 0]), 18, 90)
+    dress = rng.random((n, 3))
+    people = []
+    for i, s in enumerate(subjects):
+        person = {"age": int(age[s]), "sex": ("female", "male")[int(body[s, 1] > 0)]}
+        person.update(_checked(given[i]))
+        mean, deviation = (1.63, 0.065) if person["sex"] == "female" else (1.76, 0.07)
+        person.setdefault("height", round(float(mean + deviation * np.clip(body[s, 2], -2.5, 2.5)), 3))
+        person.setdefault("mass", round(float((24 + 3 * np.clip(body[s, 3], -2, 3)) * person["height"] ** 2), 1))
+        for (name, options, odds), u in zip(_DRESS, dress[i]):
+            person.setdefault(name, options[int(np.searchsorted(np.cumsum(odds), u * sum(odds), side="right"))])
+        people.append(person)
+    return people, style[subjects]
+
+
+_DRESS = (
+    ("load", LOADS, (0.7, 0.15, 0.15)),
+    ("footwear", FOOTWEAR, (0.6, 0.15, 0.1, 0.15)),
+    ("clothing", CLOTHING, (0.4, 0.15, 0.15, 0.15, 0.15)),
+)
+_CHOICES = {"sex": ("female", "male"), "load": LOADS, "footwear": FOOTWEAR, "clothing": CLOTHING}
+_RANGES = {"age": (5, 110), "height": (0.9, 2.3), "mass": (15, 250)}
+
+
+def _checked(given: dict) -> dict:
+    for name, value in given.items():
+        if name in _CHOICES:
+            if value not in _CHOICES[name]:
+                raise ValueError(f"attributes: {name} expected one of {', '.join(_CHOICES[name])}, got {value!r}")
+        elif name in _RANGES:
+            low, high = _RANGES[name]
+            if not (isinstance(value, int | float | np.number) and low <= value <= high):
+                raise ValueError(f"attributes: {name} expected {low} to {high}, got {value!r}")
+        else:
+            raise ValueError(f"attributes: expected {', '.join((*_CHOICES, *_RANGES))}, got {name!r}")
+    return dict(given)
+
+
+def _bodies(people: list[dict], style: np.ndarray) -> np.ndarray:
+    """Bone offsets (n, 25, 3) [m]: the Kinect's rest pose scaled to body height, with each person's own proportions."""
+    height = np.array([p["height"] for p in people]).reshape(-1, 1, 1)
+    female = np.array([p["sex"] == "female" for p in people])
+    bmi = np.array([p["mass"] / p["height"] ** 2 for p in people])
+    out = np.asarray(KINECT_V2.rest_offsets) * (height / 1.75)
+    leg = 1 + 0.02 * np.clip(style[:, 0], -2, 2)
+    factors = {
+        "knee": leg,
+        "ankle": leg * (1 + 0.015 * np.clip(style[:, 1], -2, 2)),
+        "elbow": 1 + 0.02 * np.clip(style[:, 2], -2, 2),
+        "wrist": 1 + 0.02 * np.clip(style[:, 3], -2, 2),
+        "shoulder": 1 + 0.02 * style[:, 4].clip(-2, 2) - 0.06 * female + 0.008 * (bmi - 24),
+        "hip": 1 + 0.03 * style[:, 5].clip(-2, 2) + 0.04 * female + 0.008 * (bmi - 24),
+    }
+    for j, name in enumerate(KINECT_V2.joint_names):
+        kind = name.split("_")[-1]
+        if name.startswith(("left_", "right_")) and kind in factors:
+            out[:, j] *= factors[kind][:, None]
+    trunk = 1 - (leg - 1) * 0.9  # the same height with longer legs has a shorter trunk
+    for name in ("spine", "spine_shoulder"):
+        out[:, KINECT_V2.index(name)] *= trunk[:, None]
+    return out
+
+
+# --- the plan ----------------------------------------------------------------------------------------------------------------
+
+
+def _plan(rng, names, severity, sides, people, style, speed, cadence) -> _Plan:
+    n = len(names)
+    look = np.array([_STYLE[p] for p in names]).reshape(n, 6)
+    part = severity[:, None]
+    factor = 1 + (look[:, :2] - 1) * part
+    age = np.array([p["age"] for p in people], float)
+    height = np.array([p["height"] for p in people], float)
+    bmi = np.array([p["mass"] for p in people], float) / np.maximum(height, 0.5) ** 2
+    load, shoe = (
+        {k: np.array([p[a] == k for p in people], bool) for k in ks} for a, ks in (("load", LOADS), ("footwear", FOOTWEAR))
+    )
+    old = np.maximum(age - 60, 0)
+
+    # Comfortable speed 1.25 m/s, falling 0.7 % a year after 60 (Himann et al. 1988), with height by Froude's number; step length
+    # over cadence is a constant of the person, the walk ratio, 0.0062 m/(steps/min) (Sekiya & Nagasaki 1998).
+    comfortable = 1.25 * (1 - 0.007 * old) * np.sqrt(height / 1.7) * (1 + 0.07 * style[:, 6].clip(-2.5, 2.5))
+    comfortable *= (
+        factor[:, 0] * (1 + 0.025 * rng.standard_normal(n).clip(-2, 2)) * (1 - 0.04 * load["backpack"] - 0.06 * shoe["heels"])
+    )
+    comfortable = np.maximum(comfortable, 0.15)
+    ratio = 0.0062 * (height / 1.7) * (1 - 0.003 * old) * (1 + 0.05 * style[:, 7].clip(-2.5, 2.5)) * factor[:, 1]
+    ratio *= 1 - 0.06 * shoe["heels"] - 0.05 * shoe["barefoot"]  # shorter steps (Cronin 2014; Franklin et al. 2015)
+    v = _numbers(speed, n, "speed", comfortable, 1e-3, 4.0)
+    steps = _numbers(cadence, n, "cadence", np.clip(np.sqrt(60 * v / ratio), 40, 200), 20.0, 260.0)
+    stride = np.clip(120 * v / steps, 0.10 * height, 1.04 * height)
+
+    # Stance 62 % at 1.3 m/s; it and double support fall as speed rises (Murray 1984; Hebenstreit et al. 2015).
+    actual = stride * steps / 120
+    base = 0.62 + 0.055 * (1.3 - actual) / np.sqrt(height / 1.7) + 0.01 * load["backpack"] + 0.006 * style[:, 8].clip(-2, 2)
+    affected = np.array([[s in ("left", "both"), s in ("right", "both")] for s in sides], bool).reshape(n, 2)
+    affected |= (np.array(names) == "parkinsonian")[:, None]
+    stance = np.clip(base[:, None] + part * np.where(affected, look[:, 4:5], look[:, 5:6]), 0.53, 0.74)
+    stance += (np.maximum(1.06 - stance.sum(1), 0) / 2)[:, None]  # a walk, not a run: some double support
+    return _solve_stride(
+        _Plan(
+            curves=_curves(rng, names, severity, affected, actual, style),
+            offsets=_bodies(people, style),
+            cadence=steps,
+            stride=stride,
+            stance=stance,
+            right_delay=0.5 + (stance[:, 0] - stance[:, 1]) / 2,  # two equal double supports
+            lean=2.5 + 1.5 * style[:, 9] + look[:, 2] * severity + 0.1 * old + 7 * load["backpack"] + 1.0 * load["bag"],
+            lean_side=0.7 * style[:, 10] - 3 * load["bag"],  # away from the bag in the right hand
+            width=np.maximum((10 + 2 * style[:, 11] + look[:, 3] * severity + 0.3 * (bmi - 24)) / 100, 0.03),
+            toe_out=7 + 3 * style[:, 12:14],
+            heel=0.06 * shoe["heels"],
+            arms=_arm_factors(style, load),
+            stoop=severity * (np.array(names) == "parkinsonian") + 0.01 * old,
+        )
+    )
+
+
+def _arm_factors(style: np.ndarray, load: dict) -> np.ndarray:
+    out = np.exp(0.25 * style[:, 14:15] + 0.1 * style[:, 15:17]) * (1 - 0.25 * load["backpack"])[:, None]
+    out[:, 1] *= 1 - 0.7 * load["bag"]
+    return out
+
+
+def _table() -> tuple[np.ndarray, np.ndarray, dict]:
+    """Coefficients of the normal and slow curves (C, H + 1), and of each class: (2, C, H + 1), affected and other leg, and the
+    mask (2, C, 1) of the curves it changes."""
+    normal = np.stack([fourier(NORMAL[c]) for c in CURVES])
+    slow = np.stack([fourier(SLOW.get(c, NORMAL[c])) for c in CURVES])
+    classes = {}
+    for name, legs in PATHOLOGICAL.items():
+        mask = np.array([[c in leg for c in CURVES] for leg in legs])[..., None]
+        classes[name] = np.stack([[fourier(leg.get(c, NORMAL[c])) for c in CURVES] for leg in legs]), mask
+    return normal, slow, classes
+
+
+def _curves(rng, names, severity, affected, speed, style) -> np.ndarray:
+    """Coefficients (n, 2, C, H + 1) of each walk's legs: speed, class at its severity, and the person's own style."""
+    n = len(names)
+    normal, slow, classes = _table()
+    blend = np.clip((1.3 - speed) / 0.8, -0.5, 1.2)[:, None, None]
+    out = np.repeat((normal + (slow - normal) * blend)[:, None], 2, axis=1)
+    for name, (wanted, mask) in classes.items():
+        rows = np.flatnonzero(np.array(names) == name)
+        leg = np.where(affected[rows], 0, 1)  # (rows, 2)
+        out[rows] += severity[rows, None, None, None] * mask[leg] * (wanted[leg] - out[rows])
+    # A person's own style: level and amplitude of each curve, the same on every walk, nearly the same on both sides.
+    c = len(CURVES)
+    spread = np.array([2.0, 1.5, 1.5, 0.3, 0.3, 0.4, 0.2, 0.2, 0.1, 3.0, 5.0])
+    size = np.array([0.0, 0.04, 0.06, 0.15, 0.2, 0.2, 0.2, 0.2, 0.15, 0.1, 0.1])
+    legs = 0.4 * rng.standard_normal((n, 2, c))
+    level, gain = style[:, 17 : 17 + c], style[:, 30 : 30 + c]
+    out[..., 0] += spread * (level[:, None] + 0.5 * legs).clip(-2.5, 2.5)
+    out[..., 1:] *= (1 + size * (gain[:, None] + legs).clip(-2.5, 2.5))[..., None]
+    return out
+
+
+def _solve_stride(plan: _Plan) -> _Plan:
+    """Scale the hips until one cycle covers `plan.stride`; what the legs cannot do is written back to `plan.stride`."""
+    n, grid = len(plan.cadence), np.linspace(0, 1, 61)
+    phase = np.repeat(grid[None], n, axis=0)
+    plan.hip_scale = np.ones((n, 1))
+    low, high = np.full(n, 0.1), np.full(n, 1.7)
+    scale = np.clip(plan.stride / (0.8 * np.asarray(plan.offsets[:, 0, 2]) * 1.85), 0.2, 1.6)
+    for _ in range(9):  # a secant step kept inside a bracket
+        plan.hip_scale = scale[:, None]
+        covered = _root(plan, _legs(plan, phase), phase)[:, -1, 1]
+        low = np.where(covered < plan.stride, scale, low)
+        high = np.where(covered < plan.stride, high, scale)
+        guess = scale * plan.stride / np.maximum(covered, 0.02)
+        scale = np.where((guess > low) & (guess < high), guess, (low + high) / 2)
+    plan.stride = covered
+    return plan
+
+
+# --- motion ------------------------------------------------------------------------------------------------------------------
+
+
+def _smoothstep(x: np.ndarray) -> np.ndarray:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _evaluate(plan: _Plan, phase: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """All curves at leg phases (n, 2, T), each (n, 2, T), radians or metres; and the reference phase, toe-off at 0.62."""
+    stance = plan.stance[..., None]
+    shift = (0.62 - stance) / np.sin(np.pi * stance) ** 2
+    reference = phase + shift * np.sin(np.pi * phase) ** 2
+    turn = np.exp(2j * np.pi * reference)
+    waves = np.empty((*phase.shape, plan.curves.shape[-1]), np.complex128)
+    waves[..., 0] = 1
+    for h in range(1, waves.shape[-1]):
+        waves[..., h] = waves[..., h - 1] * turn
+    values = np.real(plan.curves @ np.swapaxes(waves, -1, -2))  # (n, 2, C, T)
+    out = {c: values[:, :, i] for i, c in enumerate(CURVES)}
+    return {c: v / 100 if c in ("lateral", "sway") else np.radians(v) for c, v in out.items()}, reference % 1
+
+
+def _legs(plan: _Plan, phase: np.ndarray) -> dict[str, np.ndarray]:
+    """Both legs at cycle phases (n, T) in unbounded cycles of the left leg: sagittal positions below the hip.
+
+    Returns `curves`, `own` phases (n, 2, T), `obliquity` (left side up) and `rotation` (left side forward) of the pelvis (n, T),
+    `points`: knee, ankle, foot, heel as (y, z) from the pelvis, each (n, 2, T).
+    """
+    own = np.stack((phase, phase - plan.right_delay[:, None]), axis=1) % 1
+    curves, reference = _evaluate(plan, own)
+    obliquity = curves["pelvis_up"][:, 0] - curves["pelvis_up"][:, 1]
+    rotation = curves["rotation"][:, 0] - curves["rotation"][:, 1]
+    mean = np.radians(np.real(plan.curves[:, :, CURVES.index("hip"), 0]))[..., None]
+    thigh = mean + (curves["hip"] - mean) * plan.hip_scale[:, None] - np.radians(_TILT)
+    shank = thigh - curves["knee"]
+    # The foot lies flat in midstance: the ankle gives what hip and knee ask for.
+    size = {
+        k: np.linalg.norm(plan.offsets[:, [KINECT_V2.index(f"{s}_{k}") for s in ("left", "right")]], axis=-1)
+        for k in ("knee", "ankle")
+    }
+    flat = _smoothstep((reference - 0.06) / 0.07) * (1 - _smoothstep((reference - 0.30) / 0.10))
+    wedge = np.arcsin(plan.heel / (0.17 * plan.offsets[:, KINECT_V2.index("left_foot"), 1] / 0.12))[:, None, None]
+    pitch = shank + curves["ankle"] - wedge
+    pitch = pitch - flat * (pitch + wedge)
+    hip = plan.offsets[:, [KINECT_V2.index(f"{s}_hip") for s in ("left", "right")]]
+    sign = np.array([1.0, -1.0])[None, :, None]
+    half = np.abs(hip[..., 0])[..., None]
+    hip_y = half * np.sin(rotation)[:, None] * sign
+    hip_z = hip[..., 2][..., None] + half * np.sin(obliquity)[:, None] * sign
+    knee = (size["knee"][..., None] * np.sin(thigh), -size["knee"][..., None] * np.cos(thigh))
+    ankle = (knee[0] + size["ankle"][..., None] * np.sin(shank), knee[1] - size["ankle"][..., None] * np.cos(shank))
+    toe = plan.offsets[:, [KINECT_V2.index(f"{s}_foot") for s in ("left", "right")]]
+    fy, fz = toe[..., 1][..., None], toe[..., 2][..., None]
+    foot = _turn(pitch, fy, fz)
+    heel = _turn(pitch, -0.4 * fy, fz - plan.heel[:, None, None])
+    return {
+        "curves": curves,
+        "own": own,
+        "obliquity": obliquity,
+        "rotation": rotation,
+        "hip": (hip_y, hip_z),
+        "knee": knee,
+        "ankle": ankle,
+        "foot": foot,
+        "heel": heel,
+    }
+
+
+def _turn(pitch: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(y, z) of a vector of the foot after raising the toes by `pitch`."""
+    return y * np.cos(pitch) - z * np.sin(pitch), y * np.sin(pitch) + z * np.cos(pitch)
+
+
+def _weight(plan: _Plan, own: np.ndarray) -> np.ndarray:
+    """How much each leg carries (n, 2, T), summing to 1: ramps over the double supports."""
+    left, delay = own[:, 0], plan.right_delay[:, None]
+    first = np.maximum(plan.stance[:, 1:] - (1 - delay), 0.02)  # right toe-off after left heel strike
+    last = np.maximum(plan.stance[:, :1] - delay, 0.02)  # left toe-off after right heel strike
+    w = _smoothstep(left / first) * (1 - _smoothstep((left - delay) / last))
+    return np.stack((w, 1 - w), axis=1)
+
+
+def _root(plan: _Plan, legs: dict, phase: np.ndarray) -> np.ndarray:
+    """Path of the pelvis (n, T, 3): the foot that carries neither slides nor leaves the floor."""
+    weight = _weight(plan, legs["own"])
+    heel, foot = (
+        (legs["hip"][0] + legs["ankle"][0] + p[0], legs["hip"][1] + legs["ankle"][1] + p[1])
+        for p in (legs["heel"], legs["foot"])
+    )
+    on_toe = 1 / (1 + np.exp(np.clip(-(heel[1] - foot[1]) / 0.008, -60, 60)))
+    height = on_toe * foot[1] + (1 - on_toe) * heel[1]
+    middle = lambda a: (a[..., 1:] + a[..., :-1]) / 2  # noqa: E731
+    step = middle(on_toe) * np.diff(foot[0]) + (1 - middle(on_toe)) * np.diff(heel[0])
+    out = np.zeros((*phase.shape, 3))
+    out[:, 1:, 1] = -np.cumsum((middle(weight) * step).sum(1), axis=-1)
+    out[..., 2] = _SOLE - (weight * height).sum(1)
+    sway = legs["curves"]["sway"]
+    out[..., 0] = sway[:, 1] - sway[:, 0]
+    return out
+
+
+def _clock(rng, plan: _Plan, frames: int, fps: float) -> np.ndarray:
+    """Phases (n, T) in cycles of the left leg, with 2 % of slow variation in tempo from stride to stride."""
+    n = len(plan.cadence)
+    t = np.arange(frames) / fps
+    rate = plan.cadence[:, None] / 120
+    out = rng.random((n, 1)) + rate * t
+    for period in (1.3, 2.9):  # strides
+        angle = 2 * np.pi * (rate * t / period + rng.random((n, 1)))
+        out += 0.015 * rng.standard_normal((n, 1)).clip(-2, 2) * period / (2 * np.pi) * np.sin(angle)
+    return out
+
+
+def _slow(rng, n: int, frames: int, fps: float, seconds: float) -> np.ndarray:
+    """Slow random signals (n, T) of unit variance."""
+    sigma = max(seconds * fps, 0.5)
+    pad = int(3 * sigma) + 1
+    x = gaussian_filter1d(rng.standard_normal((n, frames + 2 * pad)), sigma, axis=-1)[:, pad : pad + frames]
+    return x * np.sqrt(2 * np.sqrt(np.pi) * sigma)
+
+
+def _walk(rng, plan: _Plan, frames: int, fps: float) -> np.ndarray:
+    """Joint positions (n, T, 25, 3)."""
+    n = len(plan.cadence)
+    phase = _clock(rng, plan, frames, fps)
+    plan.hip_scale = plan.hip_scale * (1 + 0.015 * _slow(rng, n, frames, fps, 0.4))
+    legs = _legs(plan, phase)
+    root = _root(plan, legs, phase)
+    joints = np.zeros((n, frames, len(KINECT_V2), 3))
+    joints[:, :, KINECT_V2.root] = root
+    _place_legs(plan, legs, joints)
+    _place_trunk(rng, plan, legs, joints, fps)
+    origin = joints[:, :1, KINECT_V2.root : KINECT_V2.root + 1] * np.array([1.0, 1.0, 0.0])
+    return joints - origin
+
+
+def _place_legs(plan: _Plan, legs: dict, joints: np.ndarray) -> None:
+    root = joints[:, :, KINECT_V2.root]
+    for s, (side, sign) in enumerate((("left", -1.0), ("right", 1.0))):
+        j = {k: KINECT_V2.index(f"{side}_{k}") for k in ("hip", "knee", "ankle", "foot")}
+        half = np.abs(plan.offsets[:, j["hip"], 0])[:, None]
+        hip_x = sign * half * np.cos(legs["rotation"]) * np.cos(legs["obliquity"])
+        joints[:, :, j["hip"]] = root + np.stack((hip_x, legs["hip"][0][:, s], legs["hip"][1][:, s]), axis=-1)
+        # The leg's plane leans so that the foot stays on its line.
+        line = sign * (plan.width[:, None] / 2 + legs["curves"]["lateral"][:, s])
+        down = legs["ankle"][1][:, s]
+        lean = np.arcsin(np.clip((line - joints[:, :, j["hip"], 0]) / -down, -0.5, 0.5))
+        for k in ("knee", "ankle"):
+            y, z = legs[k][0][:, s], legs[k][1][:, s]
+            joints[:, :, j[k]] = joints[:, :, j["hip"]] + np.stack((-z * np.sin(lean), y, z * np.cos(lean)), axis=-1)
+        y, z = legs["foot"][0][:, s], legs["foot"][1][:, s]
+        out = np.radians(plan.toe_out[:, s])[:, None]
+        joints[:, :, j["foot"]] = joints[:, :, j["ankle"]] + np.stack((sign * y * np.sin(out), y * np.cos(out), z), axis=-1)
+
+
+def _rotation(forward: np.ndarray, right: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Rotation matrices (..., 3, 3): first about z by `turn` (left side forward), then lean to the right, then forward [rad]."""
+    (cf, sf), (cr, sr), (ct, st) = ((np.cos(a), np.sin(a)) for a in (-forward, right, -turn))
+    one, nil = np.ones_like(cf), np.zeros_like(cf)
+    about_x = np.stack((one, nil, nil, nil, cf, -sf, nil, sf, cf), -1).reshape(*cf.shape, 3, 3)
+    about_y = np.stack((cr, nil, sr, nil, one, nil, -sr, nil, cr), -1).reshape(*cf.shape, 3, 3)
+    about_z = np.stack((ct, -st, nil, st, ct, nil, nil, nil, one), -1).reshape(*cf.shape, 3, 3)
+    return about_x @ about_y @ about_z
+
+
+def _place_trunk(rng, plan: _Plan, legs: dict, joints: np.ndarray, fps: float) -> None:
+    """Spine, head and arms. The spine bends: its lower part takes 0.8, its upper part 1.2 of the lean."""
+    n, frames = joints.shape[:2]
+    curves, o = legs["curves"], plan.offsets
+    j = KINECT_V2.index
+    lean = np.radians(plan.lean)[:, None] + curves["lean_forward"].sum(1) + np.radians(0.5) * _slow(rng, n, frames, fps, 0.5)
+    side = np.radians(plan.lean_side)[:, None] + curves["lean_side"][:, 1] - curves["lean_side"][:, 0]
+    side = side + np.radians(0.4) * _slow(rng, n, frames, fps, 0.5)
+    counter = -1.2 * legs["rotation"]  # the shoulders turn against the pelvis
+    stoop = np.minimum(plan.stoop, 1.0)[:, None]
+    low, high = _rotation(0.8 * lean, 0.8 * side, counter / 2), _rotation(1.2 * lean, 1.1 * side, counter)
+    head = _rotation(0.3 * lean + np.radians(25) * stoop, 0.3 * side, counter * 0)
+    put = lambda child, parent, turn: joints.__setitem__(  # noqa: E731
+        (slice(None), slice(None), j(child)), joints[:, :, j(parent)] + np.einsum("ntij,nj->nti", turn, o[:, j(child)])
+    )
+    put("spine", "pelvis", low)
+    put("spine_shoulder", "spine", high)
+    put("neck", "spine_shoulder", head)
+    put("head", "neck", head)
+    for s, name in enumerate(("left", "right")):
+        put(f"{name}_shoulder", "spine_shoulder", high)
+        swing = curves["shoulder"][:, s]
+        mean = swing.mean(-1, keepdims=True)
+        upper = mean + (swing - mean) * plan.arms[:, s : s + 1] - 0.3 * lean
+        fore = upper + np.maximum(curves["elbow"][:, s], 0.05)
+        above, below = (_rotation(-a, 0.3 * side, counter * 0.5) for a in (upper, fore))
+        put(f"{name}_elbow", f"{name}_shoulder", above)
+        for child, parent in (("wrist", "elbow"), ("hand", "wrist"), ("hand_tip", "hand"), ("thumb", "hand")):
+            put(f"{name}_{child}", f"{name}_{parent}", below)
+
+
+# --- sensor ------------------------------------------------------------------------------------------------------------------
+
+
+def _sense(rng, joints: np.ndarray, noise: float, dropout: float, kind: str, fps: float) -> np.ndarray:
+    """Noise and dropouts of a depth camera (see `simulate_walks`)."""
+    n, frames, count, _ = joints.shape
+    if noise:
+        far = ("hand", "tip", "thumb", "wrist", "foot", "ankle")
+        level = [2.5 if s.endswith(far) else 1.5 if s.endswith(("knee", "elbow")) else 1.0 for s in KINECT_V2.joint_names]
+        drift = _slow(rng, n * count * 3, frames, fps, 0.25).reshape(n, count, 3, frames).transpose(0, 3, 1, 2)
+        joints = joints + noise * np.sqrt(0.5) * np.array(level)[:, None] * (drift + rng.standard_normal(joints.shape))
+    if dropout:
+        burst = max(int(round(0.2 * fps)), 1)
+        start = rng.random((n, frames + burst - 1, count)) < 1 - (1 - dropout) ** (1 / burst)
+        lost = np.lib.stride_tricks.sliding_window_view(start, burst, axis=1).any(-1)
+        if kind == "stuck":
+            lost[:, 0] = False
+            last = np.maximum.accumulate(np.where(lost, 0, np.arange(frames)[:, None]), axis=1)
+            joints = np.take_along_axis(joints, last[..., None], axis=1)
+        else:
+            joints = np.where(lost[..., None], np.nan, joints)
+    return joints
