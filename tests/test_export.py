@@ -1,0 +1,120 @@
+"""Files written by `modeling_gait.export` are read back by `load_walk` and compared with what went in."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from modeling_gait.export import atomic_path, save_walk, write_bvh, write_csv, write_npz
+from modeling_gait.kinematics import fit_skeleton, forward_kinematics
+from modeling_gait.loading import load_walk
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
+
+
+def random_walk(skeleton: Skeleton, seed: int = 0, frames: int = 5, swing: float = 30.0):
+    """Local rotations (T, J, 3, 3) of up to `swing` degrees, a root path (T, 3) and offsets (J, 3), upright."""
+    rng = np.random.default_rng(seed)
+    angles = rng.uniform(-swing, swing, (frames, len(skeleton), 3))
+    angles[:, skeleton.root] /= 3
+    rotations = Rotation.from_euler("xyz", angles.reshape(-1, 3), degrees=True).as_matrix().reshape(frames, -1, 3, 3)
+    root = np.stack([rng.normal(0, 0.1, frames), np.arange(frames) / 10, np.full(frames, 0.9)], axis=1)
+    offsets = np.array(skeleton.rest_offsets) * rng.uniform(0.8, 1.2)
+    return rotations, root, offsets
+
+
+def positions(walk, skeleton: Skeleton) -> np.ndarray:
+    return forward_kinematics(*map(torch.as_tensor, walk), skeleton).numpy().astype(np.float32)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(sorted(SKELETONS)), st.integers(0, 2**31), st.integers(2, 7), st.sampled_from([25, 29.97, 30, 58.8, 120])
+)
+def test_csv_and_npz_keep_every_bit(tmp_path_factory, name, seed, frames, fps):
+    skeleton, folder = SKELETONS[name], tmp_path_factory.mktemp("walk")
+    joints = positions(random_walk(skeleton, seed, frames), skeleton)
+    for suffix, write in ((".csv", write_csv), (".npz", write_npz)):
+        write(folder / f"a{suffix}", joints, fps, skeleton)
+        walk = load_walk(folder / f"a{suffix}")
+        np.testing.assert_array_equal(walk.joints, joints)
+        assert (walk.skeleton, walk.name, walk.fps) == (skeleton, "a", fps)
+        np.testing.assert_allclose(walk.times, np.arange(frames) / fps, atol=1e-8)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from(sorted(SKELETONS)), st.integers(0, 2**31), st.sampled_from([20.0, 180.0]))
+def test_bvh_keeps_a_constant_length_skeleton(tmp_path_factory, name, seed, swing):
+    skeleton, path = SKELETONS[name], tmp_path_factory.mktemp("walk") / "a.bvh"
+    walk = random_walk(skeleton, seed, swing=swing)
+    write_bvh(path, walk, 30, skeleton)
+    back = load_walk(path, up="y")
+    assert (back.skeleton, back.fps) == (skeleton, 30)
+    assert np.abs(back.joints - positions(walk, skeleton)).max() < 1e-5  # metres
+
+
+def test_bvh_of_positions_is_the_fitted_skeleton(tmp_path):
+    joints = positions(random_walk(KINECT_V2), KINECT_V2)
+    joints += np.random.default_rng(1).normal(0, 0.01, joints.shape).astype(np.float32)
+    write_bvh(tmp_path / "a.bvh", joints, 30)
+    fitted = positions(fit_skeleton(joints), KINECT_V2)
+    assert np.abs(load_walk(tmp_path / "a.bvh").joints - fitted).max() < 1e-5
+    assert np.abs(fitted - joints).max() > 1e-3  # the noise changed bone lengths, so the fit is not the input
+
+
+def test_bvh_format(tmp_path):
+    skeleton = KINECT_V2
+    write_bvh(tmp_path / "a.bvh", random_walk(skeleton, frames=3), 25)
+    text = (tmp_path / "a.bvh").read_text()
+    assert text.count("JOINT") == 24 and text.count("ROOT") == 1
+    assert text.count("End Site") == sum(not c for c in skeleton.children)
+    assert text.count("{") == text.count("}")
+    assert "Frames: 3\nFrame Time: 0.040000000\n" in text
+    assert len(text.splitlines()[-1].split()) == 3 + 3 * 25
+
+
+def test_bvh_faces_forward_and_stands_on_y(tmp_path):
+    """A walker 1 m ahead at rest: BVH's z is forward, y up, x to the left, in centimetres."""
+    rest = (np.tile(np.eye(3), (2, 25, 1, 1)), np.array([[0.2, 1.0, 0.9]] * 2), np.array(KINECT_V2.rest_offsets))
+    write_bvh(tmp_path / "a.bvh", rest, 30)
+    assert (tmp_path / "a.bvh").read_text().splitlines()[-1].split()[:3] == ["-20.000000", "90.000000", "100.000000"]
+
+
+def test_missing_values_survive_csv_and_npz_and_stop_bvh(tmp_path):
+    joints = positions(random_walk(KINECT_V2), KINECT_V2)
+    joints[2, 7] = np.nan
+    for name in ("a.csv", "a.npz"):
+        save_walk(tmp_path / name, joints, 30)
+        np.testing.assert_array_equal(load_walk(tmp_path / name).joints, joints)
+    with pytest.raises(ValueError, match="not finite"):
+        save_walk(tmp_path / "a.bvh", joints, 30)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".bvh"])
+def test_failure_leaves_the_old_file(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_text("old")
+    for joints, fps in ((np.zeros((3, 24, 3)), 30), (np.zeros((0, 25, 3)), 30), (np.zeros((3, 25, 3)), 0)):
+        with pytest.raises(ValueError):
+            save_walk(path, joints, fps)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_path_cleans_up(tmp_path):
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.csv") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_walk_names_the_suffixes(tmp_path):
+    with pytest.raises(ValueError, match=r"'\.c3d'; expected one of \.csv, \.npz, \.bvh, \.gif, \.mp4"):
+        save_walk(tmp_path / "a.c3d", np.zeros((3, 25, 3)), 30)
+
+
+def test_write_bvh_checks_shapes(tmp_path):
+    rotations, root, offsets = random_walk(KINECT_V2)
+    for bad in ((rotations[:, :24], root, offsets), (rotations, root[:2], offsets), (rotations, root, offsets[:5])):
+        with pytest.raises(ValueError, match="expected rotations"):
+            write_bvh(tmp_path / "a.bvh", bad, 30)
