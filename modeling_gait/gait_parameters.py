@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from .kinematics import _pelvis, _point, joint_angles
+from .kinematics import joint_angles, joint_track, pelvis_track
 from .skeletons import KINECT_V2, Skeleton
 
 
@@ -94,7 +94,7 @@ def smooth_positions(joints: np.ndarray, fps: float, cutoff: float = _CUTOFF_HZ)
         return joints
     # A filter run forwards and backwards has twice the order and a lower cutoff; 0.802 undoes that (Winter 2009).
     sos = signal.butter(2, min(cutoff / 0.802, 0.49 * fps), fs=fps, output="sos")
-    return signal.sosfiltfilt(sos, joints, axis=0, padlen=min(9, len(joints) - 1))
+    return signal.sosfiltfilt(sos, joints, axis=0, padlen=min(int(fps), len(joints) - 1))
 
 
 def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> GaitEvents:
@@ -158,8 +158,8 @@ def _checked(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
 
 
 def _events(joints: np.ndarray, fps: float, skeleton: Skeleton) -> GaitEvents:
-    pelvis = _pelvis(joints, skeleton)[:, 1]
-    ahead = [_point(joints, skeleton, f"{side}_ankle")[:, 1] - pelvis for side in SIDES]
+    pelvis = pelvis_track(joints, skeleton)[:, 1]
+    ahead = [joint_track(joints, skeleton, f"{side}_ankle")[:, 1] - pelvis for side in SIDES]
     cycle = _cycle_frames(ahead[0] - ahead[1], fps)
     strikes = [_peaks(a, cycle) for a in ahead]
     offs = [_peaks(-a, cycle) for a in ahead]
@@ -183,7 +183,8 @@ def _peaks(values: np.ndarray, cycle: float) -> np.ndarray:
     peaks = signal.find_peaks(values, distance=max(1.0, 0.5 * cycle), prominence=max((high - low) / 3, 0.02))[0]
     peaks = peaks[(peaks >= 2) & (peaks < len(values) - 2)]
     a, b, c = values[peaks - 1], values[peaks], values[peaks + 1]
-    return peaks + 0.5 * (a - c) / (a - 2 * b + c)  # vertex of the parabola through three samples
+    bend = a - 2 * b + c  # the vertex of the parabola through three samples; 0 on a plateau
+    return peaks + 0.5 * (a - c) / np.where(bend < 0, bend, np.inf)
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def _timing(strides: list[_Stride], fps: float) -> dict[str, float]:
 def _space(out: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps: float, skeleton: Skeleton) -> None:
     """Fills speed, step and cycle times, lengths, widths, heights and foot angles."""
     strikes = {side: getattr(events, f"{side}_heel_strikes") for side in SIDES}
-    pelvis = _pelvis(joints, skeleton)[:, 1]
+    pelvis = pelvis_track(joints, skeleton)[:, 1]
     steps = _steps(strikes, fps)
     every = np.concatenate(list(strikes.values()))
     first, last = (every.min(), every.max()) if len(steps) > 1 else (0, len(joints) - 1)
@@ -278,7 +279,7 @@ def _space(out: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps:
         spans = _cycles(strikes[side], strikes[other], fps)
         out[f"stride_length_{side}"] = _median([own[b][1] - own[a][1] for a, b in spans if a in own and b in own])
         out[f"foot_progression_angle_{side}"] = _median([sign * p[2] for p in own.values()])
-        height = _point(joints, skeleton, f"{side}_ankle")[:, 2]
+        height = joint_track(joints, skeleton, f"{side}_ankle")[:, 2]
         out[f"foot_height_{side}"] = _median([np.ptp(height[_frames(c)]) for c in cycles[side]])
         out[f"cycle_time_{side}"] = _median([(b - a) / fps for a, b in cycles[side]])
     out["step_width"] = _median(widths)
@@ -293,8 +294,8 @@ def _steps(strikes: dict[str, np.ndarray], fps: float) -> list[tuple[str, float,
 
 def _footprints(joints, strikes, cycle, side, skeleton) -> dict[float, tuple[float, float, float]]:
     """Heel strike -> ankle x, y [m] and direction of the foot [deg, clockwise from +y], meant over the flat-foot phase."""
-    ankle = _point(joints, skeleton, f"{side}_ankle")
-    foot = _point(joints, skeleton, f"{side}_foot") - ankle
+    ankle = joint_track(joints, skeleton, f"{side}_ankle")
+    foot = joint_track(joints, skeleton, f"{side}_foot") - ankle
     out = {}
     for strike in strikes if np.isfinite(cycle) else ():
         a, b = int(np.ceil(strike + 0.1 * cycle)), int(strike + 0.4 * cycle) + 1
@@ -328,5 +329,5 @@ def _kinematics(out: dict, joints: np.ndarray, cycles: dict, skeleton: Skeleton)
     head = next((n for n in ("head", "nose") if skeleton.has(n)), None)
     low = [n for n in ("left_ankle", "right_ankle", "left_foot", "right_foot") if skeleton.has(n)]
     if head:
-        floor = np.min([_point(joints, skeleton, n)[:, 2] for n in low], axis=0)
-        out["body_height"] = np.median(_point(joints, skeleton, head)[:, 2] - floor)
+        floor = np.min([joint_track(joints, skeleton, n)[:, 2] for n in low], axis=0)
+        out["body_height"] = np.median(joint_track(joints, skeleton, head)[:, 2] - floor)

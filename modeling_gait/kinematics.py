@@ -142,10 +142,10 @@ def _shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     k -= np.transpose(k, (0, 2, 1))
     out = np.eye(3) + k + k @ k / np.maximum(1 + c, 1e-6)[:, None, None]
     opposite = c < -1 + 1e-6
-    if opposite.any():  # half a turn about any axis across `rest`
+    if opposite.any():  # half a turn about any axis across `rest`, then the short way that is left
         axis = np.cross(rest, np.eye(3)[np.argmin(np.abs(rest))])
         axis /= np.linalg.norm(axis)
-        out[opposite] = 2 * np.outer(axis, axis) - np.eye(3)
+        out[opposite] = _shortest_rotation(-rest, seen[opposite]) @ (2 * np.outer(axis, axis) - np.eye(3))
     return out
 
 
@@ -189,40 +189,41 @@ def joint_angles(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> dict[str
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3):
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
     rest = skeleton.rest_positions.astype(np.float64)[None]
-    hips = _point(joints, skeleton, "right_hip") - _point(joints, skeleton, "left_hip")
+    hips = joint_track(joints, skeleton, "right_hip") - joint_track(joints, skeleton, "left_hip")
     obliquity = np.arctan2(-hips[:, 2], np.linalg.norm(hips[:, :2], axis=-1))
     out = {"pelvic_obliquity": obliquity, "pelvic_rotation": np.arctan2(hips[:, 1], hips[:, 0])}
     for side, medial in (("left", 1), ("right", -1)):
-        hip, knee, ankle = (_point(joints, skeleton, f"{side}_{name}") for name in ("hip", "knee", "ankle"))
+        hip, knee, ankle = (joint_track(joints, skeleton, f"{side}_{name}") for name in ("hip", "knee", "ankle"))
         thigh = knee - hip
         out[f"hip_flexion_{side}"] = np.arctan2(thigh[:, 1], -thigh[:, 2])
         out[f"knee_flexion_{side}"] = np.pi - _included_angle(hip, knee, ankle)
         foot = f"{side}_foot"
-        neutral = _included_angle(*(_point(rest, skeleton, f"{side}_{name}") for name in ("knee", "ankle", "foot")))
-        out[f"ankle_dorsiflexion_{side}"] = neutral - _included_angle(knee, ankle, _point(joints, skeleton, foot))
+        neutral = _included_angle(*(joint_track(rest, skeleton, f"{side}_{name}") for name in ("knee", "ankle", "foot")))
+        out[f"ankle_dorsiflexion_{side}"] = neutral - _included_angle(knee, ankle, joint_track(joints, skeleton, foot))
         out[f"hip_adduction_{side}"] = np.arctan2(medial * thigh[:, 0], -thigh[:, 2]) + medial * obliquity
-    trunk = _trunk_top(joints, skeleton) - _pelvis(joints, skeleton)
+    trunk = _trunk_top(joints, skeleton) - pelvis_track(joints, skeleton)
     out["trunk_lean_sagittal"] = np.arctan2(trunk[:, 1], trunk[:, 2])
     out["trunk_lean_frontal"] = np.arctan2(trunk[:, 0], trunk[:, 2])
     return {name: np.degrees(out[name]) for name in JOINT_ANGLES}
 
 
-def _point(joints: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:
-    """Positions (T, 3) of the joint `name`; nan where the skeleton has none."""
+def joint_track(joints: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:
+    """Path (T, 3) of the joint `name`; nan where the skeleton has none."""
     return joints[:, skeleton.index(name)] if skeleton.has(name) else np.full((len(joints), 3), np.nan)
 
 
-def _pelvis(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+def pelvis_track(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Path (T, 3) of the pelvis; the middle of the hips where the skeleton has no pelvis."""
     if skeleton.has("pelvis"):
-        return _point(joints, skeleton, "pelvis")
-    return (_point(joints, skeleton, "left_hip") + _point(joints, skeleton, "right_hip")) / 2
+        return joint_track(joints, skeleton, "pelvis")
+    return (joint_track(joints, skeleton, "left_hip") + joint_track(joints, skeleton, "right_hip")) / 2
 
 
 def _trunk_top(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     for name in ("spine_shoulder", "neck"):
         if skeleton.has(name):
-            return _point(joints, skeleton, name)
-    return (_point(joints, skeleton, "left_shoulder") + _point(joints, skeleton, "right_shoulder")) / 2
+            return joint_track(joints, skeleton, name)
+    return (joint_track(joints, skeleton, "left_shoulder") + joint_track(joints, skeleton, "right_shoulder")) / 2
 
 
 def _included_angle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
