@@ -1,64 +1,317 @@
-"""Pathological Gait Dataset (gist; Jun et al. 2020): 7,200 Kinect v2 text files -> Parquet shards and a data card.
+"""Pathological Gait Dataset (gist): 7,200 Kinect v2 text files -> Parquet shards and a data card.
 
-    python datasets_scripts/gist.py --data_dir Pathological_Gaits --output_dir OUT [--subjects 1 2] [--num_proc 2]
+    python datasets_scripts/gist.py --data_dir Pathological_Gaits --output_dir OUT
+    python datasets_scripts/gist.py --output_dir OUT                       # downloads the authors' archive (about 400 MB)
+    python datasets_scripts/gist.py --data_dir DIR --output_dir OUT --subjects 1 2 --num_proc 2 --on_error skip
 
-In: DIR with human{S}_{class}{R}/human{S}_{class}{R}_SkeletonData{K}.csv: tab separated, 101 columns: time [s], then 25 times
-(joint id, x, y, z [m]). Out: rows in the schema of `common.walk_features` at 30 fps.
+In: DIR with human{S}_{class}{R}/human{S}_{class}{R}_SkeletonData{K}.csv at any depth: tab separated, 101 columns: time [s],
+then 25 times (joint id, x, y, z [m]). Out: one row a file in the schema of `common.walk_features`, at 30 frames a second,
+cleaned by `modeling_gait.cleaning`; what was cleaned is counted in the card. Then `load_dataset("OUT")`.
+
+Jun, Lee, Lee, Lee, Kim (2020): Pathological gait classification using Kinect v2 and gated recurrent neural networks. IEEE
+Access 8, 139881-139891.
 """
 
 import argparse
+import functools
+import io
 import re
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
 
-from datasets_scripts import common  # noqa: E402
-from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk  # noqa: E402
+from datasets_scripts import common
+from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
 
-CLASSES = ("antalgic", "lurch", "normal", "steppage", "stiff_legged", "trendelenburg")
-FILE_NAME = re.compile(rf"human(\d+)_({'|'.join(CLASSES)})(\d+)_SkeletonData(\d)\.csv")
+REPOSITORY = "https://github.com/kooksung/pathological_gait_datasets"
+BRANCHES = ("master", "main")
+CLASSES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg")
+# No word of the authors on the side; in the data it is the right leg whose knee and foot differ from normal. For
+# trendelenburg the two legs differ too little to tell.
+SIDES = {"normal": "none", "trendelenburg": "unknown"} | dict.fromkeys(
+    ("antalgic", "stiff_legged", "lurch", "steppage"), "right"
+)
+FILE_NAME = re.compile(rf"human(\d+)_({'|'.join(CLASSES)})(\d+)_SkeletonData(\d+)\.csv")
+LAYOUT = "human{S}_{class}{R}/human{S}_{class}{R}_SkeletonData{K}.csv"
 FPS = 30.0
-COLUMNS = 101
+JOINTS = 25
+COLUMNS = 1 + 4 * JOINTS
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------------
+
+
+def find_files(data_dir: Path, subjects: list[int] | None = None) -> list[Path]:
+    """The data set's files anywhere below `data_dir`, by subject, class, repetition and sensor.
+
+    Raises:
+        ValueError: no such folder, no file of the data set in it, or none of an asked subject.
+    """
+    data_dir = Path(data_dir)
+    if not data_dir.is_dir():
+        raise ValueError(f"{data_dir} is not a folder; --data_dir must hold {LAYOUT}")
+    found: dict[str, Path] = {}  # by name: an archive may hold a walk twice, under an old and a new folder name
+    for path in sorted(data_dir.rglob("human*_SkeletonData*.csv")):
+        found[path.name] = path
+    if not found:
+        raise ValueError(f"{data_dir} holds no file of the data set; expected {LAYOUT} below it")
+    if subjects:
+        there = {int(m[1]) for name in found if (m := re.match(r"human(\d+)_", name))}
+        missing = sorted(set(subjects) - there)
+        if missing:
+            raise ValueError(f"{data_dir} holds no file of subjects {missing}; it has subjects {sorted(there)}")
+        found = {n: p for n, p in found.items() if (m := re.match(r"human(\d+)_", n)) and int(m[1]) in subjects}
+    order = {name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)] for name in found}
+    return [found[name] for name in sorted(found, key=order.__getitem__)]
 
 
 def read_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    a = pd.read_csv(path, sep="\t", header=None, dtype=np.float64).to_numpy()
-    return a[:, 0], a[:, 1:].reshape(len(a), 25, 4)[:, :, 1:]
+    """Raw time stamps (T,) [s] and joints (T, 25, 3) [m] of one file, as measured.
+
+    Raises:
+        ValueError: naming the file and the first line that is not 101 tab-separated numbers.
+    """
+    raw = Path(path).read_bytes()
+    try:
+        table = pd.read_csv(io.BytesIO(raw), sep="\t", header=None, dtype=np.float64, quoting=3).to_numpy()
+        whole = table.shape[1] == COLUMNS and raw.count(b"\t") == (COLUMNS - 1) * len(table)
+    except (ValueError, UnicodeDecodeError):  # pandas' errors are ValueErrors
+        whole = False
+    if not whole or (table[:, 1::4] != np.arange(JOINTS)).any():
+        raise ValueError(f"{path}: {_first_fault(raw)}")
+    return table[:, 0], table[:, 1:].reshape(len(table), JOINTS, 4)[:, :, 1:]
+
+
+def _first_fault(raw: bytes) -> str:
+    """Which line of a file that could not be read is wrong, and how."""
+    if not raw.strip():
+        return "the file is empty"
+    for number, line in enumerate(raw.splitlines(), 1):
+        if b"\0" in line or not line.isascii():
+            return f"line {number}: not text; expected {COLUMNS} tab-separated numbers"
+        cells = line.decode("ascii").split("\t")
+        if len(cells) != COLUMNS:
+            return f"line {number}: {len(cells)} tab-separated columns, expected {COLUMNS} (time, then 25 x id, x, y, z)"
+        for column, cell in enumerate(cells, 1):
+            try:
+                value = float(cell or "nan")  # an empty cell is a missing value
+            except ValueError:
+                return f"line {number}, column {column}: {cell[:20]!r} is not a number"
+            if column % 4 == 2 and value != column // 4:
+                return f"line {number}, column {column}: joint id {cell[:20]!r}, expected {column // 4}"
+    return "cannot be read as a table of numbers"
 
 
 def make_row(path: Path) -> tuple[dict, CleaningReport]:
-    """Read, clean and describe one file."""
-    subject, pathology, repetition, sensor = FILE_NAME.fullmatch(path.name).groups()
-    joints, report = clean_walk(*read_file(path), fps=FPS)
+    """Read, clean and describe one file. Raises ValueError naming the file."""
+    match = FILE_NAME.fullmatch(path.name)
+    if not match:
+        raise ValueError(f"{path}: unknown name; expected human{{S}}_{{class}}{{R}}_SkeletonData{{K}}.csv, class {CLASSES}")
+    subject, pathology, repetition, sensor = match.groups()
+    times, joints = read_file(path)
+    try:
+        joints, report = clean_walk(times, joints, fps=FPS)
+        joints = canonicalise(joints)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    walk_id = f"human{subject}_{pathology}{repetition}"
+    attributes = {"side": SIDES[pathology]}
     row = common.walk_row(
-        canonicalise(joints),
-        FPS,
-        subject_id=subject,
-        walk_id=f"human{subject}_{pathology}{repetition}",
-        sensor=sensor,
-        pathology=pathology,
+        joints, FPS, subject_id=subject, walk_id=walk_id, sensor=sensor, pathology=pathology, attributes=attributes
     )
     return row, report
 
 
-def rows(paths: list[Path], num_proc: int) -> Iterator[dict]:
-    with ProcessPoolExecutor(num_proc) as pool:
-        for row, _ in common.progress(pool.map(make_row, paths, chunksize=8), len(paths), "files"):
-            yield row
+def try_row(path: Path, on_error: str) -> tuple[dict, CleaningReport] | str:
+    """`make_row`, or the message of what is wrong with the file if `on_error` is "skip"."""
+    try:
+        return make_row(path)
+    except (ValueError, OSError) as error:
+        if on_error == "raise":
+            raise
+        return str(error)
+
+
+# --- builder -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class GistConfig(datasets.BuilderConfig):
+    """subjects: which of 1..10, None for all; on_error: "raise" or "skip" a bad file."""
+
+    subjects: tuple[int, ...] | None = None
+    on_error: str = "raise"
+
+
+class GistBuilder(datasets.GeneratorBasedBuilder):
+    """`GistBuilder(data_dir=DIR, subjects=(1, 2)).download_and_prepare(num_proc=2)`, then `.as_dataset("train")`."""
+
+    BUILDER_CONFIG_CLASS = GistConfig
+    VERSION = datasets.Version("1.0.0")
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=common.walk_features(), homepage=REPOSITORY)
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        folder = self.config.data_dir or download(dl_manager)
+        files = [str(p) for p in find_files(Path(folder), list(self.config.subjects or ()))]
+        return [datasets.SplitGenerator("train", gen_kwargs={"files": files})]
+
+    def _generate_examples(self, files: list[str]) -> Iterator[tuple[str, dict]]:
+        for file in files:
+            result = try_row(Path(file), self.config.on_error)
+            if isinstance(result, str):
+                datasets.logging.get_logger(__name__).warning("skipped: %s", result)
+            else:
+                yield Path(file).name, result[0]
+
+
+def download(dl_manager: datasets.DownloadManager) -> str:
+    """Folder of the authors' archive, downloaded once. Raises ValueError where the network does not reach it."""
+    for branch in BRANCHES:
+        try:
+            return dl_manager.download_and_extract(f"{REPOSITORY}/archive/refs/heads/{branch}.zip")
+        except (OSError, ValueError) as error:
+            reason = error
+    raise ValueError(f"cannot download {REPOSITORY} ({reason}); get it by other means and give its folder as --data_dir")
+
+
+# --- command line ------------------------------------------------------------------------------------------------------------
+
+
+def prepare(
+    data_dir: Path | None, output_dir: Path, subjects: list[int] | None = None, num_proc: int = 2, on_error: str = "raise"
+) -> tuple[int, list[CleaningReport], list[str]]:
+    """Files -> Parquet shards and card in `output_dir`; returns the number of rows, their reports and what was skipped.
+
+    Raises:
+        ValueError: naming the file and line (`on_error="raise"`), the folder, or the argument that is wrong.
+    """
+    common.check_output(Path(output_dir))
+    files = find_files(Path(data_dir or download(datasets.DownloadManager())), subjects)
+    reports: list[CleaningReport] = []
+    skipped: list[str] = []
+
+    def rows() -> Iterator[dict]:
+        for result in common.parallel(functools.partial(try_row, on_error=on_error), files, num_proc, "files"):
+            if isinstance(result, str):
+                skipped.append(result)
+                print(f"\nskipped: {result}", file=sys.stderr)
+            else:
+                reports.append(result[1])
+                yield result[0]
+
+    total = common.write_dataset(
+        rows(),
+        Path(output_dir),
+        lambda: card_body(reports, skipped),
+        pretty_name="Pathological Gait Dataset (Kinect v2), cleaned",
+        license="other",
+        license_name="none-stated",
+        license_link=REPOSITORY,
+    )
+    return total, reports, skipped
+
+
+ARTEFACTS = {  # field of the report: what was found, what was done
+    "clock_wraps": ("clock that starts again at 60 s", "60 s added from there on"),
+    "repeated_stamps": ("frames whose time stamp does not advance", "dropped"),
+    "nan_samples": ("nan", "interpolated"),
+    "inf_samples": ("inf", "interpolated"),
+    "absurd_samples": ("absurd coordinates (over 10 m, up to 1e31)", "interpolated"),
+    "stuck_samples": ("joints stuck at (0, 0, 0), exactly or as denormals", "interpolated, cut at the ends"),
+    "root_jumps": ("jumps of the root (over 0.3 m and 6 m/s)", "interpolated if a spike, else cut"),
+    "spike_samples": ("isolated spikes of a joint (Hampel test)", "interpolated"),
+    "broken_frames": ("frames without the shape of a body, or sunk", "interpolated, cut at the ends"),
+    "long_gaps": ("holes of over 0.5 s", "cut, the longest piece kept"),
+    "frames_cut": ("frames outside the kept piece", "dropped"),
+    "samples_repaired": (
+        "samples replaced in the kept pieces, for all reasons",
+        "interpolated from the joint's neighbours in time",
+    ),
+    "joints_missing": ("joints never seen", "put at the rest offset from their parent"),
+}
+
+
+def cleaning_table(reports: list[CleaningReport]) -> str:
+    """Markdown: of each artefact in how many files it is, how often, and what was done."""
+    lines = ["| artefact | files | count | what was done |", "|---|---:|---:|---|"]
+    for name, (what, done) in ARTEFACTS.items():
+        counts = [getattr(r, name) for r in reports]
+        lines.append(f"| {what} | {sum(c > 0 for c in counts):,} | {sum(counts):,} | {done} |")
+    return "\n".join(lines)
+
+
+def card_body(reports: list[CleaningReport], skipped: list[str]) -> str:
+    """The data card below its metadata."""
+    frames_in, frames_out = sum(r.frames_in for r in reports), sum(r.frames_out for r in reports)
+    lost = "".join(f"\n- {Path(message.split(': ')[0]).name}: {': '.join(message.split(': ')[1:])}" for message in skipped)
+    return f"""# Pathological Gait Dataset, cleaned
+
+Walks of ten people recorded by six Kinect v2 sensors at once: normal gait and five pathological gaits (antalgic, stiff-legged,
+lurch, steppage, trendelenburg) that healthy people imitated, 20 walks of each. {len(reports):,} recordings (one row each),
+{frames_in:,} raw frames, {frames_out:,} frames after resampling to {FPS:g} a second.
+
+Source: <{REPOSITORY}>; K. Jun, Y. Lee, S. Lee, D.-W. Lee, M. Kim, "Pathological gait classification using Kinect v2 and gated
+recurrent neural networks", IEEE Access, 2020. Made by `datasets_scripts/gist.py` of modeling_gait.
+
+**Licence.** The authors' repository states none. This folder is made from your own copy for your own use; do not redistribute
+it.
+
+## Columns
+
+{common.COLUMNS}
+`severity` is unknown here. The affected side is not documented; in the data it is the right leg that differs (antalgic,
+stiff-legged, lurch, steppage), which `attributes` says; for trendelenburg it says unknown.
+
+## Splits
+
+There is one split. **Divide it by `subject_id`** (leave one subject out), never by row: six sensors see the same walk, so a
+split by row puts the same steps on both sides and measures memory.
+
+## Cleaning
+
+{cleaning_table(reports)}
+
+Files skipped: {len(skipped)}.{lost}
+
+Bad samples are interpolated linearly as offsets from the pelvis; all joints are then resampled from the irregular stamps to
+{FPS:g} frames a second by monotone cubic interpolation. Nothing is low-pass filtered (`modeling_gait.cleaning.smooth` does
+that). Each walk is turned about the vertical so that it travels along +y, and lifted or lowered so that the ankle of the
+standing leg (20th percentile over time of the lower ankle) is 9 cm above the floor: Kinect v2 places it 3 to 4 cm higher. A
+tilt of the floor of up to one degree between sensors is left as it is.
+
+## Limits
+
+The pathologies are imitations. Left and right legs may be swapped for some frames where one hides the other; this is not
+repaired. Hands and feet are noisy.
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, help="folder with the authors' files at any depth; default: download them")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
+    parser.add_argument("--subjects", type=int, nargs="+", help="only these of 1..10; default: all")
+    parser.add_argument("--num_proc", type=int, default=2, help="processes that read and clean (default 2)")
+    parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do about a bad file")
+    args = parser.parse_args(argv)
+    if args.num_proc < 1:
+        parser.error("--num_proc must be at least 1")
+    try:
+        total, reports, skipped = prepare(args.data_dir, args.output_dir, args.subjects, args.num_proc, args.on_error)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(cleaning_table(reports))
+    print(f"{total:,} rows in {args.output_dir}, {len(skipped)} files skipped")
 
 
 if __name__ == "__main__":
-    p = argparse.ArgumentParser()
-    p.add_argument("--data_dir", type=Path)
-    p.add_argument("--output_dir", type=Path)
-    p.add_argument("--num_proc", type=int, default=2)
-    a = p.parse_args()
-    key = lambda q: [int(x) if x.isdigit() else x for x in FILE_NAME.fullmatch(q.name).groups()]  # noqa: E731
-    paths = sorted(a.data_dir.glob("*/*.csv"), key=key)
-    print(common.write_dataset(rows(paths, a.num_proc), a.output_dir, "# gist\n"), "rows")
+    main()

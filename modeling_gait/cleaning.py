@@ -23,6 +23,9 @@ MAX_GAP = 0.5  # s, a longer hole is not bridged
 MAX_ROOT_SPEED = 6.0  # m/s
 MAX_ROOT_STEP = 0.3  # m between neighbouring frames
 SPIKE = 0.15  # m from the running median
+SUNK = 0.2  # m, the root's height from its running median: a body that leaves the field of view
+# The last words of the names of the joints whose bones are measured well (no hands, feet or face).
+LIMBS = ("spine", "spine1", "spine2", "spine3", "chest", "neck", "head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
 @dataclass
@@ -36,7 +39,9 @@ class CleaningReport:
         nan_samples, inf_samples, absurd_samples, stuck_samples: samples with nan, inf, a coordinate over 10 m, or the joint at
             the origin; replaced by interpolation.
         spike_samples: samples away from the running median of their joint; replaced by interpolation.
-        root_jumps: places where the root moved further than a person can; the walk is cut there.
+        broken_frames: frames without the shape of a body (a body leaving the picture); interpolated, or cut at the ends.
+        root_jumps: steps of the root further than a person moves (0.3 m and 6 m/s); a spike is interpolated, the walk is cut
+            at a jump that lasts.
         long_gaps: holes of more than 0.5 s in the root's path; the walk is cut there.
         frames_cut: frames outside the piece that was kept (the one of most frames).
         frames_repaired: frames of the kept piece with at least one replaced sample.
@@ -54,6 +59,7 @@ class CleaningReport:
     absurd_samples: int = 0
     stuck_samples: int = 0
     spike_samples: int = 0
+    broken_frames: int = 0
     root_jumps: int = 0
     long_gaps: int = 0
     frames_cut: int = 0
@@ -72,8 +78,9 @@ def clean_walk(
     """Repair a measured walk and resample it to a constant frame rate.
 
     1. The clock is unwrapped (60 s) and frames whose stamp does not advance are dropped.
-    2. Samples that are not finite, absurd, stuck at the origin or isolated spikes (Hampel test: further than 0.15 m and 6 scaled
-       median absolute deviations from the running median of 7 frames) are marked bad.
+    2. Samples that are not finite, absurd, stuck at the origin or isolated spikes (Hampel test: further than 0.15 m and 6
+       scaled median absolute deviations from the running median of 7 frames) are marked bad; so are whole frames in which a
+       quarter of the limb and trunk bones is 30 % off its median length, or the root 0.2 m off its running median height.
     3. The walk is cut where the root is lost for more than 0.5 s or jumps further than a person moves; the piece of most frames
        is kept.
     4. Bad samples are interpolated linearly, as offsets from the root, over time; the root along its path.
@@ -104,7 +111,10 @@ def clean_walk(
     times, joints = times[keep], joints[keep]
     bad = _bad_samples(joints, report)
     joints[bad] = np.nan
+    report.root_jumps = int(_jumps(times, joints[:, skeleton.root])[1].sum())
     bad |= _spikes(joints, report)
+    joints[bad] = np.nan
+    bad[_broken_frames(joints, skeleton, report)] = True
     joints[bad] = np.nan
     kept = _longest_piece(times, joints[:, skeleton.root], report)
     if len(kept) < min_frames:
@@ -126,8 +136,9 @@ def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarr
     """Turn a walk about the vertical so that it travels along +y, and put the first frame's pelvis above the origin.
 
     The heading is the straight line from the root's median place in the first tenth of the frames to that in the last; a walk
-    of less than 0.3 m takes the mean facing direction of hips and shoulders instead. The floor (z = 0) is put where the feet rest: the
-    lower ankle of each frame, its 20th percentile over time, gets the ankle height of the skeleton's rest pose.
+    of less than 0.3 m takes the mean facing direction of hips and shoulders instead. The floor (z = 0)
+    is put where the feet rest: the lower ankle of each frame, its 20th percentile over time, gets the ankle height of the
+    skeleton's rest pose. A tilted floor is not levelled.
 
     Args:
         joints: (T, J, 3) [m], finite, z up.
@@ -219,11 +230,7 @@ def _bad_samples(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
 
 def _spikes(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
     """(T, J) samples that leave the running median of their joint (Hampel 1974); bad samples are nan and stay unmarked."""
-    filled = joints.copy()
-    steps = np.arange(len(joints))
-    for j, c in np.argwhere(np.isnan(joints).any(0)):
-        good = np.isfinite(joints[:, j, c])
-        filled[:, j, c] = np.interp(steps, steps[good], joints[good, j, c]) if good.any() else 0.0
+    filled = _bridge(joints)
     away = np.linalg.norm(filled - median_filter(filled, size=(7, 1, 1), mode="mirror"), axis=-1)
     scale = 1.4826 * np.median(away, axis=0)
     spikes = (away > np.maximum(SPIKE, 6 * scale)) & np.isfinite(joints).all(-1)
@@ -232,18 +239,45 @@ def _spikes(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
     return spikes
 
 
-def _longest_piece(times: np.ndarray, root: np.ndarray, report: CleaningReport) -> np.ndarray:
-    """Indices of the frames with a good root in the longest stretch without a jump or a long gap."""
+def _bridge(values: np.ndarray) -> np.ndarray:
+    """(T, ...) with nan interpolated over the frames (the ends held); a channel without a number becomes 0."""
+    flat = values.reshape(len(values), -1).copy()
+    steps = np.arange(len(flat))
+    for c in np.flatnonzero(np.isnan(flat).any(0)):
+        good = np.isfinite(flat[:, c])
+        flat[:, c] = np.interp(steps, steps[good], flat[good, c]) if good.any() else 0.0
+    return flat.reshape(values.shape)
+
+
+def _broken_frames(joints: np.ndarray, skeleton: Skeleton, report: CleaningReport) -> np.ndarray:
+    """(T,) frames whose skeleton fell apart or sank; nan samples do not count against a frame."""
+    ends = [j for j, n in enumerate(skeleton.joint_names) if j != skeleton.root and n.split("_")[-1] in LIMBS]
+    seen = joints[:, ends] - joints[:, [skeleton.parents[j] for j in ends]]
+    lengths = np.linalg.norm(seen, axis=-1)
+    known = np.isfinite(lengths)
+    middle = np.array([np.median(lengths[k, i]) if k.any() else 1.0 for i, k in enumerate(known.T)])
+    off = known & (np.abs(np.nan_to_num(lengths) - middle) > 0.3 * middle)
+    height = _bridge(joints[:, skeleton.root, 2])
+    sunk = np.abs(height - median_filter(height, size=31, mode="mirror")) > SUNK
+    broken = (off.sum(1) > 0.25 * np.maximum(known.sum(1), 1)) | sunk
+    report.broken_frames = int((broken & np.isfinite(joints).any((1, 2))).sum())
+    return broken
+
+
+def _jumps(times: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Frames with a good root, and between neighbours of them: did the root jump, was there a long gap."""
     good = np.flatnonzero(np.isfinite(root).all(-1))
-    if len(good) < 2:
-        return good
     dt = np.diff(times[good])
     step = np.linalg.norm(np.diff(root[good], axis=0), axis=-1)
     gap = dt > MAX_GAP
-    jump = ~gap & (step > np.maximum(MAX_ROOT_STEP, MAX_ROOT_SPEED * dt))
-    report.long_gaps, report.root_jumps = int(gap.sum()), int(jump.sum())
-    pieces = np.split(good, np.flatnonzero(gap | jump) + 1)
-    return max(pieces, key=len)
+    return good, ~gap & (step > np.maximum(MAX_ROOT_STEP, MAX_ROOT_SPEED * dt)), gap
+
+
+def _longest_piece(times: np.ndarray, root: np.ndarray, report: CleaningReport) -> np.ndarray:
+    """Indices of the frames with a good root in the longest stretch without a jump or a long gap."""
+    good, jump, gap = _jumps(times, root)
+    report.long_gaps = int(gap.sum())
+    return max(np.split(good, np.flatnonzero(gap | jump) + 1), key=len)
 
 
 def _fill(times: np.ndarray, joints: np.ndarray, bad: np.ndarray, skeleton: Skeleton, report: CleaningReport) -> np.ndarray:
