@@ -5,16 +5,16 @@ Out: `SimulatedWalks`, joints float32 (n, T, 25, 3) [m] in the package's frame (
 the first frame on the floor).
 
 How: each leg follows the joint-angle curves of gait_curves.py over its own cycle; hip amplitude is scaled until the stride
-has the asked length; the pelvis travels so that the foot on the floor stands still; pelvis, trunk and arms are added.
+has the asked length; the pelvis travels so that the foot on the floor stands still; trunk and arms are added (gait_motion.py).
 All walks are computed at once in numpy. The numbers are simulated: never mix them with real ones in a table.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from .gait_curves import CURVES, NORMAL, PATHOLOGICAL, SLOW, fourier
+from .gait_motion import Plan, slow_noise, solve_stride, walk
 from .skeletons import KINECT_V2
 
 PATHOLOGIES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg", "parkinsonian")
@@ -23,9 +23,6 @@ LOADS = ("none", "backpack", "bag")
 FOOTWEAR = ("trainers", "boots", "heels", "barefoot")
 CLOTHING = ("trousers", "shorts", "skirt", "coat", "sportswear")  # leaves no trace in the skeleton, on purpose
 UNSIDED = ("normal", "parkinsonian")
-
-_SOLE = 0.02  # height of heel and foot joint of a foot flat on the floor [m]
-_TILT = 10.0  # anterior pelvic tilt, part of hip flexion [deg] (Kadaba et al. 1990)
 
 # At severity 1: factor on comfortable speed, factor on walk ratio, forward lean [deg], width between the feet [cm] added,
 # stance fraction added on the affected and on the other side. Speeds after what gist's walkers show (0.5-0.7 m/s).
@@ -36,7 +33,7 @@ _STYLE = {
     "lurch": (0.60, 0.90, 1.0, 1.0, -0.01, 0.01),
     "steppage": (0.60, 0.95, 0.0, 1.0, -0.015, 0.015),
     "trendelenburg": (0.60, 0.92, 0.0, 1.0, -0.01, 0.01),
-    "parkinsonian": (0.42, 0.52, 20.0, 0.0, 0.03, 0.03),
+    "parkinsonian": (0.42, 0.52, 16.0, 0.0, 0.03, 0.03),
 }
 
 
@@ -71,26 +68,6 @@ class SimulatedWalks:
         return len(self.joints)
 
 
-@dataclass
-class _Plan:
-    """Everything that fixes n walks but the clock; arrays (n,), (n, 2) with left first, or (n, 2, ...)."""
-
-    curves: np.ndarray  # (n, 2, C, H + 1) complex
-    offsets: np.ndarray  # (n, 25, 3) [m]
-    cadence: np.ndarray
-    stride: np.ndarray
-    stance: np.ndarray  # (n, 2)
-    right_delay: np.ndarray  # the right heel strike after the left, as a fraction of the cycle
-    lean: np.ndarray  # [deg]
-    lean_side: np.ndarray  # [deg], to the right
-    width: np.ndarray  # [m] between the feet
-    toe_out: np.ndarray  # (n, 2) [deg]
-    heel: np.ndarray  # height of the shoe's heel [m]
-    arms: np.ndarray  # (n, 2) factor on arm swing
-    stoop: np.ndarray  # 0..1, head and shoulders forward
-    hip_scale: np.ndarray = field(default=None)
-
-
 def simulate_walks(
     n: int,
     frames: int = 96,
@@ -117,7 +94,7 @@ def simulate_walks(
         pathology: one of `PATHOLOGIES`, n of them, or None: all seven in turn.
         severity: 0..1, or n of them; None: drawn from 0.3..1 (parkinsonian: UPDRS gait score 0, 1, 2 or 3 over 3). Normal: 0.
         side: "left", "right" or "both", or n of them; None: left or right by chance. Ignored by normal and parkinsonian.
-        speed: [m/s], or n of them; None: comfortable for the person and class (1.25 m/s for a healthy young adult).
+        speed: [m/s], or n of them; None: comfortable for the person and class (1.3 m/s for a healthy adult).
         cadence: [steps/min], or n of them; None: the one that goes with the speed. A speed and cadence whose step would be
             shorter than 0.05 or longer than 0.52 body heights keeps the cadence and walks the nearest possible speed.
         num_subjects: walk i is made by subject i % num_subjects, with one body, age, sex and style; None: n subjects.
@@ -144,7 +121,7 @@ def simulate_walks(
     subjects = np.arange(n) % (num_subjects or max(n, 1))
     people, style = _people(rng, subjects, attributes)
     plan = _plan(rng, names, severities, sides, people, style, speed, cadence)
-    joints = _walk(rng, plan, frames, fps)
+    joints = walk(rng, plan, frames, fps)
     joints = _sense(rng, joints, noise, dropout, dropout_kind, fps).astype(np.float32)
     for i, person in enumerate(people):
         person["side"] = sides[i]
@@ -286,7 +263,7 @@ def _bodies(people: list[dict], style: np.ndarray) -> np.ndarray:
 # --- the plan ----------------------------------------------------------------------------------------------------------------
 
 
-def _plan(rng, names, severity, sides, people, style, speed, cadence) -> _Plan:
+def _plan(rng, names, severity, sides, people, style, speed, cadence) -> Plan:
     n = len(names)
     look = np.array([_STYLE[p] for p in names]).reshape(n, 6)
     part = severity[:, None]
@@ -299,14 +276,14 @@ def _plan(rng, names, severity, sides, people, style, speed, cadence) -> _Plan:
     )
     old = np.maximum(age - 60, 0)
 
-    # Comfortable speed 1.25 m/s, falling 0.7 % a year after 60 (Himann et al. 1988), with height by Froude's number; step length
-    # over cadence is a constant of the person, the walk ratio, 0.0062 m/(steps/min) (Sekiya & Nagasaki 1998).
-    comfortable = 1.25 * (1 - 0.007 * old) * np.sqrt(height / 1.7) * (1 + 0.07 * style[:, 6].clip(-2.5, 2.5))
+    # Comfortable speed 1.3 m/s, falling 0.7 % a year after 60 (Himann et al. 1988), with height by Froude's number; step length
+    # over cadence is a constant of the person, the walk ratio, 0.0061 m/(steps/min) (Sekiya & Nagasaki 1998).
+    comfortable = 1.3 * (1 - 0.007 * old) * np.sqrt(height / 1.7) * (1 + 0.07 * style[:, 6].clip(-2.5, 2.5))
     comfortable *= (
         factor[:, 0] * (1 + 0.025 * rng.standard_normal(n).clip(-2, 2)) * (1 - 0.04 * load["backpack"] - 0.06 * shoe["heels"])
     )
     comfortable = np.maximum(comfortable, 0.15)
-    ratio = 0.0062 * (height / 1.7) * (1 - 0.003 * old) * (1 + 0.05 * style[:, 7].clip(-2.5, 2.5)) * factor[:, 1]
+    ratio = 0.0061 * (height / 1.7) * (1 - 0.003 * old) * (1 + 0.05 * style[:, 7].clip(-2.5, 2.5)) * factor[:, 1]
     ratio *= 1 - 0.06 * shoe["heels"] - 0.05 * shoe["barefoot"]  # shorter steps (Cronin 2014; Franklin et al. 2015)
     v = _numbers(speed, n, "speed", comfortable, 1e-3, 4.0)
     steps = _numbers(cadence, n, "cadence", np.clip(np.sqrt(60 * v / ratio), 40, 200), 20.0, 260.0)
@@ -319,8 +296,8 @@ def _plan(rng, names, severity, sides, people, style, speed, cadence) -> _Plan:
     affected |= (np.array(names) == "parkinsonian")[:, None]
     stance = np.clip(base[:, None] + part * np.where(affected, look[:, 4:5], look[:, 5:6]), 0.53, 0.74)
     stance += (np.maximum(1.06 - stance.sum(1), 0) / 2)[:, None]  # a walk, not a run: some double support
-    return _solve_stride(
-        _Plan(
+    return solve_stride(
+        Plan(
             curves=_curves(rng, names, severity, affected, actual, style),
             offsets=_bodies(people, style),
             cadence=steps,
@@ -377,221 +354,6 @@ def _curves(rng, names, severity, affected, speed, style) -> np.ndarray:
     return out
 
 
-def _solve_stride(plan: _Plan) -> _Plan:
-    """Scale the hips until one cycle covers `plan.stride`; what the legs cannot do is written back to `plan.stride`."""
-    n, grid = len(plan.cadence), np.linspace(0, 1, 61)
-    phase = np.repeat(grid[None], n, axis=0)
-    plan.hip_scale = np.ones((n, 1))
-    low, high = np.full(n, 0.1), np.full(n, 1.7)
-    scale = np.clip(plan.stride / (0.8 * np.asarray(plan.offsets[:, 0, 2]) * 1.85), 0.2, 1.6)
-    for _ in range(9):  # a secant step kept inside a bracket
-        plan.hip_scale = scale[:, None]
-        covered = _root(plan, _legs(plan, phase), phase)[:, -1, 1]
-        low = np.where(covered < plan.stride, scale, low)
-        high = np.where(covered < plan.stride, high, scale)
-        guess = scale * plan.stride / np.maximum(covered, 0.02)
-        scale = np.where((guess > low) & (guess < high), guess, (low + high) / 2)
-    plan.stride = covered
-    return plan
-
-
-# --- motion ------------------------------------------------------------------------------------------------------------------
-
-
-def _smoothstep(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
-
-
-def _evaluate(plan: _Plan, phase: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """All curves at leg phases (n, 2, T), each (n, 2, T), radians or metres; and the reference phase, toe-off at 0.62."""
-    stance = plan.stance[..., None]
-    shift = (0.62 - stance) / np.sin(np.pi * stance) ** 2
-    reference = phase + shift * np.sin(np.pi * phase) ** 2
-    turn = np.exp(2j * np.pi * reference)
-    waves = np.empty((*phase.shape, plan.curves.shape[-1]), np.complex128)
-    waves[..., 0] = 1
-    for h in range(1, waves.shape[-1]):
-        waves[..., h] = waves[..., h - 1] * turn
-    values = np.real(plan.curves @ np.swapaxes(waves, -1, -2))  # (n, 2, C, T)
-    out = {c: values[:, :, i] for i, c in enumerate(CURVES)}
-    return {c: v / 100 if c in ("lateral", "sway") else np.radians(v) for c, v in out.items()}, reference % 1
-
-
-def _legs(plan: _Plan, phase: np.ndarray) -> dict[str, np.ndarray]:
-    """Both legs at cycle phases (n, T) in unbounded cycles of the left leg: sagittal positions below the hip.
-
-    Returns `curves`, `own` phases (n, 2, T), `obliquity` (left side up) and `rotation` (left side forward) of the pelvis (n, T),
-    `points`: knee, ankle, foot, heel as (y, z) from the pelvis, each (n, 2, T).
-    """
-    own = np.stack((phase, phase - plan.right_delay[:, None]), axis=1) % 1
-    curves, reference = _evaluate(plan, own)
-    obliquity = curves["pelvis_up"][:, 0] - curves["pelvis_up"][:, 1]
-    rotation = curves["rotation"][:, 0] - curves["rotation"][:, 1]
-    mean = np.radians(np.real(plan.curves[:, :, CURVES.index("hip"), 0]))[..., None]
-    thigh = mean + (curves["hip"] - mean) * plan.hip_scale[:, None] - np.radians(_TILT)
-    shank = thigh - curves["knee"]
-    # The foot lies flat in midstance: the ankle gives what hip and knee ask for.
-    size = {
-        k: np.linalg.norm(plan.offsets[:, [KINECT_V2.index(f"{s}_{k}") for s in ("left", "right")]], axis=-1)
-        for k in ("knee", "ankle")
-    }
-    flat = _smoothstep((reference - 0.06) / 0.07) * (1 - _smoothstep((reference - 0.30) / 0.10))
-    wedge = np.arcsin(plan.heel / (0.17 * plan.offsets[:, KINECT_V2.index("left_foot"), 1] / 0.12))[:, None, None]
-    pitch = shank + curves["ankle"] - wedge
-    pitch = pitch - flat * (pitch + wedge)
-    hip = plan.offsets[:, [KINECT_V2.index(f"{s}_hip") for s in ("left", "right")]]
-    sign = np.array([1.0, -1.0])[None, :, None]
-    half = np.abs(hip[..., 0])[..., None]
-    hip_y = half * np.sin(rotation)[:, None] * sign
-    hip_z = hip[..., 2][..., None] + half * np.sin(obliquity)[:, None] * sign
-    knee = (size["knee"][..., None] * np.sin(thigh), -size["knee"][..., None] * np.cos(thigh))
-    ankle = (knee[0] + size["ankle"][..., None] * np.sin(shank), knee[1] - size["ankle"][..., None] * np.cos(shank))
-    toe = plan.offsets[:, [KINECT_V2.index(f"{s}_foot") for s in ("left", "right")]]
-    fy, fz = toe[..., 1][..., None], toe[..., 2][..., None]
-    foot = _turn(pitch, fy, fz)
-    heel = _turn(pitch, -0.4 * fy, fz - plan.heel[:, None, None])
-    return {
-        "curves": curves,
-        "own": own,
-        "obliquity": obliquity,
-        "rotation": rotation,
-        "hip": (hip_y, hip_z),
-        "knee": knee,
-        "ankle": ankle,
-        "foot": foot,
-        "heel": heel,
-    }
-
-
-def _turn(pitch: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(y, z) of a vector of the foot after raising the toes by `pitch`."""
-    return y * np.cos(pitch) - z * np.sin(pitch), y * np.sin(pitch) + z * np.cos(pitch)
-
-
-def _weight(plan: _Plan, own: np.ndarray) -> np.ndarray:
-    """How much each leg carries (n, 2, T), summing to 1: ramps over the double supports."""
-    left, delay = own[:, 0], plan.right_delay[:, None]
-    first = np.maximum(plan.stance[:, 1:] - (1 - delay), 0.02)  # right toe-off after left heel strike
-    last = np.maximum(plan.stance[:, :1] - delay, 0.02)  # left toe-off after right heel strike
-    w = _smoothstep(left / first) * (1 - _smoothstep((left - delay) / last))
-    return np.stack((w, 1 - w), axis=1)
-
-
-def _root(plan: _Plan, legs: dict, phase: np.ndarray) -> np.ndarray:
-    """Path of the pelvis (n, T, 3): the foot that carries neither slides nor leaves the floor."""
-    weight = _weight(plan, legs["own"])
-    heel, foot = (
-        (legs["hip"][0] + legs["ankle"][0] + p[0], legs["hip"][1] + legs["ankle"][1] + p[1])
-        for p in (legs["heel"], legs["foot"])
-    )
-    on_toe = 1 / (1 + np.exp(np.clip(-(heel[1] - foot[1]) / 0.008, -60, 60)))
-    height = on_toe * foot[1] + (1 - on_toe) * heel[1]
-    middle = lambda a: (a[..., 1:] + a[..., :-1]) / 2  # noqa: E731
-    step = middle(on_toe) * np.diff(foot[0]) + (1 - middle(on_toe)) * np.diff(heel[0])
-    out = np.zeros((*phase.shape, 3))
-    out[:, 1:, 1] = -np.cumsum((middle(weight) * step).sum(1), axis=-1)
-    out[..., 2] = _SOLE - (weight * height).sum(1)
-    sway = legs["curves"]["sway"]
-    out[..., 0] = sway[:, 1] - sway[:, 0]
-    return out
-
-
-def _clock(rng, plan: _Plan, frames: int, fps: float) -> np.ndarray:
-    """Phases (n, T) in cycles of the left leg, with 2 % of slow variation in tempo from stride to stride."""
-    n = len(plan.cadence)
-    t = np.arange(frames) / fps
-    rate = plan.cadence[:, None] / 120
-    out = rng.random((n, 1)) + rate * t
-    for period in (1.3, 2.9):  # strides
-        angle = 2 * np.pi * (rate * t / period + rng.random((n, 1)))
-        out += 0.015 * rng.standard_normal((n, 1)).clip(-2, 2) * period / (2 * np.pi) * np.sin(angle)
-    return out
-
-
-def _slow(rng, n: int, frames: int, fps: float, seconds: float) -> np.ndarray:
-    """Slow random signals (n, T) of unit variance."""
-    sigma = max(seconds * fps, 0.5)
-    pad = int(3 * sigma) + 1
-    x = gaussian_filter1d(rng.standard_normal((n, frames + 2 * pad)), sigma, axis=-1)[:, pad : pad + frames]
-    return x * np.sqrt(2 * np.sqrt(np.pi) * sigma)
-
-
-def _walk(rng, plan: _Plan, frames: int, fps: float) -> np.ndarray:
-    """Joint positions (n, T, 25, 3)."""
-    n = len(plan.cadence)
-    phase = _clock(rng, plan, frames, fps)
-    plan.hip_scale = plan.hip_scale * (1 + 0.015 * _slow(rng, n, frames, fps, 0.4))
-    legs = _legs(plan, phase)
-    root = _root(plan, legs, phase)
-    joints = np.zeros((n, frames, len(KINECT_V2), 3))
-    joints[:, :, KINECT_V2.root] = root
-    _place_legs(plan, legs, joints)
-    _place_trunk(rng, plan, legs, joints, fps)
-    origin = joints[:, :1, KINECT_V2.root : KINECT_V2.root + 1] * np.array([1.0, 1.0, 0.0])
-    return joints - origin
-
-
-def _place_legs(plan: _Plan, legs: dict, joints: np.ndarray) -> None:
-    root = joints[:, :, KINECT_V2.root]
-    for s, (side, sign) in enumerate((("left", -1.0), ("right", 1.0))):
-        j = {k: KINECT_V2.index(f"{side}_{k}") for k in ("hip", "knee", "ankle", "foot")}
-        half = np.abs(plan.offsets[:, j["hip"], 0])[:, None]
-        hip_x = sign * half * np.cos(legs["rotation"]) * np.cos(legs["obliquity"])
-        joints[:, :, j["hip"]] = root + np.stack((hip_x, legs["hip"][0][:, s], legs["hip"][1][:, s]), axis=-1)
-        # The leg's plane leans so that the foot stays on its line.
-        line = sign * (plan.width[:, None] / 2 + legs["curves"]["lateral"][:, s])
-        down = legs["ankle"][1][:, s]
-        lean = np.arcsin(np.clip((line - joints[:, :, j["hip"], 0]) / -down, -0.5, 0.5))
-        for k in ("knee", "ankle"):
-            y, z = legs[k][0][:, s], legs[k][1][:, s]
-            joints[:, :, j[k]] = joints[:, :, j["hip"]] + np.stack((-z * np.sin(lean), y, z * np.cos(lean)), axis=-1)
-        y, z = legs["foot"][0][:, s], legs["foot"][1][:, s]
-        out = np.radians(plan.toe_out[:, s])[:, None]
-        joints[:, :, j["foot"]] = joints[:, :, j["ankle"]] + np.stack((sign * y * np.sin(out), y * np.cos(out), z), axis=-1)
-
-
-def _rotation(forward: np.ndarray, right: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Rotation matrices (..., 3, 3): first about z by `turn` (left side forward), then lean to the right, then forward [rad]."""
-    (cf, sf), (cr, sr), (ct, st) = ((np.cos(a), np.sin(a)) for a in (-forward, right, -turn))
-    one, nil = np.ones_like(cf), np.zeros_like(cf)
-    about_x = np.stack((one, nil, nil, nil, cf, -sf, nil, sf, cf), -1).reshape(*cf.shape, 3, 3)
-    about_y = np.stack((cr, nil, sr, nil, one, nil, -sr, nil, cr), -1).reshape(*cf.shape, 3, 3)
-    about_z = np.stack((ct, -st, nil, st, ct, nil, nil, nil, one), -1).reshape(*cf.shape, 3, 3)
-    return about_x @ about_y @ about_z
-
-
-def _place_trunk(rng, plan: _Plan, legs: dict, joints: np.ndarray, fps: float) -> None:
-    """Spine, head and arms. The spine bends: its lower part takes 0.8, its upper part 1.2 of the lean."""
-    n, frames = joints.shape[:2]
-    curves, o = legs["curves"], plan.offsets
-    j = KINECT_V2.index
-    lean = np.radians(plan.lean)[:, None] + curves["lean_forward"].sum(1) + np.radians(0.5) * _slow(rng, n, frames, fps, 0.5)
-    side = np.radians(plan.lean_side)[:, None] + curves["lean_side"][:, 1] - curves["lean_side"][:, 0]
-    side = side + np.radians(0.4) * _slow(rng, n, frames, fps, 0.5)
-    counter = -1.2 * legs["rotation"]  # the shoulders turn against the pelvis
-    stoop = np.minimum(plan.stoop, 1.0)[:, None]
-    low, high = _rotation(0.8 * lean, 0.8 * side, counter / 2), _rotation(1.2 * lean, 1.1 * side, counter)
-    head = _rotation(0.3 * lean + np.radians(25) * stoop, 0.3 * side, counter * 0)
-    put = lambda child, parent, turn: joints.__setitem__(  # noqa: E731
-        (slice(None), slice(None), j(child)), joints[:, :, j(parent)] + np.einsum("ntij,nj->nti", turn, o[:, j(child)])
-    )
-    put("spine", "pelvis", low)
-    put("spine_shoulder", "spine", high)
-    put("neck", "spine_shoulder", head)
-    put("head", "neck", head)
-    for s, name in enumerate(("left", "right")):
-        put(f"{name}_shoulder", "spine_shoulder", high)
-        swing = curves["shoulder"][:, s]
-        mean = swing.mean(-1, keepdims=True)
-        upper = mean + (swing - mean) * plan.arms[:, s : s + 1] - 0.3 * lean
-        fore = upper + np.maximum(curves["elbow"][:, s], 0.05)
-        above, below = (_rotation(-a, 0.3 * side, counter * 0.5) for a in (upper, fore))
-        put(f"{name}_elbow", f"{name}_shoulder", above)
-        for child, parent in (("wrist", "elbow"), ("hand", "wrist"), ("hand_tip", "hand"), ("thumb", "hand")):
-            put(f"{name}_{child}", f"{name}_{parent}", below)
-
-
 # --- sensor ------------------------------------------------------------------------------------------------------------------
 
 
@@ -601,7 +363,7 @@ def _sense(rng, joints: np.ndarray, noise: float, dropout: float, kind: str, fps
     if noise:
         far = ("hand", "tip", "thumb", "wrist", "foot", "ankle")
         level = [2.5 if s.endswith(far) else 1.5 if s.endswith(("knee", "elbow")) else 1.0 for s in KINECT_V2.joint_names]
-        drift = _slow(rng, n * count * 3, frames, fps, 0.25).reshape(n, count, 3, frames).transpose(0, 3, 1, 2)
+        drift = slow_noise(rng, n * count * 3, frames, fps, 0.25).reshape(n, count, 3, frames).transpose(0, 3, 1, 2)
         joints = joints + noise * np.sqrt(0.5) * np.array(level)[:, None] * (drift + rng.standard_normal(joints.shape))
     if dropout:
         burst = max(int(round(0.2 * fps)), 1)
