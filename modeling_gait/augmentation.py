@@ -1,0 +1,194 @@
+"""Classical augmentation of walks, batched in torch.
+
+In: joint positions (B, T, J, 3) in metres (x right, y forward, z up, floor at z = 0, pelvis of the first frame above the
+origin) and a `torch.Generator`. Out: new positions of the same shape; the input is left alone. Each walk of the batch draws its
+own random numbers, which hold for all of its frames.
+
+The functions want absolute positions, before they are taken relative to the root.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from .skeletons import KINECT_V2, Skeleton
+
+# Bones that grow together, named by the joint at their far end without its side; all others are the trunk and head.
+BODY_GROUPS = {
+    "thighs": ("knee",),
+    "shanks": ("ankle",),
+    "feet": ("foot",),
+    "hips": ("hip",),
+    "shoulders": ("shoulder", "clavicle", "collar"),
+    "arms": ("elbow", "wrist", "hand", "hand_tip", "thumb"),
+}
+# What shares a random factor: each group, and the legs as a whole on top of it.
+SHARED_FACTORS = (*((group,) for group in BODY_GROUPS), ("trunk",), ("thighs", "shanks", "feet"))
+
+
+def _check(joints: torch.Tensor, skeleton: Skeleton) -> None:
+    if joints.ndim != 4 or joints.shape[2:] != (len(skeleton), 3) or not joints.is_floating_point():
+        raise ValueError(
+            f"expected floating-point joints (B, T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, "
+            f"got {tuple(joints.shape)} {joints.dtype}"
+        )
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+    value = torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low
+    return value.to(like)
+
+
+def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+    return (torch.randn(shape, generator=generator, device=generator.device) * std).to(like)
+
+
+def mirror(joints: torch.Tensor, skeleton: Skeleton = KINECT_V2) -> torch.Tensor:
+    """Reflect walks (..., J, 3) in the plane x = 0: the left leg does what the right one did. Applied twice: the input.
+
+    A label that names a side has to be swapped by the caller.
+    """
+    return joints[..., list(skeleton.mirror), :] * joints.new_tensor([-1.0, 1.0, 1.0])
+
+
+def rotate_yaw(joints: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
+    """Turn walks (B, T, J, 3) about the vertical through the origin by `degrees` (B,), counter-clockwise seen from above."""
+    angle = torch.deg2rad(degrees)
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    rows = ((cos, -sin, zero), (sin, cos, zero), (zero, zero, zero + 1))
+    rotation = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2).to(joints)  # (B, 3, 3)
+    return (joints.flatten(1, 2) @ rotation.transpose(-1, -2)).view_as(joints)
+
+
+def scale_axes(joints: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """Stretch walks (B, T, J, 3) along x, y and z by `factors` (B, 3)."""
+    return joints * factors[:, None, None, :]
+
+
+def time_window(joints: torch.Tensor, start: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """Cut a window out of each walk (B, T, J, 3) and stretch it to all T frames by linear interpolation.
+
+    Args:
+        start: (B,) first frame of the window, may be fractional.
+        length: (B,) distance from its first to its last frame; T - 1 is the whole walk.
+    """
+    frames = joints.shape[1]
+    steps = torch.linspace(0, 1, frames, dtype=joints.dtype, device=joints.device)
+    at = (start[:, None] + steps * length[:, None]).clamp(0, frames - 1)
+    before = at.floor().long().clamp(max=max(frames - 2, 0))
+    after = (before + 1).clamp(max=frames - 1)
+    batch = torch.arange(len(joints), device=joints.device)[:, None]
+    return torch.lerp(joints[batch, before], joints[batch, after], (at - before)[..., None, None])
+
+
+def scale_bones(joints: torch.Tensor, factors: torch.Tensor, skeleton: Skeleton = KINECT_V2) -> torch.Tensor:
+    """Give walks (B, T, J, 3) another body: every bone keeps its direction and takes another length.
+
+    `factors` (B, J) belong to the bone that ends at each joint; the root's is ignored. The path and height of the root are
+    scaled by the change of the mean leg length, and the whole walk is then raised or lowered by one constant so that the lower
+    foot keeps its mean height: steps grow with the legs and the feet stay on the floor.
+    """
+    _check(joints, skeleton)
+    if factors.shape != (len(joints), len(skeleton)):
+        raise ValueError(f"factors: expected ({len(joints)}, {len(skeleton)}), got {tuple(factors.shape)}")
+    new: list[torch.Tensor] = [joints[:, :, skeleton.root]] * len(skeleton)
+    leg_before = leg_after = 0
+    for j in skeleton.order[1:]:
+        bone = joints[:, :, j] - joints[:, :, skeleton.parents[j]]
+        new[j] = new[skeleton.parents[j]] + factors[:, j, None, None] * bone
+        if skeleton.joint_names[j].endswith(("knee", "ankle")):
+            length = bone.norm(dim=-1).mean(dim=1)
+            leg_before, leg_after = leg_before + length, leg_after + factors[:, j] * length
+    out = torch.stack(new, dim=2)
+    out = out + joints[:, :, [skeleton.root]] * (leg_after / leg_before.clamp(min=1e-6) - 1)[:, None, None, None]
+    feet = [j for j, name in enumerate(skeleton.joint_names) if name.endswith(("ankle", "foot"))]
+    sink = (out[:, :, feet, 2].amin(dim=2) - joints[:, :, feet, 2].amin(dim=2)).mean(dim=1)
+    out[..., 2] -= sink[:, None, None]
+    return out
+
+
+def random_body(
+    batch: int,
+    group: float,
+    bone: float,
+    generator: torch.Generator,
+    like: torch.Tensor,
+    skeleton: Skeleton = KINECT_V2,
+) -> torch.Tensor:
+    """Log-normal bone factors (batch, J) for `scale_bones`.
+
+    Args:
+        group: standard deviation of the log of each group's factor (thighs, shanks, feet, hips, shoulders, arms, trunk, and
+            the legs as a whole); the same left and right.
+        bone: standard deviation of the log of each single bone's own factor, independent left and right.
+        like: a tensor of the dtype and device of the result.
+    """
+    parts = [name.removeprefix("left_").removeprefix("right_") for name in skeleton.joint_names]
+    groups = [next((g for g, members in BODY_GROUPS.items() if part in members), "trunk") for part in parts]
+    logs = _normal((batch, len(skeleton)), bone, generator, like)
+    for shared in SHARED_FACTORS:
+        inside = torch.tensor([g in shared for g in groups], device=like.device)
+        logs = logs + _normal((batch, 1), group, generator, like) * inside
+    return logs.exp()
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random augmentation of walks; calling it with (B, T, J, 3) [m] and a generator returns new walks of the same shape.
+
+    A strength of 0 leaves that step out; with all at 0 the walks come back unchanged.
+
+    Attributes:
+        mirror: probability of reflecting left and right.
+        yaw: largest turn about the vertical, either way [deg].
+        scale: largest relative stretch of each axis by itself.
+        window: largest share of the walk that is cut off before the rest is stretched back to T frames.
+        body: spread (standard deviation of the log) of the lengths of each group of bones, see `random_body`.
+        bone: spread of each single bone's length.
+        jitter: standard deviation of the noise on every coordinate of every frame [mm].
+        skeleton: what the J joints are.
+    """
+
+    mirror: float = 0.5
+    yaw: float = 17.0
+    scale: float = 0.15
+    window: float = 0.3
+    body: float = 0.08
+    bone: float = 0.03
+    jitter: float = 5.0
+    skeleton: Skeleton = KINECT_V2
+
+    def __post_init__(self):
+        for name in ("mirror", "yaw", "scale", "window", "body", "bone", "jitter"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name, limit in (("mirror", 1), ("scale", 0.99), ("window", 0.99)):
+            if getattr(self, name) > limit:
+                raise ValueError(f"{name} must be at most {limit}, got {getattr(self, name)}")
+
+    def __call__(self, joints: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """(B, T, J, 3) [m] -> (B, T, J, 3) [m]. Raises ValueError for another shape or an integer dtype."""
+        _check(joints, self.skeleton)
+        batch, frames = joints.shape[:2]
+        if self.window:
+            length = _uniform((batch,), 1 - self.window, 1, generator, joints) * (frames - 1)
+            start = _uniform((batch,), 0, 1, generator, joints) * (frames - 1 - length)
+            cut = time_window(joints, start, length)
+            moved = joints[:, :1, [self.skeleton.root]] - cut[:, :1, [self.skeleton.root]]
+            joints = cut + moved * moved.new_tensor([1.0, 1.0, 0.0])  # starts where the walk started
+        if self.body or self.bone:
+            factors = random_body(batch, self.body, self.bone, generator, joints, self.skeleton)
+            joints = scale_bones(joints, factors, self.skeleton)
+        if self.scale:
+            joints = scale_axes(joints, _uniform((batch, 3), 1 - self.scale, 1 + self.scale, generator, joints))
+        if self.mirror:
+            chosen = _uniform((batch, 1, 1, 1), 0, 1, generator, joints) < self.mirror
+            joints = torch.where(chosen, mirror(joints, self.skeleton), joints)
+        if self.yaw:
+            joints = rotate_yaw(joints, _uniform((batch,), -self.yaw, self.yaw, generator, joints))
+        if self.jitter:
+            joints = joints + _normal(tuple(joints.shape), self.jitter / 1000, generator, joints)
+        return joints
+
+
+__all__ = ["Augmentation", "mirror", "random_body", "rotate_yaw", "scale_axes", "scale_bones", "time_window"]

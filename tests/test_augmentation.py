@@ -1,0 +1,197 @@
+"""Augmentation: each step alone against what it promises, on standing and walking poses of every skeleton."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeling_gait.augmentation import Augmentation, mirror, random_body, rotate_yaw, scale_axes, scale_bones, time_window
+from modeling_gait.skeletons import KINECT_V2, SKELETONS
+
+NONE = Augmentation(mirror=0, yaw=0, scale=0, window=0, body=0, bone=0, jitter=0)
+every_skeleton = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def walks(batch=3, frames=20, skeleton=KINECT_V2, seed=0):
+    """Rest pose moving forward 1 m, each joint swaying a little in its own way; double, so that equalities are sharp."""
+    sway = torch.randn(batch, frames, len(skeleton), 3, generator=seeded(seed), dtype=torch.float64) * 0.02
+    path = torch.linspace(0, 1, frames, dtype=torch.float64)[:, None, None] * torch.tensor([0.0, 1.0, 0.0])
+    return torch.from_numpy(skeleton.rest_positions).double() + path + sway
+
+
+def bones(joints, skeleton=KINECT_V2):
+    children = list(skeleton.order[1:])
+    return joints[:, :, children] - joints[:, :, [skeleton.parents[j] for j in children]]
+
+
+@every_skeleton
+def test_mirror_twice_is_identity_and_swaps_sides(skeleton):
+    x = walks(skeleton=skeleton)
+    y = mirror(x, skeleton)
+    torch.testing.assert_close(mirror(y, skeleton), x, rtol=0, atol=0)
+    left, right = skeleton.index("left_knee"), skeleton.index("right_knee")
+    torch.testing.assert_close(y[..., left, 1:], x[..., right, 1:])
+    torch.testing.assert_close(y[..., left, 0], -x[..., right, 0])
+    assert (y[..., left, 0] < 0).all(), "the left knee must stay on the left (negative x)"
+
+
+def test_mirror_moves_a_limp_to_the_other_leg():
+    x = walks(batch=1)
+    x[:, :, KINECT_V2.index("left_foot"), 2] += 0.3
+    y = mirror(x)
+    foot_height = y[0, :, [KINECT_V2.index("left_foot"), KINECT_V2.index("right_foot")], 2].mean(0)
+    assert foot_height[1] - foot_height[0] > 0.25
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-180, 180))
+def test_rotate_yaw_keeps_heights_and_distances(angle):
+    x = walks(batch=2)
+    y = rotate_yaw(x, torch.tensor([angle, -angle], dtype=torch.float64))
+    torch.testing.assert_close(y[..., 2], x[..., 2])
+    torch.testing.assert_close(bones(y).norm(dim=-1), bones(x).norm(dim=-1))
+    torch.testing.assert_close(rotate_yaw(y, torch.tensor([-angle, angle], dtype=torch.float64)), x)
+
+
+def test_rotate_yaw_is_counter_clockwise():
+    x = torch.zeros(1, 1, 25, 3, dtype=torch.float64)
+    x[..., 1] = 1  # forward
+    torch.testing.assert_close(
+        rotate_yaw(x, torch.tensor([90.0]))[0, 0, 0], torch.tensor([-1.0, 0, 0]).double(), atol=1e-6, rtol=0
+    )
+
+
+def test_scale_axes_scales_each_axis_of_each_walk():
+    x = walks(batch=2)
+    factors = torch.tensor([[1.0, 2.0, 3.0], [0.5, 1.0, 1.0]], dtype=torch.float64)
+    y = scale_axes(x, factors)
+    torch.testing.assert_close(y[0, ..., 2], x[0, ..., 2] * 3)
+    torch.testing.assert_close(y[1, ..., 0], x[1, ..., 0] * 0.5)
+
+
+def test_time_window_of_everything_is_identity_and_of_a_part_is_that_part():
+    x = walks(batch=2, frames=21)
+    zero, all_frames = torch.zeros(2).double(), torch.full((2,), 20.0).double()
+    torch.testing.assert_close(time_window(x, zero, all_frames), x)
+    part = time_window(x, torch.tensor([5.0, 0.0]).double(), torch.tensor([10.0, 10.0]).double())
+    torch.testing.assert_close(part[0, ::2], x[0, 5:16])
+    torch.testing.assert_close(part[1, 1::2], (x[1, :10] + x[1, 1:11]) / 2)
+
+
+@every_skeleton
+def test_scale_bones_keeps_directions_and_scales_lengths(skeleton):
+    x = walks(skeleton=skeleton)
+    factors = random_body(3, 0.1, 0.05, seeded(1), x, skeleton)
+    before, after = bones(x, skeleton), bones(scale_bones(x, factors, skeleton), skeleton)
+    expected = before * factors[:, None, list(skeleton.order[1:]), None]
+    torch.testing.assert_close(after, expected)
+
+
+def test_scale_bones_with_longer_legs_takes_longer_steps_on_the_same_floor():
+    x = walks()
+    factors = torch.ones(3, 25, dtype=torch.float64)
+    for name in KINECT_V2.joint_names:
+        if name.endswith(("knee", "ankle")):
+            factors[:, KINECT_V2.index(name)] = 1.2
+    y = scale_bones(x, factors)
+    travel = (y[:, -1, 0] - y[:, 0, 0]) / (x[:, -1, 0] - x[:, 0, 0])
+    torch.testing.assert_close(travel[:, :2], torch.full((3, 2), 1.2, dtype=torch.float64))
+    feet = [KINECT_V2.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("ankle", "foot")]
+    torch.testing.assert_close(y[:, :, feet, 2].amin(2).mean(1), x[:, :, feet, 2].amin(2).mean(1))
+    rise = (y[:, :, 0, 2] - x[:, :, 0, 2]).mean()
+    assert 0.12 < rise < 0.2, "legs of 0.82 m grown by 20 % must lift the pelvis by about 0.16 m"
+
+
+def test_scale_bones_by_one_is_identity_even_where_all_joints_coincide():
+    x = torch.cat((walks(), torch.zeros(1, 20, 25, 3, dtype=torch.float64)))
+    torch.testing.assert_close(scale_bones(x, torch.ones(4, 25, dtype=torch.float64)), x)
+
+
+def test_random_body_groups_are_symmetric_and_legs_go_together():
+    factors = random_body(2000, 0.1, 0.0, seeded(), torch.zeros(1, dtype=torch.float64))
+    torch.testing.assert_close(factors, factors[:, list(KINECT_V2.mirror)])
+    logs = factors.log()
+    column = {name: logs[:, KINECT_V2.index(name)] for name in KINECT_V2.joint_names}
+    torch.testing.assert_close(column["spine_shoulder"], column["spine"])  # trunk, not shoulders
+    assert abs(column["left_elbow"].std() - 0.1) < 0.01
+    assert abs(column["left_knee"].std() - 0.1 * 2**0.5) < 0.01
+
+    def correlation(a, b):
+        return torch.corrcoef(torch.stack((column[a], column[b])))[0, 1]
+
+    assert abs(correlation("left_knee", "right_ankle") - 0.5) < 0.06
+    assert abs(correlation("left_knee", "left_elbow")) < 0.08
+    single = random_body(2000, 0.0, 0.1, seeded(), torch.zeros(1, dtype=torch.float64)).log()
+    assert abs(torch.corrcoef(single[:, [13, 17]].T)[0, 1]) < 0.08, "single bones vary left and right independently"
+
+
+def test_all_strengths_zero_change_nothing():
+    x = walks()
+    torch.testing.assert_close(NONE(x, seeded()), x, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["mirror", "yaw", "scale", "window", "body", "bone", "jitter"])
+def test_each_strength_alone_changes_walks_repeatably_and_leaves_the_input(name):
+    x = walks(batch=8)
+    kept = x.clone()
+    one = replace(NONE, **{name: getattr(Augmentation(), name)})
+    y = one(x, seeded(3))
+    torch.testing.assert_close(x, kept, rtol=0, atol=0)
+    torch.testing.assert_close(y, one(x, seeded(3)), rtol=0, atol=0)
+    changed = [not torch.equal(a, b) for a, b in zip(x, y)]
+    assert any(changed) and (name == "mirror" or all(changed))
+    assert not torch.equal(y, one(x, seeded(4)))
+    assert y.shape == x.shape and y.dtype == x.dtype and torch.isfinite(y).all()
+
+
+def test_mirror_probability():
+    x = walks(batch=1).expand(400, -1, -1, -1)
+    y = replace(NONE, mirror=0.25)(x, seeded())
+    mirrored = (y == mirror(x)).flatten(1).all(1)
+    assert ((y == x).flatten(1).all(1) ^ mirrored).all(), "each walk is either mirrored whole or left as it is"
+    assert abs(mirrored.double().mean() - 0.25) < 0.07
+
+
+def test_strengths_bound_what_happens():
+    x = walks(batch=200, frames=12)
+    turned = replace(NONE, yaw=17.0)(x, seeded())
+    heading = torch.rad2deg(torch.atan2(-turned[:, -1, 0, 0], turned[:, -1, 0, 1])) - torch.rad2deg(
+        torch.atan2(-x[:, -1, 0, 0], x[:, -1, 0, 1])
+    )
+    assert 14 < heading.abs().max() <= 17.001
+    ratio = replace(NONE, scale=0.15)(x, seeded()) / x
+    assert ratio.min() >= 0.85 - 1e-9 and ratio.max() <= 1.15 + 1e-9 and ratio.max() > 1.14
+    noise = replace(NONE, jitter=5.0)(x, seeded()) - x
+    assert abs(noise.std() - 0.005) < 1e-4 and abs(noise.mean()) < 1e-4
+
+
+def test_window_keeps_the_start_at_the_origin_and_covers_less_ground():
+    x = walks(batch=50, frames=30)
+    y = replace(NONE, window=0.3)(x, seeded())
+    torch.testing.assert_close(y[:, 0, 0, :2], x[:, 0, 0, :2])
+    travel = y[:, -1, 0, 1] - y[:, 0, 0, 1]
+    assert travel.min() > 0.55 and travel.max() < 1.1 and travel.mean() < 0.95
+
+
+def test_float32_and_one_frame():
+    y = Augmentation()(walks(frames=1).float(), seeded())
+    assert y.shape == (3, 1, 25, 3) and y.dtype == torch.float32 and torch.isfinite(y).all()
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match=r"expected floating-point joints \(B, T, 25, 3\)"):
+        Augmentation()(torch.zeros(2, 10, 24, 3), seeded())
+    with pytest.raises(ValueError, match="floating-point"):
+        Augmentation()(torch.zeros(2, 10, 25, 3, dtype=torch.long), seeded())
+    with pytest.raises(ValueError, match="factors"):
+        scale_bones(walks(), torch.ones(3, 24))
+    with pytest.raises(ValueError, match="yaw must not be negative"):
+        Augmentation(yaw=-1)
+    with pytest.raises(ValueError, match="mirror must be at most 1"):
+        Augmentation(mirror=1.5)
