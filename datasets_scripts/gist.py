@@ -33,11 +33,9 @@ from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
 REPOSITORY = "https://github.com/kooksung/pathological_gait_datasets"
 BRANCHES = ("master", "main")
 CLASSES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg")
-# No word of the authors on the side; in the data it is the right leg whose knee and foot differ from normal. For
-# trendelenburg the two legs differ too little to tell.
-SIDES = {"normal": "none", "trendelenburg": "unknown"} | dict.fromkeys(
-    ("antalgic", "stiff_legged", "lurch", "steppage"), "right"
-)
+# The authors do not say which side. In the data it is the right one: its knee, hip or foot differs from
+# normal, and standing on it the left hip drops (trendelenburg; clear in six of ten people, no one shows the opposite).
+SIDES = dict.fromkeys(CLASSES, "right") | {"normal": "none"}
 FILE_NAME = re.compile(rf"human(\d+)_({'|'.join(CLASSES)})(\d+)_SkeletonData(\d+)\.csv")
 LAYOUT = "human{S}_{class}{R}/human{S}_{class}{R}_SkeletonData{K}.csv"
 FPS = 30.0
@@ -198,6 +196,7 @@ def prepare(
     files = find_files(Path(data_dir or download(datasets.DownloadManager())), subjects)
     reports: list[CleaningReport] = []
     skipped: list[str] = []
+    people: set[str] = set()
 
     def rows() -> Iterator[dict]:
         for result in common.parallel(functools.partial(try_row, on_error=on_error), files, num_proc, "files"):
@@ -206,12 +205,13 @@ def prepare(
                 print(f"\nskipped: {result}", file=sys.stderr)
             else:
                 reports.append(result[1])
+                people.add(result[0]["subject_id"])
                 yield result[0]
 
     total = common.write_dataset(
         rows(),
         Path(output_dir),
-        lambda: card_body(reports, skipped),
+        lambda: card_body(reports, skipped, ", ".join(sorted(people, key=int))),
         pretty_name="Pathological Gait Dataset (Kinect v2), cleaned",
         license="other",
         license_name="none-stated",
@@ -249,7 +249,7 @@ def cleaning_table(reports: list[CleaningReport]) -> str:
     return "\n".join(lines)
 
 
-def card_body(reports: list[CleaningReport], skipped: list[str]) -> str:
+def card_body(reports: list[CleaningReport], skipped: list[str], people: str) -> str:
     """The data card below its metadata."""
     frames_in, frames_out = sum(r.frames_in for r in reports), sum(r.frames_out for r in reports)
     lost = "".join(f"\n- {Path(message.split(': ')[0]).name}: {': '.join(message.split(': ')[1:])}" for message in skipped)
@@ -257,7 +257,7 @@ def card_body(reports: list[CleaningReport], skipped: list[str]) -> str:
 
 Walks of ten people recorded by six Kinect v2 sensors at once: normal gait and five pathological gaits (antalgic, stiff-legged,
 lurch, steppage, trendelenburg) that healthy people imitated, 20 walks of each. {len(reports):,} recordings (one row each),
-{frames_in:,} raw frames, {frames_out:,} frames after resampling to {FPS:g} a second.
+{frames_in:,} raw frames, {frames_out:,} frames after resampling to {FPS:g} a second. Subjects in this folder: {people}.
 
 Source: <{REPOSITORY}>; K. Jun, Y. Lee, S. Lee, D.-W. Lee, M. Kim, "Pathological gait classification using Kinect v2 and gated
 recurrent neural networks", IEEE Access, 2020. Made by `datasets_scripts/gist.py` of modeling_gait.
@@ -268,8 +268,8 @@ it.
 ## Columns
 
 {common.COLUMNS}
-`severity` is unknown here. The affected side is not documented; in the data it is the right leg that differs (antalgic,
-stiff-legged, lurch, steppage), which `attributes` says; for trendelenburg it says unknown.
+`severity` is unknown here. The authors do not document the affected side; `attributes` says right, because in the data it is the
+right leg that differs from normal, and with trendelenburg the left hip that drops while the right leg stands.
 
 ## Splits
 

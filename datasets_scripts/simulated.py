@@ -1,0 +1,181 @@
+"""Simulated walks -> Parquet shards and a data card: the data set that needs no download.
+
+    python datasets_scripts/simulated.py --num_walks 600 --num_subjects 20 --frames 96 --output_dir OUT --seed 0
+    python datasets_scripts/simulated.py --num_walks 700 --noise 0.01 --dropout 0.02 --output_dir OUT   # as a depth camera sees
+
+In: nothing. Out: one row a walk in the schema of `common.walk_features`, from `modeling_gait.simulation`; the same arguments
+give the same rows. Subject s walks s, s + num_subjects, ...; its walks go through the classes in turn.
+"""
+
+import argparse
+import functools
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
+
+from datasets_scripts import common
+from modeling_gait.captions import PATHOLOGIES
+from modeling_gait.cleaning import clean_walk
+from modeling_gait.simulation import SimulatedWalks, simulate_walks
+from modeling_gait.skeletons import KINECT_V2
+
+
+@dataclass
+class SimulatedConfig(datasets.BuilderConfig):
+    """What is simulated; the fields are the arguments of `modeling_gait.simulation.simulate_walks`.
+
+    Attributes:
+        num_walks, num_subjects: how many; each subject has one body and style.
+        frames, fps: frames a walk, frames a second.
+        noise: sensor noise of the trunk joints [m].
+        dropout: fraction of samples the sensor loses; they are filled by `modeling_gait.cleaning.clean_walk`.
+        pathologies: the classes, each subject walks them in turn.
+    """
+
+    num_walks: int = 600
+    num_subjects: int = 20
+    frames: int = 96
+    fps: float = 30.0
+    seed: int = 0
+    noise: float = 0.0
+    dropout: float = 0.0
+    pathologies: tuple[str, ...] = PATHOLOGIES
+
+
+def simulate(config: SimulatedConfig) -> SimulatedWalks:
+    """All walks of a configuration. Raises ValueError naming the argument that is wrong."""
+    if config.num_walks < 1 or config.num_subjects < 1:
+        raise ValueError(f"num_walks and num_subjects must be at least 1, got {config.num_walks} and {config.num_subjects}")
+    classes, people = config.pathologies, config.num_subjects
+    return simulate_walks(
+        config.num_walks,
+        frames=config.frames,
+        fps=config.fps,
+        seed=config.seed,
+        pathology=[
+            classes[(i // config.num_subjects + i % config.num_subjects) % len(classes)] for i in range(config.num_walks)
+        ],
+        num_subjects=config.num_subjects,
+        noise=config.noise,
+        dropout=config.dropout,
+    )
+
+
+def make_row(index: int, walks: SimulatedWalks) -> dict:
+    """Row of walk `index`."""
+    joints = walks.joints[index]
+    if not np.isfinite(joints).all():
+        joints, _ = clean_walk(np.arange(len(joints)) / walks.fps, joints, fps=walks.fps)
+    joints = joints.copy()
+    joints[..., :2] -= joints[0, KINECT_V2.root, :2].copy()  # noise has moved the first frame's pelvis
+    subject = walks.subject_ids[index]
+    return common.walk_row(
+        joints,
+        walks.fps,
+        subject_id=subject,
+        walk_id=f"{subject}_{walks.pathology[index]}{index}",
+        sensor="simulated",
+        pathology=walks.pathology[index],
+        severity=float(walks.severity[index]),
+        attributes=walks.attributes[index],
+    )
+
+
+class SimulatedBuilder(datasets.GeneratorBasedBuilder):
+    """`SimulatedBuilder(num_walks=600, seed=0).download_and_prepare()`, then `.as_dataset("train")`."""
+
+    BUILDER_CONFIG_CLASS = SimulatedConfig
+    VERSION = datasets.Version("1.0.0")
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=common.walk_features())
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        return [datasets.SplitGenerator("train")]
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict]]:
+        walks = simulate(self.config)
+        for i in range(len(walks)):
+            yield i, make_row(i, walks)
+
+
+def prepare(config: SimulatedConfig, output_dir: Path, num_proc: int = 2) -> int:
+    """Simulated walks -> Parquet shards and card in `output_dir`; returns the number of rows. Raises ValueError."""
+    common.check_output(Path(output_dir))
+    walks = simulate(config)
+    rows = common.parallel(functools.partial(make_row, walks=walks), list(range(len(walks))), num_proc, "walks")
+    return common.write_dataset(
+        rows,
+        Path(output_dir),
+        lambda: card_body(config, walks),
+        pretty_name="Simulated pathological walks",
+        license="apache-2.0",
+    )
+
+
+def card_body(config: SimulatedConfig, walks: SimulatedWalks) -> str:
+    """The data card below its metadata."""
+    counts = Counter(walks.pathology)
+    table = "\n".join(f"| {name} | {counts[name]} |" for name in config.pathologies)
+    return f"""# Simulated pathological walks
+
+{len(walks):,} walks of {config.num_subjects} simulated people, {config.frames} frames each at {config.fps:g} a second,
+made by the parametric gait simulator of modeling_gait (`modeling_gait/simulation.py`; it cites its joint-angle curves). Nobody walked them: use them to try things out and to test, and never mix their numbers with measured ones.
+
+    python datasets_scripts/simulated.py --num_walks {config.num_walks} --num_subjects {config.num_subjects} \
+--frames {config.frames} --fps {config.fps:g} --seed {config.seed} --noise {config.noise:g} --dropout {config.dropout:g} \
+--pathologies {" ".join(config.pathologies)} --output_dir OUT
+
+Sensor noise: {config.noise:g} m (standard deviation, trunk). Samples lost and interpolated: {config.dropout:.1%}.
+
+| class | walks |
+|---|---:|
+{table}
+
+## Columns
+
+{common.COLUMNS}
+`sensor` is "simulated". `severity` is what was asked of the simulator (normal: 0; parkinsonian: UPDRS gait score over 3), not
+what a clinician would score.
+
+## Splits
+
+There is one split. Divide it by `subject_id`: a subject's walks share body and style.
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = SimulatedConfig()
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
+    parser.add_argument("--num_walks", type=int, default=default.num_walks, help="walks in all (default %(default)s)")
+    parser.add_argument("--num_subjects", type=int, default=default.num_subjects, help="people (default %(default)s)")
+    parser.add_argument("--frames", type=int, default=default.frames, help="frames a walk (default %(default)s)")
+    parser.add_argument("--fps", type=float, default=default.fps, help="frames a second (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=default.seed, help="of all that is random (default %(default)s)")
+    parser.add_argument("--noise", type=float, default=default.noise, help="sensor noise [m], Kinect v2 has 0.01 (default 0)")
+    parser.add_argument("--dropout", type=float, default=default.dropout, help="fraction of samples lost (default 0)")
+    parser.add_argument(
+        "--pathologies", nargs="+", default=list(PATHOLOGIES), choices=PATHOLOGIES, help="classes (default: all)"
+    )
+    parser.add_argument("--num_proc", type=int, default=2, help="processes that compute parameters and captions (default 2)")
+    args = vars(parser.parse_args(argv))
+    output_dir, num_proc = args.pop("output_dir"), args.pop("num_proc")
+    if num_proc < 1:
+        parser.error("--num_proc must be at least 1")
+    try:
+        total = prepare(SimulatedConfig(**args | {"pathologies": tuple(args["pathologies"])}), output_dir, num_proc)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{total:,} rows in {output_dir}")
+
+
+if __name__ == "__main__":
+    main()
