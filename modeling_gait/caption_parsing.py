@@ -1,0 +1,323 @@
+"""Reading captions and prompts: which gait class, side, severity and numbers does a text state?
+
+In: free English text. Out: `Facts` (numbers in m/s, steps/min, m and degrees, with the rounding error of how they were
+written). Nothing is judged here: `captions.parse_prompt` turns facts into a description or an error,
+`captions.check_faithfulness` compares them with one.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from .caption_words import (
+    ATTRIBUTE_WORDS,
+    CADENCE_BANDS,
+    SEVERITY_SYNONYMS,
+    SPEED_BANDS,
+    SYNONYMS,
+    UNSUPPORTED,
+    WEAK_SYNONYMS,
+)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of the text: the quantity it gives, its value, how far rounding may have moved it, and its words."""
+
+    quantity: str
+    value: float
+    tolerance: float
+    text: str
+
+
+@dataclass
+class Facts:
+    """Everything that a text states; lists, because a text may contradict itself."""
+
+    pathologies: list[str] = field(default_factory=list)
+    weak_pathologies: list[str] = field(default_factory=list)
+    negated_pathologies: list[str] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)
+    unknown_names: list[str] = field(default_factory=list)
+    sides: list[str] = field(default_factory=list)
+    severities: list[str] = field(default_factory=list)
+    speed_words: list[str] = field(default_factory=list)
+    cadence_words: list[str] = field(default_factory=list)
+    attributes: list[tuple[str, str]] = field(default_factory=list)
+    numbers: list[Number] = field(default_factory=list)
+    unread_numbers: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
+    mentions_walking: bool = False
+
+
+_NUM = r"(?<![\w.,])(?P<n>(?:(?<![\w)])[-+])?(?:\d+(?:[.,]\d+)?|\.\d+))"
+_SPEED_UNITS = {
+    r"m ?/ ?s(?:ec)?\b|m ?s ?\^? ?-1\b|m·s\^?-1\b|mps\b|(?:m|met(?:er|re)s?) ?(?:per|a|/) ?s(?:econd)?\b": 1.0,
+    r"cm ?/ ?s(?:ec)?\b|(?:cm|centimet(?:er|re)s?) (?:per|a) s(?:econd)?\b": 0.01,
+    r"km ?/ ?hr?\b|kph\b|kmh\b|(?:km|kilomet(?:er|re)s?) ?(?:per|an|/) ?h(?:our)?\b": 1 / 3.6,
+    r"mph\b|mi ?/ ?h\b|miles? (?:per|an) h(?:our)?\b": 0.44704,
+}
+_CADENCE_UNITS = {
+    r"steps? ?(?:/|per|a|every) ?min(?:ute)?\b|spm\b": 1.0,
+    r"strides? ?(?:/|per|a|every) ?min(?:ute)?\b": 2.0,
+    r"steps? ?(?:/|per|a|every) ?s(?:ec|econd)?\b": 60.0,
+}
+_LENGTH_UNITS = {r"m\b|met(?:er|re)s?\b": 1.0, r"cm\b|centimet(?:er|re)s?\b": 0.01, r"(?:ft\b|feet\b|foot\b)": 0.3048}
+_DEGREES = r"(?:°|deg\b|degrees?\b)"
+_GLUE = (
+    r"(?: (?:length|is|are|was|were|of|at|about|around|roughly|approximately|some|equal to|to|set|measures?|measuring|near))*"
+)
+_MAX_TOLERANCE = {"speed": 0.05, "cadence": 2.5, "stride_length": 0.05, "severity": 0.05}
+_JOINTS = {
+    "knee": ("knee_range_left", "knee_range_right"),
+    "hip": ("hip_range_left", "hip_range_right"),
+    "pelvi": ("pelvic_obliquity_range", "pelvic_obliquity_range"),
+    "trunk": ("trunk_lean", "trunk_lean"),
+    "torso": ("trunk_lean", "trunk_lean"),
+}
+_RANGE_WORDS = r"\b(?:range|rom|excursion|through|motion|moves?|lean|leans|leaning|leaned|obliquity)\b"
+
+_ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
+_SMALL = {w: i for i, w in enumerate(_ONES.split(), 1)} | {"zero": 0, "nineteen": 19}
+_TENS = {w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)}
+_UNIT_AHEAD = r"(?= ?(?:degrees?|deg|met(?:er|re)s?|centimet|kilomet|miles?|steps? (?:per|a) m|percent|point))"
+
+
+def normalise(text: str) -> str:
+    """Lower case, one kind of dash, apostrophe and space, spelled-out numbers as digits."""
+    text = unicodedata.normalize("NFKC", text).lower()
+    text = re.sub(r"[‐-―−]", "-", text).replace("’", "'").replace("˚", "°").replace("_", " ")
+    text = re.sub(r"\s+", " ", text).strip()
+    return _spelled_numbers(text)
+
+
+def _spelled_numbers(text: str) -> str:
+    small, tens = "|".join(_SMALL), "|".join(_TENS)
+    below_100 = rf"(?:(?:{tens})(?:[ -](?:{small}))?|(?:{small}))"
+    hundreds = rf"(?:(?:one|a) hundred(?:(?: and)? {below_100})?)"
+    decimals = rf"(?: point(?: (?:{small}))+)"
+
+    def value(match: re.Match) -> str:
+        whole, _, fraction = match[0].partition(" point ")
+        total = sum(_SMALL.get(w, 0) + _TENS.get(w, 0) for w in re.split(r"[ -]", whole.replace("one hundred", "hundred")))
+        total += 100 * ("hundred" in whole)
+        return f"{total}." + "".join(str(_SMALL[w]) for w in fraction.split()) if fraction else str(total)
+
+    text = re.sub(rf"\b(?:{hundreds}|{below_100}){decimals}\b", value, text)
+    return re.sub(rf"\b(?:{hundreds}|(?:{tens})(?:[ -](?:{small}))?|(?:{small}){_UNIT_AHEAD})\b", value, text)
+
+
+@lru_cache(maxsize=64)
+def _phrases(phrases: str) -> str:
+    """'a b|c' as a regular expression, longest first; a space also matches a hyphen."""
+    ordered = sorted(phrases.split("|"), key=len, reverse=True)
+    return r"(?<![\w'])(?:" + "|".join(re.escape(p).replace(r"\ ", r"[ -]+") for p in ordered) + r")(?![\w'])"
+
+
+class _Reader:
+    """The text with what has been read blanked out, so that no word is read twice."""
+
+    def __init__(self, text: str) -> None:
+        self.whole = self.rest = normalise(text)
+        self.facts = Facts()
+
+    def take(self, start: int, end: int) -> None:
+        self.rest = self.rest[:start] + "~" * (end - start) + self.rest[end:]
+
+    def find(self, pattern: str) -> list[re.Match]:
+        """All matches in what is left, blanked out."""
+        found = list(re.finditer(pattern, self.rest))
+        for m in found:
+            self.take(*m.span())
+        return found
+
+    def negated(self, start: int) -> bool:
+        clause = re.split(r"[,.;:!?](?!\d)|\b(?:but|with|while|at|only)\b", self.whole[max(0, start - 80) : start])[-1]
+        return bool(re.search(r"(?:\b(?:no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|"
+                              r"instead of|unlike|anything except)\b|n't\b)[ -]*(?:[\w']+[ -]+){0,3}$", clause))  # fmt: skip
+
+    def number(self, quantity: str, match: re.Match, factor: float = 1.0) -> None:
+        """Record the match's number; half the last written digit is its rounding error, at most _MAX_TOLERANCE."""
+        written = match["n"].replace(",", ".")
+        decimals = len(written.partition(".")[2])
+        tolerance = min(0.5 * 10.0**-decimals * abs(factor), _MAX_TOLERANCE.get(quantity, 1.0))
+        self.facts.numbers.append(Number(quantity, float(written) * factor, tolerance, match[0].strip()))
+
+
+def read_facts(text: str) -> Facts:
+    """Everything `text` states about a gait (see `Facts`); never raises on a string."""
+    r = _Reader(text)
+    r.facts.mentions_walking = bool(re.search(r"\b(?:walk(?:s|ing|ed|er)?|gait|stroll\w*|stride[sd]?|steps?|pace)\b", r.whole))
+    for key, values in ATTRIBUTE_WORDS.items():
+        r.facts.attributes += [(key, v) for v, words in values.items() if re.search(_phrases(words), r.whole)]
+    _read_ranges(r)
+    _read_speed_cadence_length(r)
+    _read_scores(r)
+    _read_angles(r)
+    _read_speed_words(r)
+    _read_severity_words(r)
+    _read_pathologies(r)
+    _read_sides(r)
+    left = re.sub(r"\b[23]d\b", "", r.rest)
+    unit = r"m ?/ ?s\b|km ?/ ?h\b|mph\b|steps ?/ ?min\b|spm\b"  # a unit without a number that was understood, as in "nan m/s"
+    r.facts.unread_numbers = [m[0].strip("~.,;:()") for m in re.finditer(rf"[^\s~]*\d[^\s~]*|\S* ?(?:{unit})", left)]
+    return r.facts
+
+
+def _read_ranges(r: _Reader) -> None:
+    units = r"(?:m ?/|km|mph|cm|m\b|met|steps|strides|spm|°|deg)"
+    r.facts.ranges = [m[0] for m in r.find(rf"(?<![\w.])\d+(?:[.,]\d+)? ?(?:-|to|or) ?\d+(?:[.,]\d+)? ?{units}[^ ,]*")]
+
+
+def _read_scores(r: _Reader) -> None:
+    for m in r.find(rf"{_NUM}[ -]?years?[ -]olds?\b|\bage[d:]? ?(?P<age>\d+)\b"):
+        age = m["n"] or m["age"]
+        r.facts.numbers.append(Number("age", float(age.replace(",", ".")), 0.5, m[0]))
+    for pattern, factor in (
+        (rf"\bseverity{_GLUE}[ :=]*{_NUM} ?(?:%|percent\b)", 0.01),
+        (rf"{_NUM} ?(?:%|percent) sever(?:ity|e)\b", 0.01),
+        (rf"\bseverity{_GLUE}[ :=]*{_NUM} ?(?:/|out of|of) ?10\b", 0.1),
+        (rf"\bseverity{_GLUE}(?: (?:mild|moderate|severe))?[ :=(]*{_NUM}", 1.0),
+        (rf"{_NUM} severity\b", 1.0),
+    ):
+        for m in r.find(pattern):
+            r.number("severity", m, factor)
+    for m in r.find(rf"\b(?:mds[- ])?updrs(?:[- ](?:gait|item|score|part|iii|3\.10))*{_GLUE}[ :=]*{_NUM}"):
+        r.facts.numbers.append(Number("severity", float(m["n"].replace(",", ".")) / 3, 1 / 6, m[0]))  # as the simulator
+
+
+def _read_speed_cadence_length(r: _Reader) -> None:
+    for quantity, units in (("speed", _SPEED_UNITS), ("cadence", _CADENCE_UNITS)):
+        for unit, factor in units.items():
+            for m in r.find(rf"{_NUM}[ -]?(?:{unit})"):
+                r.number(quantity, m, factor)
+    for m in r.find(rf"\bcadence{_GLUE}[ :=]*{_NUM}(?! ?(?:%|°|deg|m\b|cm\b))"):
+        r.number("cadence", m)
+    for unit, factor in _LENGTH_UNITS.items():
+        for m in r.find(rf"\b(?P<what>stride|step)s?(?: length)?{_GLUE}(?: only| just| each)?[ :=]*{_NUM} ?(?:{unit})"):
+            r.number("stride_length", m, factor * (2 if m["what"] == "step" else 1))
+        for m in r.find(rf"{_NUM}[ -]?(?:{unit})[ -]?(?:long )?(?P<what>stride|step)s?\b(?! (?:/|per|a) )"):
+            r.number("stride_length", m, factor * (2 if m["what"] == "step" else 1))
+
+
+def _read_angles(r: _Reader) -> None:
+    """Joint ranges: the joint named last before the number, the side right after it or named last before it."""
+    previous_end = 0
+    for m in list(re.finditer(rf"{_NUM} ?{_DEGREES}", r.rest)):
+        start = max([x.end() for x in re.finditer(r"[.;!?] |^", r.rest[: m.start()])])
+        end = m.end() + len(re.split(r"[.;!?](?: |$)", r.rest[m.end() :])[0])
+        joints = re.findall("knee|hip|pelvi|trunk|torso", r.rest[start : m.start()])
+        joints = joints[-1:] or re.findall("knee|hip|pelvi|trunk|torso", r.rest[m.end() : end])[:1]
+        if not joints or not re.search(_RANGE_WORDS, r.whole[start:end]):
+            previous_end = m.end()
+            continue
+        left, right = _JOINTS[joints[0]]
+        after = re.match(r" ?(?:of [\w ]{0,20})?(?:on|in|at|for) the (left|right)(?: (?:side|leg|knee|hip))?|"
+                         r" ?\(?(left|right)\)", r.rest[m.end() :])  # fmt: skip
+        before = list(re.finditer(r"\b(left|right)\b", r.rest[max(start, previous_end) : m.start()]))
+        factor = 1.0
+        if left == right:
+            if left == "trunk_lean" and re.search(r"\b(?:back|backwards?|rearward)\b", r.whole[start:end]):
+                factor = -1.0
+            r.number(left, m, factor)
+        elif after or before:
+            side = (after[1] or after[2]) if after else before[-1][1]
+            r.number(left if side == "left" else right, m)
+            if after:
+                r.take(m.end(), m.end() + after.end())
+            else:
+                offset = max(start, previous_end)
+                r.take(offset + before[-1].start(), offset + before[-1].end())
+        else:
+            r.number(joints[0] + "_range", m)
+        r.take(*m.span())
+        previous_end = m.end() + (after.end() if after else 0)
+
+
+_PACE = r"(?:pace|speed|tempo|rate|velocity)"
+_SLOW = r"slow(?:ly|ed|er)?|low|reduced|leisurely|unhurried"
+_EASY = r"comfortabl[ey]|normal|easy|usual|natural|self[- ]selected|average|medium|moderate|typical|ordinary|preferred"
+_FAST = r"fast(?:er)?|quick(?:ly)?|brisk(?:ly)?|high|rapid(?:ly)?|hurried|swift"
+_CADENCE_WORDS = {  # read before speed words
+    "low": rf"\b(?:{_SLOW}|low) (?:cadence|rhythm|step rate|step frequency)\b",
+    "usual": rf"\b(?:{_EASY}) (?:cadence|rhythm|step rate|step frequency)\b",
+    "high": rf"\b(?:{_FAST}) (?:cadence|rhythm|step rate|step frequency)\b|\b(?:quick|fast|rapid|hurried) steps\b",
+}
+_SPEED_WORDS = {
+    "very slow": rf"\b(?:very|extremely|really) (?:(?:{_SLOW}) {_PACE}\b|slow(?:ly)?\b)(?:[- ]paced\b)?|\bat a crawl\b",
+    "slow": rf"\b(?:{_SLOW})[ -](?:walking )?{_PACE}d?\b|\bslow(?:ly|ed)?\b|\bunhurried\b|\bleisurely\b",
+    "comfortable": rf"\b(?:{_EASY})(?:ly)?[ -](?:walking )?{_PACE}d?\b|\bnormally[ -]paced\b",
+    "fast": rf"\b(?:very |extremely )?(?:(?:{_FAST})[ -](?:walking )?{_PACE}d?\b|fast\b|quick(?:ly)?\b|brisk(?:ly)?\b|"
+    r"rapid(?:ly)?\b|hurr\w+\b)",
+}
+
+
+def _read_speed_words(r: _Reader) -> None:
+    assert set(_SPEED_WORDS) == set(SPEED_BANDS) and set(_CADENCE_WORDS) == set(CADENCE_BANDS)
+    for words, out in ((_CADENCE_WORDS, r.facts.cadence_words), (_SPEED_WORDS, r.facts.speed_words)):
+        for band, pattern in words.items():
+            out += [band for m in r.find(pattern) if not r.negated(m.start())]
+    r.find(rf"\b(?:{_EASY}) (?:strides?|steps?|(?:step|stride) length|range|knee range)\b")  # 'normal' here is no class
+
+
+def _read_severity_words(r: _Reader) -> None:
+    for level, phrases in SEVERITY_SYNONYMS.items():
+        r.facts.severities += [level for m in r.find(_phrases(phrases)) if not r.negated(m.start())]
+
+
+_BENIGN_WORDS = """
+gait walk a an the this that his her their my your our its of and or in on one person's patient's human simulated
+synthetic single 3d straight forward level ground overground over to can will would should must may please steady
+is was be walking observed recorded general whole same another new any some real simple short long indoor outdoor
+treadmill free with who they we i he she you people for by at as plain full good natural ordinary usual overall
+complete only such body man woman person adult child boy girl sided right left bilateral patient subject
+participant volunteer men women affected presenting slow fast
+"""  # words that may stand before "gait" or "walk" without naming a kind of it
+_BENIGN = frozenset(_BENIGN_WORDS.split())
+
+
+def _read_pathologies(r: _Reader) -> None:
+    for m in re.finditer(r"\b((?!\d)[\w'-]+) (?:gaits?|walk)\b", r.rest):
+        word = m[1].strip("-'")
+        if word.rpartition("-")[2] not in _BENIGN and "~" not in word and not _names_a_class(m[0]):
+            r.facts.unknown_names.append(m[0])
+    classes = [(name, phrases) for name, phrases in SYNONYMS.items()] + [("", UNSUPPORTED)]
+    everything = _phrases("|".join(phrases for _, phrases in classes))
+    for m in r.find(everything):
+        name = next(name for name, phrases in classes if re.fullmatch(_phrases(phrases), m[0]))
+        if r.negated(m.start()):
+            r.facts.negated_pathologies.append(name or m[0])
+        elif name:
+            r.facts.pathologies.append(name)
+        else:
+            r.facts.unsupported.append(m[0])
+    for m in r.find(r"\b(?:otherwise|previously) (?:healthy|normal)\b|\bhealthy (?:person|adult|man|woman|subject|volunteer|"
+                    r"participant|child|left|right|leg|side|limb|foot)\b"):  # fmt: skip
+        if re.search("person|adult|man|subject|volunteer|participant|child", m[0]):
+            r.facts.weak_pathologies.append("person")
+    for name, phrases in WEAK_SYNONYMS.items():
+        for m in r.find(_phrases(phrases)):
+            (r.facts.negated_pathologies if r.negated(m.start()) else r.facts.weak_pathologies).append(name)
+    if re.search(r"\b(?:abnormal(?:ly|ity)?|pathological)\b", r.rest) and not r.facts.pathologies:
+        r.facts.unsupported.append("abnormal gait")
+
+
+def _names_a_class(phrase: str) -> bool:
+    every = "|".join([*SYNONYMS.values(), *WEAK_SYNONYMS.values(), UNSUPPORTED])
+    return bool(re.search(_phrases(every), phrase))
+
+
+def _read_sides(r: _Reader) -> None:
+    if r.find(r"\bboth (?:sides|legs|limbs|feet|knees|hips|lower limbs)\b|\bbilateral(?:ly)?\b|\bboth sides\b|"
+              r"\bleft and (?:the )?right\b|\bright and (?:the )?left\b|\btwo[- ]sided\b"):  # fmt: skip
+        r.facts.sides.append("both")
+    r.find(
+        r"\bright (?:now|away|angles?|after|before|here)\b|\ball right\b|\bleft (?:over|behind|out)\b|"
+        r"\bturn(?:s|ing)? (?:left|right)\b|\b(?:to|towards?) the (?:left|right)\b|"
+        r"\b(?:unaffected|sound|uninvolved|good|other|opposite|healthy|normal|intact) (?:left|right)\b|"
+        r"\b(?:left|right)(?: (?:leg|side|limb|foot|knee))? is (?:unaffected|sound|healthy|normal|fine|intact)\b"
+    )
+    for m in r.find(r"\b(?:left|right)\b"):
+        if not r.negated(m.start()):
+            r.facts.sides.append(m[0])

@@ -1,0 +1,206 @@
+"""Prompts: free text becomes a `WalkDescription`, or a ValueError that says what to write instead.
+
+In: a user's text, or a text that a model wrote about a walk. Out: `WalkDescription` (m/s, steps/min, m, degrees).
+`caption_parsing.py` finds what the text states; here it is decided whether that makes sense.
+"""
+
+import difflib
+import logging
+import re
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from .caption_parsing import Facts, read_facts
+from .caption_words import CADENCE_BANDS, PATHOLOGIES, SEVERITY_VALUES, SPEED_BANDS, severity_level
+from .walk_description import QUANTITIES, WalkDescription
+
+logger = logging.getLogger(__name__)
+MAX_PROMPT_CHARACTERS = 1000
+WORD_MARGIN = {"speed": 0.15, "cadence": 10.0}  # a number may lie this far outside the band of its word [m/s, steps/min]
+FIT = 0.25  # speed and stride / 2 * cadence / 60 may differ by this fraction of the larger
+
+
+def parse_prompt(text: str) -> WalkDescription:
+    """What a user's prompt asks for.
+
+    Understands class names and synonyms, side, severity (words, 0..1, %), speed (m/s, cm/s, km/h, mph, words), cadence, stride
+    and step length (m, cm, ft), knee, hip and pelvis ranges, trunk lean, age, sex, load, footwear and clothing. A word for the
+    speed or cadence stands for the middle of its band (SPEED_BANDS) unless a number says more.
+
+    A fallback is a `UserWarning` and a log line: a walk of no named class but with a stated speed, or one that only says what
+    is absent ("walks without a limp"), is normal gait; a bare "limp" is antalgic, "stiffness" stiff-legged.
+
+    Raises ValueError, saying what to write instead: empty or too long text; a class that is unknown or not modelled; two
+    classes, sides, severities or values of one number; a range; numbers that are impossible, that do not fit a word, or that
+    do not fit each other (speed = stride / 2 * cadence / 60 within 25 %); a number whose meaning is unclear.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError('the prompt is empty; write for example "moderate steppage gait, right side, 0.7 m/s"')
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise ValueError(f"the prompt has {len(text)} characters, at most {MAX_PROMPT_CHARACTERS} are read")
+    facts = read_facts(text)
+    if facts.ranges:
+        raise ValueError(f"{facts.ranges[0]!r} is a range; give one number")
+    if facts.unread_numbers:
+        raise ValueError(
+            f"what is the number {facts.unread_numbers[0]!r}? Give it a unit, e.g. 0.8 m/s, 100 steps/min, stride 1.1 m"
+        )
+    pathology = _one_pathology(facts, text)
+    numbers = _one_of_each(facts)
+    side = _one_side(facts, pathology)
+    for joint in ("knee_range", "hip_range"):
+        if joint in numbers:
+            sides = {"left": ("left",), "right": ("right",), "both": ("left", "right"), "none": ("left", "right")}.get(side)
+            if sides is None:
+                raise ValueError(
+                    f"which side has the {joint.replace('_', ' ')} of {numbers[joint]:g} degrees? Write left or right"
+                )
+            numbers |= {f"{joint}_{s}": numbers[joint] for s in sides}
+            del numbers[joint]
+    severity = _one_severity(facts, numbers.pop("severity", None))
+    if pathology == "normal" and severity:
+        raise ValueError("a normal gait has no severity; leave it out or name a pathology")
+    attributes = {"age": numbers.pop("age")} if "age" in numbers else {}
+    for key, value in facts.attributes:
+        if attributes.setdefault(key, value) != value:
+            raise ValueError(f"the prompt gives two values of {key}: {attributes[key]} and {value}")
+    for name, value in numbers.items():
+        q = QUANTITIES[name]
+        if not q.low <= value <= q.high:
+            raise ValueError(
+                f"{name.replace('_', ' ')} {value:.4g} {q.unit} is impossible here; expected {q.low:g} to {q.high:g} {q.unit}"
+            )
+    _fit_together(facts, numbers)
+    return WalkDescription(pathology, side, None if pathology == "normal" else severity, attributes=attributes, **numbers)
+
+
+def _one_pathology(facts: Facts, text: str) -> str:
+    listed = ", ".join(PATHOLOGIES)
+    if facts.unsupported:
+        raise ValueError(f"{facts.unsupported[0]!r} is not one of the gaits modelled here: {listed}")
+    named = sorted(set(facts.pathologies) & set(PATHOLOGIES), key=PATHOLOGIES.index)
+    if len(named) > 1:
+        raise ValueError(f"the prompt names {len(named)} kinds of gait ({', '.join(named)}); name one")
+    if named:
+        if named[0] in facts.negated_pathologies:
+            raise ValueError(f"the prompt both asks for and excludes {named[0]} gait")
+        return named[0]
+    weak = sorted(set(facts.weak_pathologies) - {"person"})
+    if len(weak) > 1:
+        raise ValueError(f"the prompt could mean {' or '.join(weak)} gait; name one of {listed}")
+    if facts.unknown_names and weak != ["normal"]:
+        raise ValueError(f"{facts.unknown_names[0]!r} is not one of the gaits modelled here: {listed}{_suggestion(text)}")
+    if weak:
+        if weak != ["normal"]:
+            _fall_back(f"the prompt does not name the gait; its wording is taken as {weak[0]} gait")
+        return weak[0]
+    absent = set(facts.negated_pathologies)
+    stated = bool(facts.speed_words) or any(n.quantity == "speed" for n in facts.numbers)
+    if absent and "normal" not in absent and facts.mentions_walking and re.search(r"\b(?:no|without|free of)\b", text.lower()):
+        _fall_back("the prompt only says what the gait lacks; it is taken as normal gait")
+    elif "person" in facts.weak_pathologies and facts.mentions_walking and not absent:
+        pass
+    elif facts.mentions_walking and stated and not absent and not _suggestion(text):
+        _fall_back("the prompt names no kind of gait; it is taken as normal gait")
+    else:
+        raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text)}")
+    return "normal"
+
+
+def _suggestion(text: str) -> str:
+    known = (
+        "antalgic",
+        "stiff-legged",
+        "lurch",
+        "lurching",
+        "steppage",
+        "trendelenburg",
+        "parkinsonian",
+        "normal",
+        "shuffling",
+    )
+    for word in re.findall(r"[a-z-]{5,}", text.lower()):
+        if close := difflib.get_close_matches(word, known, n=1, cutoff=0.78):
+            return f' (did you mean "{close[0]}"?)'
+    return ""
+
+
+def _fall_back(message: str) -> None:
+    logger.warning(message)
+    warnings.warn(message, UserWarning, stacklevel=4)
+
+
+def _one_side(facts: Facts, pathology: str) -> str:
+    sides = sorted(set(facts.sides))
+    if len(sides) > 1:
+        raise ValueError(f'the prompt names contradictory sides ({", ".join(sides)}); write left, right or "both sides"')
+    if pathology == "normal":
+        if set(sides) - {"both"}:
+            raise ValueError(f"a normal gait has no affected side, but the prompt names {sides[0]!r}")
+        return "none"
+    return sides[0] if sides else "unknown"
+
+
+def _one_of_each(facts: Facts) -> dict[str, float]:
+    out: dict[str, float] = {}
+    tolerance: dict[str, float] = {}
+    for number in facts.numbers:
+        name = number.quantity
+        if name in out and abs(out[name] - number.value) > tolerance[name] + number.tolerance + 1e-9:
+            raise ValueError(f"the prompt gives two values of {name.replace('_', ' ')}: {out[name]:.3g} and {number.value:.3g}")
+        out.setdefault(name, round(number.value, 6))
+        tolerance.setdefault(name, number.tolerance)
+    return out
+
+
+def _one_severity(facts: Facts, number: float | None) -> float | None:
+    levels = sorted(set(facts.severities), key=list(SEVERITY_VALUES).index)
+    if len(levels) > 1:
+        raise ValueError(f"the prompt gives contradictory severities ({', '.join(levels)}); give one")
+    if number is None:
+        return SEVERITY_VALUES[levels[0]] if levels else None
+    if not 0 <= number <= 1:
+        raise ValueError(f"severity {number:g} is not within 0 and 1; write for example severity 0.5 or moderate")
+    if levels and severity_level(number) != levels[0]:
+        raise ValueError(f"severity {number:g} is {severity_level(number)}, but the prompt also says {levels[0]}")
+    return number
+
+
+def _fit_together(facts: Facts, numbers: dict[str, float]) -> None:
+    """Turn words for speed and cadence into numbers; raise where words and numbers contradict each other."""
+    given = dict(numbers)
+    for name, words, bands in (("cadence", facts.cadence_words, CADENCE_BANDS), ("speed", facts.speed_words, SPEED_BANDS)):
+        if len(set(words)) > 1 and not set(words) <= {"slow", "very slow"}:
+            raise ValueError(f"the prompt describes the {name} in contradictory words ({', '.join(sorted(set(words)))})")
+        if not words:
+            continue
+        band = bands[min(words, key=list(bands).index)]
+        if name not in given:
+            numbers[name] = band.value
+        elif not band.low - WORD_MARGIN[name] <= numbers[name] <= band.high + WORD_MARGIN[name]:
+            raise ValueError(f"{words[0]!r} does not fit a {name} of {numbers[name]:.3g} {QUANTITIES[name].unit}")
+    for name, words, bands in (("speed", facts.speed_words, SPEED_BANDS), ("cadence", facts.cadence_words, CADENCE_BANDS)):
+        implied = _implied(numbers, name)
+        if words and name not in given and implied is not None:  # the value within the word's band that fits the others best
+            band = bands[min(words, key=list(bands).index)]
+            numbers[name] = round(float(np.clip(implied, band.low, band.high - 1e-6)), 6)
+    implied = _implied(numbers, "speed")
+    if implied is not None and "speed" in numbers and abs(implied - numbers["speed"]) > FIT * max(implied, numbers["speed"]):
+        raise ValueError(
+            f"a stride of {numbers['stride_length']:.3g} m at {numbers['cadence']:.3g} steps/min makes {implied:.2f} m/s, "
+            f"but the prompt says {numbers['speed']:.2f} m/s; change one of them or leave it out"
+        )
+
+
+def _implied(numbers: Mapping[str, float], name: str) -> float | None:
+    """Speed from cadence and stride, or cadence from speed and stride; None where one is missing."""
+    other = "cadence" if name == "speed" else "speed"
+    if other not in numbers or "stride_length" not in numbers:
+        return None
+    return (
+        numbers["stride_length"] * numbers["cadence"] / 120
+        if name == "speed"
+        else 120 * numbers["speed"] / numbers["stride_length"]
+    )

@@ -1,0 +1,266 @@
+"""A walk as clinicians would note it: class, side, severity, speed, cadence, stride, ranges; from measured gait parameters.
+
+In: gait parameters (dict name -> number: m/s, steps/min, m, degrees), class, severity 0..1, side, attributes.
+Out: `WalkDescription` (its `to_prompt` and `to_text`), the affected side and a severity from the parameters alone.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .caption_words import CANONICAL_NAMES, KNOWLEDGE, PATHOLOGIES, SEVERITY_VALUES, SIDES, attribute_phrases, severity_level
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Unit, plausible range (inclusive) and rounding step of a number that captions speak of."""
+
+    unit: str
+    low: float
+    high: float
+    step: float
+    words: str
+
+
+QUANTITIES = {
+    "speed": Quantity("m/s", 0.1, 3.0, 0.05, "Speed"),
+    "cadence": Quantity("steps/min", 20, 200, 2, "Cadence"),
+    "stride_length": Quantity("m", 0.1, 2.4, 0.02, "Stride length"),
+    "knee_range_left": Quantity("deg", 0, 150, 2, "Left knee range of motion"),
+    "knee_range_right": Quantity("deg", 0, 150, 2, "Right knee range of motion"),
+    "hip_range_left": Quantity("deg", 0, 120, 2, "Left hip range of motion"),
+    "hip_range_right": Quantity("deg", 0, 120, 2, "Right hip range of motion"),
+    "pelvic_obliquity_range": Quantity("deg", 0, 60, 2, "Pelvic obliquity range"),
+    "trunk_lean": Quantity("deg", -60, 60, 2, "Trunk lean, forward positive"),
+}
+_PROMPT_NUMBERS = {
+    "speed": "speed {:.2f} m/s",
+    "cadence": "cadence {:.0f} steps/min",
+    "stride_length": "stride {:.2f} m",
+    "knee_range_left": "left knee range {:.0f} deg",
+    "knee_range_right": "right knee range {:.0f} deg",
+}
+
+
+@dataclass(frozen=True)
+class WalkDescription:
+    """What is known of one walk; None (side: "unknown") is what is not.
+
+    Attributes:
+        pathology: one of PATHOLOGIES.
+        side: affected side; "none" for normal gait only.
+        severity: 0..1; mild < 1/3 <= moderate < 2/3 <= severe.
+        speed [m/s], cadence [steps/min], stride_length [m], the others [deg]; ranges in QUANTITIES.
+        attributes: anything else, e.g. age, sex, load, footwear, clothing.
+
+    Raises ValueError for a value outside these.
+    """
+
+    pathology: str | None = None
+    side: str = "unknown"
+    severity: float | None = None
+    speed: float | None = None
+    cadence: float | None = None
+    stride_length: float | None = None
+    knee_range_left: float | None = None
+    knee_range_right: float | None = None
+    hip_range_left: float | None = None
+    hip_range_right: float | None = None
+    pelvic_obliquity_range: float | None = None
+    trunk_lean: float | None = None
+    attributes: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pathology is not None and self.pathology not in PATHOLOGIES:
+            raise ValueError(f"pathology {self.pathology!r} is not one of {', '.join(PATHOLOGIES)}")
+        if self.side not in SIDES:
+            raise ValueError(f"side {self.side!r} is not one of {', '.join(SIDES)}")
+        if self.pathology == "normal" and self.side not in ("none", "unknown"):
+            raise ValueError(f"a normal gait has no affected side, got {self.side!r}")
+        if self.pathology not in (None, "normal") and self.side == "none":
+            raise ValueError(f'a {self.pathology} gait has an affected side; write "unknown" if it is not known')
+        if self.severity is not None and not 0 <= self.severity <= 1:
+            raise ValueError(f"severity {self.severity} is not within 0 and 1")
+        for name, q in QUANTITIES.items():
+            value = getattr(self, name)
+            if value is not None and not q.low <= value <= q.high:
+                raise ValueError(f"{name} {value:g} {q.unit} is not within {q.low:g} and {q.high:g} {q.unit}")
+
+    def canonical(self) -> "WalkDescription":
+        """What `to_prompt` says: numbers rounded, severity at the middle of its level, the rest left out."""
+        numbers = {n: _rounded(getattr(self, n), QUANTITIES[n].step) for n in _PROMPT_NUMBERS}
+        normal = self.pathology in (None, "normal")
+        level = None if self.severity is None or normal else SEVERITY_VALUES[severity_level(self.severity)]
+        side = "none" if self.pathology == "normal" else "unknown" if self.side == "none" else self.side
+        return WalkDescription(self.pathology, side, level, **numbers)
+
+    def to_prompt(self) -> str:
+        """The short canonical sentence that models are trained and asked with; fixed order, what is unknown left out."""
+        d = self.canonical()
+        parts = [CANONICAL_NAMES[d.pathology] if d.pathology else "gait"]
+        parts += {"left": ["left side"], "right": ["right side"], "both": ["both sides"]}.get(d.side, [])
+        parts += [severity_level(d.severity)] if d.severity is not None else []
+        for name, form in _PROMPT_NUMBERS.items():
+            value = getattr(d, name)
+            parts += [form.format(value)] if value is not None else []
+        return ", ".join(parts) + "."
+
+    def to_text(self) -> str:
+        """The structured description, one fact a line, with what is known of the class (source: KNOWLEDGE)."""
+        lines = [f"Gait class: {CANONICAL_NAMES[self.pathology]}"] if self.pathology else []
+        lines += [f"Affected side: {self.side}"] if self.side not in ("unknown", "none") else []
+        if self.severity is not None and self.pathology != "normal":
+            lines.append(f"Severity: {severity_level(self.severity)} ({self.severity:.2f})")
+        decimals = {"m/s": 2, "m": 2, "steps/min": 0, "deg": 0}
+        for name, q in QUANTITIES.items():
+            value = getattr(self, name)
+            lines += [f"{q.words}: {value:.{decimals[q.unit]}f} {q.unit}"] if value is not None else []
+        who = attribute_phrases(self.attributes)
+        lines += [f"The walker is {', '.join(who)}"] if who else []
+        lines += [f"Known of this class: {KNOWLEDGE[self.pathology].sentences[0]}"] if self.pathology else []
+        return "\n".join(lines)
+
+
+def _rounded(value: float | None, step: float) -> float | None:
+    return None if value is None else round(round(value / step) * step, 6)
+
+
+# --- from measured parameters ------------------------------------------------------------------------------------------------
+
+# Which side is affected: weights of symmetry indices (right - left) / mean. Positive sum: right. See `affected_side`.
+_SIDE_WEIGHTS = {
+    "antalgic": {"stance": -1.0},
+    "stiff_legged": {"knee_range": -1.0},
+    "steppage": {"knee_range": 1.0},
+    "lurch": {"hip_range": 1.0},
+    "trendelenburg": {"knee_range": -1.0},
+}
+SIDE_THRESHOLD = 0.1
+
+
+def affected_side(parameters: Mapping[str, float], pathology: str) -> str:
+    """The affected side as the asymmetry of the measured parameters shows it: "left", "right", "both" or "unknown".
+
+    A weighted sum of symmetry indices (right - left) / (0.5 (right + left)) is compared with +-SIDE_THRESHOLD.
+    Parkinsonian gait counts as "both"; normal gait, and walks without the parameters or without clear asymmetry, as "unknown".
+    """
+    if pathology not in PATHOLOGIES:
+        raise ValueError(f"pathology {pathology!r} is not one of {', '.join(PATHOLOGIES)}")
+    if pathology in ("normal", "parkinsonian"):
+        return "both" if pathology == "parkinsonian" else "unknown"
+    indices = _symmetry_indices(parameters)
+    terms = [w * indices[name] for name, w in _SIDE_WEIGHTS[pathology].items() if name in indices]
+    total = sum(terms)
+    return "unknown" if not terms or abs(total) < SIDE_THRESHOLD else "right" if total > 0 else "left"
+
+
+def _symmetry_indices(parameters: Mapping[str, float]) -> dict[str, float]:
+    out = {"stance": parameters.get("stance_asymmetry")}
+    for name in ("knee_range", "hip_range", "foot_height", "step_length", "peak_knee_flexion"):
+        left, right = _number(parameters.get(f"{name}_left")), _number(parameters.get(f"{name}_right"))
+        if left is not None and right is not None and left + right > 0:
+            out[name] = (right - left) / (0.5 * (right + left))
+    return {k: v for k, v in ((k, _number(v)) for k, v in out.items()) if v is not None}
+
+
+def _number(value) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+SEVERITY_FEATURES = (
+    "speed", "cadence", "stride_length_left", "stride_length_right", "hip_range_left", "hip_range_right", "knee_range_left",
+    "knee_range_right", "peak_knee_flexion_left", "peak_knee_flexion_right", "pelvic_obliquity_range", "trunk_lean_sagittal",
+    "trunk_lean_range_frontal", "trunk_lean_range_sagittal", "step_width", "knee_range_asymmetry", "step_length_asymmetry",
+    "stance_asymmetry",
+)  # fmt: skip
+SEVERITY_GDI = (90.0, 30.0)  # deviation index at which severity is 0 and 1
+
+
+def fit_reference(normal_walks: Sequence[Mapping[str, float]]) -> dict:
+    """Mean and spread of normal walks, JSON-serialisable, for `severity_from_parameters`; fit it on training subjects only.
+
+    Returns {"mean", "sd": feature -> number; "log_distance_mean", "log_distance_sd", "walks": int}.
+    Raises ValueError with fewer than five walks, or where no feature of SEVERITY_FEATURES was measured in five of them.
+    """
+    if len(normal_walks) < 5:
+        raise ValueError(f"expected the parameters of at least 5 normal walks, got {len(normal_walks)}")
+    mean, sd = {}, {}
+    for name in SEVERITY_FEATURES:
+        values = [v for v in (_number(p.get(name)) for p in normal_walks) if v is not None]
+        if len(values) >= 5 and np.std(values) > 1e-9:
+            mean[name], sd[name] = float(np.mean(values)), float(np.std(values))
+    if not mean:
+        raise ValueError(f"none of {', '.join(SEVERITY_FEATURES)} was measured in 5 normal walks")
+    reference = {"mean": mean, "sd": sd, "walks": len(normal_walks)}
+    logs = [math.log(max(d, 1e-3)) for d in (_distance(p, reference) for p in normal_walks) if d is not None]
+    return reference | {"log_distance_mean": float(np.mean(logs)), "log_distance_sd": float(max(np.std(logs), 1e-3))}
+
+
+def _distance(parameters: Mapping[str, float], reference: Mapping) -> float | None:
+    """Root mean square of the z-scores; None with fewer than half of the reference's features."""
+    z = [
+        (v - reference["mean"][n]) / reference["sd"][n]
+        for n in reference["mean"]
+        if (v := _number(parameters.get(n))) is not None
+    ]
+    return float(np.sqrt(np.mean(np.square(z)))) if 2 * len(z) >= len(reference["mean"]) else None
+
+
+def gait_deviation_index(parameters: Mapping[str, float], reference: Mapping) -> float:
+    """A Gait Deviation Index of scalar parameters: 100 is the mean normal walk, each 10 points one SD of normal walks.
+
+    As in Schwartz and Rozumalski 2008 (Gait & Posture 28:351), the logarithm of the distance from normal gait is scaled by
+    normal walks' own; the distance is over z-scores of SEVERITY_FEATURES, not over their singular vectors of joint curves.
+    nan if fewer than half of the features were measured.
+    """
+    distance = _distance(parameters, reference)
+    if distance is None:
+        return math.nan
+    return 100 - 10 * (math.log(max(distance, 1e-3)) - reference["log_distance_mean"]) / reference["log_distance_sd"]
+
+
+def severity_from_parameters(parameters: Mapping[str, float], pathology: str, reference: Mapping) -> float:
+    """Severity 0..1 of an unlabelled walk: `gait_deviation_index` scaled linearly between SEVERITY_GDI; 0 for normal gait.
+
+    nan if too few parameters were measured. It says how far the walk is from normal, not what a clinician would score.
+    """
+    if pathology not in PATHOLOGIES:
+        raise ValueError(f"pathology {pathology!r} is not one of {', '.join(PATHOLOGIES)}")
+    if pathology == "normal":
+        return 0.0
+    none, full = SEVERITY_GDI
+    return float(np.clip((none - gait_deviation_index(parameters, reference)) / (none - full), 0, 1))
+
+
+def describe_walk(
+    parameters: Mapping[str, float],
+    pathology: str | None = None,
+    severity: float | None = None,
+    side: str | None = None,
+    attributes: Mapping | None = None,
+) -> WalkDescription:
+    """The description of a measured walk.
+
+    Numbers that are missing, nan or outside QUANTITIES (failed measurements) are left out. `side`: given, else the one in
+    `attributes`, else (None or "unknown") `affected_side` of the parameters. Raises ValueError for an unknown class or side.
+    """
+    attributes = dict(attributes or {})
+    side = side if side not in (None, "unknown") else attributes.get("side")
+    if pathology == "normal":
+        side = "none"
+    elif side in (None, "unknown"):
+        side = affected_side(parameters, pathology) if pathology else "unknown"
+    elif side == "none":
+        side = "unknown"
+
+    def mean(*names: str) -> float | None:
+        values = [v for v in (_number(parameters.get(n)) for n in names) if v is not None]
+        return float(np.mean(values)) if values else None
+
+    numbers = {name: mean(name) for name in QUANTITIES}
+    numbers["stride_length"] = mean("stride_length_left", "stride_length_right")
+    numbers["trunk_lean"] = mean("trunk_lean_sagittal")
+    numbers = {n: v if v is not None and QUANTITIES[n].low <= v <= QUANTITIES[n].high else None for n, v in numbers.items()}
+    return WalkDescription(pathology, side, _number(severity), attributes=attributes, **numbers)
