@@ -33,8 +33,8 @@ from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
 REPOSITORY = "https://github.com/kooksung/pathological_gait_datasets"
 BRANCHES = ("master", "main")
 CLASSES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg")
-# The authors do not say which side. In the data it is the right one: its knee, hip or foot differs from
-# normal, and standing on it the left hip drops (trendelenburg; clear in six of ten people, no one shows the opposite).
+# The authors do not say which side. In the data it is the right one: its knee, hip or foot differs from normal, and standing
+# on it the left hip drops (trendelenburg: clear in six of ten people, nobody shows the opposite).
 SIDES = dict.fromkeys(CLASSES, "right") | {"normal": "none"}
 FILE_NAME = re.compile(rf"human(\d+)_({'|'.join(CLASSES)})(\d+)_SkeletonData(\d+)\.csv")
 LAYOUT = "human{S}_{class}{R}/human{S}_{class}{R}_SkeletonData{K}.csv"
@@ -268,8 +268,8 @@ it.
 ## Columns
 
 {common.COLUMNS}
-`severity` is unknown here. The authors do not document the affected side; `attributes` says right, because in the data it is the
-right leg that differs from normal, and with trendelenburg the left hip that drops while the right leg stands.
+`severity` is unknown here. The authors do not document the affected side; `attributes` says right, because in the data it is
+the right leg that differs from normal, and with trendelenburg the left hip that drops while the right leg stands.
 
 ## Splits
 

@@ -8,7 +8,6 @@ give the same rows. Subject s walks s, s + num_subjects, ...; its walks go throu
 """
 
 import argparse
-import functools
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -59,33 +58,37 @@ def simulate(config: SimulatedConfig) -> SimulatedWalks:
         frames=config.frames,
         fps=config.fps,
         seed=config.seed,
-        pathology=[
-            classes[(i // config.num_subjects + i % config.num_subjects) % len(classes)] for i in range(config.num_walks)
-        ],
-        num_subjects=config.num_subjects,
+        pathology=[classes[(i // people + i % people) % len(classes)] for i in range(config.num_walks)],
+        num_subjects=people,
         noise=config.noise,
         dropout=config.dropout,
     )
 
 
-def make_row(index: int, walks: SimulatedWalks) -> dict:
-    """Row of walk `index`."""
-    joints = walks.joints[index]
+def list_walks(walks: SimulatedWalks) -> list[dict]:
+    """What `make_row` needs of each walk."""
+    return [
+        {
+            "joints": walks.joints[i],
+            "fps": walks.fps,
+            "subject_id": walks.subject_ids[i],
+            "walk_id": f"{walks.subject_ids[i]}_{walks.pathology[i]}{i}",
+            "sensor": "simulated",
+            "pathology": walks.pathology[i],
+            "severity": float(walks.severity[i]),
+            "attributes": walks.attributes[i],
+        }
+        for i in range(len(walks))
+    ]
+
+
+def make_row(walk: dict) -> dict:
+    """Fill what the sensor lost, put the first pelvis above the origin, compute gait parameters and captions."""
+    joints, fps = walk["joints"], walk["fps"]
     if not np.isfinite(joints).all():
-        joints, _ = clean_walk(np.arange(len(joints)) / walks.fps, joints, fps=walks.fps)
-    joints = joints.copy()
-    joints[..., :2] -= joints[0, KINECT_V2.root, :2].copy()  # noise has moved the first frame's pelvis
-    subject = walks.subject_ids[index]
-    return common.walk_row(
-        joints,
-        walks.fps,
-        subject_id=subject,
-        walk_id=f"{subject}_{walks.pathology[index]}{index}",
-        sensor="simulated",
-        pathology=walks.pathology[index],
-        severity=float(walks.severity[index]),
-        attributes=walks.attributes[index],
-    )
+        joints, _ = clean_walk(np.arange(len(joints)) / fps, joints, fps=fps)
+    origin = np.append(joints[0, KINECT_V2.root, :2], 0)  # noise has moved it
+    return common.walk_row(**walk | {"joints": joints - origin.astype(np.float32)})
 
 
 class SimulatedBuilder(datasets.GeneratorBasedBuilder):
@@ -101,16 +104,15 @@ class SimulatedBuilder(datasets.GeneratorBasedBuilder):
         return [datasets.SplitGenerator("train")]
 
     def _generate_examples(self) -> Iterator[tuple[int, dict]]:
-        walks = simulate(self.config)
-        for i in range(len(walks)):
-            yield i, make_row(i, walks)
+        for i, walk in enumerate(list_walks(simulate(self.config))):
+            yield i, make_row(walk)
 
 
 def prepare(config: SimulatedConfig, output_dir: Path, num_proc: int = 2) -> int:
     """Simulated walks -> Parquet shards and card in `output_dir`; returns the number of rows. Raises ValueError."""
     common.check_output(Path(output_dir))
     walks = simulate(config)
-    rows = common.parallel(functools.partial(make_row, walks=walks), list(range(len(walks))), num_proc, "walks")
+    rows = common.parallel(make_row, list_walks(walks), num_proc, "walks")
     return common.write_dataset(
         rows,
         Path(output_dir),
@@ -127,7 +129,8 @@ def card_body(config: SimulatedConfig, walks: SimulatedWalks) -> str:
     return f"""# Simulated pathological walks
 
 {len(walks):,} walks of {config.num_subjects} simulated people, {config.frames} frames each at {config.fps:g} a second,
-made by the parametric gait simulator of modeling_gait (`modeling_gait/simulation.py`; it cites its joint-angle curves). Nobody walked them: use them to try things out and to test, and never mix their numbers with measured ones.
+made by the parametric gait simulator of modeling_gait (`modeling_gait/simulation.py`; it cites its joint-angle curves). Nobody
+walked them: use them to try things out and to test, and never mix their numbers with measured ones.
 
     python datasets_scripts/simulated.py --num_walks {config.num_walks} --num_subjects {config.num_subjects} \
 --frames {config.frames} --fps {config.fps:g} --seed {config.seed} --noise {config.noise:g} --dropout {config.dropout:g} \
