@@ -33,7 +33,7 @@ CURVES = ("hip", "knee", "ankle", "pelvis_up", "rotation", "lean_side", "lean_fo
 
 # Comfortable speed, about 1.3 m/s.
 NORMAL = {
-    "hip": "0:30 5:29.5 12:25 20:17 31:5 40:-4 50:-10 55:-8 62:1 70:16 78:28 85:34 90:34 95:32",
+    "hip": "0:31 5:31 12:28 20:20 31:8 40:-2 50:-10 55:-8 62:1 70:16 78:28 85:33.5 90:34 95:32.5",
     "knee": "0:5 6:12 13:18 20:16 30:9 39:5 45:7 50:11 56:21 62:37 67:52 72:60 77:57 84:39 90:18 96:4",
     "ankle": "0:0 6:-6 12:-2 20:3 31:7 40:10 46:11 50:8 55:-1 60:-13 63:-18 68:-14 75:-5 82:0 88:2 94:1",
     "pelvis_up": "0:0 13:3.8 25:3 50:0 62:-0.5 75:0 90:0",
@@ -92,7 +92,7 @@ PATHOLOGICAL: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "steppage": (  # drop foot: hangs in swing, lifted by hip and knee, lands on the forefoot or flat
         {
-            "hip": "0:30 5:29.5 12:25 20:17 31:5 40:-4 50:-9 55:-3 62:16 70:39 78:53 85:54 90:47 95:36",
+            "hip": "0:31 5:31 12:28 20:20 31:8 40:-2 50:-9 55:-3 62:16 70:39 78:53 85:54 90:47 95:36",
             "knee": "0:14 6:17 13:18 20:15 30:9 39:6 45:8 50:14 56:32 62:56 67:75 72:85 77:83 84:68 90:45 96:22",
             "ankle": "0:-12 6:-7 12:-3 20:3 31:7 40:9 46:9 50:6 55:-3 60:-14 63:-19 68:-22 75:-23 82:-22 88:-19 94:-15",
             "lean_side": "0:0 30:1.5 62:-1 75:-2 90:0",
@@ -119,6 +119,22 @@ _SHUFFLE = {  # UPDRS gait score 3: small ranges, flexed knees, flat foot contac
     "elbow": "0:42 25:43 50:45 75:43",
 }
 PATHOLOGICAL["parkinsonian"] = (_SHUFFLE, _SHUFFLE)
+
+
+# What the simulator is compared with (tests, benchmarks/simulator_norms.py), never an input of it.
+# Sagittal angles of typically developing people at 0, 10, ... 90 % of the cycle, mean and standard deviation in whole degrees:
+# Schwartz, Rozumalski & Trost 2008 (J Biomech 41:1639), free speed; hip: less the mean pelvic tilt, which leaves the thigh
+# against the vertical as in `kinematics.joint_angles`.
+NORM_ANGLES = {
+    "hip_flexion": ((24, 22, 11, 0, -11, -17, -12, 7, 20, 24), (5, 6, 6, 6, 7, 7, 7, 6, 5, 5)),
+    "knee_flexion": ((6, 19, 16, 10, 6, 12, 34, 58, 50, 19), (6, 6, 6, 6, 6, 6, 7, 6, 8, 9)),
+    "ankle_dorsiflexion": ((-2, -2, 5, 9, 11, 10, -14, -11, 1, 1), (6, 4, 4, 4, 4, 6, 9, 7, 5, 4)),
+}
+# 95 % limits of healthy adults of 18-49 years: Whittle's Gait Analysis, 5th ed. 2012, appendix 1.
+NORM_RANGES = {
+    "female": {"cadence": (98, 138), "stride_length": (1.06, 1.58), "speed": (0.94, 1.66)},
+    "male": {"cadence": (91, 135), "stride_length": (1.25, 1.85), "speed": (1.10, 1.82)},
+}
 
 
 def fourier(key_points: str, harmonics: int = HARMONICS) -> np.ndarray:

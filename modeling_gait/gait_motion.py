@@ -86,9 +86,10 @@ def _evaluate(plan: Plan, phase: np.ndarray) -> tuple[dict[str, np.ndarray], np.
 def _legs(plan: Plan, phase: np.ndarray) -> dict[str, np.ndarray]:
     """Both legs at cycle phases (n, T) in unbounded cycles of the left leg: sagittal positions below the hip.
 
-    Returns `curves` (see gait_curves.py), `own` and `reference` phases (n, 2, T), `obliquity` (left side up) and `rotation`
-    (left side forward) of the pelvis (n, T), segment lengths `size`, `pitch` of the foot (toes up), and (y, z) [m], each (n, 2, T): `hip` from the pelvis,
-    `knee` and `ankle` from the hip, `foot` and `heel` from the ankle.
+    Returns `curves` (see gait_curves.py); `own` and `reference` phases (n, 2, T); `obliquity` (left side up) and `rotation`
+    (left side forward) of the pelvis (n, T) [rad]; segment lengths `size` [m]; `pitch` of the foot (n, 2, T), toes up [rad];
+    `hip_x` (n, 2, T) from the pelvis and (y, z), each (n, 2, T): `hip` from the pelvis, `knee` and `ankle` from the hip, `foot`
+    and `heel` from the ankle [m].
     """
     own = np.stack((phase, phase - plan.right_delay[:, None]), axis=1) % 1
     curves, reference = _evaluate(plan, own)
@@ -97,7 +98,7 @@ def _legs(plan: Plan, phase: np.ndarray) -> dict[str, np.ndarray]:
     mean = np.radians(np.real(plan.curves[:, :, CURVES.index("hip"), 0]))[..., None]
     thigh = mean + (curves["hip"] - mean) * plan.hip_scale[:, None] - np.radians(TILT)
     thigh = thigh + curve_values(plan.surge[:, None], phase)
-    shank = thigh - curves["knee"]
+    shank = thigh - np.maximum(curves["knee"], 0)
     # The foot lies flat in midstance: the ankle gives what hip and knee ask for.
     size = {
         k: np.linalg.norm(plan.offsets[:, [KINECT_V2.index(f"{s}_{k}") for s in ("left", "right")]], axis=-1)
@@ -107,11 +108,10 @@ def _legs(plan: Plan, phase: np.ndarray) -> dict[str, np.ndarray]:
     wedge = np.arcsin(plan.heel / (0.18 * plan.offsets[:, KINECT_V2.index("left_foot"), 1] / 0.12))[:, None, None]
     pitch = shank + curves["ankle"] - wedge
     pitch = pitch - flat * (pitch + wedge)
-    hip = plan.offsets[:, [KINECT_V2.index(f"{s}_hip") for s in ("left", "right")]]
-    sign = np.array([1.0, -1.0])[None, :, None]
-    half = np.abs(hip[..., 0])[..., None]
-    hip_y = half * np.sin(rotation)[:, None] * sign
-    hip_z = hip[..., 2][..., None] + half * np.sin(obliquity)[:, None] * sign
+    hip = plan.offsets[:, [KINECT_V2.index(f"{s}_hip") for s in ("left", "right")]][..., None]  # (n, 2, 3, 1)
+    across = hip[:, :, 0] * np.cos(obliquity)[:, None] + hip[:, :, 2] * np.sin(obliquity)[:, None]
+    hip_x, hip_y = across * np.cos(rotation)[:, None], -across * np.sin(rotation)[:, None]
+    hip_z = hip[:, :, 2] * np.cos(obliquity)[:, None] - hip[:, :, 0] * np.sin(obliquity)[:, None]
     knee = (size["knee"][..., None] * np.sin(thigh), -size["knee"][..., None] * np.cos(thigh))
     ankle = (knee[0] + size["ankle"][..., None] * np.sin(shank), knee[1] - size["ankle"][..., None] * np.cos(shank))
     toe = plan.offsets[:, [KINECT_V2.index(f"{s}_foot") for s in ("left", "right")]]
@@ -126,6 +126,7 @@ def _legs(plan: Plan, phase: np.ndarray) -> dict[str, np.ndarray]:
         "pitch": pitch + wedge,
         "obliquity": obliquity,
         "rotation": rotation,
+        "hip_x": hip_x,
         "hip": (hip_y, hip_z),
         "knee": knee,
         "ankle": ankle,
@@ -179,8 +180,8 @@ def _clear_floor(legs: dict, root_z: np.ndarray) -> None:
     (ankle_y, ankle_z), hip_z = legs["ankle"], legs["hip"][1]
     sole = root_z[:, None] + hip_z + ankle_z + np.minimum(legs["heel"][1], legs["foot"][1]) - SOLE
     r = legs["reference"]
-    swing = _smoothstep((r - 0.63) / 0.06) * (1 - _smoothstep((r - 0.91) / 0.07))
-    missing = 0.004 - sole
+    swing = _smoothstep((r - 0.46) / 0.06) * (1 - _smoothstep((r - 0.93) / 0.07))
+    missing = -sole
     lift = swing * (missing + np.sqrt(missing**2 + 0.003**2)) / 2
     ankle_z = ankle_z + lift
     thigh, shank = (legs["size"][k][..., None] for k in ("knee", "ankle"))
@@ -234,9 +235,8 @@ def _place_legs(plan: Plan, legs: dict, joints: np.ndarray) -> None:
     root = joints[:, :, KINECT_V2.root]
     for s, (side, sign) in enumerate((("left", -1.0), ("right", 1.0))):
         j = {k: KINECT_V2.index(f"{side}_{k}") for k in ("hip", "knee", "ankle", "foot")}
-        half = np.abs(plan.offsets[:, j["hip"], 0])[:, None]
-        hip_x = sign * half * np.cos(legs["rotation"]) * np.cos(legs["obliquity"])
-        joints[:, :, j["hip"]] = root + np.stack((hip_x, legs["hip"][0][:, s], legs["hip"][1][:, s]), axis=-1)
+        hip = (legs["hip_x"][:, s], legs["hip"][0][:, s], legs["hip"][1][:, s])
+        joints[:, :, j["hip"]] = root + np.stack(hip, axis=-1)
         # The leg's plane leans so that the foot stays on its line.
         line = sign * (plan.width[:, None] / 2 + legs["curves"]["lateral"][:, s])
         down = legs["ankle"][1][:, s]

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .caption_words import PATHOLOGIES
 from .gait_curves import CURVES, NORMAL, PATHOLOGICAL, SLOW, fourier
 from .gait_motion import Plan, slow_noise, solve_stride, walk
 from .skeletons import KINECT_V2
 
-PATHOLOGIES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg", "parkinsonian")
 SIDES = ("left", "right", "both")
 LOADS = ("none", "backpack", "bag")
 FOOTWEAR = ("trainers", "boots", "heels", "barefoot")
@@ -298,7 +298,7 @@ def _plan(rng, names, severity, sides, people, style, speed, cadence) -> Plan:
     stance += (np.maximum(1.06 - stance.sum(1), 0) / 2)[:, None]  # a walk, not a run: some double support
     return solve_stride(
         Plan(
-            curves=_curves(rng, names, severity, affected, actual, style),
+            curves=_curves(rng, names, severity, affected, actual, style, shoe["boots"]),
             offsets=_bodies(people, style),
             cadence=steps,
             stride=stride,
@@ -333,7 +333,7 @@ def _table() -> tuple[np.ndarray, np.ndarray, dict]:
     return normal, slow, classes
 
 
-def _curves(rng, names, severity, affected, speed, style) -> np.ndarray:
+def _curves(rng, names, severity, affected, speed, style, boots) -> np.ndarray:
     """Coefficients (n, 2, C, H + 1) of each walk's legs: speed, class at its severity, and the person's own style."""
     n = len(names)
     normal, slow, classes = _table()
@@ -345,12 +345,13 @@ def _curves(rng, names, severity, affected, speed, style) -> np.ndarray:
         out[rows] += severity[rows, None, None, None] * mask[leg] * (wanted[leg] - out[rows])
     # A person's own style: level and amplitude of each curve, the same on every walk, nearly the same on both sides.
     c = len(CURVES)
-    spread = np.array([2.0, 1.5, 1.5, 0.3, 0.3, 0.4, 0.2, 0.2, 0.1, 3.0, 5.0])
+    spread = np.array([3.0, 2.0, 2.0, 0.3, 0.3, 0.4, 0.2, 0.2, 0.1, 3.0, 5.0])
     size = np.array([0.0, 0.04, 0.06, 0.15, 0.2, 0.2, 0.2, 0.2, 0.15, 0.1, 0.1])
     legs = 0.4 * rng.standard_normal((n, 2, c))
     level, gain = style[:, 17 : 17 + c], style[:, 30 : 30 + c]
     out[..., 0] += spread * (level[:, None] + 0.5 * legs).clip(-2.5, 2.5)
     out[..., 1:] *= (1 + size * (gain[:, None] + legs).clip(-2.5, 2.5))[..., None]
+    out[boots, :, CURVES.index("ankle"), 1:] *= 0.88  # the shaft holds the ankle (Boehm & Hoesl 2010)
     return out
 
 
