@@ -28,11 +28,11 @@ UNSIDED = ("normal", "parkinsonian")
 # stance fraction added on the affected and on the other side. Speeds after what gist's walkers show (0.5-0.7 m/s).
 _STYLE = {
     "normal": (1.0, 1.0, 0.0, 0.0, 0.0, 0.0),
-    "antalgic": (0.55, 0.85, 2.0, 1.0, -0.055, 0.02),
-    "stiff_legged": (0.60, 0.95, 0.0, 2.0, -0.02, 0.02),
-    "lurch": (0.60, 0.90, 1.0, 1.0, -0.01, 0.01),
+    "antalgic": (0.55, 0.75, 2.0, 1.0, -0.06, 0.02),
+    "stiff_legged": (0.60, 0.90, 0.0, 2.0, -0.02, 0.02),
+    "lurch": (0.55, 1.05, 1.0, 1.0, -0.01, 0.01),
     "steppage": (0.60, 0.95, 0.0, 1.0, -0.015, 0.015),
-    "trendelenburg": (0.60, 0.92, 0.0, 1.0, -0.01, 0.01),
+    "trendelenburg": (0.55, 0.98, 0.0, 1.0, -0.01, 0.01),
     "parkinsonian": (0.42, 0.52, 16.0, 0.0, 0.03, 0.03),
 }
 
