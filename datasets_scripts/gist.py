@@ -92,6 +92,8 @@ def _first_fault(raw: bytes) -> str:
     if not raw.strip():
         return "the file is empty"
     for number, line in enumerate(raw.splitlines(), 1):
+        if not line.strip():
+            continue
         if b"\0" in line or not line.isascii():
             return f"line {number}: not text; expected {COLUMNS} tab-separated numbers"
         cells = line.decode("ascii").split("\t")
