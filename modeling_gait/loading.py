@@ -26,14 +26,14 @@ class Walk:
         fps: frames per second.
         skeleton: what the J joints are.
         name: the file's name without its suffix.
-        times: (T,) [s] as the file states them (clocks may wrap or repeat), or frame / fps.
+        times: (T,) [s] as the file states them (clocks may wrap or repeat), or frame / fps; None in a walk made by hand.
     """
 
     joints: np.ndarray
     fps: float
     skeleton: Skeleton
     name: str
-    times: np.ndarray
+    times: np.ndarray | None = None
 
 
 @dataclass

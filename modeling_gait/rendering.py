@@ -65,7 +65,7 @@ def render_animation(
     if suffix not in (".gif", ".mp4"):
         raise ValueError(f"{path}: cannot animate {suffix!r}; expected .gif or .mp4")
     walks = walks if isinstance(walks, list | tuple) else [walks]
-    walks = [w if isinstance(w, Walk) else Walk(np.asarray(w), fps, skeleton, "", np.zeros(0)) for w in walks]
+    walks = [w if isinstance(w, Walk) else Walk(np.asarray(w), fps, skeleton, "") for w in walks]
     shown_fps = fps / np.ceil(fps / 50) if suffix == ".gif" and fps > 50 else fps
     frames = render_frames(walks, shown_fps, titles, view, size)
     with atomic_path(path) as temporary:
@@ -112,7 +112,7 @@ class _Panel:
         margin = min(len(joints) - 1, int(walk.fps))  # the path goes on straight at both ends
         path = np.pad(_without_gaps(centre[:, 0]), ((margin, margin), (0, 0)), "reflect", reflect_type="odd")
         self.target = gaussian_filter1d(path, 0.3 * walk.fps, axis=0)[margin : margin + len(joints)]
-        self.target[:, 2] = self.floor + 0.42 * _HEIGHT
+        self.target[:, 2] = self.floor + 0.4 * _HEIGHT
         azimuth, elevation = np.radians((VIEWS[view], 10.0) if isinstance(view, str) else view)
         self.camera = np.array([np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
         self.right = np.array([-np.cos(azimuth), np.sin(azimuth), 0.0])
@@ -140,7 +140,7 @@ class _Panel:
 
     def _draw_floor(self, draw, target: np.ndarray) -> None:
         """A disc of floor below the walker with a grid of half metres that stays put on the ground."""
-        radius, centre = 0.95, np.array([target[0], target[1], self.floor])
+        radius, centre = 0.9, np.array([target[0], target[1], self.floor])
         turn = np.linspace(0, 2 * np.pi, 60)
         rim = centre + radius * np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=-1)
         draw.polygon([tuple(p) for p in self._project(rim, target)[0]], fill=_FLOOR)

@@ -92,7 +92,7 @@ def test_mp4_without_pyav(tmp_path, monkeypatch):
 
 
 def draw_one(joints, view, skeleton=KINECT_V2) -> Image.Image:
-    return next(iter(render_frames([Walk(joints, FPS, skeleton, "", np.zeros(0))], FPS, view=view, size=(200, 260))))
+    return next(iter(render_frames([Walk(joints, FPS, skeleton, "")], FPS, view=view, size=(200, 260))))
 
 
 def test_views_put_left_and_right_where_they_are():
@@ -111,7 +111,7 @@ def test_views_put_left_and_right_where_they_are():
 
 def test_camera_follows():
     walk = stick_walk(3.0)
-    frames = list(render_frames([Walk(walk, FPS, KINECT_V2, "", np.zeros(0))], FPS, view="side", size=(200, 260)))
+    frames = list(render_frames([Walk(walk, FPS, KINECT_V2, "")], FPS, view="side", size=(200, 260)))
     middles = [pixels_of(f, "right", (0, 0, 200, 130))[:, 1].mean() for f in frames[::15]]  # the right arm
     assert np.ptp(middles) < 12  # the walker covers 3 m, more than twice the picture
 
@@ -128,13 +128,13 @@ def test_missing_and_stray_joints_are_left_out():
     walk[1, KINECT_V2.index("left_knee")] = np.nan
     walk[2, KINECT_V2.index("left_hand")] = [0, 500, 1e30]
     walk[3, KINECT_V2.index("left_hand")] = np.inf
-    frames = list(render_frames([Walk(walk, FPS, KINECT_V2, "", np.zeros(0))], FPS, size=(200, 260)))
+    frames = list(render_frames([Walk(walk, FPS, KINECT_V2, "")], FPS, size=(200, 260)))
     count = [len(pixels_of(f, "left", (0, 0, 200, 235))) for f in frames]
     assert count[0] == 0 and 0 < count[1] < 0.8 * count[4] and count[2] > 0.6 * count[4]
 
 
 def test_walks_side_by_side_with_their_own_clocks(tmp_path):
-    long, short = Walk(stick_walk(1.0), 30, KINECT_V2, "a", np.zeros(0)), Walk(stick_walk(1.0), 60, KINECT_V2, "b", np.zeros(0))
+    long, short = Walk(stick_walk(1.0), 30, KINECT_V2, "a"), Walk(stick_walk(1.0), 60, KINECT_V2, "b", np.zeros(0))
     render_animation([long, short], tmp_path / "w.gif", fps=20, titles=["slow", "a longer title " * 4], size=(120, 150))
     with Image.open(tmp_path / "w.gif") as gif:
         assert gif.size == (240, 150) and gif.n_frames == 20
