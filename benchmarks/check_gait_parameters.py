@@ -127,11 +127,12 @@ def main() -> None:
     metrics |= {k: round(v, 4) for k, v in plausibility(table).items()}
     for name in ("foot_skate", "joint_limit_violations", "bone_length_variation"):
         metrics[f"{name}_every_tenth_file"] = round(float(table[name].mean()), 4)
+    folder = Path(arguments.dataset).name
     result = {
         "experiment": arguments.name,
-        "dataset": Path(arguments.dataset).name,
+        "dataset": folder,
         "protocol": "medians over files; sensor_sd and sensor_icc over the sensors of one walk; nothing is fitted",
-        "command": f"python benchmarks/check_gait_parameters.py --dataset {Path(arguments.dataset).name} --name {arguments.name}",
+        "command": f"python benchmarks/check_gait_parameters.py --dataset {folder} --name {arguments.name}",
         "seeds": [],
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
         "date": datetime.date.today().isoformat(),
