@@ -1,3 +1,86 @@
-"""modeling_gait: describe a walk in words, get a 3D skeleton walk; hand it a walk, get words, numbers and a class."""
+"""modeling_gait: describe a walk in words, get a 3D skeleton walk; hand it a walk, get words, numbers and a class.
+
+Importing the package makes its models known to `AutoConfig`, `AutoModel`, `AutoTokenizer`, `AutoFeatureExtractor`, and its
+pipelines to `transformers.pipeline`.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForSequenceClassification,
+)
+
+from .captions import PATHOLOGIES, WalkDescription, check_faithfulness, describe_walk, paraphrase, parse_prompt
+from .cleaning import clean_walk
+from .configuration_gait_classifier import GaitClassifierConfig
+from .configuration_gait_decoder import GaitDecoderConfig
+from .configuration_gait_vq import GaitVQConfig
+from .export import save_walk, write_bvh, write_csv, write_npz
+from .feature_extraction_gait import GaitFeatureExtractor
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
+from .kinematics import forward_kinematics, joint_angles
+from .loading import Walk, load_walk
+from .modeling_gait_classifier import GaitClassifierForSequenceClassification
+from .modeling_gait_decoder import GaitDecoderModel
+from .modeling_gait_vq import GaitVQModel
+from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
+from .processing_gait import GaitProcessor
+from .rendering import plot_joint_angles, plot_pose_strip, render_animation
+from .simulation import simulate_walks
+from .skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, convert_joints
+from .tokenization_gait import GaitCodes, GaitTokenizer
 
 __version__ = "0.1.0"
+
+for _config in (GaitVQConfig, GaitDecoderConfig, GaitClassifierConfig):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+AutoModel.register(GaitVQConfig, GaitVQModel, exist_ok=True)
+AutoModel.register(GaitDecoderConfig, GaitDecoderModel, exist_ok=True)
+AutoModelForSequenceClassification.register(GaitClassifierConfig, GaitClassifierForSequenceClassification, exist_ok=True)
+AutoFeatureExtractor.register(GaitVQConfig, GaitFeatureExtractor, exist_ok=True)
+
+__all__ = [
+    "AZURE_KINECT",
+    "GAIT_PARAMETERS",
+    "GaitClassifierConfig",
+    "GaitClassifierForSequenceClassification",
+    "GaitCodes",
+    "GaitDecoderConfig",
+    "GaitDecoderModel",
+    "GaitFeatureExtractor",
+    "GaitProcessor",
+    "GaitToTextPipeline",
+    "GaitTokenizer",
+    "GaitVQConfig",
+    "GaitVQModel",
+    "KINECT_V2",
+    "KINEMATIC_PARAMETERS",
+    "OPENPOSE_18",
+    "PATHOLOGIES",
+    "SKELETONS",
+    "SMPL_22",
+    "Skeleton",
+    "TextToGaitPipeline",
+    "Walk",
+    "WalkDescription",
+    "check_faithfulness",
+    "clean_walk",
+    "compute_gait_parameters",
+    "convert_joints",
+    "describe_walk",
+    "detect_gait_events",
+    "forward_kinematics",
+    "joint_angles",
+    "load_walk",
+    "paraphrase",
+    "parse_prompt",
+    "plot_joint_angles",
+    "plot_pose_strip",
+    "render_animation",
+    "save_walk",
+    "simulate_walks",
+    "write_bvh",
+    "write_csv",
+    "write_npz",
+]

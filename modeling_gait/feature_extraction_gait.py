@@ -1,0 +1,174 @@
+"""GaitFeatureExtractor: measured walks to the standardised windows that the models read, and back.
+
+In: walks, each joints (T, J, 3) [m] at any frame rate, of any known skeleton, in any heading.
+Out: `input_values` (B, N, 3 J) float32, `attention_mask` (B, N), N = `num_frames`; on request `joints` (B, N, J, 3) [m].
+
+Features of a frame: each joint relative to the pelvis, less the mean pose, in units of `position_scale`; the pelvis's own
+slot holds its velocity to the right and forward [m/s] and its height [m], standardised.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from transformers import BatchFeature, FeatureExtractionMixin
+
+from .cleaning import canonicalise, clean_walk
+from .skeletons import SKELETONS, convert_joints
+
+
+class GaitFeatureExtractor(FeatureExtractionMixin):
+    """Clean, resample, turn to the canonical heading, cut or pad to a window, standardise.
+
+    Args:
+        skeleton: name in `SKELETONS` of the skeleton that the models know.
+        fps: frames a second of a window.
+        num_frames: N, frames a window.
+        frame_multiple: valid frames are cut to a multiple of this (the tokeniser's stride).
+        position_mean: 3 J numbers [m], mean joint positions relative to the pelvis (`fit`).
+        position_scale: metres that become 1.
+        root_mean, root_std: pelvis velocity right, forward [m/s] and height [m] (`fit`).
+        parameter_names, parameter_mean, parameter_std: gait parameters that the tokeniser learns, and their scale (`fit`).
+        labels: names of the pathologies in the order of the class head.
+    """
+
+    model_input_names = ["input_values", "attention_mask"]
+
+    def __init__(
+        self,
+        skeleton: str = "kinect_v2",
+        fps: float = 30.0,
+        num_frames: int = 96,
+        frame_multiple: int = 4,
+        position_mean: list[float] | None = None,
+        position_scale: float = 0.1,
+        root_mean: tuple[float, float, float] = (0.0, 0.8, 0.9),
+        root_std: tuple[float, float, float] = (0.3, 0.3, 0.1),
+        parameter_names: tuple[str, ...] = (),
+        parameter_mean: tuple[float, ...] = (),
+        parameter_std: tuple[float, ...] = (),
+        labels: tuple[str, ...] = (),
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if skeleton not in SKELETONS:
+            raise ValueError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}")
+        if num_frames % frame_multiple:
+            raise ValueError(f"num_frames {num_frames} is not a multiple of frame_multiple {frame_multiple}")
+        self.skeleton, self.fps, self.num_frames, self.frame_multiple = skeleton, fps, num_frames, frame_multiple
+        rest = SKELETONS[skeleton].rest_positions
+        self.position_mean = position_mean or (rest - rest[SKELETONS[skeleton].root]).flatten().tolist()
+        self.position_scale = position_scale
+        self.root_mean, self.root_std = list(root_mean), list(root_std)
+        self.parameter_names, self.labels = list(parameter_names), list(labels)
+        self.parameter_mean, self.parameter_std = list(parameter_mean), list(parameter_std)
+
+    @property
+    def num_features(self) -> int:
+        return 3 * len(SKELETONS[self.skeleton])
+
+    def fit(self, walks: Iterable[np.ndarray], parameters: Iterable[dict] = ()) -> "GaitFeatureExtractor":
+        """Set the means and scales from walks (T, J, 3) [m] (training people only) and their gait parameters."""
+        root = SKELETONS[self.skeleton].root
+        total, count, roots = 0.0, 0, []
+        for joints in walks:
+            joints = np.asarray(joints, np.float64)
+            total = total + (joints - joints[:, [root]]).sum(0)
+            count += len(joints)
+            velocity = np.diff(joints[:, root, :2], axis=0) * self.fps
+            roots.append((*velocity.mean(0), joints[:, root, 2].mean()))
+        if not count:
+            raise ValueError("no walks to fit the feature extractor to")
+        self.position_mean = (total / count).flatten().tolist()
+        self.root_mean = np.mean(roots, axis=0).tolist()
+        table = np.array([[np.nan if (v := p.get(n)) is None else v for n in self.parameter_names] for p in parameters], float)
+        if table.size:
+            middle = np.nanmedian(table, axis=0)
+            spread = (np.nanpercentile(table, 75, axis=0) - np.nanpercentile(table, 25, axis=0)) / 1.349
+            self.parameter_mean, self.parameter_std = middle.tolist(), np.maximum(spread, 1e-3).tolist()
+        return self
+
+    def standardise_parameters(self, parameters: list[dict]) -> torch.Tensor:
+        """Gait-parameter dicts -> (B, G) float32 in units of their spread, clipped to +-4; nan where not measured."""
+        rows = [[np.nan if (v := p.get(n)) is None else v for n in self.parameter_names] for p in parameters]
+        table = (np.array(rows, np.float64) - self.parameter_mean) / self.parameter_std
+        return torch.from_numpy(np.clip(table, -4, 4).astype(np.float32))
+
+    def to_features(self, joints: torch.Tensor) -> torch.Tensor:
+        """Joints (B, N, J, 3) [m] -> features (B, N, 3 J)."""
+        root = SKELETONS[self.skeleton].root
+        path = joints[:, :, root]
+        velocity = path[:, 1:, :2].sub(path[:, :-1, :2]) * self.fps
+        velocity = torch.cat((velocity[:, :1], velocity), dim=1)
+        features = (joints - joints[:, :, [root]]).flatten(2) - joints.new_tensor(self.position_mean)
+        features = (features / self.position_scale).unflatten(2, (-1, 3)).clone()
+        own = (torch.cat((velocity, path[..., 2:]), dim=-1) - joints.new_tensor(self.root_mean)) / joints.new_tensor(
+            self.root_std
+        )
+        features[:, :, root] = own
+        return features.flatten(2)
+
+    def to_joints(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (B, N, 3 J) -> joints (B, N, J, 3) [m], starting above the origin. Inverse of `to_features`."""
+        root = SKELETONS[self.skeleton].root
+        slots = features.float().unflatten(2, (-1, 3))
+        own = slots[:, :, root] * slots.new_tensor(self.root_std) + slots.new_tensor(self.root_mean)
+        path = torch.cumsum(own[..., :2] / self.fps, dim=1)
+        origin = torch.cat((path - path[:, :1], own[..., 2:]), dim=-1)
+        relative = slots * self.position_scale + slots.new_tensor(self.position_mean).unflatten(0, (-1, 3))
+        relative[:, :, root] = 0
+        return relative + origin[:, :, None]
+
+    def prepare(self, joints: np.ndarray, fps: float | None = None, skeleton: str | None = None) -> np.ndarray:
+        """One measured walk (T, J, 3) [m] of any known skeleton -> clean (T', J, 3) at `fps`, canonical heading and origin.
+
+        Raises ValueError for a wrong shape, an unknown skeleton or a walk with too little to repair it from.
+        """
+        source = SKELETONS.get(skeleton or self.skeleton)
+        if source is None:
+            raise ValueError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}")
+        joints = np.asarray(joints, np.float32)
+        if joints.ndim != 3 or joints.shape[1:] != (len(source), 3):
+            raise ValueError(f"expected joints of shape (T, {len(source)}, 3) for skeleton {source.name!r}, got {joints.shape}")
+        times = np.arange(len(joints)) / (fps or self.fps)
+        joints, _ = clean_walk(times, joints, fps=self.fps, skeleton=source)
+        target = SKELETONS[self.skeleton]
+        return canonicalise(convert_joints(joints, source, target), target).astype(np.float32)
+
+    def window(self, joints: np.ndarray, start: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Cut frames from `start` (default: the middle) of a clean walk (T, J, 3); pad with the last frame.
+
+        Returns: joints (N, J, 3) with the pelvis of the first frame over the origin, mask (N,) float32.
+        """
+        frames = len(joints)
+        if frames < self.frame_multiple:
+            raise ValueError(f"a walk of {frames} frames is too short, at least {self.frame_multiple} are needed")
+        start = max(0, (frames - self.num_frames) // 2) if start is None else start
+        piece = np.asarray(joints[start : start + self.num_frames], np.float32)
+        mask = np.zeros(self.num_frames, np.float32)
+        mask[: len(piece) // self.frame_multiple * self.frame_multiple] = 1
+        piece = np.concatenate((piece, np.repeat(piece[-1:], self.num_frames - len(piece), axis=0)))
+        origin = piece[0, SKELETONS[self.skeleton].root] * np.array([1, 1, 0], np.float32)
+        return piece - origin, mask
+
+    def __call__(
+        self,
+        walks: np.ndarray | list[np.ndarray],
+        fps: float | None = None,
+        skeleton: str | None = None,
+        return_joints: bool = False,
+    ) -> BatchFeature:
+        """One walk (T, J, 3) or several -> their middle windows as a batch (see the head of this file)."""
+        if isinstance(walks, np.ndarray | torch.Tensor) and walks.ndim == 3:
+            walks = [walks]
+        if not len(walks):
+            raise ValueError("no walks given")
+        cut = [self.window(self.prepare(w, fps, skeleton)) for w in walks]
+        joints = torch.from_numpy(np.stack([c[0] for c in cut]))
+        data = {"input_values": self.to_features(joints), "attention_mask": torch.from_numpy(np.stack([c[1] for c in cut]))}
+        return BatchFeature({**data, "joints": joints} if return_joints else data)
+
+
+GaitFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
+
+__all__ = ["GaitFeatureExtractor"]

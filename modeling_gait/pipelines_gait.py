@@ -1,0 +1,244 @@
+"""Pipelines: `text-to-gait` (a description to a 3D walk) and `gait-to-text` (a walk to words and numbers).
+
+In: prompts; or walks as arrays (T, J, 3) [m] or skeleton files. Out: dictionaries, see each class.
+Both load a *family* folder or Hub repository: GPT-2, tokeniser and processor at the top, `vq/` and `decoder/` in it.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList, Pipeline, PreTrainedModel
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .captions import PATHOLOGIES, check_faithfulness, describe_walk, parse_prompt
+from .feature_extraction_gait import GaitFeatureExtractor
+from .gait_parameters import compute_gait_parameters
+from .loading import load_walk
+from .modeling_gait_decoder import GaitDecoderModel
+from .modeling_gait_vq import GaitVQModel
+from .skeletons import SKELETONS
+from .tokenization_gait import GAIT_START, GaitCodes, GaitGrammarLogitsProcessor, GaitTokenizer, gait_sentence_length
+
+
+@torch.no_grad()
+def sample_codes(
+    model: PreTrainedModel,
+    tokenizer: GaitTokenizer,
+    prompts: list[str],
+    num_steps: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+) -> list[GaitCodes]:
+    """One walk of `num_steps` latent steps for each prompt, sampled by GPT-2 under the grammar, so that all can be decoded.
+
+    `seed` makes the draw repeatable without touching the caller's random state. An empty prompt gives an unconditional walk.
+    """
+    texts = [tokenizer.eos_token + prompt + GAIT_START for prompt in prompts]
+    inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+    inputs = {k: v.to(model.device) for k, v in inputs.items() if k in ("input_ids", "attention_mask")}
+    length = inputs["input_ids"].shape[1]
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        ids = model.generate(
+            **inputs,
+            do_sample=True,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=0,
+            max_new_tokens=gait_sentence_length(tokenizer, num_steps),
+            eos_token_id=tokenizer.gait_end_id,
+            pad_token_id=tokenizer.pad_token_id,
+            logits_processor=LogitsProcessorList([GaitGrammarLogitsProcessor(tokenizer, length, num_steps)]),
+        )
+    return [tokenizer.decode_codes(row) for row in ids[:, length - 1 :].cpu()]
+
+
+@torch.no_grad()
+def decode_walks(decoder: GaitDecoderModel, codes: list[GaitCodes], batch_size: int = 128) -> np.ndarray:
+    """Codes of N walks of equal length -> joints float32 (N, T, J, 3) [m]."""
+    out = []
+    for at in range(0, len(codes), batch_size):
+        part = codes[at : at + batch_size]
+        motion, body, pathological = (
+            torch.from_numpy(np.stack([getattr(c, name) for c in part])).to(decoder.device)
+            for name in ("motion", "body", "pathological")
+        )
+        out.append(decoder(motion, body, pathological).joints.float().cpu().numpy())
+    return np.concatenate(out)
+
+
+class TextToGaitPipeline(Pipeline):
+    """Descriptions to walks.
+
+        pipe = pipeline("text-to-gait", model=FOLDER)
+        walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
+        walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
+
+    Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature`, `top_p`, `seed`, `batch_size`.
+    Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
+    a WalkDescription), `codes` (GaitCodes).
+
+    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no known gait or
+    contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on.
+    """
+
+    _load_tokenizer = True
+
+    def __init__(self, *args, decoder: GaitDecoderModel | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        if decoder is None:
+            decoder = GaitDecoderModel.from_pretrained(self.model.name_or_path, subfolder="decoder")
+        self.decoder = decoder.to(self.model.device).eval()
+
+    def _sanitize_parameters(self, num_frames=None, temperature=None, top_p=None, seed=None, **_):
+        if num_frames is not None and (num_frames < 4 or num_frames % self.decoder.config.downsampling):
+            raise ValueError(f"num_frames must be a multiple of {self.decoder.config.downsampling}, got {num_frames}")
+        given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "seed": seed}
+        return {}, {k: v for k, v in given.items() if v is not None}, {}
+
+    def __call__(self, prompts: str | list[str], batch_size: int = 250, **kwargs) -> dict | list[dict]:
+        """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
+        _, options, _ = self._sanitize_parameters(**kwargs)
+        single = isinstance(prompts, str)
+        asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
+        results = []
+        starts = range(0, len(asked), batch_size)
+        for at in tqdm(starts, desc="walks", disable=len(starts) < 2):
+            now = dict(options, seed=options["seed"] + at) if "seed" in options else options
+            results += self.postprocess(self._forward(asked[at : at + batch_size], **now))
+        return results[0] if single else results
+
+    def preprocess(self, prompt: str) -> dict:
+        description = parse_prompt(prompt)
+        known = getattr(self.model.config, "gait_labels", None) or PATHOLOGIES
+        if description.pathology not in known:
+            raise ValueError(f"this model was not trained on {description.pathology} gait; it knows {', '.join(known)}")
+        return {"prompt": prompt, "description": description}
+
+    def _forward(self, asked: list[dict], num_frames: int = 96, **options) -> dict:
+        prompts = [a["description"].to_prompt() for a in asked]
+        codes = sample_codes(self.model, self.tokenizer, prompts, num_frames // self.decoder.config.downsampling, **options)
+        return {"asked": asked, "codes": codes, "joints": decode_walks(self.decoder, codes)}
+
+    def postprocess(self, outputs: dict) -> list[dict]:
+        shared = {"fps": self.decoder.config.fps, "skeleton": self.decoder.config.skeleton}
+        return [
+            {"joints": joints, **shared, **asked, "codes": codes}
+            for joints, asked, codes in zip(outputs["joints"], outputs["asked"], outputs["codes"])
+        ]
+
+
+class TextOnlyLogitsProcessor(LogitsProcessor):
+    """Lets `generate` write words only, no motion tokens."""
+
+    def __init__(self, tokenizer: GaitTokenizer):
+        self.first = tokenizer.gait_start_id
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        scores = scores.clone()
+        scores[:, self.first :] = float("-inf")
+        return scores
+
+
+class GaitToTextPipeline(Pipeline):
+    """Walks to words and numbers.
+
+        pipe = pipeline("gait-to-text", model=FOLDER)
+        pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed 0.65 m/s, ..."
+
+    In: a skeleton file (CSV, NPZ, BVH), or joints (T, J, 3) [m] with `fps` and `skeleton`; or a list of these.
+    Each result is a dict: `text` (written by GPT-2 from the codes), `pathology` (as GPT-2 names it, None if it names none),
+    `class_probabilities` (read from the pathological codes), `gait_parameters` (measured from the joints), `problems` (what in
+    the text does not agree with the measured numbers; see `captions.check_faithfulness`).
+    """
+
+    _load_tokenizer = True
+    _load_feature_extractor = False
+
+    def __init__(self, *args, vq: GaitVQModel | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        folder = self.model.name_or_path
+        self.vq = (vq or GaitVQModel.from_pretrained(folder, subfolder="vq")).to(self.model.device).eval()
+        self.extractor = GaitFeatureExtractor.from_pretrained(folder)
+
+    def _sanitize_parameters(self, fps=None, skeleton=None, **_):
+        return {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None}, {}, {}
+
+    def __call__(self, walks, **kwargs) -> dict | list[dict]:
+        """One walk -> one result, a list -> a list."""
+        options, _, _ = self._sanitize_parameters(**kwargs)
+        single = isinstance(walks, str | Path) or (isinstance(walks, np.ndarray) and walks.ndim == 3)
+        results = [
+            self.postprocess(self._forward(self.preprocess(walk, **options)))
+            for walk in tqdm([walks] if single else walks, desc="descriptions", disable=single)
+        ]
+        return results[0] if single else results
+
+    def preprocess(self, walk, fps: float | None = None, skeleton: str | None = None) -> dict:
+        if isinstance(walk, str | Path):
+            loaded = load_walk(walk, skeleton=SKELETONS[skeleton] if skeleton else None, fps=fps)
+            walk, fps, skeleton = loaded.joints, loaded.fps, loaded.skeleton.name
+        joints = self.extractor.prepare(walk, fps, skeleton)
+        window, mask = self.extractor.window(joints)
+        return {"joints": joints, "window": torch.from_numpy(window)[None], "mask": torch.from_numpy(mask)[None]}
+
+    @torch.no_grad()
+    def _forward(self, inputs: dict) -> dict:
+        features = self.extractor.to_features(inputs["window"]).to(self.model.device)
+        output = self.vq(features, inputs["mask"].to(self.model.device))
+        steps = int(inputs["mask"].sum()) // self.vq.config.downsampling
+        codes = GaitCodes(
+            output.motion_codes[0, :steps].cpu().numpy(),
+            output.body_codes[0].cpu().numpy(),
+            output.pathological_codes[0].cpu().numpy(),
+        )
+        prompt = torch.tensor([[self.tokenizer.eos_token_id, *self.tokenizer.encode_codes(codes)]], device=self.model.device)
+        ids = self.model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=96,
+            eos_token_id=self.tokenizer.eos_token_id,
+            pad_token_id=self.tokenizer.pad_token_id,
+            logits_processor=LogitsProcessorList([TextOnlyLogitsProcessor(self.tokenizer)]),
+        )
+        text = self.tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True).strip()
+        return {
+            "text": text,
+            "probabilities": output.class_logits[0].softmax(-1).cpu(),
+            "joints": inputs["joints"],
+            "codes": codes,
+        }
+
+    def postprocess(self, outputs: dict) -> dict:
+        parameters = compute_gait_parameters(outputs["joints"], self.extractor.fps, SKELETONS[self.extractor.skeleton])
+        pathology = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                pathology = parse_prompt(outputs["text"]).pathology
+            except ValueError as error:
+                problems = [f"the text cannot be read: {error}"]
+        if pathology is not None:
+            said = parse_prompt(outputs["text"])
+            measured = describe_walk(parameters, pathology, said.severity, side=None if said.side == "unknown" else said.side)
+            problems = check_faithfulness(outputs["text"], measured)
+        return {
+            "text": outputs["text"],
+            "pathology": pathology,
+            "class_probabilities": dict(zip(self.extractor.labels, outputs["probabilities"].tolist())),
+            "gait_parameters": parameters,
+            "problems": problems,
+            "codes": outputs["codes"],
+        }
+
+
+for _task, _pipeline in (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPipeline)):
+    PIPELINE_REGISTRY.register_pipeline(_task, pipeline_class=_pipeline, pt_model=AutoModelForCausalLM, type="text")
+
+__all__ = ["GaitToTextPipeline", "TextToGaitPipeline", "decode_walks", "sample_codes"]

@@ -1,0 +1,330 @@
+"""What every training script shares: arguments, data, an exactly resumable loop, atomic saving.
+
+In: a data set in the walk schema (a `load_dataset` name or a folder of Parquet), memory-mapped: it may be larger than memory.
+Out: a folder that `from_pretrained` loads, and while training `checkpoint/` in it (safetensors and JSON only).
+
+What a step sees depends on (seed, step, process) alone: the rows, the windows, the augmentation and every other random draw.
+So a run that was killed and started again ends with the same weights as one that was not.
+"""
+
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from datasets import Dataset, load_dataset
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+from transformers import HfArgumentParser
+
+from modeling_gait.augmentation import Augmentation, mirror
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.skeletons import SKELETONS
+
+
+@dataclass
+class TrainArguments:
+    """Arguments that all training scripts share."""
+
+    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
+    output_dir: str = field(metadata={"help": "folder of the trained model"})
+    exclude_subjects: list[str] = field(default_factory=list, metadata={"help": "people held out: none of their rows is read"})
+    max_steps: int = field(default=1500, metadata={"help": "optimiser steps"})
+    batch_size: int = field(default=48, metadata={"help": "walks a step and process"})
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup_steps: int = 100
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    save_steps: int = field(default=250, metadata={"help": "steps between checkpoints"})
+    mixed_precision: str = field(default="no", metadata={"help": "no or bf16"})
+    num_threads: int = field(default=0, metadata={"help": "CPU threads a process, 0 = torch's choice"})
+
+
+def parse_arguments(kind: type) -> TrainArguments:
+    """Arguments from the command line, or from one JSON file (`train_vq.py configs/vq_gist.json --max_steps 10`)."""
+    parser = HfArgumentParser(kind)
+    argv = sys.argv[1:]
+    if argv and argv[0].endswith(".json"):
+        values = json.loads(Path(argv[0]).read_text())
+        listed = [f"--{k}" for k in values]
+        unknown = {f.lstrip("-") for f in listed} - set(kind.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"{argv[0]}: unknown arguments {', '.join(sorted(unknown))}")
+        given = [w for k, v in values.items() for w in (f"--{k}", *(map(str, v) if isinstance(v, list) else [str(v)]))]
+        argv = given + argv[1:]
+    return parser.parse_args_into_dataclasses(argv)[0]
+
+
+def start(args: TrainArguments) -> Accelerator:
+    """Threads, seeds and the Accelerator."""
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    seed_step(args.seed, 0, 0)
+    handler = DistributedDataParallelKwargs(broadcast_buffers=False)
+    return Accelerator(mixed_precision=args.mixed_precision, kwargs_handlers=[handler])
+
+
+def seed_step(seed: int, step: int, process: int) -> int:
+    """Seed every generator for one step of one process; returns the seed."""
+    value = int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0])
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+    return value
+
+
+def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()) -> Dataset:
+    """Rows of the walk schema as numpy, memory-mapped; people in `exclude_subjects` are left out.
+
+    Raises ValueError where a column of the schema is missing, a person to hold out is not there, or no row is left.
+    """
+    path = Path(dataset)
+    if path.is_dir():
+        files = sorted(str(p) for p in path.rglob("*.parquet"))
+        if not files:
+            raise ValueError(f"{dataset}: no Parquet files in this folder")
+        data = load_dataset("parquet", data_files=files, split="train")
+    else:
+        data = load_dataset(dataset, split="train")
+    missing = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"} - set(data.column_names)
+    if missing:
+        raise ValueError(f"{dataset}: columns missing: {', '.join(sorted(missing))}; the README shows the schema")
+    subjects = np.array(data["subject_id"])
+    unknown = set(map(str, [*exclude_subjects, *only_subjects])) - set(subjects)
+    if unknown:
+        raise ValueError(
+            f"{dataset}: no such subject: {', '.join(sorted(unknown))}; there are {', '.join(sorted(set(subjects)))}"
+        )
+    keep = ~np.isin(subjects, list(map(str, exclude_subjects)))
+    if only_subjects:
+        keep &= np.isin(subjects, list(map(str, only_subjects)))
+    if not keep.any():
+        raise ValueError(f"{dataset}: no rows left")
+    return (data if keep.all() else data.select(np.flatnonzero(keep))).with_format("numpy")
+
+
+class StepBatches:
+    """Which rows step s of process r reads: shuffled epochs, a function of (seed, s, r) alone, no row twice in an epoch."""
+
+    def __init__(self, num_rows: int, batch_size: int, seed: int, process: int = 0, num_processes: int = 1):
+        self.num_rows, self.batch_size, self.seed = num_rows, batch_size, seed
+        self.process, self.num_processes = process, num_processes
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+
+    def rows(self, step: int) -> np.ndarray:
+        first = (step * self.num_processes + self.process) * self.batch_size
+        out = np.empty(self.batch_size, int)
+        for i in range(self.batch_size):
+            epoch, at = divmod(first + i, self.num_rows)
+            if self._order[0] != epoch:
+                self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.num_rows))
+            out[i] = self._order[1][at]
+        return out
+
+
+class WindowLoader:
+    """Random, augmented windows of the rows of one step.
+
+    `batch(rows, seed)` -> dict of `joints` (B, N, J, 3), `attention_mask` (B, N), `labels` (B,), `gait_parameters` (B, G);
+    `measured`, the gait-parameter dicts of the rows, and `mirrored` (B,) bool. Where a walk is mirrored, so are its parameters.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        extractor: GaitFeatureExtractor,
+        augmentation: Augmentation | None = None,
+        mirror_probability: float = 0.0,
+    ):
+        self.extractor, self.augmentation, self.mirror_probability = extractor, augmentation, mirror_probability
+        self.skeleton = SKELETONS[extractor.skeleton]
+        names = data.features["pathology"].names
+        self.label_of = np.array([extractor.labels.index(n) if n in extractor.labels else -100 for n in names])
+        self.columns = data.select_columns(["joints", "pathology", "gait_parameters"])
+
+    def batch(self, rows: np.ndarray, seed: int | None) -> dict[str, torch.Tensor]:
+        """Windows of these rows: random and augmented by `seed`, or (None) the plain middle ones."""
+        items = self.columns[rows.tolist()]
+        rng = np.random.default_rng(seed)
+        window = self.extractor.num_frames
+        cut = []
+        for joints in items["joints"]:
+            late = len(joints) - window
+            cut.append(self.extractor.window(joints, None if seed is None else int(rng.integers(0, max(late, 0) + 1))))
+        joints = torch.from_numpy(np.stack([c[0] for c in cut]))
+        parameters = [json.loads(p) for p in items["gait_parameters"]]
+        mirrored = rng.random(len(rows)) < (0 if seed is None else self.mirror_probability)
+        if mirrored.any():
+            joints = torch.where(torch.from_numpy(mirrored)[:, None, None, None], mirror(joints, self.skeleton), joints)
+            parameters = [mirror_parameters(p) if m else p for p, m in zip(parameters, mirrored)]
+        if self.augmentation is not None and seed is not None:
+            joints = self.augmentation(joints, torch.Generator().manual_seed(seed))
+        return {
+            "joints": joints,
+            "attention_mask": torch.from_numpy(np.stack([c[1] for c in cut])),
+            "labels": torch.from_numpy(self.label_of[items["pathology"]]),
+            "gait_parameters": self.extractor.standardise_parameters(parameters),
+            "measured": parameters,
+            "mirrored": mirrored,
+        }
+
+
+def mirror_parameters(parameters: dict[str, float | None]) -> dict[str, float | None]:
+    """Gait parameters of the mirrored walk: left and right swapped, differences and asymmetries with the other sign."""
+    out = {}
+    for name, value in parameters.items():
+        if name.endswith(("_left", "_right")):
+            stem, side = name.rsplit("_", 1)
+            out[name] = parameters[f"{stem}_{'left' if side == 'right' else 'right'}"]
+        elif name.endswith(("_difference", "_asymmetry")):
+            out[name] = None if value is None else -value
+        else:
+            out[name] = value
+    return out
+
+
+def training_loop(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    args: TrainArguments,
+    step_loss: Callable[[torch.nn.Module, int, int], tuple[torch.Tensor, dict[str, float]]],
+    name: str,
+) -> torch.nn.Module:
+    """Train `model` for `args.max_steps` steps of AdamW with warm-up and a cosine to zero, resuming where a checkpoint is.
+
+    Args:
+        step_loss: (prepared model, step, seed of this step and process) -> loss, numbers to show.
+
+    Returns: the unwrapped model in eval mode. Raises FloatingPointError where the loss is not finite.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)
+    checkpoint = Path(args.output_dir) / "checkpoint"
+    first = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else 0
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    prepared.train()
+    bar = tqdm(range(first, args.max_steps), initial=first, total=args.max_steps, desc=name, mininterval=5)
+    bar.disable = bar.disable or not accelerator.is_main_process
+    for step in bar:
+        seed = seed_step(args.seed, step, accelerator.process_index)
+        for group in optimizer.param_groups:
+            group["lr"] = args.learning_rate * schedule(step, args.warmup_steps, args.max_steps)
+        with accelerator.autocast():
+            loss, shown = step_loss(prepared, step, seed)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"{name}: the loss is {loss.item()} at step {step}")
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(parameters, args.max_grad_norm)
+        optimizer.step()
+        bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+        if (step + 1) % args.save_steps == 0 and step + 1 < args.max_steps:
+            save_checkpoint(checkpoint, accelerator, model, optimizer, step + 1)
+    accelerator.wait_for_everyone()
+    return model.eval()
+
+
+def schedule(step: int, warmup: int, total: int) -> float:
+    """Factor of the learning rate: linear warm-up, then half a cosine down to 2 %."""
+    rise = min(1.0, (step + 1) / max(warmup, 1))
+    return rise * (0.02 + 0.49 * (1 + np.cos(np.pi * step / max(total, 1))))
+
+
+def save_checkpoint(folder: Path, accelerator: Accelerator, model: torch.nn.Module, optimizer, step: int) -> None:
+    """Weights, optimiser state and step; written beside the old checkpoint and renamed."""
+    if accelerator.is_main_process:
+        with atomic_folder(folder) as temporary:
+            save_file(_distinct(model.state_dict()), temporary / "model.safetensors")
+            state = optimizer.state_dict()["state"]
+            flat = {f"{i}.{k}": v.contiguous() for i, entry in state.items() for k, v in entry.items()}
+            save_file(flat, temporary / "optimizer.safetensors")
+            (temporary / "state.json").write_text(json.dumps({"step": step}))
+    accelerator.wait_for_everyone()
+
+
+def _distinct(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """State dict with tied tensors kept once (the first name), as safetensors wants it."""
+    seen: dict[int, str] = {}
+    return {k: v.contiguous() for k, v in state.items() if seen.setdefault(v.data_ptr() or id(v), k) == k}
+
+
+def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load what `save_checkpoint` wrote; returns the step to go on from. Raises ValueError where it does not fit."""
+    try:
+        step = json.loads((folder / "state.json").read_text())["step"]
+        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        tied = set(model.state_dict()) - set(_distinct(model.state_dict()))
+        if set(missing) - tied or unexpected:
+            raise ValueError(f"missing {sorted(set(missing) - tied)[:3]}, unexpected {sorted(unexpected)[:3]}")
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in load_file(folder / "optimizer.safetensors").items():
+            index, entry = key.split(".", 1)
+            state.setdefault(int(index), {})[entry] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{folder}: this checkpoint does not fit the model ({error}); remove the folder to start anew"
+        ) from error
+    return step
+
+
+class atomic_folder:
+    """`with atomic_folder(target) as temporary:` fill `temporary`; at the end it takes the place of `target`."""
+
+    def __init__(self, target: str | Path):
+        self.target = Path(target)
+        self.temporary = self.target.with_name(self.target.name + ".tmp")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir(parents=True)
+        return self.temporary
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            return
+        old = self.target.with_name(self.target.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.target.exists():
+            os.replace(self.target, old)
+        os.replace(self.temporary, self.target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def save_model(folder: str | Path, *parts) -> None:
+    """`save_pretrained` of a model and its processor into `folder`, each file whole or not at all; drops the checkpoint."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / "saving.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    for part in parts:
+        part.save_pretrained(temporary)
+    for file in sorted(temporary.rglob("*")):
+        if file.is_file():
+            target = folder / file.relative_to(temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+    shutil.rmtree(temporary)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def fit_extractor(data: Dataset, extractor: GaitFeatureExtractor, max_walks: int = 2000) -> GaitFeatureExtractor:
+    """Fit the extractor's scales to rows spread evenly over the data set."""
+    rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), max_walks)).astype(int))
+
+    def walks() -> Iterator[np.ndarray]:
+        for at in np.array_split(rows, max(1, len(rows) // 64)):
+            yield from data.select_columns(["joints"])[at.tolist()]["joints"]
+
+    return extractor.fit(
+        walks(), [json.loads(p) for p in data.select_columns(["gait_parameters"])[rows.tolist()]["gait_parameters"]]
+    )

@@ -1,0 +1,89 @@
+"""Train the decoder: codes of a trained tokeniser -> joints through forward kinematics.
+
+    python train/train_decoder.py --dataset data/simulated --vq outputs/demo/vq --output_dir outputs/demo/decoder
+    python train/train_decoder.py train/configs/decoder_gist.json --exclude_subjects 10 --vq outputs/gist_10/vq ...
+    accelerate launch --num_processes 2 train/train_decoder.py ...
+
+Beside reconstruction it learns to transplant: the pathological codes of another walk, put on this one, must make a walk that
+the tokeniser reads as the other's class, while body codes (so bone lengths) and motion codes stay.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from common import StepBatches, TrainArguments, WindowLoader, load_walks, parse_arguments, save_model, start, training_loop
+from train_vq import AUGMENTATION
+
+from modeling_gait.configuration_gait_decoder import GaitDecoderConfig
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.modeling_gait_decoder import GaitDecoderModel
+from modeling_gait.modeling_gait_vq import GaitVQModel
+
+
+@dataclass
+class DecoderArguments(TrainArguments):
+    """Arguments of the decoder's training."""
+
+    vq: str = field(default="", metadata={"help": "folder or Hub id of the trained tokeniser"})
+    hidden_size: int = 192
+    num_layers: int = 4
+    transplant_weight: float = field(default=0.02, metadata={"help": "weight of the transplanted class, 0 leaves it out"})
+    constrained: bool = field(default=True, metadata={"help": "joint-limit and foot-contact losses"})
+    augment: bool = True
+
+
+def decoder_config(vq: GaitVQModel, extractor: GaitFeatureExtractor, args: DecoderArguments) -> GaitDecoderConfig:
+    """The decoder's configuration for the codes of `vq`."""
+    shared = ("downsampling", "code_dim", "spatial_codebook_size", "temporal_codebook_size", "pathological_codebook_size")
+    shared += ("num_spatial_quantizers", "num_temporal_quantizers", "num_pathological_tokens", "num_body_tokens")
+    return GaitDecoderConfig(
+        **{k: getattr(vq.config, k) for k in (*shared, "body_codebook_size", "skeleton")},
+        fps=extractor.fps,
+        hidden_size=args.hidden_size,
+        num_layers=args.num_layers,
+        constrained=args.constrained,
+    )
+
+
+def transplant_loss(
+    decoder: torch.nn.Module, vq: GaitVQModel, extractor: GaitFeatureExtractor, codes, labels: torch.Tensor, other: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of the donor's class, as `vq` reads it from walks decoded with the pathological codes of walks `other`."""
+    output = decoder(codes.motion_codes, codes.body_codes, codes.pathological_codes[other], codes.attention_mask)
+    mask = codes.attention_mask.repeat_interleave(vq.config.downsampling, dim=1)
+    logits = vq.pathology_logits(extractor.to_features(output.joints), mask)
+    return torch.nn.functional.cross_entropy(logits.float(), labels[other], ignore_index=-100)
+
+
+def main() -> None:
+    args = parse_arguments(DecoderArguments)
+    accelerator = start(args)
+    data = load_walks(args.dataset, args.exclude_subjects)
+    vq = GaitVQModel.from_pretrained(args.vq).to(accelerator.device).eval().requires_grad_(False)
+    extractor = GaitFeatureExtractor.from_pretrained(args.vq)
+    model = GaitDecoderModel(decoder_config(vq, extractor, args))
+    model.copy_codebooks(vq.cpu())
+    vq.to(accelerator.device)
+    loader = WindowLoader(data, extractor, AUGMENTATION if args.augment else None, 0.5 if args.augment else 0.0)
+    batches = StepBatches(len(data), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
+
+    def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
+        batch = loader.batch(batches.rows(step), seed)
+        joints, labels = batch["joints"].to(accelerator.device), batch["labels"].to(accelerator.device)
+        with torch.no_grad():
+            codes = vq.encode(extractor.to_features(joints), batch["attention_mask"].to(accelerator.device))
+        output = prepared(codes.motion_codes, codes.body_codes, codes.pathological_codes, codes.attention_mask, labels=joints)
+        loss, shown = output.loss, {"mm": 1000 * output.position_loss.item()}
+        if args.transplant_weight:
+            other = torch.randperm(len(labels), device=labels.device)
+            transplant = transplant_loss(prepared, vq, extractor, codes, labels, other)
+            loss, shown["transplant"] = loss + args.transplant_weight * transplant, transplant.item()
+        return loss, shown
+
+    model = training_loop(accelerator, model, args, step_loss, "decoder")
+    if accelerator.is_main_process:
+        save_model(args.output_dir, model, extractor)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Train the tokeniser: walks -> GaitFeatureExtractor + GaitVQModel.
+
+    python train/train_vq.py --dataset data/simulated --output_dir outputs/demo/vq
+    python train/train_vq.py train/configs/vq_gist.json --exclude_subjects 10 --output_dir outputs/gist_10/vq
+    accelerate launch --num_processes 2 train/train_vq.py train/configs/vq_gist.json ...
+
+Run it again after an interruption and it goes on from its checkpoint. --help lists every argument.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from common import (
+    StepBatches,
+    TrainArguments,
+    WindowLoader,
+    fit_extractor,
+    load_walks,
+    parse_arguments,
+    save_model,
+    start,
+    training_loop,
+)
+
+from modeling_gait.augmentation import Augmentation
+from modeling_gait.configuration_gait_vq import GaitVQConfig
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.modeling_gait_vq import GaitVQModel
+
+# What the pathological codes must carry, beside the class: ranges of motion, posture, asymmetry, double support.
+_PAIRED = ("hip_range", "knee_range", "ankle_range", "peak_knee_flexion", "double_support_percent")
+PATHOLOGY_PARAMETERS = (
+    *(f"{name}_{side}" for name in _PAIRED for side in ("left", "right")),
+    *("pelvic_obliquity_range", "trunk_lean_sagittal", "trunk_lean_range_frontal", "trunk_lean_range_sagittal"),
+    *("step_width", "knee_range_asymmetry", "stance_asymmetry"),
+)
+
+
+@dataclass
+class VQArguments(TrainArguments):
+    """Arguments of the tokeniser's training."""
+
+    num_frames: int = field(default=96, metadata={"help": "frames a window"})
+    hidden_size: int = 192
+    num_layers: int = 3
+    code_dim: int = 32
+    codebook_size: int = field(default=512, metadata={"help": "codes of a spatial or temporal codebook"})
+    num_spatial_quantizers: int = 1
+    num_body_tokens: int = 8
+    body_codebook_size: int = 128
+    num_pathological_tokens: int = 4
+    pathological_codebook_size: int = 64
+    class_weight: float = 0.1
+    parameter_weight: float = 0.05
+    adversary_weight: float = 0.05
+    augment: bool = field(default=True, metadata={"help": "random bodies, headings, scales and mirroring"})
+
+
+AUGMENTATION = Augmentation(mirror=0, yaw=8, scale=0.08, window=0, body=0.06, bone=0.04, jitter=0)
+
+
+def main() -> None:
+    args = parse_arguments(VQArguments)
+    accelerator = start(args)
+    data = load_walks(args.dataset, args.exclude_subjects)
+    names = data.features["pathology"].names
+    present = sorted({int(label) for label in data["pathology"]})
+    extractor = GaitFeatureExtractor(
+        num_frames=args.num_frames, parameter_names=PATHOLOGY_PARAMETERS, labels=[names[i] for i in present]
+    )
+    fit_extractor(data, extractor)
+    config = GaitVQConfig(
+        **{k: getattr(args, k) for k in vars(args) if hasattr(GaitVQConfig, k)},
+        num_features=extractor.num_features,
+        spatial_codebook_size=args.codebook_size,
+        temporal_codebook_size=args.codebook_size,
+        num_gait_parameters=len(PATHOLOGY_PARAMETERS),
+        id2label=dict(enumerate(extractor.labels)),
+        label2id={n: i for i, n in enumerate(extractor.labels)},
+    )
+    model = GaitVQModel(config)
+    loader = WindowLoader(data, extractor, AUGMENTATION if args.augment else None, 0.5 if args.augment else 0.0)
+    batches = StepBatches(len(data), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
+
+    def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
+        batch = loader.batch(batches.rows(step), seed)
+        output = prepared(
+            input_values=extractor.to_features(batch["joints"]).to(accelerator.device),
+            attention_mask=batch["attention_mask"].to(accelerator.device),
+            labels=batch["labels"].to(accelerator.device),
+            gait_parameters=batch["gait_parameters"].to(accelerator.device),
+        )
+        return output.loss, {"reconstruction": output.reconstruction_loss.item(), "class": output.class_loss.item()}
+
+    model = training_loop(accelerator, model, args, step_loss, "tokeniser")
+    if accelerator.is_main_process:
+        save_model(args.output_dir, model, extractor)
+
+
+if __name__ == "__main__":
+    main()
