@@ -9,6 +9,7 @@ has the asked length; the pelvis travels so that the foot on the floor stands st
 All walks are computed at once in numpy. The numbers are simulated: never mix them with real ones in a table.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -321,6 +322,7 @@ def _arm_factors(style: np.ndarray, load: dict) -> np.ndarray:
     return out
 
 
+@functools.cache
 def _table() -> tuple[np.ndarray, np.ndarray, dict]:
     """Coefficients of the normal and slow curves (C, H + 1), and of each class: (2, C, H + 1), affected and other leg, and the
     mask (2, C, 1) of the curves it changes."""
