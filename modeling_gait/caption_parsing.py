@@ -85,10 +85,10 @@ _UNIT_AHEAD = r"(?= ?(?:degrees?|deg|met(?:er|re)s?|centimet|kilomet|miles?|step
 
 
 def normalise(text: str) -> str:
-    """Lower case, one kind of dash, apostrophe and space, spelled-out numbers as digits."""
+    """Lower case, one kind of dash, apostrophe and space, a line as a sentence, spelled-out numbers as digits."""
     text = unicodedata.normalize("NFKC", text).lower()
     text = re.sub(r"[‐-―−]", "-", text).replace("’", "'").replace("˚", "°").replace("_", " ")
-    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", re.sub(r"[.;,]?\s*\n\s*", ". ", text.strip()))
     return _spelled_numbers(text)
 
 
@@ -115,6 +115,14 @@ def _phrases(phrases: str) -> str:
     return r"(?<![\w'])(?:" + "|".join(re.escape(p).replace(r"\ ", r"[ -]+") for p in ordered) + r")(?![\w'])"
 
 
+_NEGATORS = (
+    "no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|instead of|unlike|anything except"
+)
+_ADJACENT = (
+    r"(?:(?:the|on|in|a|an|of|very|too|so|that|especially|particularly) )*"  # "not on the left", but not "not bend the left"
+)
+
+
 class _Reader:
     """The text with what has been read blanked out, so that no word is read twice."""
 
@@ -132,10 +140,10 @@ class _Reader:
             self.take(*m.span())
         return found
 
-    def negated(self, start: int) -> bool:
+    def negated(self, start: int, between: str = r"(?:[\w']+[ -]+){0,3}") -> bool:
+        """Does a "no", "not", "without" ... stand before the word at `start`, with nothing but `between` in between?"""
         clause = re.split(r"[,.;:!?](?!\d)|\b(?:but|with|while|at|only)\b", self.whole[max(0, start - 80) : start])[-1]
-        return bool(re.search(r"(?:\b(?:no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|"
-                              r"instead of|unlike|anything except)\b|n't\b)[ -]*(?:[\w']+[ -]+){0,3}$", clause))  # fmt: skip
+        return bool(re.search(rf"(?:\b(?:{_NEGATORS})\b|n't\b)[ -]*{between}$", clause))
 
     def number(self, quantity: str, match: re.Match, factor: float = 1.0) -> None:
         """Record the match's number; half the last written digit is its rounding error, at most _MAX_TOLERANCE."""
@@ -202,37 +210,32 @@ def _read_speed_cadence_length(r: _Reader) -> None:
 
 
 def _read_angles(r: _Reader) -> None:
-    """Joint ranges: the joint named last before the number, the side right after it or named last before it."""
-    previous_end = 0
+    """Joint ranges: the joint named last before the number; the side right after it, or next to the joint before it."""
+    previous = 0
     for m in list(re.finditer(rf"{_NUM} ?{_DEGREES}", r.rest)):
-        start = max([x.end() for x in re.finditer(r"[.;!?] |^", r.rest[: m.start()])])
+        start = max(x.end() for x in re.finditer(r"[.;!?] |^", r.rest[: m.start()]))
         end = m.end() + len(re.split(r"[.;!?](?: |$)", r.rest[m.end() :])[0])
-        joints = re.findall("knee|hip|pelvi|trunk|torso", r.rest[start : m.start()])
-        joints = joints[-1:] or re.findall("knee|hip|pelvi|trunk|torso", r.rest[m.end() : end])[:1]
+        names = "|".join(_JOINTS)
+        joints = re.findall(names, r.rest[start : m.start()])[-1:] or re.findall(names, r.rest[m.end() : end])[:1]
         if not joints or not re.search(_RANGE_WORDS, r.whole[start:end]):
-            previous_end = m.end()
-            continue
+            continue  # stays among the unread numbers
         left, right = _JOINTS[joints[0]]
-        after = re.match(r" ?(?:of [\w ]{0,20})?(?:on|in|at|for) the (left|right)(?: (?:side|leg|knee|hip))?|"
-                         r" ?\(?(left|right)\)", r.rest[m.end() :])  # fmt: skip
-        before = list(re.finditer(r"\b(left|right)\b", r.rest[max(start, previous_end) : m.start()]))
-        factor = 1.0
+        after = re.compile(
+            r" ?(?:of [\w ]{0,20})?(?:on|in|at|for) the (left|right)(?: (?:side|leg|knee|hip))?\b| ?\((left|right)\)"
+        )
+        before = re.compile(r"\b(left|right) (?:knee|hip)\b")
+        sides = [after.match(r.rest, m.end())]
+        sides += list(before.finditer(r.rest, max(start, previous), m.start()))[-1:] if sides[0] is None else []
         if left == right:
-            if left == "trunk_lean" and re.search(r"\b(?:back|backwards?|rearward)\b", r.whole[start:end]):
-                factor = -1.0
-            r.number(left, m, factor)
-        elif after or before:
-            side = (after[1] or after[2]) if after else before[-1][1]
-            r.number(left if side == "left" else right, m)
-            if after:
-                r.take(m.end(), m.end() + after.end())
-            else:
-                offset = max(start, previous_end)
-                r.take(offset + before[-1].start(), offset + before[-1].end())
+            backward = left == "trunk_lean" and re.search(r"\b(?:back|backwards?|rearward)\b", r.whole[start:end])
+            r.number(left, m, -1.0 if backward else 1.0)
+        elif sides and sides[-1]:
+            r.number(left if "left" in sides[-1].groups() else right, m)
+            r.take(*sides[-1].span())
         else:
             r.number(joints[0] + "_range", m)
         r.take(*m.span())
-        previous_end = m.end() + (after.end() if after else 0)
+        previous = m.end()
 
 
 _PACE = r"(?:pace|speed|tempo|rate|velocity)"
@@ -257,13 +260,13 @@ def _read_speed_words(r: _Reader) -> None:
     assert set(_SPEED_WORDS) == set(SPEED_BANDS) and set(_CADENCE_WORDS) == set(CADENCE_BANDS)
     for words, out in ((_CADENCE_WORDS, r.facts.cadence_words), (_SPEED_WORDS, r.facts.speed_words)):
         for band, pattern in words.items():
-            out += [band for m in r.find(pattern) if not r.negated(m.start())]
+            out += [band for m in r.find(pattern) if not r.negated(m.start(), _ADJACENT)]
     r.find(rf"\b(?:{_EASY}) (?:strides?|steps?|(?:step|stride) length|range|knee range)\b")  # 'normal' here is no class
 
 
 def _read_severity_words(r: _Reader) -> None:
     for level, phrases in SEVERITY_SYNONYMS.items():
-        r.facts.severities += [level for m in r.find(_phrases(phrases)) if not r.negated(m.start())]
+        r.facts.severities += [level for m in r.find(_phrases(phrases)) if not r.negated(m.start(), _ADJACENT)]
 
 
 _BENIGN_WORDS = """
@@ -319,5 +322,5 @@ def _read_sides(r: _Reader) -> None:
         r"\b(?:left|right)(?: (?:leg|side|limb|foot|knee))? is (?:unaffected|sound|healthy|normal|fine|intact)\b"
     )
     for m in r.find(r"\b(?:left|right)\b"):
-        if not r.negated(m.start()):
+        if not r.negated(m.start(), _ADJACENT):
             r.facts.sides.append(m[0])

@@ -127,13 +127,10 @@ def check_faithfulness(text: str, description: WalkDescription) -> list[str]:
 def _number_problems(number, d: WalkDescription) -> list[str]:
     name = number.quantity
     truth = d.attributes.get("age") if name == "age" else getattr(d, name, None)
-    if name in ("knee_range", "hip_range"):  # no side given: both must fit
-        sides = [getattr(d, f"{name}_{s}") for s in ("left", "right")]
-        return [
-            p
-            for s in sides
-            for p in ([] if s is not None and abs(s - number.value) <= 1.01 else [f"{number.text!r} names no side"])
-        ]
+    if name in ("knee_range", "hip_range"):  # no side given: the affected one, or both
+        sides = [getattr(d, f"{name}_{s}") for s in (("left", "right") if d.side not in ("left", "right") else (d.side,))]
+        fits = all(s is not None and abs(s - number.value) <= 1 + 1e-6 for s in sides)
+        return [] if fits else [f"{number.text!r} names no side and does not fit the affected one"]
     if truth is None:
         return [f"the description has no {name.replace('_', ' ')}, the text says {number.text!r}"]
     step = {"severity": 0.02, "age": 1.0}.get(name) or QUANTITIES[name].step

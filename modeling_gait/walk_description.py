@@ -33,7 +33,7 @@ QUANTITIES = {
     "hip_range_left": Quantity("deg", 0, 120, 2, "Left hip range of motion"),
     "hip_range_right": Quantity("deg", 0, 120, 2, "Right hip range of motion"),
     "pelvic_obliquity_range": Quantity("deg", 0, 60, 2, "Pelvic obliquity range"),
-    "trunk_lean": Quantity("deg", -60, 60, 2, "Trunk lean, forward positive"),
+    "trunk_lean": Quantity("deg", -60, 60, 2, "Trunk lean"),
 }
 _PROMPT_NUMBERS = {
     "speed": "speed {:.2f} m/s",
@@ -112,11 +112,13 @@ class WalkDescription:
         lines = [f"Gait class: {CANONICAL_NAMES[self.pathology]}"] if self.pathology else []
         lines += [f"Affected side: {self.side}"] if self.side not in ("unknown", "none") else []
         if self.severity is not None and self.pathology != "normal":
-            lines.append(f"Severity: {severity_level(self.severity)} ({self.severity:.2f})")
-        decimals = {"m/s": 2, "m": 2, "steps/min": 0, "deg": 0}
+            lines.append(f"Severity: {self.severity:.2f} ({severity_level(self.severity)})")
         for name, q in QUANTITIES.items():
             value = getattr(self, name)
-            lines += [f"{q.words}: {value:.{decimals[q.unit]}f} {q.unit}"] if value is not None else []
+            if value is not None and name != "trunk_lean":
+                lines.append(f"{q.words}: {value:.{2 if q.unit in ('m/s', 'm') else 0}f} {q.unit}")
+        if self.trunk_lean is not None:
+            lines.append(f"Trunk lean: {abs(self.trunk_lean):.0f} deg {'backward' if self.trunk_lean < 0 else 'forward'}")
         who = attribute_phrases(self.attributes)
         lines += [f"The walker is {', '.join(who)}"] if who else []
         lines += [f"Known of this class: {KNOWLEDGE[self.pathology].sentences[0]}"] if self.pathology else []
@@ -129,13 +131,16 @@ def _rounded(value: float | None, step: float) -> float | None:
 
 # --- from measured parameters ------------------------------------------------------------------------------------------------
 
-# Which side is affected: weights of symmetry indices (right - left) / mean. Positive sum: right. See `affected_side`.
+# Weights of symmetry indices (right - left) / (0.5 (right + left)); a positive sum means that the right side is affected.
+# Signs as in Perry and Burnfield 2010: less time on a painful leg; a stiff knee bends less; a dropped foot is lifted by hip and
+# knee; a weak hip extensor is spared. Trendelenburg gait shows its side in the sign of the pelvic tilt, which the parameters
+# lack: their time asymmetries point one way in gist (longer on the affected leg) and the other way in the literature.
 _SIDE_WEIGHTS = {
-    "antalgic": {"stance": -1.0},
+    "antalgic": {"stance": -1.0, "swing_time": 1.0, "step_time": 1.0},
     "stiff_legged": {"knee_range": -1.0},
-    "steppage": {"knee_range": 1.0},
-    "lurch": {"hip_range": 1.0},
-    "trendelenburg": {"knee_range": -1.0},
+    "steppage": {"knee_range": 1.0, "hip_range": 1.0},
+    "lurch": {"hip_range": 1.0, "swing_time": 1.0, "stance": -1.0},
+    "trendelenburg": {},
 }
 SIDE_THRESHOLD = 0.1
 
@@ -143,26 +148,26 @@ SIDE_THRESHOLD = 0.1
 def affected_side(parameters: Mapping[str, float], pathology: str) -> str:
     """The affected side as the asymmetry of the measured parameters shows it: "left", "right", "both" or "unknown".
 
-    A weighted sum of symmetry indices (right - left) / (0.5 (right + left)) is compared with +-SIDE_THRESHOLD.
-    Parkinsonian gait counts as "both"; normal gait, and walks without the parameters or without clear asymmetry, as "unknown".
+    The weighted sum of symmetry indices (_SIDE_WEIGHTS) is compared with +-SIDE_THRESHOLD; a missing index counts as 0. Within
+    the threshold the side is "unknown", as it always is for normal and Trendelenburg gait; parkinsonian gait counts as "both".
     """
     if pathology not in PATHOLOGIES:
         raise ValueError(f"pathology {pathology!r} is not one of {', '.join(PATHOLOGIES)}")
     if pathology in ("normal", "parkinsonian"):
         return "both" if pathology == "parkinsonian" else "unknown"
-    indices = _symmetry_indices(parameters)
-    terms = [w * indices[name] for name, w in _SIDE_WEIGHTS[pathology].items() if name in indices]
-    total = sum(terms)
-    return "unknown" if not terms or abs(total) < SIDE_THRESHOLD else "right" if total > 0 else "left"
+    terms = [w * _symmetry(parameters, name) for name, w in _SIDE_WEIGHTS[pathology].items()]
+    total = sum(t for t in terms if math.isfinite(t))
+    return "unknown" if abs(total) < SIDE_THRESHOLD else "right" if total > 0 else "left"
 
 
-def _symmetry_indices(parameters: Mapping[str, float]) -> dict[str, float]:
-    out = {"stance": parameters.get("stance_asymmetry")}
-    for name in ("knee_range", "hip_range", "foot_height", "step_length", "peak_knee_flexion"):
-        left, right = _number(parameters.get(f"{name}_left")), _number(parameters.get(f"{name}_right"))
-        if left is not None and right is not None and left + right > 0:
-            out[name] = (right - left) / (0.5 * (right + left))
-    return {k: v for k, v in ((k, _number(v)) for k, v in out.items()) if v is not None}
+def _symmetry(parameters: Mapping[str, float], name: str) -> float:
+    if name == "stance":
+        value = _number(parameters.get("stance_asymmetry"))
+        return math.nan if value is None else value
+    left, right = _number(parameters.get(f"{name}_left")), _number(parameters.get(f"{name}_right"))
+    if left is None or right is None or left + right <= 0:
+        return math.nan
+    return (right - left) / (0.5 * (right + left))
 
 
 def _number(value) -> float | None:
@@ -175,7 +180,7 @@ SEVERITY_FEATURES = (
     "trunk_lean_range_frontal", "trunk_lean_range_sagittal", "step_width", "knee_range_asymmetry", "step_length_asymmetry",
     "stance_asymmetry",
 )  # fmt: skip
-SEVERITY_GDI = (90.0, 30.0)  # deviation index at which severity is 0 and 1
+SEVERITY_GDI = (90.0, 20.0)  # deviation index at which severity is 0 and 1: one and eight SD of normal walks away
 
 
 def fit_reference(normal_walks: Sequence[Mapping[str, float]]) -> dict:

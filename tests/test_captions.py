@@ -1,0 +1,502 @@
+"""Captions: what is said is measured, what is read back is what was said, and bad prompts are refused."""
+
+import json
+import math
+import re
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeling_gait.caption_grammar import paraphrase
+from modeling_gait.caption_words import CADENCE_BANDS, KNOWLEDGE, NAMES, SIGNS, SPEED_BANDS, cadence_band, speed_band
+from modeling_gait.captions import (
+    PATHOLOGIES,
+    WalkDescription,
+    affected_side,
+    captions_for,
+    check_faithfulness,
+    describe_walk,
+    fit_reference,
+    gait_deviation_index,
+    paraphrase_with_llm,
+    parse_prompt,
+    severity_from_parameters,
+    severity_level,
+)
+
+STEPPAGE = WalkDescription("steppage", "right", 0.5, 0.657, 93.4, 0.84, 45.2, 62.1, attributes={"age": 67, "footwear": "boots"})
+
+
+@st.composite
+def descriptions(draw, complete: bool = False):
+    """Descriptions whose speed, cadence and stride fit each other, parts left out at random unless `complete`."""
+    pathology = draw(st.sampled_from(PATHOLOGIES))
+    side = "none" if pathology == "normal" else draw(st.sampled_from(("left", "right", "both", "unknown")))
+    cadence, stride = draw(st.floats(50, 140)), draw(st.floats(0.4, 1.5))
+    numbers = {
+        "severity": None if pathology == "normal" else draw(st.floats(0, 1)),
+        "speed": min(max(stride * cadence / 120 * draw(st.floats(0.85, 1.15)), 0.12), 2.9),
+        "cadence": cadence,
+        "stride_length": stride,
+        "knee_range_left": draw(st.floats(5, 80)),
+        "knee_range_right": draw(st.floats(5, 80)),
+        "hip_range_left": draw(st.floats(5, 60)),
+        "hip_range_right": draw(st.floats(5, 60)),
+        "pelvic_obliquity_range": draw(st.floats(2, 25)),
+        "trunk_lean": draw(st.floats(-20, 20)),
+    }
+    if not complete:
+        numbers = {k: v if draw(st.booleans()) else None for k, v in numbers.items()}
+    attributes = draw(st.sampled_from(({}, {"age": 34, "sex": "female", "load": "bag", "clothing": "coat"}, {"side": side})))
+    return WalkDescription(pathology, side, attributes=attributes, **numbers)
+
+
+def random_descriptions(n: int, seed: int):
+    """n complete descriptions, faster than hypothesis."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        pathology = PATHOLOGIES[int(rng.integers(1, len(PATHOLOGIES)))]
+        cadence, stride = rng.uniform(50, 140), rng.uniform(0.4, 1.5)
+        speed = float(np.clip(stride * cadence / 120 * rng.uniform(0.9, 1.1), 0.12, 2.9))
+        side = ("left", "right")[int(rng.integers(2))]
+        ranges = (float(x) for x in (rng.uniform(5, 40), rng.uniform(50, 80), *rng.uniform(10, 60, 2)))
+        yield WalkDescription(pathology, side, float(rng.uniform(0, 1)), speed, float(cadence), float(stride), *ranges)
+
+
+# --- descriptions ---
+
+
+def test_prompt_has_fixed_order_and_rounding():
+    d = replace(STEPPAGE, knee_range_left=None, knee_range_right=None)
+    assert d.to_prompt() == "steppage gait, right side, moderate, speed 0.65 m/s, cadence 94 steps/min, stride 0.84 m."
+    assert WalkDescription("normal", "none", 0.0, speed=1.31).to_prompt() == "normal gait, speed 1.30 m/s."
+    assert WalkDescription().to_prompt() == "gait."
+
+
+@settings(max_examples=150, deadline=None)
+@given(descriptions())
+def test_prompt_round_trip_is_exact(d):
+    assert parse_prompt(d.to_prompt()) == d.canonical()
+    assert d.canonical().to_prompt() == d.to_prompt()
+    assert len(d.to_prompt().split()) <= 35
+    assert check_faithfulness(d.to_prompt(), d) == []
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"pathology": "scissor"}, "not one of"),
+        ({"side": "up"}, "side"),
+        ({"pathology": "normal", "side": "left"}, "no affected side"),
+        ({"pathology": "lurch", "side": "none"}, "has an affected side"),
+        ({"severity": 1.2}, "severity"),
+        ({"speed": 9.0}, "speed"),
+        ({"cadence": math.nan}, "cadence"),
+    ],
+)
+def test_impossible_descriptions_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        WalkDescription(**fields)
+
+
+def test_describe_walk_leaves_out_what_was_not_measured():
+    measured = {
+        "speed": 0.6,
+        "cadence": math.nan,
+        "stride_length_left": 0.8,
+        "stride_length_right": math.nan,
+        "knee_range_left": 400.0,
+    }
+    d = describe_walk(measured, "antalgic", severity=math.nan, attributes={"side": "left", "age": 50})
+    assert (d.speed, d.cadence, d.stride_length, d.knee_range_left, d.severity) == (0.6, None, 0.8, None, None)
+    assert d.side == "left" and d.attributes["age"] == 50
+    assert describe_walk({}, "normal", side="none").side == "none"
+    assert describe_walk({}, "parkinsonian", side="none").side == "unknown"
+    assert describe_walk({}).to_prompt() == "gait."
+
+
+def test_text_states_every_fact_and_the_knowledge():
+    text = STEPPAGE.to_text()
+    for part in (
+        "steppage gait",
+        "side: right",
+        "0.50 (moderate)",
+        "0.66 m/s",
+        "93 steps/min",
+        "0.84 m",
+        "62 deg",
+        "67 years old",
+        "boots",
+    ):
+        assert part in text
+    assert KNOWLEDGE["steppage"].sentences[0] in text
+    assert check_faithfulness(text, STEPPAGE) == []
+    assert set(KNOWLEDGE) == set(PATHOLOGIES) and all(k.source for k in KNOWLEDGE.values())
+
+
+def test_severity_words_change_at_thirds():
+    assert [severity_level(s) for s in (0, 0.33, 1 / 3, 0.66, 2 / 3, 1)] == [
+        "mild",
+        "mild",
+        "moderate",
+        "moderate",
+        "severe",
+        "severe",
+    ]
+
+
+# --- side and severity from parameters ---
+
+
+def mirrored(parameters: dict) -> dict:
+    swap = {"left": "right", "right": "left"}
+    out = {re.sub("left$|right$", lambda m: swap[m[0]], k): v for k, v in parameters.items()}
+    return {k: -v if k.endswith("asymmetry") else v for k, v in out.items()}
+
+
+RIGHT = {
+    "antalgic": {"stance_asymmetry": -0.2, "swing_time_left": 0.35, "swing_time_right": 0.5},
+    "stiff_legged": {"knee_range_left": 45.0, "knee_range_right": 20.0},
+    "steppage": {"knee_range_left": 42.0, "knee_range_right": 64.0, "hip_range_left": 35.0, "hip_range_right": 50.0},
+    "lurch": {"hip_range_left": 35.0, "hip_range_right": 55.0, "stance_asymmetry": -0.1},
+}
+
+
+@pytest.mark.parametrize("pathology", RIGHT)
+def test_affected_side_mirrors_with_the_walk(pathology):
+    assert affected_side(RIGHT[pathology], pathology) == "right"
+    assert affected_side(mirrored(RIGHT[pathology]), pathology) == "left"
+
+
+def test_affected_side_is_unknown_without_evidence():
+    assert affected_side({}, "antalgic") == "unknown"
+    assert affected_side({"knee_range_left": 40.0, "knee_range_right": 41.0}, "stiff_legged") == "unknown"
+    assert affected_side({"knee_range_left": math.nan, "knee_range_right": 41.0}, "stiff_legged") == "unknown"
+    with pytest.raises(ValueError, match="not one of"):
+        affected_side({}, "scissor")
+
+
+def normal_walks(n: int) -> list[dict]:
+    rng = np.random.default_rng(0)
+    mean = {
+        "speed": 1.1,
+        "cadence": 105,
+        "knee_range_left": 55,
+        "knee_range_right": 55,
+        "stance_asymmetry": 0,
+        "step_width": 0.12,
+    }
+    return [{k: v + rng.standard_normal() * (0.06 * abs(v) + 0.02) for k, v in mean.items()} for _ in range(n)]
+
+
+def test_severity_grows_with_distance_from_normal():
+    walks = normal_walks(60)
+    reference = json.loads(json.dumps(fit_reference(walks)))
+    scores = [gait_deviation_index(w, reference) for w in walks]
+    assert np.mean(scores) == pytest.approx(100, abs=1e-6) and np.std(scores) == pytest.approx(10, abs=1e-6)
+    mean = {k: np.mean([w[k] for w in walks]) for k in walks[0]}
+    stiff = [severity_from_parameters(mean | {"knee_range_right": 55 - x}, "stiff_legged", reference) for x in (0, 15, 30, 50)]
+    assert stiff[0] == 0 and stiff == sorted(stiff) and 0 < stiff[2] < stiff[3] <= 1
+    assert severity_from_parameters(mean, "normal", reference) == 0
+    assert math.isnan(severity_from_parameters({"speed": 1.0}, "lurch", reference))
+
+
+def test_reference_needs_enough_walks():
+    with pytest.raises(ValueError, match="at least 5"):
+        fit_reference(normal_walks(4))
+    with pytest.raises(ValueError, match="none of"):
+        fit_reference([{"speed": math.nan}] * 6)
+
+
+# --- paraphrases and the faithfulness check ---
+
+
+def test_paraphrases_are_many_and_reproducible():
+    rng = np.random.default_rng(0)
+    assert len({paraphrase(STEPPAGE, rng) for _ in range(3000)}) > 2500
+    assert paraphrase(STEPPAGE, np.random.default_rng(5)) == paraphrase(STEPPAGE, np.random.default_rng(5))
+
+
+@settings(max_examples=200, deadline=None)
+@given(descriptions(), st.integers(0, 2**32 - 1))
+def test_paraphrase_is_faithful_and_can_be_read_back(d, seed):
+    text = paraphrase(d, np.random.default_rng(seed))
+    assert check_faithfulness(text, d) == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no fallback may be needed
+        read = parse_prompt(text)
+    assert read.pathology == d.pathology
+    assert read.side == d.side or (read.side == "unknown" and not re.search("left|right|both|bilateral", _without_ranges(text)))
+    if read.severity is not None:
+        assert severity_level(read.severity) == severity_level(d.severity)
+    for name, tolerance in (
+        ("stride_length", 0.011),
+        ("knee_range_left", 1.01),
+        ("hip_range_right", 1.01),
+        ("trunk_lean", 1.01),
+    ):
+        if getattr(read, name) is not None:
+            assert getattr(read, name) == pytest.approx(getattr(d, name), abs=tolerance)
+    for name, tolerance, band_of, bands in (
+        ("speed", 0.027, speed_band, SPEED_BANDS),
+        ("cadence", 1.01, cadence_band, CADENCE_BANDS),
+    ):
+        value = getattr(read, name)
+        if value is not None and abs(value - getattr(d, name)) > tolerance:  # said by a word
+            assert bands[band_of(getattr(d, name))].low <= value <= bands[band_of(getattr(d, name))].high
+            assert not re.search(
+                {"speed": r"\d ?(m/s|m\w+ per|k\w+/h|k\w+ per|mph)", "cadence": r"\d ?(steps|spm)"}[name], text
+            )
+
+
+def _without_ranges(text: str) -> str:
+    return re.sub(r"(left|right)\b[^.,;|]*?(deg|°)|(deg\w*|°) ?(on the |\()(left|right)", "", text)
+
+
+@pytest.mark.parametrize("pathology", PATHOLOGIES)
+def test_every_name_and_sign_is_read_as_its_class(pathology):
+    for phrase in (*NAMES[pathology], *(f"walks with {s}" for s in SIGNS[pathology]), *KNOWLEDGE[pathology].sentences):
+        others = check_faithfulness(phrase, WalkDescription(pathology))
+        assert [p for p in others if "does not name" not in p] == []
+    for phrase in (*NAMES[pathology], *(f"walks with {s}" for s in SIGNS[pathology])):
+        assert parse_prompt(phrase).pathology == pathology
+
+
+def corruptions(d: WalkDescription, seed: int):
+    """(kind, corrupted text): the same sentence about another walk, and edits of the text itself."""
+    text = paraphrase(d, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    other_class = PATHOLOGIES[(PATHOLOGIES.index(d.pathology) + int(rng.integers(1, 6))) % 6 + 1]
+    others = {
+        "side": replace(d, side={"left": "right", "right": "left"}[d.side]),
+        "class": replace(d, pathology=other_class) if other_class != d.pathology else d,
+        "severity": replace(d, severity=(d.severity + rng.uniform(0.34, 0.6)) % 1),
+    }
+    for kind, other in others.items():
+        changed = paraphrase(other, np.random.default_rng(seed))
+        if changed != text and (kind != "severity" or severity_level(other.severity) != severity_level(d.severity)):
+            yield kind, changed
+    swapped = re.sub("left|right", lambda m: {"left": "right", "right": "left"}[m[0]], text)
+    if swapped != text:
+        yield "side", swapped
+    numbers = list(re.finditer(r"\d+(\.\d+)?", text))
+    if numbers:
+        m = numbers[int(rng.integers(len(numbers)))]
+        value = float(m[0]) * (1 + (-1) ** int(rng.integers(2)) * rng.uniform(0.15, 0.6))
+        if abs(value - float(m[0])) > (0 if "." in m[0] else 2):
+            yield "number", text[: m.start()] + (f"{value:.2f}" if "." in m[0] else f"{value:.0f}") + text[m.end() :]
+
+
+def catch_rate(n: int, seed: int) -> tuple[dict[str, list[bool]], int]:
+    """Caught corruptions of each kind, and false alarms, over n descriptions."""
+    caught: dict[str, list[bool]] = {}
+    false_alarms = 0
+    for i, d in enumerate(random_descriptions(n, seed)):
+        false_alarms += bool(check_faithfulness(paraphrase(d, np.random.default_rng(i)), d))
+        for kind, text in corruptions(d, i):
+            caught.setdefault(kind, []).append(bool(check_faithfulness(text, d)))
+    return caught, false_alarms
+
+
+def test_faithfulness_check_catches_corrupted_captions():
+    caught, false_alarms = catch_rate(300, seed=1)
+    assert set(caught) == {"side", "number", "class", "severity"} and all(len(c) > 100 for c in caught.values())
+    for kind, hits in caught.items():
+        assert np.mean(hits) >= 0.98, kind
+    assert false_alarms == 0
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("Steppage gait on the left side.", "side left"),
+        ("Antalgic gait on the right.", "antalgic"),
+        ("Ataxic gait, right side, like steppage gait.", "ataxic"),
+        ("A severe steppage gait.", "severe"),
+        ("Steppage gait at 0.80 m/s.", "speed"),
+        ("Steppage gait at one point two metres per second.", "speed"),
+        ("Steppage gait with ninety-nine steps per minute.", "cadence"),
+        ("Steppage gait at a brisk pace.", "fast"),
+        ("Steppage gait seen for 12 seconds.", "no counterpart"),
+        ("This is not a steppage gait.", "not steppage"),
+        ("Steppage gait of a 70-year-old.", "age"),
+        ("Steppage gait, wearing heels.", "footwear"),
+        ("Steppage gait, left knee range 62 degrees.", "knee"),
+        ("A person walks.", "does not name"),
+        ("Steppage gait, a knee that does not bend on the left.", "side left"),
+    ],
+)
+def test_faithfulness_check_names_the_problem(text, problem):
+    assert any(problem in p for p in check_faithfulness(text, STEPPAGE)), check_faithfulness(text, STEPPAGE)
+
+
+def test_faithfulness_check_accepts_other_units():
+    for text in (
+        "steppage at 2.4 km/h",
+        "steppage at 1.5 mph",
+        "steppage, steps of 42 cm",
+        "Steppage: zero point six six metres per second",
+    ):
+        assert check_faithfulness(text, STEPPAGE) == []
+
+
+# --- prompts ---
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("drop foot on the left, 0.6 m/s", {"pathology": "steppage", "side": "left", "speed": 0.6}),
+        (
+            "A man limping because of pain in his right knee",
+            {"pathology": "antalgic", "side": "right", "attributes": {"sex": "male"}},
+        ),
+        (
+            "stiff-knee gait, left, severity 60 %, 100 spm",
+            {"pathology": "stiff_legged", "side": "left", "severity": 0.6, "cadence": 100},
+        ),
+        (
+            "stiff-legged gait, right side, knee range 20 degrees",
+            {"side": "right", "knee_range_right": 20, "knee_range_left": None},
+        ),
+        ("Generate a slow gluteus maximus lurch", {"pathology": "lurch", "speed": 0.6}),
+        ("hip drop, not the left but the right side", {"pathology": "trendelenburg", "side": "right"}),
+        ("gluteus medius lurch on both sides", {"pathology": "trendelenburg", "side": "both"}),
+        (
+            "Parkinson's shuffling, UPDRS gait score 2",
+            {"pathology": "parkinsonian", "severity": pytest.approx(2 / 3, abs=1e-5)},
+        ),
+        ("antalgic gait at normal speed", {"pathology": "antalgic", "speed": 1.1}),
+        ("a healthy adult imitating drop foot", {"pathology": "steppage"}),
+        ("antalgic gait, no stiffness", {"pathology": "antalgic"}),
+        ("steppage, step length 40 cm, 3,6 km/h", {"stride_length": 0.8, "speed": 1.0}),
+        ("steppage gait 0.9 m/s (3.2 km/h)", {"speed": 0.9}),
+        ("extensor lurch, the trunk leans 12 degrees backward", {"pathology": "lurch", "trunk_lean": -12}),
+        ("a woman aged 70 with parkinsonian gait", {"attributes": {"age": 70, "sex": "female"}}),
+        ("unimpaired walking, 105 steps/min, 1.2 m/s", {"pathology": "normal", "side": "none", "cadence": 105}),
+    ],
+)
+def test_prompts_are_understood(text, expected):
+    d = parse_prompt(text)
+    assert {k: getattr(d, k) for k in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "empty"),
+        (" \n", "empty"),
+        ("steppage " * 200, "at most 1000"),
+        ("scissor gait", "'scissor' is not one of"),
+        ("hemiplegic gait at 0.5 m/s", "hemiplegic"),
+        ("ataxic", "ataxic"),
+        ("quixotic gait at 1 m/s", "quixotic gait"),
+        ("stepage gait", 'did you mean "steppage"'),
+        ("a person", "names no gait"),
+        ("0.8 m/s", "names no gait"),
+        ("a gait that is not steppage", "names no gait"),
+        ("abnormal walking at 1 m/s", "abnormal"),
+        ("run at 3 m/s", "run"),
+        ("steppage and antalgic gait", "2 kinds"),
+        ("steppage gait at 0.5 m/s and 1.5 m/s", "two values of speed"),
+        ("steppage gait, 0.5-0.8 m/s", "range"),
+        ("steppage gait at -0.5 m/s", "impossible"),
+        ("steppage gait at 50 m/s", "impossible"),
+        ("steppage gait, cadence 900", "impossible"),
+        ("slow steppage gait, 2.0 m/s", "'slow' does not fit"),
+        ("fast and slow steppage gait", "contradictory words"),
+        ("steppage gait, 1.0 m/s, cadence 60, stride 0.6 m", "makes 0.30 m/s"),
+        ("left steppage gait, right side", "contradictory sides"),
+        ("normal gait, right side", "no affected side"),
+        ("severe normal gait", "no severity"),
+        ("mild to moderate lurch", "contradictory severities"),
+        ("steppage gait, severity 0.9, mild", "also says mild"),
+        ("steppage gait, severity 3", "within 0 and 1"),
+        ("steppage gait 7", "what is the number '7'"),
+        ("steppage gait at nan m/s", "nan m/s"),
+        ("steppage gait at 1e3 m/s", "1e3"),
+        ("lurch gait, knee range 40 deg", "which side"),
+        ("steppage but not steppage", "excludes"),
+    ],
+)
+def test_bad_prompts_get_a_clear_error(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_prompt(text)
+
+
+@pytest.mark.parametrize(
+    "text, pathology",
+    [
+        ("a person walking at 1.0 m/s", "normal"),
+        ("someone walks without a limp at 1.2 m/s", "normal"),
+        ("a walk without stiffness", "normal"),
+        ("walks with a slight limp on the right", "antalgic"),
+    ],
+)
+def test_fallbacks_are_stated(text, pathology):
+    with pytest.warns(UserWarning, match="taken as"):
+        assert parse_prompt(text).pathology == pathology
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(max_size=120)
+    | st.lists(
+        st.sampled_from(
+            ["left", "right", "no", "not", "gait", "walk", "slow", "0.5", "-", "m/s", "steppage", "pain", "90", "deg", "knee"]
+        )
+    ).map(" ".join)
+)
+def test_any_text_gives_a_description_or_a_value_error(text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            assert parse_prompt(text).pathology in PATHOLOGIES
+        except ValueError as error:
+            assert len(str(error)) > 10
+    check_faithfulness(text, STEPPAGE)
+
+
+# --- captions of a walk and language models ---
+
+
+def test_captions_for_a_walk():
+    measured = {"speed": 0.66, "cadence": 93.0, "stride_length_left": 0.85, "knee_range_left": 45.0, "knee_range_right": 62.0}
+    captions = captions_for(measured, "steppage", 0.5, "right", {"age": 40}, n=5, seed=3)
+    d = describe_walk(measured, "steppage", 0.5, "right", {"age": 40})
+    assert captions[0] == d.to_prompt() and len(set(captions)) == 5
+    assert all(check_faithfulness(c, d) == [] for c in captions)
+    assert captions == captions_for(measured, "steppage", 0.5, "right", {"age": 40}, n=5, seed=3)
+    assert captions_for({}, n=3) and captions_for(measured, "lurch", n=0) == []
+
+
+def test_llm_paraphrases_are_filtered():
+    answers = iter(
+        ["Steppage gait on the left.", "", '"A moderate steppage gait at 0.66 m/s on the right."\nNote: done.', "Lurch gait."]
+        * 3
+    )
+    out = paraphrase_with_llm(STEPPAGE, lambda messages: next(answers), n=3, attempts=2)
+    assert out[0] == "A moderate steppage gait at 0.66 m/s on the right." and len(out) == 3
+    assert all(check_faithfulness(text, STEPPAGE) == [] for text in out)
+    assert sum(t == out[0] for t in out) == 1  # the rest comes from the grammar
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_llm_paraphrases_with_a_transformers_pipeline(chat):
+    tokenizers = pytest.importorskip("tokenizers")
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, TextGenerationPipeline
+
+    model = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="?"))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel()
+    model.train_from_iterator([STEPPAGE.to_text()] * 4, tokenizers.trainers.BpeTrainer(vocab_size=200, special_tokens=["?"]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=model, unk_token="?", pad_token="?", eos_token="?")
+    if chat:
+        tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=2048, n_embd=16, n_layer=1, n_head=2))
+    pipe = TextGenerationPipeline(model=gpt2, tokenizer=tokenizer)
+    out = paraphrase_with_llm(STEPPAGE, pipe, n=2, attempts=1, max_new_tokens=8)
+    assert len(out) == 2 and all(check_faithfulness(text, STEPPAGE) == [] for text in out)
