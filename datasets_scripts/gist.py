@@ -1,7 +1,7 @@
 """Pathological Gait Dataset (gist): 7,200 Kinect v2 text files -> Parquet shards and a data card.
 
     python datasets_scripts/gist.py --data_dir Pathological_Gaits --output_dir OUT
-    python datasets_scripts/gist.py --output_dir OUT                       # downloads the authors' archive (about 400 MB)
+    python datasets_scripts/gist.py --output_dir OUT                       # downloads the authors' archive
     python datasets_scripts/gist.py --data_dir DIR --output_dir OUT --subjects 1 2 --num_proc 2 --on_error skip
 
 In: DIR with human{S}_{class}{R}/human{S}_{class}{R}_SkeletonData{K}.csv at any depth: tab separated, 101 columns: time [s],
@@ -9,7 +9,7 @@ then 25 times (joint id, x, y, z [m]). Out: one row a file in the schema of `com
 cleaned by `modeling_gait.cleaning`; what was cleaned is counted in the card. Then `load_dataset("OUT")`.
 
 Jun, Lee, Lee, Lee, Kim (2020): Pathological gait classification using Kinect v2 and gated recurrent neural networks. IEEE
-Access 8, 139881-139891.
+Access.
 """
 
 import argparse
@@ -236,7 +236,7 @@ ARTEFACTS = {  # field of the report: what was found, what was done
     "frames_cut": ("frames outside the kept piece", "dropped"),
     "samples_repaired": (
         "samples replaced in the kept pieces, for all reasons",
-        "interpolated from the joint's neighbours in time",
+        "interpolated over time",
     ),
     "joints_missing": ("joints never seen", "put at the rest offset from their parent"),
 }
@@ -261,8 +261,9 @@ Walks of ten people recorded by six Kinect v2 sensors at once: normal gait and f
 lurch, steppage, trendelenburg) that healthy people imitated, 20 walks of each. {len(reports):,} recordings (one row each),
 {frames_in:,} raw frames, {frames_out:,} frames after resampling to {FPS:g} a second. Subjects in this folder: {people}.
 
-Source: <{REPOSITORY}>; K. Jun, Y. Lee, S. Lee, D.-W. Lee, M. Kim, "Pathological gait classification using Kinect v2 and gated
-recurrent neural networks", IEEE Access, 2020. Made by `datasets_scripts/gist.py` of modeling_gait.
+Source: <{REPOSITORY}>;
+K. Jun, Y. Lee, S. Lee, D.-W. Lee, M. Kim, "Pathological gait classification using Kinect v2 and gated recurrent neural
+networks", IEEE Access, 2020. Made by `datasets_scripts/gist.py` of modeling_gait.
 
 **Licence.** The authors' repository states none. This folder is made from your own copy for your own use; do not redistribute
 it.
@@ -292,8 +293,8 @@ tilt of the floor of up to one degree between sensors is left as it is.
 
 ## Limits
 
-The pathologies are imitations. Left and right legs may be swapped for some frames where one hides the other; this is not
-repaired. Hands and feet are noisy.
+The pathologies are imitations. Hands and feet are the noisiest joints: they have most of the spikes. Only isolated errors are
+found; a joint that is wrong for a quarter of a second or longer stays wrong.
 """
 
 
