@@ -92,9 +92,9 @@ def simulate_walks(
         frames: frames a walk, at least 2.
         fps: frames per second.
         seed: of all that is random.
-        pathology: one of `PATHOLOGIES`, n of them, or None: all seven in turn.
+        pathology: one of `PATHOLOGIES`, n of them, or None: all seven in turn, for every subject.
         severity: 0..1, or n of them; None: drawn from 0.3..1 (parkinsonian: UPDRS gait score 0, 1, 2 or 3 over 3). Normal: 0.
-        side: "left", "right" or "both", or n of them; None: left or right by chance. Ignored by normal and parkinsonian.
+        side: "left", "right" or "both", or n of them; None: left or right by chance. Normal and parkinsonian: always "none".
         speed: [m/s], or n of them; None: comfortable for the person and class (1.3 m/s for a healthy adult).
         cadence: [steps/min], or n of them; None: the one that goes with the speed. A speed and cadence whose step would be
             shorter than 0.05 or longer than 0.52 body heights keeps the cadence and walks the nearest possible speed.
@@ -111,15 +111,19 @@ def simulate_walks(
     """
     _check(n, frames, fps, num_subjects, noise, dropout, dropout_kind)
     rng = np.random.default_rng(seed)
-    names = _each(pathology, n, "pathology", PATHOLOGIES) or [PATHOLOGIES[i % len(PATHOLOGIES)] for i in range(n)]
+    count = num_subjects or max(n, 1)
+    subjects = np.arange(n) % count
+    turns = (np.arange(n) // count + subjects) % len(PATHOLOGIES)  # every subject walks every class
+    names = _each(pathology, n, "pathology", PATHOLOGIES) or [PATHOLOGIES[t] for t in turns]
     updrs = rng.integers(0, 4, n) / 3
     drawn = np.where(np.array(names) == "parkinsonian", updrs, rng.uniform(0.3, 1.0, n))
     severities = _numbers(severity, n, "severity", drawn, 0.0, 1.0)
     severities = np.where(np.array(names) == "normal", 0.0, severities)
-    sides = _each(side, n, "side", SIDES)
-    chance = rng.integers(0, 2, n)
-    sides = ["none" if p in UNSIDED else sides[i] if sides else SIDES[chance[i]] for i, p in enumerate(names)]
-    subjects = np.arange(n) % (num_subjects or max(n, 1))
+    chance = [SIDES[c] for c in rng.integers(0, 2, n)]
+    sides = ["none" if p in UNSIDED else s for p, s in zip(names, _each(side, n, "side", (*SIDES, "none")) or chance)]
+    for p, s in zip(names, sides):
+        if s == "none" and p not in UNSIDED:
+            raise ValueError(f"side: expected {', '.join(SIDES)} for {p}, got 'none'")
     people, style = _people(rng, subjects, attributes)
     plan = _plan(rng, names, severities, sides, people, style, speed, cadence)
     joints = walk(rng, plan, frames, fps)

@@ -110,6 +110,11 @@ def test_subject_keeps_body_and_age():
     assert not np.array_equal(walks.joints[0], walks.joints[7])
 
 
+def test_every_subject_walks_every_class():
+    walks = simulate_walks(49, frames=3, num_subjects=7)
+    assert len(set(zip(walks.subject_ids, walks.pathology))) == 49
+
+
 # --- norms -------------------------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +312,7 @@ def test_noise_and_dropouts():
         ("severity", {"severity": [0.1, 0.2, 0.3]}),
         ("severity", {"severity": float("nan")}),
         ("side", {"side": "up"}),
+        ("side", {"side": "none", "pathology": "lurch"}),
         ("speed", {"speed": 0.0}),
         ("speed", {"speed": -1.0}),
         ("cadence", {"cadence": 0.0}),
