@@ -46,6 +46,7 @@ __all__ = [
     "gait_deviation_index",
     "paraphrase",
     "paraphrase_with_llm",
+    "partial_description",
     "parse_prompt",
     "severity_from_parameters",
     "severity_level",
@@ -69,14 +70,14 @@ def captions_for(
     captions = [description.to_prompt()][:n]
     for i in range(1, n):
         for _ in range(20):  # distinct where the description allows it
-            caption = paraphrase(description, rng) if i % 2 else _partial(description, rng).to_prompt()
+            caption = paraphrase(description, rng) if i % 2 else partial_description(description, rng).to_prompt()
             if caption not in captions:
                 break
         captions.append(caption)
     return captions
 
 
-def _partial(d: WalkDescription, rng: np.random.Generator) -> WalkDescription:
+def partial_description(d: WalkDescription, rng: np.random.Generator) -> WalkDescription:
     """The description with each part but the class left out half of the time."""
     dropped = {name: None for name in (*QUANTITIES, "severity") if rng.random() < 0.5}
     return replace(d, **dropped, side="unknown" if rng.random() < 0.5 and d.side != "none" else d.side)

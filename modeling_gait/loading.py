@@ -330,11 +330,12 @@ def _read_numpy(path: Path, skeleton: Skeleton | None) -> _Raw:
     with open(path, "rb") as file:
         if not file.read(1):
             raise ValueError(f"{path}: is empty")
-    try:
-        data = np.load(path, allow_pickle=False)
-        arrays = {"joints": data} if isinstance(data, np.ndarray) else {k: data[k] for k in data.files}
-    except Exception as error:  # numpy, zip and zlib raise a dozen kinds on broken or pickled files
-        raise ValueError(f"{path}: is not a readable NPZ or NPY file without pickled objects ({error})") from None
+        file.seek(0)
+        try:
+            data = np.load(file, allow_pickle=False)
+            arrays = {"joints": data} if isinstance(data, np.ndarray) else {k: data[k] for k in data.files}
+        except Exception as error:  # numpy, zip and zlib raise a dozen kinds on broken or pickled files
+            raise ValueError(f"{path}: is not a readable NPZ or NPY file without pickled objects ({error})") from None
     if "joints" not in arrays:
         raise ValueError(f"{path}: has no array 'joints', only {', '.join(arrays) or 'nothing'}")
     joints = arrays["joints"]

@@ -28,7 +28,7 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_vq import GaitVQModel
 
 # What the pathological codes must carry, beside the class: ranges of motion, posture, asymmetry, double support.
-_PAIRED = ("hip_range", "knee_range", "ankle_range", "peak_knee_flexion", "double_support_percent")
+_PAIRED = ("hip_range", "knee_range", "peak_knee_flexion", "double_support_percent")
 PATHOLOGY_PARAMETERS = (
     *(f"{name}_{side}" for name in _PAIRED for side in ("left", "right")),
     *("pelvic_obliquity_range", "trunk_lean_sagittal", "trunk_lean_range_frontal", "trunk_lean_range_sagittal"),
