@@ -170,6 +170,15 @@ def test_a_short_gap_is_bridged():
     assert len(out) == 90 and report.long_gaps == 0 and error(out, joints) < 0.1
 
 
+@pytest.mark.parametrize("lost", [slice(0, 10), slice(80, 90)])
+def test_a_joint_lost_at_an_end_moves_with_the_body(lost):
+    times, joints = walk()
+    broken = joints.copy()
+    broken[lost, HEAD] = np.nan
+    out, report = clean_walk(times, broken)
+    assert report.samples_repaired == 10 and report.frames_cut == 0 and error(out, joints) < 1e-4
+
+
 def test_a_joint_never_seen_is_put_at_its_rest_offset():
     times, joints = walk()
     broken = joints.copy()
