@@ -75,6 +75,18 @@ def _mask_frames(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     return x if mask is None else x * mask.reshape(*mask.shape, *[1] * (x.ndim - 2)).to(x.dtype)
 
 
+class FrameNorm(nn.BatchNorm1d):
+    """Batch norm of x (B, T, ..., C) over its channels; in training, masked frames stay out of the statistics."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        if mask is None or not self.training:
+            return super().forward(x.flatten(0, -2)).view_as(x)
+        valid = x[mask]
+        out = torch.zeros_like(x)
+        out[mask] = super().forward(valid.flatten(0, -2)).view_as(valid)
+        return out
+
+
 class RecurrentBackbone(nn.Module):
     """Plain unidirectional GRU or LSTM: (B, T, F) -> (B, T, hidden_size)."""
 
@@ -89,24 +101,21 @@ class RecurrentBackbone(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Residual block over time, pre-activated (He et al. 2016, arXiv 1603.05027), halving the frames: (B, T, C) -> (B, T/2, C).
-
-    Layer norm over channels instead of batch norm: masked frames then leave the statistics alone.
-    """
+    """Pre-activated residual block (He et al. 2016, arXiv 1603.05027) that halves the frames: (B, T, C) -> (B, T/2, C)."""
 
     def __init__(self, channels: int, kernel_size: int, dropout: float):
         super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
+        self.norm1 = FrameNorm(channels)
         self.conv1 = nn.Conv1d(channels, channels, kernel_size, stride=2, padding=kernel_size // 2)
-        self.norm2 = nn.LayerNorm(channels)
+        self.norm2 = FrameNorm(channels)
         self.conv2 = nn.Conv1d(channels, channels, kernel_size, padding=kernel_size // 2)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        y = _mask_frames(F.gelu(self.norm1(x)), mask)
+        y = _mask_frames(F.gelu(self.norm1(x, mask)), mask)
         y = self.conv1(y.transpose(1, 2)).transpose(1, 2)
         mask = None if mask is None else mask[:, ::2]
-        y = _mask_frames(F.gelu(self.norm2(y)), mask)
+        y = _mask_frames(F.gelu(self.norm2(y, mask)), mask)
         y = self.conv2(y.transpose(1, 2)).transpose(1, 2)
         return x[:, ::2] + self.dropout(y), mask
 
@@ -119,13 +128,13 @@ class ConvBackbone(nn.Module):
         k = config.kernel_size
         self.stem = nn.Conv1d(config.num_features, config.hidden_size, k, padding=k // 2)
         self.blocks = nn.ModuleList(ConvBlock(config.hidden_size, k, config.dropout) for _ in range(config.num_layers))
-        self.norm = nn.LayerNorm(config.hidden_size)
+        self.norm = FrameNorm(config.hidden_size)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         x = self.stem(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x, mask = block(x, mask)
-        return F.gelu(self.norm(x)), mask
+        return F.gelu(self.norm(x, mask)), mask
 
 
 def skeleton_adjacency(skeleton: Skeleton) -> torch.Tensor:
@@ -145,7 +154,7 @@ def skeleton_adjacency(skeleton: Skeleton) -> torch.Tensor:
 class GraphBlock(nn.Module):
     """Spatio-temporal graph convolution (Yan et al. 2018, arXiv 1801.07455) that halves the frames.
 
-    (B, T, J, C) -> (B, T/2, J, D). Layer norm over channels instead of batch norm, as in `ConvBlock`.
+    (B, T, J, C) -> (B, T/2, J, D).
     """
 
     def __init__(self, inputs: int, outputs: int, adjacency: torch.Tensor, kernel_size: int, dropout: float):
@@ -153,19 +162,19 @@ class GraphBlock(nn.Module):
         self.register_buffer("adjacency", adjacency.clone())
         self.edge_importance = nn.Parameter(torch.ones_like(adjacency))
         self.spatial = nn.Linear(inputs * len(adjacency), outputs)
-        self.norm1 = nn.LayerNorm(outputs)
+        self.norm1 = FrameNorm(outputs)
         self.temporal = nn.Conv2d(outputs, outputs, (kernel_size, 1), stride=(2, 1), padding=(kernel_size // 2, 0))
-        self.norm2 = nn.LayerNorm(outputs)
+        self.norm2 = FrameNorm(outputs)
         self.skip = nn.Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         edges = (self.adjacency * self.edge_importance).to(x.dtype)
         neighbours = torch.einsum("kij,btjc->btikc", edges, x).flatten(-2)
-        y = _mask_frames(F.gelu(self.norm1(self.spatial(neighbours))), mask)
-        y = self.norm2(self.temporal(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        y = _mask_frames(F.gelu(self.norm1(self.spatial(neighbours), mask)), mask)
+        y = self.temporal(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         mask = None if mask is None else mask[:, ::2]
-        return F.gelu(self.skip(x[:, ::2]) + self.dropout(y)), mask
+        return F.gelu(self.skip(x[:, ::2]) + self.dropout(self.norm2(y, mask))), mask
 
 
 class GraphBackbone(nn.Module):
@@ -215,8 +224,10 @@ class GaitClassifierForSequenceClassification(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """PyTorch's own initialisation, which transformers replaces otherwise and which it lacks for nn.GRU."""
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase, nn.LayerNorm)):
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase)):
             module.reset_parameters()
+        elif isinstance(module, FrameNorm):
+            super()._init_weights(module)
         elif isinstance(module, GraphBlock):
             init.copy_(module.adjacency, skeleton_adjacency(SKELETONS[self.config.skeleton]))
             init.ones_(module.edge_importance)

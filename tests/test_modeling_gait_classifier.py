@@ -14,6 +14,7 @@ from transformers import Trainer, TrainingArguments
 
 from modeling_gait.configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import (
+    FrameNorm,
     GaitClassifierForSequenceClassification,
     prepare_classifier_input,
     skeleton_adjacency,
@@ -65,6 +66,29 @@ def test_masked_frames_do_not_change_the_logits(architecture):
 
 
 @every_architecture
+def test_masked_frames_do_not_reach_training_either(architecture):
+    x, labels = inputs(), torch.tensor([0, 1, 2])
+    mask = torch.arange(21) < torch.tensor([21, 14, 7])[:, None]
+    results = []
+    for filler in (0.0, 1e4):
+        model = tiny(architecture).train()
+        loss = model(torch.where(mask[..., None], x, filler), attention_mask=mask, labels=labels).loss
+        loss.backward()
+        results.append((loss, [p.grad for p in model.parameters()], list(model.buffers())))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_batch_norm_statistics_are_those_of_the_valid_frames():
+    norm = FrameNorm(8)
+    x, mask = inputs(features=8), torch.arange(21) < torch.tensor([21, 14, 7])[:, None]
+    y = norm(x * 3 + 1, mask)
+    torch.testing.assert_close(y[mask].mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y[mask].var(0, unbiased=False), torch.ones(8), atol=1e-3, rtol=0)
+    torch.testing.assert_close(norm.running_mean, 0.1 * (x * 3 + 1)[mask].mean(0))
+    assert (y[~mask] == 0).all()
+
+
+@every_architecture
 def test_masked_frames_may_stand_anywhere(architecture):
     model, x = tiny(architecture), inputs(batch=1, frames=12)
     keep = [0, 1, 4, 5, 6, 9, 11]
@@ -99,7 +123,8 @@ def test_gradient_reaches_every_parameter(architecture):
 def test_save_and_load_is_exact(architecture, tmp_path):
     model, x = tiny(architecture), inputs()
     model.set_normalization(torch.randn(FEATURES), torch.rand(FEATURES) + 0.5)
-    model.save_pretrained(tmp_path)
+    model.train()(x)  # moves the running statistics of the norms
+    model.eval().save_pretrained(tmp_path)
     loaded, info = GaitClassifierForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert {k: v.tolist() for k, v in loaded.state_dict().items()} == {k: v.tolist() for k, v in model.state_dict().items()}
@@ -109,9 +134,10 @@ def test_save_and_load_is_exact(architecture, tmp_path):
 
 @every_architecture
 def test_loading_with_another_head_keeps_the_rest(architecture, tmp_path):
-    model = tiny(architecture)
+    model, x = tiny(architecture), inputs()
     model.set_normalization(torch.randn(FEATURES), torch.rand(FEATURES) + 0.5)
-    model.save_pretrained(tmp_path)
+    model.train()(x)  # moves the running statistics of the norms
+    model.eval().save_pretrained(tmp_path)
     loaded = GaitClassifierForSequenceClassification.from_pretrained(tmp_path, num_labels=4, ignore_mismatched_sizes=True)
     assert torch.equal(loaded.eval()(inputs()).embedding, model(inputs()).embedding)
     assert loaded(inputs()).logits.shape == (3, 4) and loaded.head.weight.abs().max() < 1
