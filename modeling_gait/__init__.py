@@ -9,6 +9,8 @@ from transformers import (
     AutoFeatureExtractor,
     AutoModel,
     AutoModelForSequenceClassification,
+    AutoProcessor,
+    AutoTokenizer,
 )
 
 from .captions import PATHOLOGIES, WalkDescription, check_faithfulness, describe_walk, paraphrase, parse_prompt
@@ -39,6 +41,9 @@ AutoModel.register(GaitVQConfig, GaitVQModel, exist_ok=True)
 AutoModel.register(GaitDecoderConfig, GaitDecoderModel, exist_ok=True)
 AutoModelForSequenceClassification.register(GaitClassifierConfig, GaitClassifierForSequenceClassification, exist_ok=True)
 AutoFeatureExtractor.register(GaitVQConfig, GaitFeatureExtractor, exist_ok=True)
+# A family's own model is a GPT-2, so these two are found by the class name in their files, not by the model's configuration.
+AutoTokenizer.register(GaitDecoderConfig, tokenizer_class=GaitTokenizer, exist_ok=True)
+AutoProcessor.register(GaitDecoderConfig, GaitProcessor, exist_ok=True)
 
 __all__ = [
     "AZURE_KINECT",

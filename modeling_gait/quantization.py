@@ -59,7 +59,7 @@ class VectorQuantizer(nn.Module):
                 quantized = self.codebook[indices].reshape(z.shape)
             error = (z - quantized).square().mean(-1)
             loss = error.mean() if mask is None else (error * mask).sum() / mask.sum().clamp(min=1)
-            quantized = (z + (quantized - z).detach()).to(latents.dtype)
+            quantized = rotate_to(z, quantized).to(latents.dtype)
         return quantized, indices.reshape(z.shape[:-1]), loss
 
     def nearest(self, flat: torch.Tensor) -> torch.Tensor:
@@ -112,6 +112,19 @@ class VectorQuantizer(nn.Module):
         drawn = self._draw(flat)  # drawn at every step, so that the random stream does not depend on the codes
         if dead.any():
             self._set_codes(dead, drawn)
+
+
+def rotate_to(latents: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    """`codes`, with the gradient passed to `latents` through the rotation and scaling that takes one to the other.
+
+    The rotation trick of Fifty et al. 2024 (arXiv 2410.06424, section 4.2), in place of the straight-through estimator.
+    """
+    z, q = latents, codes.detach()
+    z_norm, q_norm = (v.detach().norm(dim=-1, keepdim=True).clamp(min=1e-6) for v in (z, q))
+    z_unit, q_unit = z.detach() / z_norm, q / q_norm
+    half = torch.nn.functional.normalize(z_unit + q_unit, dim=-1)
+    turned = z - 2 * half * (half * z).sum(-1, keepdim=True) + 2 * q_unit * (z_unit * z).sum(-1, keepdim=True)
+    return turned * (q_norm / z_norm)
 
 
 class ResidualVectorQuantizer(nn.Module):

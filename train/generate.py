@@ -1,0 +1,152 @@
+"""Sample synthetic walks from a model family into a Parquet data set.
+
+    python train/generate.py --model outputs/demo --prompts prompts.txt --walks_per_prompt 10 --output_dir data/synthetic
+    python train/generate.py --model outputs/demo --prompts labels.csv ...
+    accelerate launch --num_processes 2 train/generate.py ...
+
+In: a text file with a prompt a line, or a CSV of labels: pathology and, if wanted, side, severity, speed, cadence, count.
+Out: a folder that `load_dataset` reads, in the walk schema plus provenance: `prompt`, `generator`, `seed`, `sample_index`.
+Walks are sampled in batches, each with a seed of its own, so their content does not depend on the number of processes.
+"""
+
+import json
+import math
+import shutil
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import pandas as pd
+from accelerate import PartialState
+from common import atomic_folder
+from datasets import ClassLabel, Dataset, Features, Sequence, Value
+from datasets.features import Array3D
+from tqdm import tqdm
+from transformers import HfArgumentParser, pipeline
+
+from modeling_gait.captions import PATHOLOGIES, WalkDescription, parse_prompt
+from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.skeletons import SKELETONS
+
+COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")
+
+
+@dataclass
+class GenerateArguments:
+    """Arguments of the generation of synthetic walks."""
+
+    model: str = field(metadata={"help": "folder or Hub id of a model family"})
+    prompts: str = field(metadata={"help": "text file, a prompt a line; or CSV with a column pathology"})
+    output_dir: str = field(metadata={"help": "folder of the data set; replaced if it is there"})
+    walks_per_prompt: int = field(default=1, metadata={"help": "walks for each prompt (a CSV's count column says more)"})
+    num_frames: int = 96
+    temperature: float = 1.0
+    top_p: float = 1.0
+    batch_size: int = 250
+    seed: int = 0
+
+
+def read_prompts(path: str, walks_per_prompt: int) -> list[str]:
+    """One prompt a walk. Raises ValueError naming the file and line of what cannot be understood."""
+    if not path.endswith(".csv"):
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        prompts = []
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    parse_prompt(line)
+                except ValueError as error:
+                    raise ValueError(f"{path}, line {number}: {error}") from error
+                prompts += [line.strip()] * walks_per_prompt
+    else:
+        table = pd.read_csv(path)
+        if "pathology" not in table or set(table.columns) - set(COLUMNS):
+            raise ValueError(f"{path}: columns {list(table.columns)}, expected pathology and any of {', '.join(COLUMNS[1:])}")
+        prompts = []
+        known = {f.name for f in fields(WalkDescription)}
+        for number, row in enumerate(table.to_dict("records"), 2):
+            values = {k: v for k, v in row.items() if k in known and not pd.isna(v)}
+            try:
+                prompt = WalkDescription(**values).to_prompt()
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+            prompts += [prompt] * int(row.get("count", walks_per_prompt))
+    if not prompts:
+        raise ValueError(f"{path}: no prompts")
+    return prompts
+
+
+def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int, seed: int) -> list[dict]:
+    """Rows of one batch; `first` is the index of its first walk."""
+    walks = pipe(
+        prompts, num_frames=args.num_frames, temperature=args.temperature, top_p=args.top_p, seed=seed, batch_size=len(prompts)
+    )
+    rows = []
+    for i, walk in enumerate(walks):
+        said = walk["description"]
+        parameters = compute_gait_parameters(walk["joints"], walk["fps"], SKELETONS[walk["skeleton"]])
+        rows.append(
+            {
+                "subject_id": f"synthetic_{first + i}",
+                "walk_id": f"synthetic_{first + i}",
+                "sensor": "generated",
+                "pathology": said.pathology,
+                "severity": math.nan if said.severity is None else said.severity,
+                "attributes": json.dumps({"side": said.side}),
+                "fps": walk["fps"],
+                "joints": walk["joints"],
+                "gait_parameters": json.dumps({k: None if math.isnan(v) else round(v, 4) for k, v in parameters.items()}),
+                "captions": [said.to_prompt()],
+                "prompt": walk["prompt"],
+                "generator": args.model,
+                "seed": seed,
+                "sample_index": first + i,
+            }
+        )
+    return rows
+
+
+def features(joints: int) -> Features:
+    """The walk schema with the columns of provenance."""
+    text = Value("string")
+    return Features(
+        {
+            **{"subject_id": text, "walk_id": text, "sensor": text, "pathology": ClassLabel(names=list(PATHOLOGIES))},
+            **{"severity": Value("float32"), "attributes": text, "fps": Value("float32")},
+            **{"joints": Array3D((None, joints, 3), "float32"), "gait_parameters": text, "captions": Sequence(text)},
+            **{"prompt": text, "generator": text, "seed": Value("int64"), "sample_index": Value("int64")},
+        }
+    )
+
+
+def main() -> None:
+    args = HfArgumentParser(GenerateArguments).parse_args_into_dataclasses()[0]
+    prompts = read_prompts(args.prompts, args.walks_per_prompt)
+    state = PartialState()
+    pipe = pipeline("text-to-gait", model=args.model, device=state.device)
+    schema = features(len(SKELETONS[pipe.decoder.config.skeleton]))
+    shards = Path(args.output_dir + ".shards")
+    if state.is_main_process:
+        shutil.rmtree(shards, ignore_errors=True)
+        shards.mkdir(parents=True)
+    state.wait_for_everyone()
+    starts = list(range(0, len(prompts), args.batch_size))
+    mine = starts[state.process_index :: state.num_processes]
+    for first in tqdm(mine, desc="batches", disable=not state.is_main_process):
+        rows = walk_rows(pipe, prompts[first : first + args.batch_size], args, first, args.seed + first)
+        Dataset.from_list(rows, features=schema).to_parquet(shards / f"{first:08d}.parquet")
+    state.wait_for_everyone()
+    if state.is_main_process:
+        files = sorted(shards.glob("*.parquet"))
+        if len(files) != len(starts):
+            raise RuntimeError(f"{len(files)} of {len(starts)} batches were written to {shards}")
+        with atomic_folder(args.output_dir) as temporary:
+            (temporary / "data").mkdir()
+            for i, file in enumerate(files):
+                shutil.move(file, temporary / "data" / f"train-{i:05d}-of-{len(files):05d}.parquet")
+        shards.rmdir()
+        print(f"{len(prompts)} walks in {args.output_dir}")
+    state.wait_for_everyone()
+
+
+if __name__ == "__main__":
+    main()
