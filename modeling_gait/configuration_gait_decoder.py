@@ -40,4 +40,6 @@ class GaitDecoderConfig(PreTrainedConfig):
     constrained: bool = True
 
 
+GaitDecoderConfig.register_for_auto_class()
+
 __all__ = ["GaitDecoderConfig"]

@@ -55,4 +55,6 @@ class GaitVQConfig(PreTrainedConfig):
         return self.num_spatial_quantizers + self.num_temporal_quantizers
 
 
+GaitVQConfig.register_for_auto_class()
+
 __all__ = ["GaitVQConfig"]

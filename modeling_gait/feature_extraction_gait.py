@@ -83,6 +83,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         self.root_mean = np.mean(roots, axis=0).tolist()
         table = np.array([[np.nan if (v := p.get(n)) is None else v for n in self.parameter_names] for p in parameters], float)
         if table.size:
+            table[:, np.isnan(table).all(0)] = 0  # a parameter that no walk shows keeps a scale that JSON can hold
             middle = np.nanmedian(table, axis=0)
             spread = (np.nanpercentile(table, 75, axis=0) - np.nanpercentile(table, 25, axis=0)) / 1.349
             self.parameter_mean, self.parameter_std = middle.tolist(), np.maximum(spread, 1e-3).tolist()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList, Pipeline, PreTrainedModel
+from transformers import AutoModelForCausalLM, GPT2Config, LogitsProcessor, LogitsProcessorList, Pipeline, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .captions import PATHOLOGIES, check_faithfulness, describe_walk, parse_prompt
@@ -238,7 +238,26 @@ class GaitToTextPipeline(Pipeline):
         }
 
 
-for _task, _pipeline in (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPipeline)):
+class GaitFamilyConfig(GPT2Config):
+    """What a family's `auto_map` names as its configuration: GPT-2's own, which knows the two pipelines as well.
+
+    Only `trust_remote_code=True` reads it. Were `custom_pipelines` written to config.json, `pipeline` would ask for
+    `trust_remote_code` also where this package is installed and has registered them.
+    """
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs) -> GPT2Config | tuple[GPT2Config, dict]:
+        """As `GPT2Config.from_pretrained`."""
+        loaded = GPT2Config.from_pretrained(*args, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        config.custom_pipelines = {
+            task: {"impl": f"pipelines_gait.{kind.__name__}", "pt": ["AutoModelForCausalLM"]} for task, kind in PIPELINES
+        }
+        return loaded
+
+
+PIPELINES = (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPipeline))
+for _task, _pipeline in PIPELINES:
     PIPELINE_REGISTRY.register_pipeline(_task, pipeline_class=_pipeline, pt_model=AutoModelForCausalLM, type="text")
 
-__all__ = ["GaitToTextPipeline", "TextToGaitPipeline", "decode_walks", "sample_codes"]
+__all__ = ["GaitFamilyConfig", "GaitToTextPipeline", "TextToGaitPipeline", "decode_walks", "sample_codes"]

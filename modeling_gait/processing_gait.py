@@ -21,10 +21,6 @@ class GaitProcessor(ProcessorMixin):
         normal_reference: of `captions.fit_reference` on the training people's normal walks; None: severity is not measured.
     """
 
-    attributes = ["feature_extractor", "tokenizer"]
-    feature_extractor_class = "AutoFeatureExtractor"
-    tokenizer_class = "AutoTokenizer"
-
     def __init__(self, feature_extractor=None, tokenizer=None, normal_reference: Mapping | None = None, **kwargs):
         super().__init__(feature_extractor, tokenizer)
         self.normal_reference = dict(normal_reference or {})

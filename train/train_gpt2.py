@@ -33,12 +33,14 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from tqdm import tqdm
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers.dynamic_module_utils import custom_object_save
 
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.captions import captions_for, fit_reference, paraphrase, partial_description
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
+from modeling_gait.pipelines_gait import TextToGaitPipeline
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer, train_text_tokenizer
 
@@ -271,6 +273,9 @@ def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProc
         save_model(output / "vq", vq, processor.feature_extractor)
     if args.decoder and (output / "decoder").resolve() != Path(args.decoder).resolve():
         save_model(output / "decoder", GaitDecoderModel.from_pretrained(args.decoder), processor.feature_extractor)
+    model.config.gait_labels = processor.feature_extractor.labels
+    model.config.auto_map = {"AutoConfig": "pipelines_gait.GaitFamilyConfig"}
+    custom_object_save(TextToGaitPipeline, output)  # the package's code, for trust_remote_code
     save_model(output, model, processor)
 
 

@@ -1,0 +1,117 @@
+"""Shared by all tests: offline, one thread, a cache of their own; a few simulated walks and a tiny model family.
+
+The family is trained for a handful of steps only: it shows that everything fits together, not that it is any good.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+CACHE = tempfile.mkdtemp(prefix="gait-tests-")
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+os.environ |= {
+    "HF_HOME": CACHE,
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "TQDM_DISABLE": "1",
+}
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAIN = ROOT / "train"
+sys.path[:0] = [str(ROOT), str(TRAIN)]
+
+import datasets  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+import modeling_gait  # noqa: E402, F401  (makes the models known to the Auto classes)
+from modeling_gait.simulation import SimulatedWalks, simulate_walks  # noqa: E402
+
+torch.set_num_threads(1)
+datasets.disable_progress_bars()
+
+NUM_FRAMES = 32
+SUBJECTS = 3
+COMMON = ["--max_steps", "4", "--batch_size", "4", "--save_steps", "2", "--warmup_steps", "1"]
+VQ_ARGUMENTS = [
+    *COMMON,
+    *("--num_frames", str(NUM_FRAMES), "--hidden_size", "16", "--num_layers", "1", "--code_dim", "8"),
+    *("--codebook_size", "16", "--num_body_tokens", "2", "--body_codebook_size", "8"),
+    *("--num_pathological_tokens", "2", "--pathological_codebook_size", "8"),
+]
+DECODER_ARGUMENTS = [*COMMON, "--hidden_size", "16", "--num_layers", "1"]
+GPT2_ARGUMENTS = [*COMMON, "--n_embd", "16", "--n_layer", "1", "--n_head", "2", "--text_vocab_size", "320", "--g2l_steps", "2"]
+
+
+def run_script(module, arguments: list) -> None:
+    """Call `main()` of a training script with these command-line arguments."""
+    argv, sys.argv = sys.argv, [module.__name__, *map(str, arguments)]
+    try:
+        module.main()
+    finally:
+        sys.argv = argv
+
+
+@pytest.fixture(scope="session")
+def walks() -> SimulatedWalks:
+    """Seven walks of 64 frames, one of each class."""
+    return simulate_walks(7, frames=64, seed=1)
+
+
+@pytest.fixture(scope="session")
+def dataset_folder(tmp_path_factory) -> Path:
+    """21 simulated walks of three subjects as Parquet in the walk schema."""
+    from datasets_scripts import simulated
+
+    folder = tmp_path_factory.mktemp("data") / "simulated"
+    config = simulated.SimulatedConfig(num_walks=7 * SUBJECTS, num_subjects=SUBJECTS, frames=64)
+    simulated.prepare(config, folder, num_proc=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vq_folder(dataset_folder, tmp_path_factory) -> Path:
+    """A tokeniser after four steps."""
+    import train_vq
+
+    folder = tmp_path_factory.mktemp("parts") / "vq"
+    run_script(train_vq, ["--dataset", dataset_folder, "--output_dir", folder, *VQ_ARGUMENTS])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def decoder_folder(dataset_folder, vq_folder, tmp_path_factory) -> Path:
+    """A decoder after four steps."""
+    import train_decoder
+
+    folder = tmp_path_factory.mktemp("parts") / "decoder"
+    run_script(train_decoder, ["--dataset", dataset_folder, "--vq", vq_folder, "--output_dir", folder, *DECODER_ARGUMENTS])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def family_folder(dataset_folder, vq_folder, decoder_folder, tmp_path_factory) -> Path:
+    """A model family: GPT-2 after four steps, `vq/` and `decoder/`."""
+    import train_gpt2
+
+    folder = tmp_path_factory.mktemp("hub") / "family"
+    parts = ["--dataset", dataset_folder, "--vq", vq_folder, "--decoder", decoder_folder]
+    run_script(train_gpt2, [*parts, "--output_dir", folder, *GPT2_ARGUMENTS])
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from the same random state."""
+    torch.manual_seed(0)
+    np.random.seed(0)
