@@ -107,6 +107,26 @@ def scale_bones(joints: torch.Tensor, factors: torch.Tensor, skeleton: Skeleton 
     return out
 
 
+def scale_motion(
+    joints: torch.Tensor, spread: float, generator: torch.Generator, skeleton: Skeleton = KINECT_V2
+) -> torch.Tensor:
+    """Larger or smaller motion (B, T, J, 3) [m] about each joint's mean place relative to the root.
+
+    The log-normal factor has a part for the whole body, one for each axis and one for each joint (the same left and right);
+    `spread` is the standard deviation of each part's log times 0.7, 0.5 and 0.3. Bone lengths are kept only roughly.
+    """
+    batch, _, count, _ = joints.shape
+    root = joints[:, :, [skeleton.root]]
+    relative = joints - root
+    mean = relative.mean(dim=1, keepdim=True)
+    logs = sum(
+        share * _normal(shape, spread, generator, joints)
+        for share, shape in ((0.7, (batch, 1, 1, 1)), (0.5, (batch, 1, 1, 3)), (0.3, (batch, 1, count, 1)))
+    )
+    logs = 0.5 * (logs + logs[:, :, list(skeleton.mirror)])
+    return mean + logs.exp() * (relative - mean) + root
+
+
 def random_body(
     batch: int,
     group: float,
@@ -145,6 +165,7 @@ class Augmentation:
         window: largest share of the walk that is cut off before the rest is stretched back to T frames.
         body: spread (standard deviation of the log) of the lengths of each group of bones, see `random_body`.
         bone: spread of each single bone's length.
+        amplitude: spread (standard deviation of the log) of the size of the motion about the walk's mean pose.
         jitter: standard deviation of the noise on every coordinate of every frame [mm].
         skeleton: what the J joints are.
     """
@@ -156,10 +177,11 @@ class Augmentation:
     body: float = 0.08
     bone: float = 0.03
     jitter: float = 5.0
+    amplitude: float = 0.0
     skeleton: Skeleton = KINECT_V2
 
     def __post_init__(self):
-        for name in ("mirror", "yaw", "scale", "window", "body", "bone", "jitter"):
+        for name in ("mirror", "yaw", "scale", "window", "body", "bone", "jitter", "amplitude"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name, limit in (("mirror", 1), ("scale", 0.99), ("window", 0.99)):
@@ -176,6 +198,8 @@ class Augmentation:
             cut = time_window(joints, start, length)
             moved = joints[:, :1, [self.skeleton.root]] - cut[:, :1, [self.skeleton.root]]
             joints = cut + moved * moved.new_tensor([1.0, 1.0, 0.0])  # starts where the walk started
+        if self.amplitude:
+            joints = scale_motion(joints, self.amplitude, generator, self.skeleton)
         if self.body or self.bone:
             factors = random_body(batch, self.body, self.bone, generator, joints, self.skeleton)
             joints = scale_bones(joints, factors, self.skeleton)
@@ -191,4 +215,4 @@ class Augmentation:
         return joints
 
 
-__all__ = ["Augmentation", "mirror", "random_body", "rotate_yaw", "scale_axes", "scale_bones", "time_window"]
+__all__ = ["Augmentation", "mirror", "random_body", "rotate_yaw", "scale_axes", "scale_bones", "scale_motion", "time_window"]

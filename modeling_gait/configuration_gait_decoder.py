@@ -24,13 +24,13 @@ class GaitDecoderConfig(PreTrainedConfig):
     num_layers: int = 4
     downsampling: int = 4
     code_dim: int = 32
-    spatial_codebook_size: int = 512
-    temporal_codebook_size: int = 512
+    spatial_codebook_size: int = 1024
+    temporal_codebook_size: int = 1024
     pathological_codebook_size: int = 64
     num_spatial_quantizers: int = 1
     num_temporal_quantizers: int = 1
-    num_body_tokens: int = 8
-    body_codebook_size: int = 128
+    num_body_tokens: int = 20
+    body_codebook_size: int = 256
     num_pathological_tokens: int = 4
     velocity_weight: float = 0.5
     root_weight: float = 0.3

@@ -33,21 +33,21 @@ class GaitVQConfig(PreTrainedConfig):
     num_layers: int = 3
     downsampling: int = 4
     code_dim: int = 32
-    spatial_codebook_size: int = 512
-    temporal_codebook_size: int = 512
+    spatial_codebook_size: int = 1024
+    temporal_codebook_size: int = 1024
     pathological_codebook_size: int = 64
     num_spatial_quantizers: int = 1
     num_temporal_quantizers: int = 1
-    num_body_tokens: int = 8
-    body_codebook_size: int = 128
+    num_body_tokens: int = 20
+    body_codebook_size: int = 256
     num_pathological_tokens: int = 4
     num_gait_parameters: int = 0
-    codebook_decay: float = 0.97
-    commitment_weight: float = 0.1
+    codebook_decay: float = 0.9
+    commitment_weight: float = 0.5
     velocity_weight: float = 0.5
     class_weight: float = 0.1
     parameter_weight: float = 0.05
-    adversary_weight: float = 0.05
+    adversary_weight: float = 0.01
 
     @property
     def num_codebooks(self) -> int:

@@ -168,8 +168,9 @@ class GaitVQModel(GaitPreTrainedModel):
         self.temporal_encoder = GaitPatchEncoder(config.num_features, width, layers, stride, overlap=2)
         self.pathological_encoder = GaitPatchEncoder(config.num_features, width, layers, stride, overlap=2)
         self.pathological_queries = nn.Linear(width, config.num_pathological_tokens, bias=False)
-        self.spatial_projection = nn.Linear(width, dim)
-        self.temporal_projection = nn.Linear(width, dim)
+        window = (config.num_pathological_tokens + 1) * dim
+        self.spatial_projection = _projection(width + window, width, dim)
+        self.temporal_projection = _projection(width + dim + window, width, dim)
         self.body_projection = nn.Linear(width + config.num_features, dim)
         self.pathological_projection = nn.Linear(width, dim)
         decay = config.codebook_decay
@@ -204,15 +205,27 @@ class GaitVQModel(GaitPreTrainedModel):
         mask = attention_mask.to(input_values.dtype)[..., None]
         return mask, mask[:, ::stride]
 
-    def _latents(self, x: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        x = x * mask
-        motion = torch.cat((torch.zeros_like(x[:, :1]), x[:, 1:] - x[:, :-1]), dim=1) * mask
+    def _quantize(self, x: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor) -> tuple[tuple, tuple, torch.Tensor]:
+        """Features -> latents (motion (B, T', 2 D), body (B, D), pathology (B, P, D)), their codes, commitment loss.
+
+        Coarse to fine: what a code has to say is computed knowing the codes before it.
+        """
+        x, valid = x * mask, steps[..., 0]
+        pathology, pathological_codes, loss_p = self.pathological_quantizer(self._pathological_latents(x, steps))
         posture = self.spatial_encoder(x, steps)
         mean = posture.sum(1, keepdim=True) / steps.sum(1, keepdim=True).clamp(min=1)
         pose = x.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
-        body, spatial = self.body_projection(torch.cat((mean, pose), dim=-1)), self.spatial_projection((posture - mean) * steps)
-        temporal = self.temporal_projection(self.temporal_encoder(motion * 4, steps))
-        return spatial, temporal, body, self._pathological_latents(x, steps)
+        body, body_codes, loss_b = self.body_quantizer(self.body_projection(torch.cat((mean, pose), dim=-1)))
+        window = torch.cat((body, pathology.flatten(1)[:, None]), dim=-1).expand(-1, steps.shape[1], -1)
+        spatial = self.spatial_projection(torch.cat((posture - mean, window), dim=-1))
+        spatial, spatial_codes, loss_s = self.spatial_quantizer(spatial * steps, valid)
+        change = torch.cat((torch.zeros_like(x[:, :1]), x[:, 1:] - x[:, :-1]), dim=1) * mask
+        temporal = self.temporal_encoder(4 * change, steps)
+        temporal = self.temporal_projection(torch.cat((temporal, spatial, window), dim=-1))
+        temporal, temporal_codes, loss_t = self.temporal_quantizer(temporal * steps, valid)
+        latents = torch.cat((spatial, temporal), dim=-1), body[:, 0], pathology
+        codes = torch.cat((spatial_codes, temporal_codes), dim=-1), body_codes[:, 0], pathological_codes
+        return latents, codes, loss_s + loss_t + loss_b + loss_p
 
     def _pathological_latents(self, x: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         hidden = self.pathological_encoder(x, steps)
@@ -222,14 +235,8 @@ class GaitVQModel(GaitPreTrainedModel):
     def encode(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> GaitVQEncoderOutput:
         """Features (B, T, F) -> codes. Raises ValueError for a wrong shape or T that is not a multiple of the stride."""
         mask, steps = self._masks(input_values, attention_mask)
-        spatial, temporal, body, pathology = self._latents(input_values, mask, steps)
-        codes = [q(z, steps[..., 0])[1] for q, z in ((self.spatial_quantizer, spatial), (self.temporal_quantizer, temporal))]
-        return GaitVQEncoderOutput(
-            motion_codes=torch.cat(codes, -1),
-            body_codes=self.body_quantizer(body)[1][:, 0],
-            pathological_codes=self.pathological_quantizer(pathology)[1],
-            attention_mask=steps[..., 0].long(),
-        )
+        _, (motion, body, pathological), _ = self._quantize(input_values, mask, steps)
+        return GaitVQEncoderOutput(motion, body, pathological, steps[..., 0].long())
 
     def pathology_logits(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Class logits (B, num_labels) read from the pathological codes of features (B, T, F), differentiable."""
@@ -274,24 +281,18 @@ class GaitVQModel(GaitPreTrainedModel):
             gait_parameters: (B, G) standardised gait parameters, nan where unknown.
         """
         mask, steps = self._masks(input_values, attention_mask)
-        spatial, temporal, body, pathology = self._latents(input_values, mask, steps)
-        spatial, spatial_codes, loss_s = self.spatial_quantizer(spatial, steps[..., 0])
-        temporal, temporal_codes, loss_t = self.temporal_quantizer(temporal, steps[..., 0])
-        body, body_codes, loss_b = self.body_quantizer(body)
-        body, body_codes = body[:, 0], body_codes[:, 0]
-        pathology, pathological_codes, loss_p = self.pathological_quantizer(pathology)
-        motion = torch.cat((spatial, temporal), dim=-1)
+        (motion, body, pathology), codes, commitment = self._quantize(input_values, mask, steps)
         reconstruction = self.head(self.trunk(motion, body, pathology, steps))
         config = self.config
         output = GaitVQOutput(
             reconstruction=reconstruction,
-            motion_codes=torch.cat((spatial_codes, temporal_codes), dim=-1),
-            body_codes=body_codes,
-            pathological_codes=pathological_codes,
+            motion_codes=codes[0],
+            body_codes=codes[1],
+            pathological_codes=codes[2],
             class_logits=self.class_head(pathology.flatten(1)),
             parameter_prediction=self.parameter_head(pathology.flatten(1)) if self.parameter_head is not None else None,
             reconstruction_loss=feature_loss(reconstruction, input_values, mask, config.velocity_weight),
-            commitment_loss=loss_s + loss_t + loss_b + loss_p,
+            commitment_loss=commitment,
         )
         loss = output.reconstruction_loss + config.commitment_weight * output.commitment_loss
         if labels is not None:
@@ -312,6 +313,10 @@ class GaitVQModel(GaitPreTrainedModel):
         mean = (motion * steps).sum(1) / count
         spread = ((motion - mean[:, None]).square() * steps).sum(1).div(count).add(1e-4).sqrt()
         return self.adversary(_ReverseGradient.apply(torch.cat((mean, spread, body), dim=-1)))
+
+
+def _projection(inputs: int, width: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, dim))
 
 
 def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

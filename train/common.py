@@ -135,6 +135,7 @@ class WindowLoader:
 
     `batch(rows, seed)` -> dict of `joints` (B, N, J, 3), `attention_mask` (B, N), `labels` (B,), `gait_parameters` (B, G);
     `measured`, the gait-parameter dicts of the rows, and `mirrored` (B,) bool. Where a walk is mirrored, so are its parameters.
+    `stretch`: the pace changes by up to this much (log); the parameters then do not follow, so use it where they may be off.
     """
 
     def __init__(
@@ -143,8 +144,10 @@ class WindowLoader:
         extractor: GaitFeatureExtractor,
         augmentation: Augmentation | None = None,
         mirror_probability: float = 0.0,
+        stretch: float = 0.0,
     ):
-        self.extractor, self.augmentation, self.mirror_probability = extractor, augmentation, mirror_probability
+        self.extractor, self.augmentation = extractor, augmentation
+        self.mirror_probability, self.stretch = mirror_probability, stretch
         self.skeleton = SKELETONS[extractor.skeleton]
         names = data.features["pathology"].names
         self.label_of = np.array([extractor.labels.index(n) if n in extractor.labels else -100 for n in names])
@@ -157,6 +160,8 @@ class WindowLoader:
         window = self.extractor.num_frames
         cut = []
         for joints in items["joints"]:
+            if seed is not None and self.stretch:
+                joints = stretch_time(joints, np.exp(rng.uniform(-self.stretch, self.stretch)))
             late = len(joints) - window
             cut.append(self.extractor.window(joints, None if seed is None else int(rng.integers(0, max(late, 0) + 1))))
         joints = torch.from_numpy(np.stack([c[0] for c in cut]))
@@ -175,6 +180,14 @@ class WindowLoader:
             "measured": parameters,
             "mirrored": mirrored,
         }
+
+
+def stretch_time(joints: np.ndarray, pace: float) -> np.ndarray:
+    """A walk (T, J, 3) at `pace` times its pace, by linear interpolation."""
+    at = np.arange(0, len(joints) - 1 + 1e-6, pace)
+    before = np.minimum(at.astype(int), len(joints) - 2)
+    weight = (at - before)[:, None, None].astype(np.float32)
+    return joints[before] * (1 - weight) + joints[before + 1] * weight
 
 
 def mirror_parameters(parameters: dict[str, float | None]) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 from common import StepBatches, TrainArguments, WindowLoader, load_walks, parse_arguments, save_model, start, training_loop
-from train_vq import AUGMENTATION
+from train_vq import AUGMENTATION, STRETCH
 
 from modeling_gait.configuration_gait_decoder import GaitDecoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
@@ -64,7 +64,7 @@ def main() -> None:
     model = GaitDecoderModel(decoder_config(vq, extractor, args))
     model.copy_codebooks(vq.cpu())
     vq.to(accelerator.device)
-    loader = WindowLoader(data, extractor, AUGMENTATION if args.augment else None, 0.5 if args.augment else 0.0)
+    loader = WindowLoader(data, extractor, *((AUGMENTATION, 0.5, STRETCH) if args.augment else ()))
     batches = StepBatches(len(data), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
 
     def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:

@@ -44,19 +44,22 @@ class VQArguments(TrainArguments):
     hidden_size: int = 192
     num_layers: int = 3
     code_dim: int = 32
-    codebook_size: int = field(default=512, metadata={"help": "codes of a spatial or temporal codebook"})
+    codebook_size: int = field(default=1024, metadata={"help": "codes of a spatial or temporal codebook"})
     num_spatial_quantizers: int = 1
-    num_body_tokens: int = 8
-    body_codebook_size: int = 128
+    num_body_tokens: int = 20
+    body_codebook_size: int = 256
     num_pathological_tokens: int = 4
     pathological_codebook_size: int = 64
+    codebook_decay: float = 0.9
+    commitment_weight: float = 0.5
     class_weight: float = 0.1
     parameter_weight: float = 0.05
-    adversary_weight: float = 0.05
+    adversary_weight: float = 0.01
     augment: bool = field(default=True, metadata={"help": "random bodies, headings, scales and mirroring"})
 
 
-AUGMENTATION = Augmentation(mirror=0, yaw=8, scale=0.08, window=0, body=0.06, bone=0.04, jitter=0)
+AUGMENTATION = Augmentation(mirror=0, yaw=8, scale=0.08, window=0, body=0.06, bone=0.04, jitter=0, amplitude=0.15)
+STRETCH = 0.15
 
 
 def main() -> None:
@@ -79,7 +82,7 @@ def main() -> None:
         label2id={n: i for i, n in enumerate(extractor.labels)},
     )
     model = GaitVQModel(config)
-    loader = WindowLoader(data, extractor, AUGMENTATION if args.augment else None, 0.5 if args.augment else 0.0)
+    loader = WindowLoader(data, extractor, *((AUGMENTATION, 0.5, STRETCH) if args.augment else ()))
     batches = StepBatches(len(data), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
 
     def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
