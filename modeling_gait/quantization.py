@@ -48,7 +48,8 @@ class VectorQuantizer(nn.Module):
             flat = z.reshape(-1, self.dim)
             valid = None if mask is None else mask.reshape(-1).bool()
             if self.training:
-                kept = flat.detach() if valid is None else flat.detach()[valid]
+                kept = flat.detach().to(self.codebook.dtype)
+                kept = kept if valid is None else kept[valid]
                 if not self.fitted:
                     self._start(kept)
                 indices = self.nearest(flat)
@@ -84,7 +85,7 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def _start(self, flat: torch.Tensor) -> None:
         drawn = self._draw(flat)
-        spread = flat.std(0).mean() * 0.05
+        spread = flat.std(0, correction=0).mean() * 0.05
         noise = torch.randn_like(drawn) * spread
         if _distributed():
             dist.broadcast(noise, src=0)
