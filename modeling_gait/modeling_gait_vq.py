@@ -328,9 +328,10 @@ def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def feature_loss(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, velocity_weight: float) -> torch.Tensor:
     """Mean Euclidean distance a joint slot (B, T, J x 3), plus the same of its frame differences; masked by (B, T, 1)."""
     error = ((prediction - target).float() * mask).unflatten(-1, (-1, 3))
-    step = (error[:, 1:] - error[:, :-1]) * mask[:, 1:, :, None] * mask[:, :-1, :, None]
+    pair = mask[:, 1:] * mask[:, :-1]
+    step = (error[:, 1:] - error[:, :-1]) * pair[..., None]
     count = mask.sum().clamp(min=1) * error.shape[2]
-    distance = [(e.square().sum(-1) + 1e-8).sqrt().sum() / count for e in (error, step)]
+    distance = [((e.square().sum(-1) + 1e-8).sqrt() * valid).sum() / count for e, valid in ((error, mask), (step, pair))]
     return distance[0] + velocity_weight * distance[1]
 
 

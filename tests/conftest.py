@@ -34,7 +34,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-import modeling_gait  # noqa: E402, F401  (makes the models known to the Auto classes)
+from modeling_gait import GaitDecoderConfig, GaitDecoderModel, GaitVQConfig, GaitVQModel  # noqa: E402
 from modeling_gait.simulation import SimulatedWalks, simulate_walks  # noqa: E402
 
 torch.set_num_threads(1)
@@ -51,6 +51,29 @@ VQ_ARGUMENTS = [
 ]
 DECODER_ARGUMENTS = [*COMMON, "--hidden_size", "16", "--num_layers", "1"]
 GPT2_ARGUMENTS = [*COMMON, "--n_embd", "16", "--n_layer", "1", "--n_head", "2", "--text_vocab_size", "320", "--g2l_steps", "2"]
+
+
+CODES = {  # of the tiny tokeniser and the decoder that fits it
+    "code_dim": 8,
+    "spatial_codebook_size": 16,
+    "temporal_codebook_size": 16,
+    "pathological_codebook_size": 8,
+    "num_pathological_tokens": 2,
+    "num_body_tokens": 2,
+    "body_codebook_size": 8,
+}
+
+
+def tiny_vq(**kwargs) -> GaitVQModel:
+    """An untrained tokeniser of two classes and two gait parameters."""
+    torch.manual_seed(0)
+    return GaitVQModel(GaitVQConfig(**{**CODES, "hidden_size": 16, "num_layers": 1, "num_gait_parameters": 2, **kwargs}))
+
+
+def tiny_decoder(**kwargs) -> GaitDecoderModel:
+    """An untrained decoder for the codes of `tiny_vq`."""
+    torch.manual_seed(0)
+    return GaitDecoderModel(GaitDecoderConfig(**{**CODES, "hidden_size": 16, "num_layers": 1, **kwargs}))
 
 
 def run_script(module, arguments: list) -> None:
