@@ -177,7 +177,8 @@ def main() -> None:
     print(table)
     for r in rows:
         print(f"{r.name}, in the model's words: {r.described}")
-    print(f"\nLook at {folder / 'walks.gif'}, {folder / 'angles.png'}, {folder / 'table.md'} and the files in {folder / 'walks'}.")
+    pictures = ", ".join(str(folder / name) for name in ("walks.gif", "angles.png", "table.md"))
+    print(f"\nLook at {pictures} and the files of each walk in {folder / 'walks'}.")
 
 
 if __name__ == "__main__":

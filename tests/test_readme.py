@@ -1,0 +1,87 @@
+"""README and Makefile are true: the tree lists every file, code runs, commands name scripts and arguments that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FOLDERS = ("modeling_gait", "train", "datasets_scripts", "benchmarks")
+
+
+def blocks(kind: str) -> list[str]:
+    """Contents of the fenced blocks of a kind ("python", "sh", "")."""
+    return [body for name, body in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S) if name == kind]
+
+
+def tree_paths() -> list[str]:
+    """Files that the tree lists, from the repository's root."""
+    (tree,) = (b for b in blocks("") if "modeling_gait/" in b)
+    folder, paths = "", []
+    for line in tree.splitlines():
+        name = line.split()[0]
+        assert len(line.split()) > 1 or name.endswith("/"), f"{name}: no description"
+        if not line.startswith(" "):
+            folder = name if name.endswith("/") else ""
+        if not name.endswith("/"):
+            paths.append((folder if line.startswith(" ") else "") + name)
+    return paths
+
+
+def commands(text: str) -> list[list[str]]:
+    """Words of each `python SCRIPT ...` command, with lines that end in a backslash joined."""
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    found = [
+        m[1] for line in lines if (m := re.search(r"(?:python|\$\(PY\)|accelerate launch[^`]*?) (\w+/\w+\.py[^`(#]*)", line))
+    ]
+    return [shlex.split(words) for words in found]
+
+
+def test_tree_is_complete():
+    there = {
+        str(p.relative_to(ROOT).as_posix())
+        for folder in FOLDERS
+        for p in (ROOT / folder).rglob("*")
+        if p.suffix in (".py", ".json", ".sh") and "__pycache__" not in p.parts
+    }
+    listed = tree_paths()
+    assert len(listed) == len(set(listed))
+    assert there - set(listed) == set(), "not in the README's tree"
+    assert {p for p in listed if not (ROOT / p).is_file()} == set(), "in the README's tree, but not there"
+
+
+@pytest.mark.parametrize("text", [README, (ROOT / "Makefile").read_text(encoding="utf-8")], ids=["README", "Makefile"])
+def test_commands_exist(text):
+    found = commands(text)
+    assert len(found) >= 5
+    for script, *words in found:
+        source = (ROOT / script).read_text(encoding="utf-8")
+        if script.startswith("train/"):
+            source += (ROOT / "train" / "common.py").read_text(encoding="utf-8")
+        for word in words:
+            if word.startswith("--"):
+                assert re.search(rf"^    {word[2:]}:|\"{word}\"", source, re.M), f"{script} has no argument {word}"
+            if word.endswith(".json"):
+                assert (ROOT / word).is_file(), f"{word} is not there"
+
+
+def test_links_of_the_readme_exist():
+    headings = {re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in re.findall(r"^#+ (.*)$", README, re.M)}
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target.startswith("https://") or target.lstrip("#") in headings or (ROOT / target).exists(), target
+
+
+def test_code_runs(family_folder, tmp_path, monkeypatch):
+    """The README's Python, one block after another, on a tiny family."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    code = blocks("python")
+    assert len(code) == 3
+    for number, block in enumerate(code):
+        exec(compile(block.replace("demo/model", str(family_folder)), f"README block {number}", "exec"), namespace)
+    assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data"}
+    assert namespace["walk"].joints.shape == (96, 25, 3)
+    assert set(namespace["result"]["class_probabilities"]) >= {"normal", "steppage"}
+    assert (tmp_path / "data" / "mine" / "README.md").is_file()
