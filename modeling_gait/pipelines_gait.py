@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, GPT2Config, LogitsProcessor, LogitsProcessorList, Pipeline, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    DynamicCache,
+    GPT2Config,
+    LogitsProcessor,
+    LogitsProcessorList,
+    Pipeline,
+    PreTrainedModel,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .captions import PATHOLOGIES, check_faithfulness, describe_walk, parse_prompt
@@ -20,7 +28,7 @@ from .loading import load_walk
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .skeletons import SKELETONS
-from .tokenization_gait import GAIT_START, GaitCodes, GaitGrammarLogitsProcessor, GaitTokenizer, gait_sentence_length
+from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer
 
 
 @torch.no_grad()
@@ -35,27 +43,38 @@ def sample_codes(
 ) -> list[GaitCodes]:
     """One walk of `num_steps` latent steps for each prompt, sampled by GPT-2 under the grammar, so that all can be decoded.
 
-    `seed` makes the draw repeatable without touching the caller's random state. An empty prompt gives an unconditional walk.
+    At each position only the codes that the grammar allows are scored, so this is several times faster than `generate` with
+    `GaitGrammarLogitsProcessor`, and draws from the same distribution. `seed` makes the draw repeatable without touching the
+    caller's random state. An empty prompt gives an unconditional walk.
     """
     texts = [tokenizer.eos_token + prompt + GAIT_START for prompt in prompts]
-    inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
-    inputs = {k: v.to(model.device) for k, v in inputs.items() if k in ("input_ids", "attention_mask")}
-    length = inputs["input_ids"].shape[1]
-    with torch.random.fork_rng(enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        ids = model.generate(
-            **inputs,
-            do_sample=True,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=0,
-            max_new_tokens=gait_sentence_length(tokenizer, num_steps),
-            eos_token_id=tokenizer.gait_end_id,
-            pad_token_id=tokenizer.pad_token_id,
-            logits_processor=LogitsProcessorList([GaitGrammarLogitsProcessor(tokenizer, length, num_steps)]),
-        )
-    return [tokenizer.decode_codes(row) for row in ids[:, length - 1 :].cpu()]
+    inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(model.device)
+    generator = torch.Generator(model.device)
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], DynamicCache()
+    rows, drawn = model.get_output_embeddings().weight, []
+    for low, high in tokenizer.grammar(num_steps)[:-1]:
+        position = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        output = model.base_model(ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True)
+        scores = output.last_hidden_state[:, -1] @ rows[low:high].T
+        probabilities = _nucleus((scores.float() / temperature).softmax(-1), top_p)
+        ids = low + torch.multinomial(probabilities, 1, generator=generator)
+        mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
+        drawn.append(ids)
+    walks = torch.cat(drawn, dim=1).cpu().tolist()
+    return [tokenizer.decode_codes([tokenizer.gait_start_id, *walk, tokenizer.gait_end_id]) for walk in walks]
+
+
+def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Probabilities (B, V) without the least likely codes beyond a sum of `top_p` (Holtzman et al. 2020, arXiv 1904.09751)."""
+    if top_p >= 1:
+        return probabilities
+    ordered, order = probabilities.sort(dim=-1, descending=True)
+    ordered = ordered * (ordered.cumsum(-1) - ordered < top_p)
+    return torch.zeros_like(probabilities).scatter(-1, order, ordered)
 
 
 @torch.no_grad()

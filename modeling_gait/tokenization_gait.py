@@ -152,7 +152,7 @@ class GaitGrammarLogitsProcessor(LogitsProcessor):
     Args:
         tokenizer: a GaitTokenizer.
         prompt_length: tokens of the (left-padded) prompts, whose last one is `<gait>`.
-        num_steps: latent steps T' of every walk.
+        num_steps: latent steps T' of every walk; `max_new_tokens` is then `len(tokenizer.grammar(num_steps))`.
     """
 
     def __init__(self, tokenizer: GaitTokenizer, prompt_length: int, num_steps: int):
@@ -166,11 +166,6 @@ class GaitGrammarLogitsProcessor(LogitsProcessor):
         return out
 
 
-def gait_sentence_length(tokenizer: GaitTokenizer, num_steps: int) -> int:
-    """Tokens of a walk of `num_steps` latent steps, `<gait>` left out and `</gait>` counted."""
-    return len(tokenizer.grammar(num_steps))
-
-
 GaitTokenizer.register_for_auto_class("AutoTokenizer")
 
-__all__ = ["GaitCodes", "GaitGrammarLogitsProcessor", "GaitTokenizer", "gait_sentence_length", "train_text_tokenizer"]
+__all__ = ["GaitCodes", "GaitGrammarLogitsProcessor", "GaitTokenizer", "train_text_tokenizer"]
