@@ -35,9 +35,10 @@ class GaitTokenizer(PreTrainedTokenizerFast):
             tokeniser that has no motion tokens yet (see `from_base`).
     """
 
-    def __init__(self, *args, motion_blocks: list | None = None, **kwargs):
-        super().__init__(*args, motion_blocks=motion_blocks or [], **kwargs)
-        self.motion_blocks = [tuple(b) for b in motion_blocks or []]
+    # No __init__ here: transformers rebuilds a tokeniser that has one from its vocabulary alone, without merges.
+    @property
+    def motion_blocks(self) -> list[tuple[str, int, int]]:
+        return [tuple(block) for block in self.init_kwargs.get("motion_blocks", ())]
 
     @classmethod
     def from_base(cls, base: PreTrainedTokenizerFast, vq_config) -> "GaitTokenizer":
