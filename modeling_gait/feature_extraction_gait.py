@@ -123,15 +123,18 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
     def prepare(self, joints: np.ndarray, fps: float | None = None, skeleton: str | None = None) -> np.ndarray:
         """One measured walk (T, J, 3) [m] of any known skeleton -> clean (T', J, 3) at `fps`, canonical heading and origin.
 
-        Raises ValueError for a wrong shape, an unknown skeleton or a walk with too little to repair it from.
+        Raises ValueError for a wrong shape or frame rate, an unknown skeleton or a walk with too little to repair it from.
         """
         source = SKELETONS.get(skeleton or self.skeleton)
         if source is None:
             raise ValueError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}")
         joints = np.asarray(joints, np.float32)
-        if joints.ndim != 3 or joints.shape[1:] != (len(source), 3):
+        if joints.ndim != 3 or joints.shape[1:] != (len(source), 3) or not len(joints):
             raise ValueError(f"expected joints of shape (T, {len(source)}, 3) for skeleton {source.name!r}, got {joints.shape}")
-        times = np.arange(len(joints)) / (fps or self.fps)
+        fps = self.fps if fps is None else fps
+        if not 0 < fps < np.inf:
+            raise ValueError(f"fps must be a positive number, got {fps}")
+        times = np.arange(len(joints)) / fps
         joints, _ = clean_walk(times, joints, fps=self.fps, skeleton=source)
         target = SKELETONS[self.skeleton]
         return canonicalise(convert_joints(joints, source, target), target).astype(np.float32)

@@ -1,0 +1,182 @@
+"""The feature extractor: inverse features, frame rates, skeletons, headings, windows, scales, saving, bad input."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoFeatureExtractor
+
+from modeling_gait.augmentation import rotate_yaw
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.simulation import simulate_walks
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
+
+NAMES = ("speed", "cadence", "step_width")
+
+
+@pytest.fixture(scope="module")
+def extractor(walks) -> GaitFeatureExtractor:
+    parameters = [{"speed": 0.5 + 0.1 * i, "cadence": 90.0 + i, "step_width": None} for i in range(len(walks))]
+    return GaitFeatureExtractor(num_frames=32, parameter_names=NAMES, labels=("normal", "lurch")).fit(walks.joints, parameters)
+
+
+def distance(a, b) -> float:
+    """Largest distance of corresponding joints [m]."""
+    return float(np.linalg.norm(np.asarray(a) - np.asarray(b), axis=-1).max())
+
+
+@given(st.integers(0, 10_000), st.integers(2, 40))
+@settings(max_examples=25, deadline=None)
+def test_features_and_joints_are_inverse(seed, frames):
+    """Of any motion that starts above the origin, walk or not."""
+    g = torch.Generator().manual_seed(seed)
+    joints = torch.randn(2, frames, 25, 3, generator=g)
+    joints[..., :2] -= joints[:, :1, :1, :2].clone()
+    extractor = GaitFeatureExtractor()
+    features = extractor.to_features(joints)
+    assert features.shape == (2, frames, 75)
+    torch.testing.assert_close(extractor.to_joints(features), joints, atol=1e-4, rtol=1e-4)
+
+
+def test_features_of_real_windows_come_back(extractor, walks):
+    batch = extractor(list(walks.joints), return_joints=True)
+    assert batch["input_values"].dtype == torch.float32
+    assert distance(extractor.to_joints(batch["input_values"]), batch["joints"]) < 1e-5
+
+
+def test_batch(extractor, walks):
+    batch = extractor(list(walks.joints[:3]))
+    assert batch["input_values"].shape == (3, 32, extractor.num_features) and batch["attention_mask"].shape == (3, 32)
+    assert "joints" not in batch and batch["attention_mask"].all()
+    one = extractor(walks.joints[1])
+    torch.testing.assert_close(one["input_values"][0], batch["input_values"][1])
+
+
+def test_fitted_features_are_standardised(extractor, walks):
+    values = extractor(list(walks.joints))["input_values"]
+    assert values.mean((0, 1)).abs().max() < 1.5 and values.std() < 3
+    assert extractor.root_mean[1] == pytest.approx(np.diff(walks.joints[:, :, 0, 1], axis=1).mean() * 30, abs=0.02)
+
+
+@pytest.mark.parametrize("fps", [15.0, 60.0, 100.0])
+def test_any_frame_rate_is_resampled(extractor, fps):
+    fast = simulate_walks(1, frames=int(3 * fps), fps=fps, seed=3).joints[0]
+    usual = simulate_walks(1, frames=90, fps=30.0, seed=3).joints[0]
+    prepared, expected = extractor.prepare(fast, fps=fps), extractor.prepare(usual)
+    assert abs(len(prepared) - len(expected)) <= 2
+    n = min(len(prepared), len(expected))
+    assert np.linalg.norm(prepared[:n] - expected[:n], axis=-1).mean() < 0.03
+
+
+@pytest.mark.parametrize("angle", [90.0, 180.0, -37.0])
+def test_any_heading_is_turned_forward(extractor, walks, angle):
+    walk = torch.from_numpy(walks.joints[:1])
+    turned = rotate_yaw(walk, torch.tensor([np.deg2rad(angle)], dtype=torch.float32))[0].numpy()
+    turned = turned + np.array([3.0, -2.0, 0.0], np.float32)
+    prepared, expected = extractor.prepare(turned), extractor.prepare(walks.joints[0])
+    assert distance(prepared, expected) < 0.02
+    path = prepared[-1, 0] - prepared[0, 0]
+    assert path[1] > 0.3 and abs(path[0]) < 0.3 * path[1]
+
+
+@pytest.mark.parametrize("name", sorted(set(SKELETONS) - {"kinect_v2"}))
+def test_other_skeletons_are_converted(extractor, walks, name):
+    other = convert_joints(walks.joints[0], KINECT_V2, SKELETONS[name])
+    prepared = extractor.prepare(other, skeleton=name)
+    assert prepared.shape[1:] == (25, 3) and np.isfinite(prepared).all()
+    knees = [KINECT_V2.index("left_knee"), KINECT_V2.index("right_knee")]
+    assert distance(np.diff(prepared[:, knees], axis=1), np.diff(extractor.prepare(walks.joints[0])[:, knees], axis=1)) < 0.05
+
+
+def test_an_extractor_of_another_skeleton(walks, tmp_path):
+    extractor = GaitFeatureExtractor(skeleton="smpl_22", num_frames=32)
+    batch = extractor(walks.joints[0], skeleton="kinect_v2", return_joints=True)
+    assert batch["input_values"].shape == (1, 32, 66) and batch["joints"].shape == (1, 32, 22, 3)
+    assert distance(extractor.to_joints(batch["input_values"]), batch["joints"]) < 1e-5
+
+
+@pytest.mark.parametrize("frames", [8, 13, 31])
+def test_short_walks_are_padded_and_masked(extractor, walks, frames):
+    batch = extractor(walks.joints[0][:frames], return_joints=True)
+    valid = frames // 4 * 4
+    assert batch["attention_mask"][0].tolist() == [1.0] * valid + [0.0] * (32 - valid)
+    assert torch.isfinite(batch["input_values"]).all()
+    assert (batch["joints"][0, frames:] == batch["joints"][0, frames - 1]).all()
+
+
+def test_long_walks_give_their_middle(extractor, walks):
+    clean = extractor.prepare(walks.joints[0])
+    window, mask = extractor.window(clean)
+    start = (len(clean) - 32) // 2
+    moved = window - clean[start : start + 32]
+    assert mask.all() and np.abs(moved - moved[0, 0]).max() < 1e-5 and (window[0, 0, :2] == 0).all()
+    other, _ = extractor.window(clean, start=0)
+    assert distance(other, clean[:32]) < 1e-5
+
+
+def test_a_dirty_walk_is_repaired(extractor, walks):
+    dirty = walks.joints[0].copy()
+    dirty[5, 3], dirty[9, 10], dirty[20, 7] = np.nan, 0.0, 1e31
+    assert distance(extractor.prepare(dirty), extractor.prepare(walks.joints[0])) < 0.03
+
+
+@pytest.mark.parametrize(
+    "walk, kwargs, message",
+    [
+        (np.zeros((30, 24, 3)), {}, r"expected joints of shape \(T, 25, 3\)"),
+        (np.zeros((30, 75)), {}, r"expected joints of shape \(T, 25, 3\)"),
+        (np.full((30, 25, 3), np.nan), {}, "usable|finite"),
+        (np.zeros((0, 25, 3)), {}, r"got \(0, 25, 3\)"),
+        (np.zeros((30, 25, 3)), {"skeleton": "octopus"}, "unknown skeleton 'octopus'; known: .*kinect_v2"),
+    ],
+)
+def test_bad_walks_are_refused(extractor, walk, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        extractor([walk], **kwargs)
+
+
+@pytest.mark.parametrize("fps", [0.0, -30.0, float("nan")])
+def test_bad_frame_rates_are_refused(extractor, walks, fps):
+    with pytest.raises(ValueError, match="fps"):
+        extractor(walks.joints[0], fps=fps)
+
+
+def test_too_short_and_no_walks_are_refused(extractor, walks):
+    with pytest.raises(ValueError, match="too short|frames"):
+        extractor(walks.joints[0][:3])
+    with pytest.raises(ValueError, match="no walks"):
+        extractor([])
+    with pytest.raises(ValueError, match="no walks"):
+        GaitFeatureExtractor().fit([])
+
+
+@pytest.mark.parametrize("kwargs", [{"skeleton": "octopus"}, {"num_frames": 30, "frame_multiple": 4}])
+def test_bad_arguments_are_refused(kwargs):
+    with pytest.raises(ValueError, match="unknown skeleton|multiple"):
+        GaitFeatureExtractor(**kwargs)
+
+
+def test_parameters_are_standardised(extractor):
+    table = extractor.standardise_parameters(
+        [{"speed": extractor.parameter_mean[0], "cadence": 1e9}, {"speed": None, "cadence": float("nan"), "step_width": 0.1}]
+    )
+    assert table.shape == (2, 3) and table.dtype == torch.float32
+    assert table[0, 0] == 0 and table[0, 1] == 4
+    assert torch.isnan(table[0, 2]) and torch.isnan(table[1, :2]).all()
+    assert torch.isfinite(table[1, 2])  # no walk of the fit shows it, and still it has a scale
+
+
+def test_save_and_load_is_exact(extractor, walks, tmp_path):
+    extractor.save_pretrained(tmp_path / "family" / "vq")
+    json.loads((tmp_path / "family" / "vq" / "preprocessor_config.json").read_text(), parse_constant=pytest.fail)
+    for loaded in (
+        GaitFeatureExtractor.from_pretrained(tmp_path / "family" / "vq"),
+        AutoFeatureExtractor.from_pretrained(tmp_path / "family" / "vq", trust_remote_code=False),
+        AutoFeatureExtractor.from_pretrained(tmp_path / "family", subfolder="vq"),
+    ):
+        assert type(loaded) is GaitFeatureExtractor and loaded.to_dict() == extractor.to_dict()
+        a, b = loaded(walks.joints[0]), extractor(walks.joints[0])
+        assert torch.equal(a["input_values"], b["input_values"]) and loaded.labels == ["normal", "lurch"]
