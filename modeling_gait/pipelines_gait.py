@@ -45,10 +45,15 @@ def sample_codes(
 
     At each position only the codes that the grammar allows are scored, so this is several times faster than `generate` with
     `GaitGrammarLogitsProcessor`, and draws from the same distribution. `seed` makes the draw repeatable without touching the
-    caller's random state. An empty prompt gives an unconditional walk.
+    caller's random state. An empty prompt gives an unconditional walk. Raises ValueError where a walk is longer than the model.
     """
     texts = [tokenizer.eos_token + prompt + GAIT_START for prompt in prompts]
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(model.device)
+    length = inputs["input_ids"].shape[1] + len(tokenizer.grammar(num_steps)) - 1
+    if length > model.config.n_positions:
+        raise ValueError(
+            f"prompt and walk make {length} tokens, the model takes {model.config.n_positions}: ask for fewer frames"
+        )
     generator = torch.Generator(model.device)
     if seed is None:
         generator.seed()
@@ -117,6 +122,10 @@ class TextToGaitPipeline(Pipeline):
     def _sanitize_parameters(self, num_frames=None, temperature=None, top_p=None, seed=None, **_):
         if num_frames is not None and (num_frames < 4 or num_frames % self.decoder.config.downsampling):
             raise ValueError(f"num_frames must be a multiple of {self.decoder.config.downsampling}, got {num_frames}")
+        if temperature is not None and not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        if top_p is not None and not 0 < top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
         given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "seed": seed}
         return {}, {k: v for k, v in given.items() if v is not None}, {}
 
@@ -200,7 +209,7 @@ class GaitToTextPipeline(Pipeline):
 
     def preprocess(self, walk, fps: float | None = None, skeleton: str | None = None) -> dict:
         if isinstance(walk, str | Path):
-            loaded = load_walk(walk, skeleton=SKELETONS[skeleton] if skeleton else None, fps=fps)
+            loaded = load_walk(walk, skeleton=skeleton, fps=fps)
             walk, fps, skeleton = loaded.joints, loaded.fps, loaded.skeleton.name
         joints = self.extractor.prepare(walk, fps, skeleton)
         window, mask = self.extractor.window(joints)

@@ -69,7 +69,8 @@ def start(args: TrainArguments) -> Accelerator:
         torch.set_num_threads(args.num_threads)
     seed_step(args.seed, 0, 0)
     handler = DistributedDataParallelKwargs(broadcast_buffers=False)
-    return Accelerator(mixed_precision=args.mixed_precision, kwargs_handlers=[handler])
+    cpu = not torch.accelerator.is_available()  # else each process on CPUs takes itself for the only one
+    return Accelerator(mixed_precision=args.mixed_precision, kwargs_handlers=[handler], cpu=cpu)
 
 
 def seed_step(seed: int, step: int, process: int) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pandas as pd
+import torch
 from accelerate import PartialState
 from common import atomic_folder
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
@@ -121,7 +122,7 @@ def features(joints: int) -> Features:
 def main() -> None:
     args = HfArgumentParser(GenerateArguments).parse_args_into_dataclasses()[0]
     prompts = read_prompts(args.prompts, args.walks_per_prompt)
-    state = PartialState()
+    state = PartialState(cpu=not torch.accelerator.is_available())
     pipe = pipeline("text-to-gait", model=args.model, device=state.device)
     schema = features(len(SKELETONS[pipe.decoder.config.skeleton]))
     shards = Path(args.output_dir + ".shards")

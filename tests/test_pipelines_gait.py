@@ -1,0 +1,269 @@
+"""The two pipelines on the tiny family: results, seeds, batches, the grammar, files, bad input."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_script, tiny_decoder
+from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline
+
+from modeling_gait.captions import PATHOLOGIES
+from modeling_gait.export import write_bvh, write_csv, write_npz
+from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, _nucleus, decode_walks, sample_codes
+from modeling_gait.simulation import simulate_walks
+from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
+from modeling_gait.tokenization_gait import GAIT_START, GaitGrammarLogitsProcessor
+
+PROMPT = "severe steppage gait, right side, 0.6 m/s, 96 steps/min"
+
+
+@pytest.fixture(scope="module")
+def maker(family_folder) -> TextToGaitPipeline:
+    return pipeline("text-to-gait", model=str(family_folder))
+
+
+@pytest.fixture(scope="module")
+def reader(family_folder) -> GaitToTextPipeline:
+    return pipeline("gait-to-text", model=str(family_folder))
+
+
+def same(a, b) -> bool:
+    return all(np.array_equal(getattr(a["codes"], n), getattr(b["codes"], n)) for n in ("motion", "body", "pathological"))
+
+
+def test_a_prompt_gives_a_walk(maker):
+    walk = maker(PROMPT, num_frames=32, seed=0)
+    assert isinstance(maker, TextToGaitPipeline)
+    assert walk["joints"].shape == (32, 25, 3) and walk["joints"].dtype == np.float32 and np.isfinite(walk["joints"]).all()
+    assert walk["fps"] == 30.0 and walk["skeleton"] == "kinect_v2" and walk["prompt"] == PROMPT
+    said = walk["description"]
+    assert (said.pathology, said.side, said.speed, said.cadence) == ("steppage", "right", 0.6, 96.0)
+    assert walk["codes"].motion.shape == (8, 2)
+
+
+def test_default_length(maker):
+    assert maker("normal gait", seed=0)["joints"].shape == (96, 25, 3)
+
+
+def test_a_seed_repeats_and_leaves_the_callers_random_state_alone(maker):
+    state = torch.get_rng_state()
+    one, again, other = (maker(PROMPT, num_frames=16, seed=s) for s in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert same(one, again) and np.array_equal(one["joints"], again["joints"])
+    assert not same(one, other)
+    assert not same(maker(PROMPT, num_frames=16), maker(PROMPT, num_frames=16))
+
+
+def test_a_list_gives_a_list_in_order(maker):
+    prompts = ["normal gait", PROMPT, "lurch gait, slow"]
+    walks = maker(prompts, num_frames=16, seed=0)
+    assert [w["prompt"] for w in walks] == prompts
+    assert [w["description"].pathology for w in walks] == ["normal", "steppage", "lurch"]
+    assert maker(prompts[:1], num_frames=16)[0]["joints"].shape == (16, 25, 3)
+
+
+def test_batches_change_nothing_but_the_draw(maker):
+    """At a temperature near 0 nothing is left to chance: one by one, in batches with padding, all the same."""
+    prompts = ["normal gait", PROMPT, "lurch gait, slow", PROMPT, "antalgic gait, left side"]
+    options = {"num_frames": 16, "temperature": 1e-4}
+    together, pairs = maker(prompts, **options), maker(prompts, batch_size=2, **options)
+    for prompt, a, b in zip(prompts, together, pairs):
+        alone = maker(prompt, **options)
+        assert same(a, b) and same(a, alone)
+        np.testing.assert_allclose(a["joints"], alone["joints"], atol=1e-5)
+
+
+def test_batches_of_one_seed_differ(maker):
+    walks = maker([PROMPT] * 4, num_frames=16, seed=0, batch_size=2)
+    assert len({w["codes"].motion.tobytes() for w in walks}) == 4
+
+
+def test_sampling_is_that_of_generate_under_the_grammar(family_folder):
+    """The fast sampler takes the codes that `generate` with the grammar processor takes, where nothing is left to chance."""
+    model = AutoModelForCausalLM.from_pretrained(family_folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(family_folder)
+    prompts = ["normal gait, speed 1.2 m/s", "steppage gait"]
+    ours = sample_codes(model, tokenizer, prompts, 6, temperature=1e-4)
+    inputs = tokenizer([tokenizer.eos_token + p + GAIT_START for p in prompts], return_tensors="pt", padding=True)
+    length = inputs["input_ids"].shape[1]
+    ids = model.generate(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        do_sample=False,
+        max_new_tokens=len(tokenizer.grammar(6)),
+        eos_token_id=tokenizer.gait_end_id,
+        logits_processor=LogitsProcessorList([GaitGrammarLogitsProcessor(tokenizer, length, 6)]),
+    )
+    for row, codes in zip(ids[:, length - 1 :], ours):
+        theirs = tokenizer.decode_codes(row)
+        assert np.array_equal(codes.motion, theirs.motion) and np.array_equal(codes.body, theirs.body)
+
+
+def test_draws_follow_the_models_probabilities(family_folder):
+    model = AutoModelForCausalLM.from_pretrained(family_folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(family_folder)
+    with torch.no_grad():
+        model.transformer.wte.weight[tokenizer.first_motion_id :] *= 20  # far from uniform
+        prompt = tokenizer(tokenizer.eos_token + "steppage gait" + GAIT_START, return_tensors="pt")["input_ids"]
+        low, high = tokenizer.grammar(1)[0]
+        expected = model(prompt).logits[0, -1, low:high].softmax(-1).numpy()
+    assert expected.max() > 1.5 * expected.min()
+    drawn = [c.pathological[0] for c in sample_codes(model, tokenizer, ["steppage gait"] * 2000, 1, seed=0)]
+    seen = np.bincount(drawn, minlength=high - low) / len(drawn)
+    np.testing.assert_allclose(seen, expected, atol=0.05)
+
+
+def test_nucleus():
+    p = torch.tensor([[0.1, 0.5, 0.15, 0.25]])
+    assert (_nucleus(p, 0.6) > 0).tolist() == [[False, True, False, True]]
+    assert (_nucleus(p, 0.01) > 0).tolist() == [[False, True, False, False]]
+    assert _nucleus(p, 1.0) is p
+
+
+@pytest.mark.parametrize(
+    "prompt, message",
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("a purple elephant", "names no gait"),
+        ("steppage gait and lurch gait", "2 kinds of gait"),
+        ("steppage gait, left side, right side", "contradictory sides"),
+        ("steppage gait, speed 90 m/s", "impossible"),
+        ("normal gait, severe", "no severity"),
+    ],
+)
+def test_bad_prompts_are_refused(maker, prompt, message):
+    with pytest.raises(ValueError, match=message):
+        maker(prompt)
+    with pytest.raises(ValueError, match=message):
+        maker(["normal gait", prompt])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"num_frames": 30}, "multiple of 4"),
+        ({"num_frames": 0}, "multiple of 4"),
+        ({"num_frames": -4}, "multiple of 4"),
+        ({"num_frames": 4000}, "fewer frames"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"top_p": 1.5}, "top_p"),
+    ],
+)
+def test_bad_options_are_refused(maker, options, message):
+    with pytest.raises(ValueError, match=message):
+        maker("normal gait", **options)
+
+
+def test_a_class_that_the_family_does_not_know_is_refused(maker):
+    assert maker.model.config.gait_labels == list(PATHOLOGIES)
+    known, maker.model.config.gait_labels = maker.model.config.gait_labels, ["normal", "lurch"]
+    try:
+        with pytest.raises(ValueError, match="not trained on steppage gait; it knows normal, lurch"):
+            maker(PROMPT)
+    finally:
+        maker.model.config.gait_labels = known
+
+
+def test_another_decoder_can_be_given(family_folder):
+    decoder = tiny_decoder(skeleton="smpl_22")
+    walk = pipeline("text-to-gait", model=str(family_folder), decoder=decoder)("normal gait", num_frames=16, seed=0)
+    assert walk["joints"].shape == (16, 22, 3) and walk["skeleton"] == "smpl_22"
+    assert np.array_equal(walk["joints"], decode_walks(decoder, [walk["codes"]])[0])
+
+
+def test_a_walk_gives_words_and_numbers(reader, walks):
+    read = reader(walks.joints[0], fps=30)
+    assert isinstance(reader, GaitToTextPipeline) and isinstance(read["text"], str)
+    assert set(read["class_probabilities"]) == set(PATHOLOGIES)
+    assert sum(read["class_probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert read["gait_parameters"]["speed"] == pytest.approx(walks.speed[0], rel=0.15)
+    assert read["pathology"] is None or read["pathology"] in PATHOLOGIES
+    assert isinstance(read["problems"], list) and (read["pathology"] or read["problems"])
+    again = reader(walks.joints[0], fps=30)
+    assert again["text"] == read["text"] and same(again, read)
+
+
+def test_words_only(reader, walks):
+    assert not any(mark in reader(walks.joints[1])["text"] for mark in ("<gait>", "<pth", "<spa", "<|"))
+
+
+def test_several_walks(reader, walks):
+    results = reader(list(walks.joints[:2]), fps=30)
+    assert len(results) == 2 and same(results[1], reader(walks.joints[1], fps=30))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npz", "bvh"])
+def test_files(reader, walks, tmp_path, suffix):
+    path = tmp_path / f"walk.{suffix}"
+    {"csv": write_csv, "npz": write_npz, "bvh": write_bvh}[suffix](path, walks.joints[0], 30.0, KINECT_V2)
+    from_file, from_array = reader(path), reader(walks.joints[0], fps=30)
+    assert reader(str(path))["text"] == from_file["text"]
+    assert from_file["gait_parameters"]["speed"] == pytest.approx(from_array["gait_parameters"]["speed"], rel=0.02)
+    if suffix != "bvh":  # BVH fits a skeleton of constant bones: close, not equal
+        assert same(from_file, from_array)
+    assert len(reader([path, path])) == 2
+
+
+def test_other_skeletons_and_frame_rates(reader):
+    walk = simulate_walks(1, frames=180, fps=60.0, seed=4).joints[0]
+    read = reader(convert_joints(walk, KINECT_V2, SMPL_22), fps=60, skeleton="smpl_22")
+    assert read["gait_parameters"]["speed"] == pytest.approx(reader(walk, fps=60)["gait_parameters"]["speed"], rel=0.1)
+
+
+def test_bad_walks_and_files_are_refused(reader, tmp_path):
+    broken = tmp_path / "broken.csv"
+    broken.write_text("left_knee_x,left_knee_y\nnot,a walk\n")
+    for bad, message in (
+        (broken, "broken.csv"),
+        (np.zeros((20, 7, 3)), "expected joints of shape"),
+        (np.full((20, 25, 3), np.nan), "usable"),
+        (tmp_path / "walk.exe", "walk.exe"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            reader(bad)
+    with pytest.raises(ValueError, match="unknown skeleton"):
+        reader(np.zeros((20, 25, 3)), skeleton="octopus")
+    write_csv(broken, simulate_walks(1, frames=40).joints[0], 30.0)
+    with pytest.raises(ValueError, match="octopus"):
+        reader(broken, skeleton="octopus")
+    with pytest.raises(OSError):
+        reader(tmp_path / "absent.csv")
+
+
+def test_a_family_is_a_plain_gpt2_to_others(family_folder):
+    """The family's configuration is GPT-2's own, also for a program that knows nothing of gait."""
+    model = AutoModelForCausalLM.from_pretrained(family_folder)
+    assert type(model).__module__.startswith("transformers.") and model.config.model_type == "gpt2"
+    assert not hasattr(model.config, "custom_pipelines")
+
+
+def test_generate_script_writes_a_data_set(family_folder, tmp_path):
+    import generate
+    from common import load_walks
+
+    prompts = tmp_path / "labels.csv"
+    prompts.write_text("pathology,side,severity,speed,count\nsteppage,right,0.8,0.6,2\nnormal,,,1.2,1\n")
+    out = tmp_path / "synthetic"
+    run_script(generate, ["--model", family_folder, "--prompts", prompts, "--output_dir", out, "--num_frames", 32])
+    rows = load_walks(str(out))
+    assert [PATHOLOGIES[p] for p in rows["pathology"]] == ["steppage", "steppage", "normal"]
+    assert rows[0]["joints"].shape == (32, 25, 3) and len({rows[i]["joints"].tobytes() for i in range(3)}) == 3
+    assert rows["sample_index"][:].tolist() == [0, 1, 2] and len(set(rows["walk_id"])) == 3
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("p.txt", "normal gait\na purple elephant\n", "p.txt, line 2: the prompt names no gait"),
+        ("p.txt", "\n\n", "no prompts"),
+        ("p.csv", "class,side\nnormal,\n", "columns .*expected pathology"),
+        ("p.csv", "pathology,side\nhopping,left\n", "p.csv, line 2"),
+    ],
+)
+def test_bad_prompt_files_are_refused(tmp_path, name, text, message):
+    import generate
+
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        generate.read_prompts(str(tmp_path / name), 1)
