@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from datasets import Dataset, load_dataset
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import HfArgumentParser
@@ -283,7 +284,7 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
             index, entry = key.split(".", 1)
             state.setdefault(int(index), {})[entry] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: this checkpoint does not fit the model ({error}); remove the folder to start anew"
         ) from error
