@@ -22,7 +22,6 @@ os.environ |= {
     "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",
     "MPLBACKEND": "Agg",
-    "TQDM_DISABLE": "1",
 }
 
 ROOT = Path(__file__).resolve().parents[1]
