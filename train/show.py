@@ -164,19 +164,26 @@ def has_cycle(joints: np.ndarray, fps: float, skeleton) -> bool:
     return any(len(side["knee_flexion"]) for side in angle_cycles(joints, fps, skeleton).values())
 
 
-def main() -> None:
-    args = HfArgumentParser(ShowArguments).parse_args_into_dataclasses()[0]
-    walks, rows = make_walks(args)
+def write_table(rows: list[Shown], args: ShowArguments) -> str:
+    """table.md and table.json in `args.output_dir`; returns the table."""
     folder = Path(args.output_dir)
-    write_pictures(walks, [r.name for r in rows], folder)
+    folder.mkdir(parents=True, exist_ok=True)
     table = markdown_table(rows, args.trained_on)
     result = {"model": args.model, "trained_on": args.trained_on, "seed": args.seed, "rows": [asdict(r) for r in rows]}
     for name, text in (("table.md", table), ("table.json", json.dumps(result, indent=2) + "\n")):
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    print(table)
+    return table
+
+
+def main() -> None:
+    args = HfArgumentParser(ShowArguments).parse_args_into_dataclasses()[0]
+    walks, rows = make_walks(args)
+    print(write_table(rows, args))
     for r in rows:
         print(f"{r.name}, in the model's words: {r.described}")
+    folder = Path(args.output_dir)
+    write_pictures(walks, [r.name for r in rows], folder)
     pictures = ", ".join(str(folder / name) for name in ("walks.gif", "angles.png", "table.md"))
     print(f"\nLook at {pictures} and the files of each walk in {folder / 'walks'}.")
 
