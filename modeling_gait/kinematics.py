@@ -75,6 +75,54 @@ def forward_kinematics(
     return positions_from_global(local_to_global(rotations, skeleton), root, offsets, skeleton)
 
 
+def skeleton_from_bones(
+    bones: torch.Tensor, mask: torch.Tensor, skeleton: Skeleton = KINECT_V2
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Joint rotations and constant bones that explain measured or predicted bone vectors; differentiable.
+
+    A joint's axes are built (Gram-Schmidt) from the bone to its child and the direction to the right; where it has several
+    children, from the one without a counterpart and the line from the left to the right one of the others. Bone lengths are
+    means over time, and children of one joint stand rigidly to each other, in their mean directions.
+
+    Args:
+        bones: (B, T, J, 3) [m], from each joint's parent to the joint.
+        mask: (B, T, 1), 1 for the frames that count in the means.
+
+    Returns: global rotations (B, T, J, 3, 3), offsets (B, J, 3) [m], for `positions_from_global`.
+    """
+    rest = torch.tensor(skeleton.rest_offsets, dtype=bones.dtype, device=bones.device)
+    weight = (mask / mask.sum(1, keepdim=True).clamp(min=1))[..., None]
+    lengths = ((bones.square().sum(-1, keepdim=True) + 1e-12).sqrt() * weight).sum(1)
+    rotations: list[torch.Tensor | None] = [None] * len(skeleton)
+    offsets = [torch.zeros_like(lengths[:, 0]).expand(-1, 3)] * len(skeleton)
+    for j in skeleton.order:
+        kids = list(skeleton.children[j])
+        if not kids:
+            rotations[j] = rotations[skeleton.parents[j]]
+            continue
+        rotations[j] = _axes(bones, kids, skeleton) @ _axes(rest, kids, skeleton).transpose(-1, -2)
+        local = (rotations[j].transpose(-1, -2).unsqueeze(-3) @ bones[..., kids, :, None]).squeeze(-1)
+        mean = torch.nn.functional.normalize((local * weight).sum(1), dim=-1) * lengths[:, kids]
+        for i, kid in enumerate(kids):
+            offsets[kid] = mean[:, i]
+    return torch.stack(rotations, dim=-3), torch.stack(offsets, dim=-2)
+
+
+def _axes(bones: torch.Tensor, kids: list[int], skeleton: Skeleton) -> torch.Tensor:
+    """Axes (..., 3, 3), as columns, of the joint with these children; see `skeleton_from_bones`."""
+    paired = [k for k in kids if skeleton.mirror[k] in kids and skeleton.mirror[k] != k]
+    single = [k for k in kids if k not in paired]
+    if paired:
+        left = min(paired, key=lambda k: skeleton.rest_offsets[k][0])
+        side = bones[..., skeleton.mirror[left], :] - bones[..., left, :]
+    elif len(single) > 1:
+        side = bones[..., single[1], :]
+    else:
+        side = torch.zeros_like(bones[..., kids[0], :]) + bones.new_tensor([1.0, 0.0, 0.0])
+    main = bones[..., single[0], :] if single else bones[..., paired, :].mean(dim=-2)
+    return rotation_6d_to_matrix(torch.cat((main, side), dim=-1))
+
+
 def bone_lengths(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
     """Lengths (..., J) [m] of the bones that end at each joint of positions (..., J, 3); the root's is 0."""
     parents = [p if p >= 0 else j for j, p in enumerate(skeleton.parents)]

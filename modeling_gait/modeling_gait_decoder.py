@@ -3,6 +3,8 @@
 In: `motion_codes` (B, T', Q), `body_codes` (B, S), `pathological_codes` (B, P), optional `attention_mask` (B, T').
 Out: `joints` (B, T, J, 3) [m], x right, y forward, z up, T = T' x downsampling; `rotations` (B, T, J, 3, 3) global;
 `offsets` (B, J, 3) [m], one set a walk, so bone lengths are constant by construction; `root` (B, T, 3) [m].
+The network proposes a bone vector a joint and frame; rotations and constant bones are built from these (`skeleton_from_bones`),
+and forward kinematics gives the joints.
 With the measured joints as `labels` it also returns a loss: joint positions, velocities, root path, and the biomechanical
 terms (foot contact, joint limits, pelvis height).
 """
@@ -15,7 +17,8 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_gait_decoder import GaitDecoderConfig
-from .kinematics import positions_from_global, rotation_6d_to_matrix
+from .feature_extraction_gait import GaitFeatureExtractor
+from .kinematics import positions_from_global, skeleton_from_bones
 from .modeling_gait_vq import GaitCodeTrunk, GaitPreTrainedModel, GaitVQModel
 from .skeletons import SKELETONS
 
@@ -48,10 +51,9 @@ class GaitDecoderModel(GaitPreTrainedModel):
         self.body_embedding = _embeddings(config.num_body_tokens, config.body_codebook_size, dim)
         self.pathological_embedding = nn.Embedding(config.pathological_codebook_size, dim)
         self.trunk = GaitCodeTrunk(config)
-        self.rotation_head = nn.Linear(width // 2, joints * 6)
-        self.root_head = nn.Linear(width // 2, 3)
-        self.body_head = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, joints * 4))
-        self.register_buffer("rest_offsets", torch.zeros(joints, 3))
+        self.head = nn.Linear(width // 2, joints * 3)
+        self.register_buffer("feature_mean", torch.zeros(joints, 3))
+        self.register_buffer("feature_scale", torch.zeros(joints, 3))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -59,11 +61,14 @@ class GaitDecoderModel(GaitPreTrainedModel):
         if isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=1.0)
         if isinstance(module, GaitDecoderModel):
-            init.copy_(module.rest_offsets, torch.tensor(SKELETONS[module.config.skeleton].rest_offsets))
+            rest = torch.from_numpy(module.skeleton.rest_positions).clone()
+            rest[:, 2] -= torch.where(torch.arange(len(rest)) == module.skeleton.root, 0.0, rest[module.skeleton.root, 2])
+            init.copy_(module.feature_mean, rest)
+            init.copy_(module.feature_scale, torch.full_like(rest, 0.1))
 
     @torch.no_grad()
-    def copy_codebooks(self, vq: GaitVQModel) -> None:
-        """Start the code embeddings from the codebooks of a trained tokeniser."""
+    def start_from(self, vq: GaitVQModel, extractor: GaitFeatureExtractor) -> None:
+        """Start from a trained tokeniser: its codebooks, the scale of its features and, where the sizes agree, its decoder."""
         for quantizer, embeddings in (
             (vq.spatial_quantizer, self.spatial_embedding),
             (vq.temporal_quantizer, self.temporal_embedding),
@@ -72,6 +77,14 @@ class GaitDecoderModel(GaitPreTrainedModel):
             for layer, embedding in zip(quantizer.layers, embeddings):
                 embedding.weight.copy_(layer.codebook)
         self.pathological_embedding.weight.copy_(vq.pathological_quantizer.codebook)
+        root = self.skeleton.root
+        self.feature_mean.copy_(torch.tensor(extractor.position_mean).unflatten(0, (-1, 3)))
+        self.feature_scale.fill_(extractor.position_scale)
+        self.feature_mean[root] = torch.tensor(extractor.root_mean)
+        self.feature_scale[root] = torch.tensor(extractor.root_std)
+        if (self.config.hidden_size, self.config.num_layers) == (vq.config.hidden_size, vq.config.num_layers):
+            self.trunk.load_state_dict(vq.trunk.state_dict())
+            self.head.load_state_dict(vq.head.state_dict())
 
     def embed(
         self, motion_codes: torch.Tensor, body_codes: torch.Tensor, pathological_codes: torch.Tensor
@@ -110,27 +123,23 @@ class GaitDecoderModel(GaitPreTrainedModel):
         frames = self.trunk(motion, body, pathology, mask)
         frame_mask = mask.repeat_interleave(self.config.downsampling, dim=1).float()
         with torch.autocast(frames.device.type, enabled=False):  # metres and angles want full precision
-            output = self._skeleton_motion(frames.float(), body.float())
+            output = self._skeleton_motion(self.head(frames.to(self.head.weight.dtype)).float(), frame_mask)
             if labels is not None:
                 self._add_loss(output, labels.float(), frame_mask)
         return output
 
-    def _skeleton_motion(self, frames: torch.Tensor, body: torch.Tensor) -> GaitDecoderOutput:
-        dtype = self.rotation_head.weight.dtype
-        frames, body = frames.to(dtype), body.to(dtype)
-        joints = len(self.skeleton)
-        identity = frames.new_tensor([1.0, 0, 0, 0, 1, 0])
-        rotations = rotation_6d_to_matrix(
-            self.rotation_head(frames).unflatten(-1, (joints, 6)).float() * 0.3 + identity.float()
-        )
-        body = self.body_head(body).unflatten(-1, (joints, 4)).float()
-        offsets = self.rest_offsets.float() * (0.3 * body[..., :1]).exp() + 0.02 * body[..., 1:]
-        root = self.root_head(frames).float()
-        path = torch.cumsum(root[..., :2] / self.config.fps, dim=1)
-        height = self.rest_offsets[self.skeleton.root, 2].float() + 0.1 * root[..., 2:]
-        root = torch.cat((path - path[:, :1], height), dim=-1)
-        position = positions_from_global(rotations, root, offsets[:, None], self.skeleton)
-        return GaitDecoderOutput(joints=position, root=root, rotations=rotations, offsets=offsets)
+    def _skeleton_motion(self, features: torch.Tensor, mask: torch.Tensor) -> GaitDecoderOutput:
+        """Standardised features (B, T, 3 J) -> the motion of a skeleton of constant bones."""
+        skeleton, root = self.skeleton, self.skeleton.root
+        slots = features.unflatten(-1, (-1, 3)) * self.feature_scale.float() + self.feature_mean.float()
+        path = torch.cumsum(slots[:, :, root, :2] / self.config.fps, dim=1)
+        path = torch.cat((path - path[:, :1], slots[:, :, root, 2:]), dim=-1)
+        is_root = torch.arange(len(skeleton), device=slots.device)[:, None] == root
+        relative = torch.where(is_root, torch.zeros_like(slots), slots)
+        bones = relative - relative[:, :, [max(p, 0) for p in skeleton.parents]]
+        rotations, offsets = skeleton_from_bones(bones, mask, skeleton)
+        joints = positions_from_global(rotations, path, offsets[:, None], skeleton)
+        return GaitDecoderOutput(joints=joints, root=path, rotations=rotations, offsets=offsets)
 
     def _add_loss(self, output: GaitDecoderOutput, labels: torch.Tensor, mask: torch.Tensor) -> None:
         config, r = self.config, self.skeleton.root

@@ -19,6 +19,7 @@ from modeling_gait.kinematics import (
     matrix_to_rotation_6d,
     positions_from_global,
     rotation_6d_to_matrix,
+    skeleton_from_bones,
 )
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
@@ -216,3 +217,18 @@ def test_mirroring_a_pose_swaps_the_sides(seed):
 def test_joint_angles_refuse_another_skeletons_joints():
     with pytest.raises(ValueError, match="azure_kinect"):
         joint_angles(standing(), SKELETONS["azure_kinect"])
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
+def test_skeleton_from_bones_explains_walks_of_rigid_skeletons(skeleton):
+    """Bones that turn as rigid bodies come back exactly; the lengths are constant and the rotations are rotations."""
+    rng = np.random.default_rng(0)
+    local = np.stack([Rotation.from_rotvec(0.4 * rng.standard_normal((len(skeleton), 3))).as_matrix() for _ in range(6)])
+    offsets = torch.tensor(skeleton.rest_offsets, dtype=torch.float64)
+    joints = forward_kinematics(torch.tensor(local), torch.zeros(6, 3, dtype=torch.float64), offsets, skeleton)[None]
+    bones = joints - joints[:, :, [max(p, 0) for p in skeleton.parents]]
+    rotations, constant = skeleton_from_bones(bones, torch.ones(1, 6, 1, dtype=torch.float64), skeleton)
+    identity = torch.eye(3, dtype=torch.float64).expand_as(rotations)
+    torch.testing.assert_close(rotations @ rotations.transpose(-1, -2), identity)
+    again = positions_from_global(rotations, joints[:, :, skeleton.root], constant[:, None], skeleton)
+    torch.testing.assert_close(again, joints)

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import CODES, NUM_FRAMES, tiny_decoder, tiny_vq
+from train_decoder import transplant_loss
 from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
 
 from modeling_gait.configuration_gait_decoder import GaitDecoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.kinematics import forward_kinematics, global_to_local
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel, GaitDecoderOutput
+from modeling_gait.modeling_gait_vq import GaitVQEncoderOutput
 from modeling_gait.skeletons import KINECT_V2, SMPL_22
 
 STEPS = NUM_FRAMES // 4
@@ -101,15 +103,25 @@ def test_joints_are_the_forward_kinematics_of_the_output(model):
     assert (out.root[:, 0, :2] == 0).all()
 
 
-def test_transplanting_pathological_codes_keeps_the_body(model):
+def test_transplanting_pathological_codes_changes_the_walk_and_training_keeps_its_bones(labels):
     codes = random_codes(seed=5)
+    vq, extractor, labels_ = tiny_vq().eval(), GaitFeatureExtractor(num_frames=NUM_FRAMES), torch.tensor([0, 1, 1])
+    model = tiny_decoder()
+    encoded = GaitVQEncoderOutput(**codes, attention_mask=torch.ones(3, STEPS).long())
+
+    def loss(seed):
+        torch.manual_seed(seed)
+        return transplant_loss(model, vq, extractor, encoded, model(**codes), labels_)
+
     other = {**codes, "pathological_codes": codes["pathological_codes"].roll(1, 0)}
-    assert not torch.equal(codes["pathological_codes"], other["pathological_codes"])
-    own, transplanted = model(**codes), model(**other)
-    assert torch.equal(own.offsets, transplanted.offsets)
-    assert (own.joints - transplanted.joints).abs().max() > 1e-4
-    motion = {**codes, "motion_codes": codes["motion_codes"].roll(1, 0)}
-    assert torch.equal(own.offsets, model(**motion).offsets)
+    assert (model(**codes).joints - model(**other).joints).abs().max() > 1e-4
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    before = np.mean([loss(s).item() for s in range(5)])
+    for step in range(25):
+        optimizer.zero_grad()
+        loss(step).backward()
+        optimizer.step()
+    assert np.mean([loss(s).item() for s in range(5)]) < before
 
 
 @pytest.mark.parametrize("steps", [1, 3, STEPS - 1])
@@ -130,15 +142,20 @@ def test_latents_of_embed_give_the_same(model):
     assert torch.equal(out.joints, model(**codes).joints)
 
 
-def test_codebooks_of_a_tokeniser_give_its_latents(model):
-    vq, decoder = tiny_vq(), tiny_decoder()
+def test_it_starts_from_a_tokeniser(labels):
+    extractor = GaitFeatureExtractor(num_frames=NUM_FRAMES).fit(list(labels.numpy()))
+    vq, decoder = tiny_vq().eval(), tiny_decoder()
     for name, buffer in vq.named_buffers():
         if name.endswith("codebook"):
             buffer.normal_()
-    decoder.copy_codebooks(vq)
+    decoder.start_from(vq, extractor)
     codes = random_codes()
     for ours, theirs in zip(decoder.embed(**codes), vq.embed(**codes)):
         torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(decoder.feature_mean.flatten()[3:], torch.tensor(extractor.position_mean)[3:])
+    if decoder.config.hidden_size == vq.config.hidden_size:  # then its own reconstruction comes along, but for constant bones
+        plain = extractor.to_joints(vq.decode(**codes))
+        torch.testing.assert_close(decoder(**codes).root, plain[:, :, 0], atol=1e-4, rtol=1e-4)
 
 
 def test_missing_or_wrong_codes_are_refused(model):
@@ -197,7 +214,7 @@ def test_model_from_configuration_alone(model, tmp_path):
     model.config.save_pretrained(tmp_path)
     fresh = AutoModel.from_config(AutoConfig.from_pretrained(tmp_path)).eval()
     assert {k: v.shape for k, v in fresh.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
-    torch.testing.assert_close(fresh.rest_offsets, torch.as_tensor(KINECT_V2.rest_offsets).float())
+    assert (fresh.feature_scale == 0.1).all()
     assert torch.isfinite(fresh(**random_codes()).joints).all()
 
 
@@ -254,7 +271,7 @@ def test_trainer(labels, tmp_path):
         tmp_path, max_steps=2, per_device_train_batch_size=3, report_to=[], use_cpu=True, save_strategy="no", disable_tqdm=True
     )
     model = tiny_decoder()
-    before = model.rotation_head.weight.detach().clone()
+    before = model.head.weight.detach().clone()
     trainer = Trainer(model, arguments, train_dataset=rows, eval_dataset=rows)
     assert trainer.train().global_step == 2
-    assert np.isfinite(trainer.evaluate()["eval_loss"]) and not torch.equal(before, model.rotation_head.weight)
+    assert np.isfinite(trainer.evaluate()["eval_loss"]) and not torch.equal(before, model.head.weight)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from common import (
     StepBatches,
     TrainArguments,
@@ -192,7 +193,14 @@ def pad(sentences: list[tuple[list[int], list[int]]], pad_id: int) -> dict[str, 
     return {"input_ids": ids, "attention_mask": (torch.arange(longest) < lengths[:, None]).long(), "labels": labels}
 
 
-def learn_rows(model: GPT2LMHeadModel, vq: GaitVQModel, loader: SentenceLoader, args: GPT2Arguments, num_rows: int) -> None:
+def learn_rows(
+    accelerator: Accelerator,
+    model: GPT2LMHeadModel,
+    vq: GaitVQModel,
+    loader: SentenceLoader,
+    args: GPT2Arguments,
+    num_rows: int,
+) -> None:
     """G2L: learn the map from codes to embedding rows and write the rows; GPT-2's own weights stay where they are pretrained.
 
     Every process computes the same steps, so the rows are equal on all.
@@ -206,7 +214,8 @@ def learn_rows(model: GPT2LMHeadModel, vq: GaitVQModel, loader: SentenceLoader, 
     for step in tqdm(range(args.g2l_steps), desc="codebooks to rows", mininterval=5):
         batch = loader.batch(batches.rows(step), seed_step(args.seed + 1, step, 0))
         rows = torch.cat((model.transformer.wte.weight[:first], g2l()))
-        loss = torch.func.functional_call(model, {name: rows, "lm_head.weight": rows}, kwargs=batch, tie_weights=False).loss
+        with accelerator.autocast():
+            loss = torch.func.functional_call(model, {name: rows, "lm_head.weight": rows}, kwargs=batch, tie_weights=False).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, args.max_grad_norm)
@@ -248,7 +257,7 @@ def main() -> None:
     model = build_model(args, tokenizer)
     loader = SentenceLoader(data, vq, processor, args)
     if not (Path(args.output_dir) / "checkpoint").exists():
-        learn_rows(model, vq, loader, args, len(data))
+        learn_rows(accelerator, model, vq, loader, args, len(data))
     if args.lora_rank:
         model = with_lora(model, args, tokenizer)
     batches = StepBatches(len(data), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)

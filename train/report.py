@@ -1,0 +1,86 @@
+"""Render the tables of the README from model_cards/results/*.json, between `<!-- results -->` and `<!-- /results -->`.
+
+python train/report.py
+"""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "model_cards" / "results"
+START, END = "<!-- results -->", "<!-- /results -->"
+
+# Rows of the table of the chain: key, what it is, form of a number.
+CHAIN = (
+    ("reconstruction_mpjpe_mm", "reconstruction, all 25 joints [mm]", ".1f"),
+    ("reconstruction_mpjpe_without_hands_mm", "... without wrists, hands, thumbs [mm]", ".1f"),
+    ("reconstruction_mpjpe_hands_mm", "... wrists, hands, thumbs alone [mm]", ".1f"),
+    ("reconstruction_mpjpe_plain_decoder_mm", "... by the tokeniser's own decoder, no skeleton [mm]", ".1f"),
+    ("codebook_usage_spatial", "spatial codes used", ".2f"),
+    ("codebook_usage_temporal", "temporal codes used", ".2f"),
+    ("codebook_usage_body", "body codes used (least of its stages)", ".2f"),
+    ("codebook_usage_pathological", "pathological codes used", ".2f"),
+    ("classifier_accuracy_originals", "judge on originals", ".3f"),
+    ("classifier_accuracy_reconstructions", "judge on reconstructions", ".3f"),
+    ("pathological_codes_accuracy", "class from the pathological codes alone", ".3f"),
+    ("transplant_donor_class", "transplanted walks judged as the donor's class", ".3f"),
+    ("transplant_speed_correlation", "speed before and after the transplant, r", ".3f"),
+    ("transplant_body_height_error_mm", "change of summed bone lengths by the transplant [mm]", ".1f"),
+    ("sampled_decodable", "sampled walks that can be decoded", ".3f"),
+    ("sampled_prompt_accuracy", "sampled walks judged as the prompted class", ".3f"),
+    ("speed_correlation", "speed asked and measured, r", ".2f"),
+    ("speed_error", "... mean error [m/s]", ".3f"),
+    ("cadence_correlation", "cadence asked and measured, r", ".2f"),
+    ("cadence_error", "... mean error [steps/min]", ".1f"),
+    ("fgd", "Frechet gait distance of sampled walks", ".1f"),
+    ("fgd_real_split", "... of one half of the real walks to the other", ".1f"),
+    ("diversity", "diversity of sampled walks", ".1f"),
+    ("diversity_real", "... of real walks", ".1f"),
+    ("sampled_foot_skate", "foot skate of sampled walks [m/s]", ".2f"),
+    ("real_foot_skate", "... of real walks", ".2f"),
+    ("seconds_per_1000_walks", "seconds for 1,000 walks, text to joints", ".1f"),
+)
+
+
+def chain_table(result: dict) -> str:
+    """A column a held-out subject, and their mean."""
+    rows = sorted(result["rows"], key=lambda r: int(r["subject"]))
+    head = ["", *(f"subject {r['subject']}" for r in rows), "mean"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for key, words, form in CHAIN:
+        values = [r.get(key) for r in rows] + [result["metrics"].get(key)]
+        if any(v is not None for v in values):
+            lines.append("| " + " | ".join([words, *("" if v is None else format(v, form) for v in values)]) + " |")
+    return "\n".join(lines)
+
+
+def results_section() -> str:
+    """Markdown of what was measured so far."""
+    parts = []
+    chain = RESULTS / "chain_gist.json"
+    if chain.exists():
+        result = json.loads(chain.read_text())
+        parts += [
+            f"**From words to a walk, gist** (seed {', '.join(map(str, result['seeds']))}; {result['protocol']}; "
+            f"`{result['command']}`):",
+            chain_table(result),
+        ]
+    for name in sorted(p.stem for p in RESULTS.glob("*.json") if p != chain):
+        result = json.loads((RESULTS / f"{name}.json").read_text())
+        parts.append(f"`model_cards/results/{name}.json`: {result['dataset']}; {result['protocol']}; `{result['command']}`")
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise ValueError(f"{readme}: expected one {START} and one {END}")
+    before, rest = text.split(START)
+    temporary = readme.with_suffix(".tmp")
+    temporary.write_text(f"{before}{START}\n{results_section()}\n{END}{rest.split(END)[1]}")
+    temporary.replace(readme)
+
+
+if __name__ == "__main__":
+    main()
