@@ -20,8 +20,8 @@ class GaitDecoderConfig(PreTrainedConfig):
 
     skeleton: str = "kinect_v2"
     fps: float = 30.0
-    hidden_size: int = 256
-    num_layers: int = 4
+    hidden_size: int = 192
+    num_layers: int = 3
     downsampling: int = 4
     code_dim: int = 32
     spatial_codebook_size: int = 1024
@@ -38,6 +38,11 @@ class GaitDecoderConfig(PreTrainedConfig):
     limit_weight: float = 0.05
     height_weight: float = 0.3
     constrained: bool = True
+
+    @property
+    def num_codebooks(self) -> int:
+        """Motion codes a latent step."""
+        return self.num_spatial_quantizers + self.num_temporal_quantizers
 
 
 GaitDecoderConfig.register_for_auto_class()

@@ -89,7 +89,17 @@ class GaitDecoderModel(GaitPreTrainedModel):
     def embed(
         self, motion_codes: torch.Tensor, body_codes: torch.Tensor, pathological_codes: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Codes (B, T', Q), (B, S), (B, P) -> latents (B, T', 2 D), (B, D), (B, P, D)."""
+        """Codes (B, T', Q), (B, S), (B, P) -> latents (B, T', 2 D), (B, D), (B, P, D). ValueError for codes of another kind."""
+        config = self.config
+        for name, codes, count, sizes in (
+            ("motion_codes", motion_codes, config.num_codebooks, (config.spatial_codebook_size, config.temporal_codebook_size)),
+            ("body_codes", body_codes, config.num_body_tokens, (config.body_codebook_size,)),
+            ("pathological_codes", pathological_codes, config.num_pathological_tokens, (config.pathological_codebook_size,)),
+        ):
+            if codes.shape[-1] != count:
+                raise ValueError(f"expected {count} {name} in the last dimension, got {tuple(codes.shape)}")
+            if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= max(sizes)):
+                raise ValueError(f"{name} {int(codes.min())}..{int(codes.max())} outside a codebook of {max(sizes)}")
         split = self.config.num_spatial_quantizers
         spatial = sum(e(motion_codes[..., i]) for i, e in enumerate(self.spatial_embedding))
         temporal = sum(e(motion_codes[..., split + i]) for i, e in enumerate(self.temporal_embedding))

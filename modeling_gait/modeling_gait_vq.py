@@ -233,7 +233,10 @@ class GaitVQModel(GaitPreTrainedModel):
         return self.pathological_projection(weights.transpose(1, 2) @ hidden)
 
     def encode(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> GaitVQEncoderOutput:
-        """Features (B, T, F) -> codes. Raises ValueError for a wrong shape or T that is not a multiple of the stride."""
+        """Features (B, T, F) -> codes. Raises ValueError for a wrong shape or T that is not a multiple of the stride.
+
+        In training mode this also moves the codebooks, as `forward` does; call it in eval mode.
+        """
         mask, steps = self._masks(input_values, attention_mask)
         _, (motion, body, pathological), _ = self._quantize(input_values, mask, steps)
         return GaitVQEncoderOutput(motion, body, pathological, steps[..., 0].long())

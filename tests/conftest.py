@@ -48,7 +48,7 @@ VQ_ARGUMENTS = [
     *("--codebook_size", "16", "--num_body_tokens", "2", "--body_codebook_size", "8"),
     *("--num_pathological_tokens", "2", "--pathological_codebook_size", "8"),
 ]
-DECODER_ARGUMENTS = [*COMMON, "--hidden_size", "16", "--num_layers", "1"]
+DECODER_ARGUMENTS = COMMON
 GPT2_ARGUMENTS = [*COMMON, "--n_embd", "16", "--n_layer", "1", "--n_head", "2", "--text_vocab_size", "320", "--g2l_steps", "2"]
 
 

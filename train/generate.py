@@ -2,7 +2,8 @@
 
     python train/generate.py --model outputs/demo --prompts prompts.txt --walks_per_prompt 10 --output_dir data/synthetic
     python train/generate.py --model outputs/demo --prompts labels.csv ...
-    accelerate launch --num_processes 2 train/generate.py ...
+    accelerate launch --num_processes 2 train/generate.py ...   (GPUs)
+    torchrun --nproc_per_node 2 train/generate.py ...   (CPUs)
 
 In: a text file with a prompt a line, or a CSV of labels: pathology and, if wanted, side, severity, speed, cadence, count.
 Out: a folder that `load_dataset` reads, in the walk schema plus provenance: `prompt`, `generator`, `seed`, `sample_index`.

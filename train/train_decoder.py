@@ -2,7 +2,8 @@
 
     python train/train_decoder.py --dataset data/simulated --vq outputs/demo/vq --output_dir outputs/demo/decoder
     python train/train_decoder.py train/configs/decoder_gist.json --exclude_subjects 10 --vq outputs/gist_10/vq ...
-    accelerate launch --num_processes 2 train/train_decoder.py ...
+    accelerate launch --num_processes 2 train/train_decoder.py ...   (GPUs)
+    torchrun --nproc_per_node 2 train/train_decoder.py ...   (CPUs)
 
 Beside reconstruction it learns to transplant: the pathological codes of another walk, put on this one, must make a walk that
 the tokeniser reads as the other's class, while body codes (so bone lengths) and motion codes stay.

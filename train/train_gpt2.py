@@ -3,7 +3,8 @@
     python train/train_gpt2.py --dataset data/simulated --vq outputs/demo/vq --decoder outputs/demo/decoder \
         --output_dir outputs/demo
     python train/train_gpt2.py train/configs/gpt2_gist.json --base_model gpt2 --lora_rank 16 ...   (GPT-2 from the Hub, LoRA)
-    accelerate launch --num_processes 2 train/train_gpt2.py ...
+    accelerate launch --num_processes 2 train/train_gpt2.py ...   (GPUs)
+    torchrun --nproc_per_node 2 train/train_gpt2.py ...   (CPUs)
 
 Sentences: `<|endoftext|> caption <gait> codes </gait>` (the loss counts the codes) and
 `<|endoftext|> <gait> codes </gait> caption <|endoftext|>` (the loss counts the caption). Captions are written anew at each step

@@ -2,7 +2,8 @@
 
     python train/train_vq.py --dataset data/simulated --output_dir outputs/demo/vq
     python train/train_vq.py train/configs/vq_gist.json --exclude_subjects 10 --output_dir outputs/gist_10/vq
-    accelerate launch --num_processes 2 train/train_vq.py train/configs/vq_gist.json ...
+    accelerate launch --num_processes 2 train/train_vq.py ...   (GPUs)
+    torchrun --nproc_per_node 2 train/train_vq.py ...   (CPUs)
 
 Run it again after an interruption and it goes on from its checkpoint. --help lists every argument.
 """
