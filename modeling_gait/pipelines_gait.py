@@ -21,7 +21,8 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .captions import PATHOLOGIES, check_faithfulness, describe_walk, parse_prompt
+from .augmentation import mirror
+from .captions import PATHOLOGIES, WalkDescription, check_faithfulness, describe_walk, parse_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
 from .gait_parameters import compute_gait_parameters
 from .loading import load_walk
@@ -96,6 +97,28 @@ def decode_walks(decoder: GaitDecoderModel, codes: list[GaitCodes], batch_size: 
     return np.concatenate(out)
 
 
+def generate_walks(
+    model: PreTrainedModel,
+    tokenizer: GaitTokenizer,
+    decoder: GaitDecoderModel,
+    descriptions: list[WalkDescription],
+    num_frames: int = 96,
+    **options,
+) -> tuple[np.ndarray, list[GaitCodes]]:
+    """Descriptions -> joints (N, num_frames, J, 3) [m] and codes, of equal length; `options` go to `sample_codes`.
+
+    GPT-2 has learnt right-affected walks, so one that is affected on the left is asked for and sampled as its mirror image, and
+    its joints are mirrored (its codes are not).
+    """
+    left = [d.side == "left" for d in descriptions]
+    prompts = [(d.mirrored() if m else d).to_prompt() for d, m in zip(descriptions, left)]
+    codes = sample_codes(model, tokenizer, prompts, num_frames // decoder.config.downsampling, **options)
+    joints = decode_walks(decoder, codes)
+    if any(left):
+        joints[left] = mirror(torch.from_numpy(joints[left]), decoder.skeleton).numpy()
+    return joints, codes
+
+
 class TextToGaitPipeline(Pipeline):
     """Descriptions to walks.
 
@@ -149,9 +172,9 @@ class TextToGaitPipeline(Pipeline):
         return {"prompt": prompt, "description": description}
 
     def _forward(self, asked: list[dict], num_frames: int = 96, **options) -> dict:
-        prompts = [a["description"].to_prompt() for a in asked]
-        codes = sample_codes(self.model, self.tokenizer, prompts, num_frames // self.decoder.config.downsampling, **options)
-        return {"asked": asked, "codes": codes, "joints": decode_walks(self.decoder, codes)}
+        descriptions = [a["description"] for a in asked]
+        joints, codes = generate_walks(self.model, self.tokenizer, self.decoder, descriptions, num_frames, **options)
+        return {"asked": asked, "codes": codes, "joints": joints}
 
     def postprocess(self, outputs: dict) -> list[dict]:
         shared = {"fps": self.decoder.config.fps, "skeleton": self.decoder.config.skeleton}
@@ -288,4 +311,4 @@ PIPELINES = (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPi
 for _task, _pipeline in PIPELINES:
     PIPELINE_REGISTRY.register_pipeline(_task, pipeline_class=_pipeline, pt_model=AutoModelForCausalLM, type="text")
 
-__all__ = ["GaitFamilyConfig", "GaitToTextPipeline", "TextToGaitPipeline", "decode_walks", "sample_codes"]
+__all__ = ["generate_walks", "GaitFamilyConfig", "GaitToTextPipeline", "TextToGaitPipeline", "decode_walks", "sample_codes"]

@@ -6,7 +6,7 @@ Out: `WalkDescription` (its `to_prompt` and `to_text`), the affected side and a 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -95,6 +95,12 @@ class WalkDescription:
         level = None if self.severity is None or normal else SEVERITY_VALUES[severity_level(self.severity)]
         side = "none" if self.pathology == "normal" else "unknown" if self.side == "none" else self.side
         return WalkDescription(self.pathology, side, level, **numbers)
+
+    def mirrored(self) -> "WalkDescription":
+        """The description of the mirrored walk: left and right change places."""
+        swap = {"left": "right", "right": "left"}
+        sides = {f"{n}_{s}": getattr(self, f"{n}_{o}") for n in ("knee_range", "hip_range") for s, o in swap.items()}
+        return replace(self, side=swap.get(self.side, self.side), **sides)
 
     def to_prompt(self) -> str:
         """The short canonical sentence that models are trained and asked with; fixed order, what is unknown left out."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from modeling_gait.augmentation import Augmentation, mirror, random_body, rotate_yaw, scale_axes, scale_bones, time_window
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
-NONE = Augmentation(mirror=0, yaw=0, scale=0, window=0, body=0, bone=0, jitter=0)
+NONE = Augmentation(mirror=0, yaw=0, scale=0, window=0, body=0, bone=0, jitter=0, amplitude=0)
 every_skeleton = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
 
 
@@ -136,11 +136,11 @@ def test_all_strengths_zero_change_nothing():
     torch.testing.assert_close(NONE(x, seeded()), x, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["mirror", "yaw", "scale", "window", "body", "bone", "jitter"])
+@pytest.mark.parametrize("name", ["mirror", "yaw", "scale", "window", "body", "bone", "jitter", "amplitude"])
 def test_each_strength_alone_changes_walks_repeatably_and_leaves_the_input(name):
     x = walks(batch=8)
     kept = x.clone()
-    one = replace(NONE, **{name: getattr(Augmentation(), name)})
+    one = replace(NONE, **{name: getattr(Augmentation(amplitude=0.2), name)})
     y = one(x, seeded(3))
     torch.testing.assert_close(x, kept, rtol=0, atol=0)
     torch.testing.assert_close(y, one(x, seeded(3)), rtol=0, atol=0)
@@ -195,3 +195,15 @@ def test_bad_input_is_named():
         Augmentation(yaw=-1)
     with pytest.raises(ValueError, match="mirror must be at most 1"):
         Augmentation(mirror=1.5)
+
+
+def test_amplitude_changes_the_motion_but_not_the_mean_pose_or_the_path():
+    x = walks(batch=4)
+    y = replace(NONE, amplitude=0.3)(x, seeded(1))
+    root = KINECT_V2.root
+    torch.testing.assert_close(y[:, :, root], x[:, :, root])
+    before, after = ((w - w[:, :, [root]]) for w in (x, y))
+    torch.testing.assert_close(before.mean(1), after.mean(1), atol=1e-5, rtol=1e-4)
+    ratio = after.std(1) / before.std(1).clamp(min=1e-6)
+    moving = before.std(1) > 1e-3
+    assert (ratio[moving] - 1).abs().max() > 0.05

@@ -500,3 +500,11 @@ def test_llm_paraphrases_with_a_transformers_pipeline(chat):
     pipe = TextGenerationPipeline(model=gpt2, tokenizer=tokenizer)
     out = paraphrase_with_llm(STEPPAGE, pipe, n=2, attempts=1, max_new_tokens=8)
     assert len(out) == 2 and all(check_faithfulness(text, STEPPAGE) == [] for text in out)
+
+
+def test_mirrored_description_swaps_sides_and_comes_back():
+    d = WalkDescription("steppage", "left", 0.5, speed=0.6, knee_range_left=60.0, knee_range_right=40.0)
+    m = d.mirrored()
+    assert (m.side, m.knee_range_left, m.knee_range_right, m.speed) == ("right", 40.0, 60.0, 0.6)
+    assert m.mirrored() == d
+    assert WalkDescription("normal", "none").mirrored().side == "none"

@@ -6,6 +6,7 @@ import torch
 from conftest import run_script, tiny_decoder
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline
 
+from modeling_gait.augmentation import mirror
 from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.export import write_bvh, write_csv, write_npz
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, _nucleus, decode_walks, sample_codes
@@ -51,6 +52,12 @@ def test_a_seed_repeats_and_leaves_the_callers_random_state_alone(maker):
     assert same(one, again) and np.array_equal(one["joints"], again["joints"])
     assert not same(one, other)
     assert not same(maker(PROMPT, num_frames=16), maker(PROMPT, num_frames=16))
+
+
+def test_a_left_affected_walk_is_the_mirror_image_of_a_right_affected_one(maker):
+    right, left = (maker(f"severe steppage gait, {side} side, 0.6 m/s", num_frames=16, seed=0) for side in ("right", "left"))
+    assert left["description"].side == "left" and same(left, right)
+    np.testing.assert_allclose(left["joints"], mirror(torch.from_numpy(right["joints"][None]))[0].numpy(), atol=1e-5)
 
 
 def test_a_list_gives_a_list_in_order(maker):

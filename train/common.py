@@ -155,8 +155,11 @@ class WindowLoader:
         self.label_of = np.array([extractor.labels.index(n) if n in extractor.labels else -100 for n in names])
         self.columns = data.select_columns(["joints", "pathology", "gait_parameters"])
 
-    def batch(self, rows: np.ndarray, seed: int | None) -> dict[str, torch.Tensor]:
-        """Windows of these rows: random and augmented by `seed`, or (None) the plain middle ones."""
+    def batch(self, rows: np.ndarray, seed: int | None, mirrored: np.ndarray | None = None) -> dict[str, torch.Tensor]:
+        """Windows of these rows: random and augmented by `seed`, or (None) the plain middle ones.
+
+        `mirrored`: (B,) bool, which to mirror; by default chance decides.
+        """
         items = self.columns[rows.tolist()]
         rng = np.random.default_rng(seed)
         window = self.extractor.num_frames
@@ -168,7 +171,8 @@ class WindowLoader:
             cut.append(self.extractor.window(joints, None if seed is None else int(rng.integers(0, max(late, 0) + 1))))
         joints = torch.from_numpy(np.stack([c[0] for c in cut]))
         parameters = [json.loads(p) for p in items["gait_parameters"]]
-        mirrored = rng.random(len(rows)) < (0 if seed is None else self.mirror_probability)
+        if mirrored is None:
+            mirrored = rng.random(len(rows)) < (0 if seed is None else self.mirror_probability)
         if mirrored.any():
             joints = torch.where(torch.from_numpy(mirrored)[:, None, None, None], mirror(joints, self.skeleton), joints)
             parameters = [mirror_parameters(p) if m else p for p, m in zip(parameters, mirrored)]

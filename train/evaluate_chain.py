@@ -36,7 +36,7 @@ from modeling_gait.metrics import (
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
-from modeling_gait.pipelines_gait import decode_walks, sample_codes
+from modeling_gait.pipelines_gait import generate_walks
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.walk_description import describe_walk
@@ -190,12 +190,11 @@ def training_prompts(data, family: Family, samples: int, seed: int) -> list:
 def sampled(family: Family, judge, train, train_windows: dict, args: EvaluateArguments) -> tuple[dict, np.ndarray]:
     """Sample walks from text; what share of them is what was asked for, and how they compare with real walks."""
     asked = training_prompts(train, family, args.samples, args.seed)
-    steps = family.extractor.num_frames // family.vq.config.downsampling
-    codes, began = [], time.perf_counter()
+    parts, began = [], time.perf_counter()
     for at in range(0, len(asked), 250):
-        prompts = [d.to_prompt() for d in asked[at : at + 250]]
-        codes += sample_codes(family.model, family.tokenizer, prompts, steps, seed=args.seed + at)
-    joints = decode_walks(family.decoder, codes)
+        models, frames = (family.model, family.tokenizer, family.decoder), family.extractor.num_frames
+        parts.append(generate_walks(*models, asked[at : at + 250], frames, seed=args.seed + at))
+    joints, codes = np.concatenate([p[0] for p in parts]), [c for p in parts for c in p[1]]
     seconds = (time.perf_counter() - began) * 1000 / len(asked)
     labels = np.array([family.extractor.labels.index(d.pathology) for d in asked])
     said = predict(judge, prepare_classifier_input(list(joints)))

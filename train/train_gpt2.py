@@ -8,8 +8,11 @@
 
 Sentences: `<|endoftext|> caption <gait> codes </gait>` (the loss counts the codes) and
 `<|endoftext|> <gait> codes </gait> caption <|endoftext|>` (the loss counts the caption). Captions are written anew at each step
-from the window's own speed and its walk's parameters. `output_dir` becomes the family that pipelines load: GPT-2, tokeniser and
-processor at the top, the tokeniser in `vq/`, the decoder in `decoder/`, a LoRA adapter in `adapter/`.
+from the window's own speed and its walk's parameters. In words-to-walk sentences every walk is affected on the right, left ones
+are mirrored; `pipelines_gait.generate_walks` samples a left-affected walk as its mirror image.
+
+`output_dir` becomes the family that pipelines load: GPT-2, tokeniser and processor at the top, the tokeniser in `vq/`, the
+decoder in `decoder/`, a LoRA adapter in `adapter/`.
 """
 
 import json
@@ -127,51 +130,51 @@ class SentenceLoader:
 
     def __init__(self, data: Dataset, vq: GaitVQModel, processor: GaitProcessor, args: GPT2Arguments):
         extractor = processor.feature_extractor
-        self.windows = WindowLoader(data, extractor, AUGMENTATION if args.augment else None, 0.5 if args.augment else 0.0)
+        self.windows = WindowLoader(data, extractor, AUGMENTATION if args.augment else None)
         self.vq, self.processor, self.args = vq, processor, args
         self.about = data.select_columns(["pathology", "severity", "attributes"])
         self.names = data.features["pathology"].names
 
     def batch(self, rows: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng(seed)
-        windows = self.windows.batch(rows, seed)
+        about = self.about[rows.tolist()]
+        attributes = [json.loads(str(a)) for a in about["attributes"]]
+        describe = rng.random(len(rows)) < self.args.describe_share
+        left = np.array([a.get("side") == "left" for a in attributes])
+        mirrored = np.where(describe, rng.random(len(rows)) < 0.5 * self.args.augment, left)
+        windows = self.windows.batch(rows, seed, mirrored)
         extractor = self.processor.feature_extractor
         with torch.no_grad():
             codes = self.vq.encode(extractor.to_features(windows["joints"]), windows["attention_mask"])
         motion, body, pathological = (c.numpy() for c in (codes.motion_codes, codes.body_codes, codes.pathological_codes))
-        about = self.about[rows.tolist()]
         sentences = []
         for i in range(len(rows)):
             steps = int(codes.attention_mask[i].sum())
-            walk = self.processor.tokenizer.encode_codes(
-                GaitCodes(
-                    codes.motion_codes[i, :steps].numpy(), codes.body_codes[i].numpy(), codes.pathological_codes[i].numpy()
-                )
-            )
-            description = self._describe(windows, about, i)
-            sentences.append(self._sentence(walk, description, rng))
+            walk = self.processor.tokenizer.encode_codes(GaitCodes(motion[i, :steps], body[i], pathological[i]))
+            if mirrored[i]:
+                swap = {"left": "right", "right": "left"}
+                attributes[i]["side"] = swap.get(attributes[i].get("side"), attributes[i].get("side"))
+            pathology, severity = self.names[about["pathology"][i]], float(about["severity"][i])
+            description = self.processor.describe(self._parameters(windows, i), pathology, severity, attributes[i])
+            sentences.append(self._sentence(walk, description, describe[i], rng))
         return pad(sentences, self.processor.tokenizer.pad_token_id)
 
-    def _describe(self, windows: dict, about: dict, i: int):
+    def _parameters(self, windows: dict, i: int) -> dict:
+        """The walk's gait parameters, with the speed and stride length of this window."""
         joints, fps = windows["joints"][i], self.processor.feature_extractor.fps
-        frames = int(windows["attention_mask"][i].sum())
-        root = self.windows.skeleton.root
+        frames, root = int(windows["attention_mask"][i].sum()), self.windows.skeleton.root
         speed = float((joints[frames - 1, root, 1] - joints[0, root, 1]) * fps / (frames - 1))
         parameters = dict(windows["measured"][i], speed=speed)
         cadence = parameters.get("cadence")
         if cadence:
             parameters |= {f"stride_length_{s}": 120 * speed / cadence for s in ("left", "right")}
-        attributes = json.loads(str(about["attributes"][i]))
-        if windows["mirrored"][i]:
-            swap = {"left": "right", "right": "left"}
-            attributes |= {"side": swap.get(attributes.get("side"), attributes.get("side"))}
-        return self.processor.describe(parameters, self.names[about["pathology"][i]], float(about["severity"][i]), attributes)
+        return parameters
 
-    def _sentence(self, walk: list[int], description, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    def _sentence(self, walk: list[int], description, describe: bool, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         """(ids, labels) of one sentence."""
         tokenizer, limit = self.processor.tokenizer, self.args.max_caption_tokens
         end = [tokenizer.eos_token_id]
-        if rng.random() < self.args.describe_share:
+        if describe:
             caption = tokenizer(description.to_prompt())["input_ids"][:limit]
             return end + walk + caption + end, [IGNORE] * (1 + len(walk)) + caption + end
         caption = []
