@@ -75,52 +75,56 @@ def forward_kinematics(
     return positions_from_global(local_to_global(rotations, skeleton), root, offsets, skeleton)
 
 
-def skeleton_from_bones(
-    bones: torch.Tensor, mask: torch.Tensor, skeleton: Skeleton = KINECT_V2
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Joint rotations and constant bones that explain measured or predicted bone vectors; differentiable.
+def positions_from_bones(
+    rotations: torch.Tensor, root: torch.Tensor, offsets: torch.Tensor, skeleton: Skeleton = KINECT_V2
+) -> torch.Tensor:
+    """Forward kinematics from bone rotations.
 
-    A joint's axes are built (Gram-Schmidt) from the bone to its child and the direction to the right; where it has several
-    children, from the one without a counterpart and the line from the left to the right one of the others. Bone lengths are
-    means over time, and children of one joint stand rigidly to each other, in their mean directions.
+    Unlike in `positions_from_global`, each rotation (..., J, 3, 3) turns the offset of its own joint, so bones of one parent
+    may move against each other (a depth camera's hips and shoulders do). `root` (..., 3), `offsets` (..., J, 3) [m].
+
+    Returns: positions (..., J, 3) [m].
+    """
+    bones = (rotations @ offsets.unsqueeze(-1)).squeeze(-1)
+    return torch.einsum("ij,...jc->...ic", _ancestry(skeleton, bones), bones) + root.unsqueeze(-2)
+
+
+def skeleton_from_positions(
+    positions: torch.Tensor, mask: torch.Tensor, skeleton: Skeleton = KINECT_V2, iterations: int = 6
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bone rotations and constant bone lengths close to proposed root-relative positions; differentiable.
+
+    Lengths are means over time. Positions are first moved, half a step an iteration and shared by both ends of a bone, to where
+    the bones have these lengths (position-based dynamics, Mueller et al. 2007), so that errors do not add up along the chains.
+    A bone's rotation takes its direction at rest to that seen, without twist about the bone.
 
     Args:
-        bones: (B, T, J, 3) [m], from each joint's parent to the joint.
-        mask: (B, T, 1), 1 for the frames that count in the means.
+        positions: (B, T, J, 3) [m], root at 0; mask: (B, T, 1), 1 for the frames that count in the lengths.
 
-    Returns: global rotations (B, T, J, 3, 3), offsets (B, J, 3) [m], for `positions_from_global`.
+    Returns: rotations (B, T, J, 3, 3), offsets (B, J, 3) [m], for `positions_from_bones`.
     """
-    rest = torch.tensor(skeleton.rest_offsets, dtype=bones.dtype, device=bones.device)
+    parents = torch.tensor([max(p, 0) for p in skeleton.parents], device=positions.device)
+    is_bone = torch.tensor([[float(p >= 0)] for p in skeleton.parents], dtype=positions.dtype, device=positions.device)
     weight = (mask / mask.sum(1, keepdim=True).clamp(min=1))[..., None]
-    lengths = ((bones.square().sum(-1, keepdim=True) + 1e-12).sqrt() * weight).sum(1)
-    rotations: list[torch.Tensor | None] = [None] * len(skeleton)
-    offsets = [torch.zeros_like(lengths[:, 0]).expand(-1, 3)] * len(skeleton)
-    for j in skeleton.order:
-        kids = list(skeleton.children[j])
-        if not kids:
-            rotations[j] = rotations[skeleton.parents[j]]
-            continue
-        rotations[j] = _axes(bones, kids, skeleton) @ _axes(rest, kids, skeleton).transpose(-1, -2)
-        local = (rotations[j].transpose(-1, -2).unsqueeze(-3) @ bones[..., kids, :, None]).squeeze(-1)
-        mean = torch.nn.functional.normalize((local * weight).sum(1), dim=-1) * lengths[:, kids]
-        for i, kid in enumerate(kids):
-            offsets[kid] = mean[:, i]
-    return torch.stack(rotations, dim=-3), torch.stack(offsets, dim=-2)
 
+    def bones_of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        bones = x - x.index_select(2, parents)
+        return bones, (bones.square().sum(-1, keepdim=True) + 1e-12).sqrt()
 
-def _axes(bones: torch.Tensor, kids: list[int], skeleton: Skeleton) -> torch.Tensor:
-    """Axes (..., 3, 3), as columns, of the joint with these children; see `skeleton_from_bones`."""
-    paired = [k for k in kids if skeleton.mirror[k] in kids and skeleton.mirror[k] != k]
-    single = [k for k in kids if k not in paired]
-    if paired:
-        left = min(paired, key=lambda k: skeleton.rest_offsets[k][0])
-        side = bones[..., skeleton.mirror[left], :] - bones[..., left, :]
-    elif len(single) > 1:
-        side = bones[..., single[1], :]
-    else:
-        side = torch.zeros_like(bones[..., kids[0], :]) + bones.new_tensor([1.0, 0.0, 0.0])
-    main = bones[..., single[0], :] if single else bones[..., paired, :].mean(dim=-2)
-    return rotation_6d_to_matrix(torch.cat((main, side), dim=-1))
+    lengths = (bones_of(positions)[1] * weight).sum(1) * is_bone
+    for _ in range(iterations):
+        bones, now = bones_of(positions)
+        change = 0.25 * (lengths[:, None] / now - 1) * bones * is_bone
+        moved = change.index_add(2, parents, -change)
+        positions = positions + moved * is_bone  # the root stays
+    rest = torch.tensor(skeleton.rest_offsets, dtype=positions.dtype, device=positions.device)
+    rest = torch.nn.functional.normalize(rest, dim=-1)
+    across = (rest[:, :1].abs() > 0.7).to(rest.dtype)  # a bone to the side cannot have the side as its second axis
+    second = rest.new_tensor([1.0, 0.0, 0.0]) * (1 - across) + rest.new_tensor([0.0, 0.0, 1.0]) * across
+    axes = [rotation_6d_to_matrix(torch.cat((b, second.expand_as(b)), dim=-1)) for b in (bones_of(positions)[0], rest)]
+    rotations = axes[0] @ axes[1].transpose(-1, -2)
+    root = torch.eye(3, dtype=rest.dtype, device=rest.device)
+    return torch.where(is_bone[..., None] > 0, rotations, root), rest * lengths
 
 
 def bone_lengths(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:

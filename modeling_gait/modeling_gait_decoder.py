@@ -1,10 +1,11 @@
 """GaitDecoderModel: gait codes to 3D joints through forward kinematics.
 
 In: `motion_codes` (B, T', Q), `body_codes` (B, S), `pathological_codes` (B, P), optional `attention_mask` (B, T').
-Out: `joints` (B, T, J, 3) [m], x right, y forward, z up, T = T' x downsampling; `rotations` (B, T, J, 3, 3) global;
-`offsets` (B, J, 3) [m], one set a walk, so bone lengths are constant by construction; `root` (B, T, 3) [m].
-The network proposes a bone vector a joint and frame; rotations and constant bones are built from these (`skeleton_from_bones`),
-and forward kinematics gives the joints.
+Out: `joints` (B, T, J, 3) [m], x right, y forward, z up, T = T' x downsampling; `rotations` (B, T, J, 3, 3), global, of the bone
+that ends at each joint; `offsets` (B, J, 3) [m], one set a walk, so bone lengths are constant by construction; `root` (B, T, 3)
+[m]. The network proposes positions; rotations and constant bones are built from these (`skeleton_from_positions`), and forward
+kinematics gives the joints.
+
 With the measured joints as `labels` it also returns a loss: joint positions, velocities, root path, and the biomechanical
 terms (foot contact, joint limits, pelvis height).
 """
@@ -18,7 +19,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_gait_decoder import GaitDecoderConfig
 from .feature_extraction_gait import GaitFeatureExtractor
-from .kinematics import positions_from_global, skeleton_from_bones
+from .kinematics import positions_from_bones, skeleton_from_positions
 from .modeling_gait_vq import GaitCodeTrunk, GaitPreTrainedModel, GaitVQModel
 from .skeletons import SKELETONS
 
@@ -146,9 +147,8 @@ class GaitDecoderModel(GaitPreTrainedModel):
         path = torch.cat((path - path[:, :1], slots[:, :, root, 2:]), dim=-1)
         is_root = torch.arange(len(skeleton), device=slots.device)[:, None] == root
         relative = torch.where(is_root, torch.zeros_like(slots), slots)
-        bones = relative - relative[:, :, [max(p, 0) for p in skeleton.parents]]
-        rotations, offsets = skeleton_from_bones(bones, mask, skeleton)
-        joints = positions_from_global(rotations, path, offsets[:, None], skeleton)
+        rotations, offsets = skeleton_from_positions(relative, mask, skeleton)
+        joints = positions_from_bones(rotations, path, offsets[:, None], skeleton)
         return GaitDecoderOutput(joints=joints, root=path, rotations=rotations, offsets=offsets)
 
     def _add_loss(self, output: GaitDecoderOutput, labels: torch.Tensor, mask: torch.Tensor) -> None:

@@ -17,9 +17,10 @@ from modeling_gait.kinematics import (
     joint_angles,
     local_to_global,
     matrix_to_rotation_6d,
+    positions_from_bones,
     positions_from_global,
     rotation_6d_to_matrix,
-    skeleton_from_bones,
+    skeleton_from_positions,
 )
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
@@ -220,15 +221,31 @@ def test_joint_angles_refuse_another_skeletons_joints():
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
-def test_skeleton_from_bones_explains_walks_of_rigid_skeletons(skeleton):
-    """Bones that turn as rigid bodies come back exactly; the lengths are constant and the rotations are rotations."""
+def test_skeleton_from_positions_explains_walks_of_constant_bones(skeleton):
+    """Walks whose bones are constant come back exactly; the lengths are constant and the rotations are rotations."""
     rng = np.random.default_rng(0)
     local = np.stack([Rotation.from_rotvec(0.4 * rng.standard_normal((len(skeleton), 3))).as_matrix() for _ in range(6)])
     offsets = torch.tensor(skeleton.rest_offsets, dtype=torch.float64)
     joints = forward_kinematics(torch.tensor(local), torch.zeros(6, 3, dtype=torch.float64), offsets, skeleton)[None]
-    bones = joints - joints[:, :, [max(p, 0) for p in skeleton.parents]]
-    rotations, constant = skeleton_from_bones(bones, torch.ones(1, 6, 1, dtype=torch.float64), skeleton)
+    positions = joints - joints[:, :, [skeleton.root]]
+    rotations, constant = skeleton_from_positions(positions, torch.ones(1, 6, 1, dtype=torch.float64), skeleton)
     identity = torch.eye(3, dtype=torch.float64).expand_as(rotations)
     torch.testing.assert_close(rotations @ rotations.transpose(-1, -2), identity)
-    again = positions_from_global(rotations, joints[:, :, skeleton.root], constant[:, None], skeleton)
+    again = positions_from_bones(rotations, joints[:, :, skeleton.root], constant[:, None], skeleton)
     torch.testing.assert_close(again, joints)
+
+
+def test_skeleton_from_positions_stays_near_positions_whose_bones_vary():
+    walk = torch.from_numpy(np.tile(KINECT_V2.rest_positions, (1, 8, 1, 1))).double()
+    walk = walk - walk[:, :, [0]]
+    noisy = walk + 0.02 * torch.randn(walk.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noisy[:, :, 0] = 0
+    mask = torch.ones(1, 8, 1, dtype=torch.float64)
+    errors = []
+    for iterations in (0, 6):
+        rotations, offsets = skeleton_from_positions(noisy, mask, iterations=iterations)
+        fitted = positions_from_bones(rotations, noisy[:, :, 0], offsets[:, None])
+        lengths = bone_lengths(fitted.numpy())
+        assert np.ptp(lengths, axis=1).max() < 1e-9
+        errors.append((fitted - noisy).norm(dim=-1).mean().item())
+    assert errors[1] < errors[0] < 0.05
