@@ -1,8 +1,8 @@
 """GaitDecoderModel: gait codes to 3D joints through forward kinematics.
 
 In: `motion_codes` (B, T', Q), `body_codes` (B, S), `pathological_codes` (B, P), optional `attention_mask` (B, T').
-Out: `joints` (B, T, J, 3) [m], x right, y forward, z up, T = T' x downsampling; `rotations` (B, T, J, 3, 3), global, each of the
-bone that ends at the joint; `offsets` (B, J, 3) [m], one set a walk, so bone lengths are constant by construction; `root`
+Out: `joints` (B, T, J, 3) [m], x right, y forward, z up, T = T' x downsampling; `rotations` (B, T, J, 3, 3), global, of the
+bone that ends at each joint; `offsets` (B, J, 3) [m], one set a walk, so bone lengths are constant by construction; `root`
 (B, T, 3) [m]. The network proposes positions; rotations and constant bones are built from these (`skeleton_from_positions`),
 and forward kinematics gives the joints.
 
