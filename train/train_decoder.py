@@ -26,7 +26,7 @@ class DecoderArguments(TrainArguments):
     """Arguments of the decoder's training."""
 
     vq: str = field(default="", metadata={"help": "folder or Hub id of the trained tokeniser"})
-    transplant_weight: float = field(default=0.02, metadata={"help": "weight of the transplanted class, 0 leaves it out"})
+    transplant_weight: float = field(default=0.005, metadata={"help": "weight of the transplanted class, 0 leaves it out"})
     constrained: bool = field(default=True, metadata={"help": "joint-limit and foot-contact losses"})
     augment: bool = True
 
