@@ -38,7 +38,7 @@ def sample_codes(
     tokenizer: GaitTokenizer,
     prompts: list[str],
     num_steps: int,
-    temperature: float = 1.0,
+    temperature: float = 0.7,
     top_p: float = 1.0,
     seed: int | None = None,
 ) -> list[GaitCodes]:
@@ -126,7 +126,7 @@ class TextToGaitPipeline(Pipeline):
         walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
-    Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature`, `top_p`, `seed`, `batch_size`.
+    Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature` (0.7), `top_p` (1), `seed`, `batch_size`.
     Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
     a WalkDescription), `codes` (GaitCodes).
 

@@ -51,6 +51,7 @@ class EvaluateArguments:
     subjects: list[str] = field(metadata={"help": "the held-out subject of each family"})
     name: str = field(default="chain_gist", metadata={"help": "model_cards/results/NAME.json"})
     samples: int = field(default=1000, metadata={"help": "walks sampled from text"})
+    temperature: float = 0.7
     seed: int = 0
     num_threads: int = 0
 
@@ -193,7 +194,8 @@ def sampled(family: Family, judge, train, train_windows: dict, args: EvaluateArg
     parts, began = [], time.perf_counter()
     for at in range(0, len(asked), 250):
         models, frames = (family.model, family.tokenizer, family.decoder), family.extractor.num_frames
-        parts.append(generate_walks(*models, asked[at : at + 250], frames, seed=args.seed + at))
+        options = {"temperature": args.temperature, "seed": args.seed + at}
+        parts.append(generate_walks(*models, asked[at : at + 250], frames, **options))
     joints, codes = np.concatenate([p[0] for p in parts]), [c for p in parts for c in p[1]]
     seconds = (time.perf_counter() - began) * 1000 / len(asked)
     labels = np.array([family.extractor.labels.index(d.pathology) for d in asked])
@@ -270,7 +272,8 @@ def write_results(path: Path, rows: list[dict], args: EvaluateArguments) -> None
     result = {
         "experiment": args.name,
         "dataset": Path(args.dataset).name,
-        "protocol": "each row: tokeniser, decoder, GPT-2 and judge trained on the other subjects; metrics are means over rows",
+        "protocol": "each row: tokeniser, decoder, GPT-2 and judge trained on the other subjects; metrics are means over rows; "
+        f"walks sampled at temperature {args.temperature}",
         "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "seeds": [args.seed],
         "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "numpy")},

@@ -41,7 +41,7 @@ class GenerateArguments:
     output_dir: str = field(metadata={"help": "folder of the data set; replaced if it is there"})
     walks_per_prompt: int = field(default=1, metadata={"help": "walks for each prompt (a CSV's count column says more)"})
     num_frames: int = 96
-    temperature: float = 1.0
+    temperature: float = 0.7
     top_p: float = 1.0
     batch_size: int = 250
     seed: int = 0

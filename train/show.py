@@ -45,7 +45,7 @@ class ShowArguments:
     output_dir: str = field(default="demo", metadata={"help": "folder of the pictures and files"})
     prompts: list[str] = field(default_factory=list, metadata={"help": "descriptions; default: one for each class"})
     trained_on: str = field(default="", metadata={"help": "the data behind the model, said above the table"})
-    temperature: float = 1.0
+    temperature: float = 0.7
     top_p: float = 1.0
     seed: int = 0
 
