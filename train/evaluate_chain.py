@@ -294,9 +294,9 @@ def main() -> None:
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     path = Path("model_cards/results") / f"{args.name}.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
     for folder, subject in tqdm(list(zip(args.families, args.subjects)), desc="subjects"):
         row = evaluate(folder, subject, args)
+        rows = json.loads(path.read_text())["rows"] if path.exists() else []
         rows = [r for r in rows if r["subject"] != subject] + [row]
         write_results(path, rows, args)
         print(json.dumps(row, indent=1))
