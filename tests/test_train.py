@@ -178,7 +178,8 @@ def test_sentences_hold_the_walks_codes_and_the_loss_counts_one_side(dataset_fol
         args = train_gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=share, augment=False)
         loader = train_gpt2.SentenceLoader(data, vq, processor, args)
         batch = loader.batch(rows, 3)
-        windows = loader.windows.batch(rows, 3)
+        left = np.array([json.loads(str(a)).get("side") == "left" for a in data[rows.tolist()]["attributes"]])
+        windows = loader.windows.batch(rows, 3, mirrored=left if share == 0 else np.zeros(6, bool))
         codes = vq.encode(processor.feature_extractor.to_features(windows["joints"]), windows["attention_mask"])
         for i, (ids, labels, mask) in enumerate(zip(batch["input_ids"], batch["labels"], batch["attention_mask"])):
             walk = tokenizer.decode_codes(ids)
