@@ -119,6 +119,12 @@ def generate_walks(
     return joints, codes
 
 
+def _refuse_unknown(options: dict, *known: str) -> None:
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"unknown option {', '.join(unknown)}; known: {', '.join(known)}")
+
+
 class TextToGaitPipeline(Pipeline):
     """Descriptions to walks.
 
@@ -131,7 +137,8 @@ class TextToGaitPipeline(Pipeline):
     a WalkDescription), `codes` (GaitCodes).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no known gait or
-    contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on.
+    contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A one-sided gait
+    whose side is not said comes out affected on the right.
     """
 
     _load_tokenizer = True
@@ -154,6 +161,7 @@ class TextToGaitPipeline(Pipeline):
 
     def __call__(self, prompts: str | list[str], batch_size: int = 250, **kwargs) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
+        _refuse_unknown(kwargs, "num_frames", "temperature", "top_p", "seed")
         _, options, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(prompts, str)
         asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
@@ -222,6 +230,7 @@ class GaitToTextPipeline(Pipeline):
 
     def __call__(self, walks, **kwargs) -> dict | list[dict]:
         """One walk -> one result, a list -> a list."""
+        _refuse_unknown(kwargs, "fps", "skeleton")
         options, _, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(walks, str | Path) or (isinstance(walks, np.ndarray) and walks.ndim == 3)
         results = [
@@ -268,7 +277,7 @@ class GaitToTextPipeline(Pipeline):
 
     def postprocess(self, outputs: dict) -> dict:
         parameters = compute_gait_parameters(outputs["joints"], self.extractor.fps, SKELETONS[self.extractor.skeleton])
-        pathology = None
+        pathology, problems = None, []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
