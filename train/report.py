@@ -38,7 +38,6 @@ CHAIN = (
     ("diversity_real", "... of real walks", ".1f"),
     ("sampled_foot_skate", "foot skate of sampled walks [m/s]", ".2f"),
     ("real_foot_skate", "... of real walks", ".2f"),
-    ("seconds_per_1000_walks", "seconds for 1,000 walks, text to joints", ".1f"),
 )
 
 
@@ -67,7 +66,9 @@ def results_section() -> str:
         ]
     for name in sorted(p.stem for p in RESULTS.glob("*.json") if p != chain):
         result = json.loads((RESULTS / f"{name}.json").read_text())
-        parts.append(f"`model_cards/results/{name}.json`: {result['dataset']}; {result['protocol']}; `{result['command']}`")
+        few = [f"{k} {v}" for k, v in result["metrics"].items()] if len(result["metrics"]) < 4 else []
+        about = "; ".join([*few, result["dataset"], result["protocol"], f"`{result['command']}`"])
+        parts.append(f"`model_cards/results/{name}.json`: {about}")
     return "\n\n".join(parts)
 
 

@@ -1,0 +1,57 @@
+"""Time of 1,000 walks from text to joints.
+
+    python benchmarks/generation_speed.py --family outputs/gist_10
+
+Three runs after a short warm-up, with torch's own choice of threads; writes model_cards/results/generation_speed.json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from transformers import pipeline
+
+import modeling_gait  # noqa: F401  (registers the pipeline)
+
+PROMPTS = ("steppage gait, right side, 0.7 m/s, 84 steps/min", "normal gait, 1.0 m/s, 104 steps/min", "lurch gait, 0.6 m/s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", required=True)
+    args = parser.parse_args()
+    pipe = pipeline("text-to-gait", model=args.family)
+    prompts = [PROMPTS[i % len(PROMPTS)] for i in range(1000)]
+    pipe(prompts[:50], seed=0)
+    seconds = []
+    for run in range(3):
+        began = time.perf_counter()
+        assert len(pipe(prompts, seed=run)) == 1000
+        seconds.append(round(time.perf_counter() - began, 2))
+    result = {
+        "experiment": "generation_speed",
+        "dataset": "none: prompts only",
+        "protocol": f"1,000 walks of 96 frames, text to joints, three runs, {torch.get_num_threads()} threads on "
+        f"{os.cpu_count()} processors; the median",
+        "command": f"python benchmarks/generation_speed.py --family {args.family}",
+        "seeds": [0, 1, 2],
+        "versions": {p: version(p) for p in ("torch", "transformers")},
+        "date": date.today().isoformat(),
+        "metrics": {"seconds_per_1000_walks": statistics.median(seconds)},
+        "rows": [{"seconds": s} for s in seconds],
+    }
+    path = Path(__file__).resolve().parents[1] / "model_cards" / "results" / "generation_speed.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=1) + "\n")
+    temporary.replace(path)
+    print(seconds)
+
+
+if __name__ == "__main__":
+    main()
