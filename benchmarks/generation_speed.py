@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from transformers import pipeline
 
-import modeling_gait  # noqa: F401  (registers the pipeline)
+from modeling_gait.export import atomic_path  # the package also registers the pipeline
 
 PROMPTS = ("steppage gait, right side, 0.7 m/s, 84 steps/min", "normal gait, 1.0 m/s, 104 steps/min", "lurch gait, 0.6 m/s")
 
@@ -47,9 +47,8 @@ def main() -> None:
         "rows": [{"seconds": s} for s in seconds],
     }
     path = Path(__file__).resolve().parents[1] / "model_cards" / "results" / "generation_speed.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=1) + "\n")
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
     print(seconds)
 
 

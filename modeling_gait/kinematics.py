@@ -37,8 +37,7 @@ def positions_from_global(
     Returns: positions (..., J, 3) [m].
     """
     parents = torch.tensor([max(p, 0) for p in skeleton.parents], device=rotations.device)
-    bones = (rotations.index_select(-3, parents) @ offsets.unsqueeze(-1)).squeeze(-1)
-    return torch.einsum("ij,...jc->...ic", _ancestry(skeleton, bones), bones) + root.unsqueeze(-2)
+    return positions_from_bones(rotations.index_select(-3, parents), root, offsets, skeleton)
 
 
 def _ancestry(skeleton: Skeleton, like: torch.Tensor) -> torch.Tensor:

@@ -277,17 +277,16 @@ class GaitToTextPipeline(Pipeline):
 
     def postprocess(self, outputs: dict) -> dict:
         parameters = compute_gait_parameters(outputs["joints"], self.extractor.fps, SKELETONS[self.extractor.skeleton])
-        pathology, problems = None, []
+        pathology = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                pathology = parse_prompt(outputs["text"]).pathology
+                said = parse_prompt(outputs["text"])
             except ValueError as error:
                 problems = [f"the text cannot be read: {error}"]
-        if pathology is not None:
-            said = parse_prompt(outputs["text"])
-            measured = describe_walk(parameters, pathology, said.severity, side=None if said.side == "unknown" else said.side)
-            problems = check_faithfulness(outputs["text"], measured)
+            else:
+                pathology, side = said.pathology, None if said.side == "unknown" else said.side
+                problems = check_faithfulness(outputs["text"], describe_walk(parameters, pathology, said.severity, side=side))
         return {
             "text": outputs["text"],
             "pathology": pathology,

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from train_classifier import predict, train_classifier
 from transformers import GPT2LMHeadModel, HfArgumentParser
 
+from modeling_gait.export import atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.metrics import (
@@ -282,9 +283,8 @@ def write_results(path: Path, rows: list[dict], args: EvaluateArguments) -> None
         "rows": rows,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=1) + "\n")
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def main() -> None:

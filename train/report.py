@@ -6,6 +6,8 @@ python train/report.py
 import json
 from pathlib import Path
 
+from modeling_gait.export import atomic_path
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "model_cards" / "results"
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -78,9 +80,8 @@ def main() -> None:
     if text.count(START) != 1 or text.count(END) != 1:
         raise ValueError(f"{readme}: expected one {START} and one {END}")
     before, rest = text.split(START)
-    temporary = readme.with_suffix(".tmp")
-    temporary.write_text(f"{before}{START}\n{results_section()}\n{END}{rest.split(END)[1]}")
-    temporary.replace(readme)
+    with atomic_path(readme) as temporary:
+        temporary.write_text(f"{before}{START}\n{results_section()}\n{END}{rest.split(END)[1]}")
 
 
 if __name__ == "__main__":
