@@ -7,10 +7,13 @@ own random numbers, which hold for all of its frames.
 The functions want absolute positions, before they are taken relative to the root.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 import torch
+from scipy.spatial.transform import Rotation
 
+from .kinematics import positions_from_bones
 from .skeletons import KINECT_V2, Skeleton
 
 # Bones that grow together, named by the joint at their far end without its side; all others are the trunk and head.
@@ -101,10 +104,7 @@ def scale_bones(joints: torch.Tensor, factors: torch.Tensor, skeleton: Skeleton 
             leg_before, leg_after = leg_before + length, leg_after + factors[:, j] * length
     out = torch.stack(new, dim=2)
     out = out + joints[:, :, [skeleton.root]] * (leg_after / leg_before.clamp(min=1e-6) - 1)[:, None, None, None]
-    feet = [j for j, name in enumerate(skeleton.joint_names) if name.endswith(("ankle", "foot"))]
-    sink = (out[:, :, feet, 2].amin(dim=2) - joints[:, :, feet, 2].amin(dim=2)).mean(dim=1)
-    out[..., 2] -= sink[:, None, None]
-    return out
+    return _on_the_floor(out, joints, skeleton)
 
 
 def scale_motion(
@@ -152,6 +152,54 @@ def random_body(
     return logs.exp()
 
 
+def turn_bones(joints: torch.Tensor, vectors: torch.Tensor, skeleton: Skeleton = KINECT_V2) -> torch.Tensor:
+    """Give walks (B, T, J, 3) another posture: each bone is turned by one rotation for the whole walk, its length stays.
+
+    `vectors` (B, J, 3) are rotation vectors [rad] in the world's axes, of the bone that ends at each joint; the root's is
+    ignored. The walk is then raised or lowered by one constant so that the lower foot keeps its mean height.
+    """
+    _check(joints, skeleton)
+    if vectors.shape != (len(joints), len(skeleton), 3):
+        raise ValueError(f"vectors: expected ({len(joints)}, {len(skeleton)}, 3), got {tuple(vectors.shape)}")
+    parents = torch.tensor([max(p, 0) for p in skeleton.parents], device=joints.device)
+    turns = torch.from_numpy(Rotation.from_rotvec(vectors.double().cpu().reshape(-1, 3).numpy()).as_matrix())
+    turns = turns.view(len(joints), 1, len(skeleton), 3, 3).to(joints)
+    offsets = joints - joints.index_select(2, parents)
+    out = positions_from_bones(turns, joints[:, :, skeleton.root], offsets, skeleton)
+    return _on_the_floor(out, joints, skeleton)
+
+
+def _on_the_floor(moved: torch.Tensor, joints: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
+    """`moved` raised or lowered so that the lower foot keeps the mean height that it has in `joints`."""
+    feet = [j for j, name in enumerate(skeleton.joint_names) if name.endswith(("ankle", "foot"))]
+    sink = (moved[:, :, feet, 2].amin(dim=2) - joints[:, :, feet, 2].amin(dim=2)).mean(dim=1)
+    return torch.cat((moved[..., :2], moved[..., 2:] - sink[:, None, None, None]), dim=-1)
+
+
+def random_posture(
+    batch: int, limb: float, bone: float, generator: torch.Generator, like: torch.Tensor, skeleton: Skeleton = KINECT_V2
+) -> torch.Tensor:
+    """Normally distributed rotation vectors (batch, J, 3) [rad] for `turn_bones`.
+
+    Args:
+        limb: standard deviation [deg] of each component of the turn that the bones of the upper body, of each whole leg,
+            shank with foot, whole arm and forearm share.
+        bone: standard deviation [deg] of each single bone's own turn.
+        like: a tensor of the dtype and device of the result.
+    """
+    degree = math.pi / 180
+    turns = _normal((batch, len(skeleton), 3), bone * degree, generator, like)
+    legs, names = ("hip", "knee", "ankle", "foot"), skeleton.joint_names
+    inside = [[not name.endswith(legs) for name in names]]
+    for side in ("left", "right"):
+        for limbs in (legs[1:], legs[2:], BODY_GROUPS["arms"], BODY_GROUPS["arms"][1:]):
+            inside.append([name.startswith(side) and name.endswith(limbs) for name in names])
+    for members in inside:
+        shared = _normal((batch, 1, 3), limb * degree, generator, like)
+        turns = turns + shared * torch.tensor(members, device=like.device)[:, None]
+    return turns
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Random augmentation of walks; calling it with (B, T, J, 3) [m] and a generator returns new walks of the same shape.
@@ -166,6 +214,8 @@ class Augmentation:
         body: spread (standard deviation of the log) of the lengths of each group of bones, see `random_body`.
         bone: spread of each single bone's length.
         amplitude: spread (standard deviation of the log) of the size of the motion about the walk's mean pose.
+        posture: spread of the constant turns of limbs [deg], see `random_posture`.
+        posture_bone: spread of each single bone's constant turn [deg].
         jitter: standard deviation of the noise on every coordinate of every frame [mm].
         skeleton: what the J joints are.
     """
@@ -178,10 +228,12 @@ class Augmentation:
     bone: float = 0.03
     jitter: float = 5.0
     amplitude: float = 0.0
+    posture: float = 0.0
+    posture_bone: float = 0.0
     skeleton: Skeleton = KINECT_V2
 
     def __post_init__(self):
-        for name in ("mirror", "yaw", "scale", "window", "body", "bone", "jitter", "amplitude"):
+        for name in (f.name for f in fields(self) if f.name != "skeleton"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name, limit in (("mirror", 1), ("scale", 0.99), ("window", 0.99)):
@@ -200,6 +252,9 @@ class Augmentation:
             joints = cut + moved * moved.new_tensor([1.0, 1.0, 0.0])  # starts where the walk started
         if self.amplitude:
             joints = scale_motion(joints, self.amplitude, generator, self.skeleton)
+        if self.posture or self.posture_bone:
+            turns = random_posture(batch, self.posture, self.posture_bone, generator, joints, self.skeleton)
+            joints = turn_bones(joints, turns, self.skeleton)
         if self.body or self.bone:
             factors = random_body(batch, self.body, self.bone, generator, joints, self.skeleton)
             joints = scale_bones(joints, factors, self.skeleton)
@@ -215,4 +270,15 @@ class Augmentation:
         return joints
 
 
-__all__ = ["Augmentation", "mirror", "random_body", "rotate_yaw", "scale_axes", "scale_bones", "scale_motion", "time_window"]
+__all__ = [
+    "Augmentation",
+    "mirror",
+    "random_body",
+    "random_posture",
+    "rotate_yaw",
+    "scale_axes",
+    "scale_bones",
+    "scale_motion",
+    "time_window",
+    "turn_bones",
+]

@@ -15,6 +15,7 @@ from common import StepBatches, load_walks, save_model, schedule, seed_step
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
+from modeling_gait.augmentation import Augmentation
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
 
@@ -42,8 +43,19 @@ def train_classifier(
     batch_size: int = 64,
     learning_rate: float = 1e-3,
     seed: int = 0,
+    steps: int | None = None,
+    synthetic: tuple[np.ndarray, np.ndarray] | None = None,
+    augmentation: Augmentation | None = None,
+    bf16: bool = False,
+    progress: bool = True,
 ) -> GaitClassifierForSequenceClassification:
-    """Fit a classifier to inputs (N, T, F) [m] and labels (N,) that index `names`; returns it in eval mode."""
+    """Fit a classifier to inputs (N, T, F) [m] and labels (N,) that index `names`; returns it in eval mode.
+
+    Args:
+        steps: optimiser steps, instead of `epochs` over the inputs.
+        synthetic: inputs and labels of synthetic walks, which make up half of every batch.
+        augmentation: changes half of the walks of every batch, real and synthetic alike, anew at every step.
+    """
     seed_step(seed, 0, 0)
     config = GaitClassifierConfig(
         architecture=architecture, id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)}
@@ -51,20 +63,37 @@ def train_classifier(
     model = GaitClassifierForSequenceClassification(config)
     flat = inputs.reshape(-1, inputs.shape[-1])
     model.set_normalization(flat.mean(0), np.maximum(flat.std(0), 0.01))
-    model.train()
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    model.train().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
-    batches = StepBatches(len(inputs), min(batch_size, len(inputs)), seed)
-    steps = max(1, round(epochs * len(inputs) / batches.batch_size))
-    for step in tqdm(range(steps), desc=architecture, mininterval=5):
-        rows = batches.rows(step)
-        loss = model(input_values=torch.from_numpy(inputs[rows]), labels=torch.from_numpy(labels[rows])).loss
+    batch_size = min(batch_size, len(inputs))
+    if steps is None:
+        steps = max(1, round(epochs * len(inputs) / batch_size))
+    made = 0 if synthetic is None else batch_size // 2
+    sources = [(inputs, labels, StepBatches(len(inputs), batch_size - made, seed))]
+    if made:
+        sources.append((*synthetic, StepBatches(len(synthetic[0]), made, seed)))
+    for step in tqdm(range(steps), desc=architecture, mininterval=5, disable=not progress):
+        drawn = [(x, y, batches.rows(step)) for x, y, batches in sources]
+        values = torch.from_numpy(np.concatenate([x[rows] for x, _, rows in drawn])).float()
+        targets = torch.from_numpy(np.concatenate([y[rows] for _, y, rows in drawn]))
+        if augmentation is not None:
+            values[::2] = augment_inputs(values[::2], augmentation, seed_step(seed, step, 0))
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = model(input_values=values.to(device), labels=targets.to(device)).loss
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(step, 20, steps)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    return model.eval()
+    return model.eval().cpu()
+
+
+def augment_inputs(inputs: torch.Tensor, augmentation: Augmentation, seed: int) -> torch.Tensor:
+    """Augmented root-relative walks (N, T, J x 3) [m], root-relative again."""
+    joints = augmentation(inputs.unflatten(-1, (-1, 3)), torch.Generator().manual_seed(seed))
+    return (joints - joints[:, :, [augmentation.skeleton.root]]).flatten(2)
 
 
 @torch.no_grad()

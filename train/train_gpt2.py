@@ -35,7 +35,7 @@ from common import (
     training_loop,
 )
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from tqdm import tqdm
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from transformers.dynamic_module_utils import custom_object_save
@@ -197,9 +197,42 @@ def pad(sentences: list[tuple[list[int], list[int]]], pad_id: int) -> dict[str, 
     return {"input_ids": ids, "attention_mask": (torch.arange(longest) < lengths[:, None]).long(), "labels": labels}
 
 
+class GaitSentenceLoss(torch.nn.Module):
+    """Mean cross-entropy of a batch of sentences, each token against those that the grammar allows in its place.
+
+    A code is one of its slot's codebook, a word one of the text tokens; `</gait>` is certain and costs nothing. This is what
+    `pipelines_gait.sample_codes` draws from, and without LoRA only the scores of these tokens are computed.
+    """
+
+    def __init__(self, model: torch.nn.Module, tokenizer: GaitTokenizer):
+        super().__init__()
+        self.model = model
+        self.ranges = [(0, tokenizer.gait_start_id), *sorted(set(tokenizer.grammar(1)[:-1]))]
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        inputs, targets = {"input_ids": input_ids, "attention_mask": attention_mask}, labels[:, 1:]
+        if isinstance(self.model, PeftModel):
+            scores = self.model(**inputs).logits[:, :-1]
+            score = lambda at, low, high: scores[at][:, low:high]  # noqa: E731
+        else:
+            hidden = self.model.base_model(**inputs).last_hidden_state[:, :-1]
+            rows = self.model.get_output_embeddings().weight
+            score = lambda at, low, high: hidden[at] @ rows[low:high].T  # noqa: E731
+        total, count = input_ids.new_zeros((), dtype=torch.float32), 0
+        for low, high in self.ranges:
+            at = (targets >= low) & (targets < high)
+            number = int(at.sum())
+            if number:
+                total = total + torch.nn.functional.cross_entropy(
+                    score(at, low, high).float(), targets[at] - low, reduction="sum"
+                )
+                count += number
+        return total / max(count, 1)
+
+
 def learn_rows(
     accelerator: Accelerator,
-    model: GPT2LMHeadModel,
+    sentence_loss: GaitSentenceLoss,
     vq: GaitVQModel,
     loader: SentenceLoader,
     args: GPT2Arguments,
@@ -209,17 +242,18 @@ def learn_rows(
 
     Every process computes the same steps, so the rows are equal on all.
     """
+    model = sentence_loss.model
     first = model.config.vocab_size - len(GaitToLanguage(vq, 1).codes)
     g2l = GaitToLanguage(vq, model.config.n_embd)
     trained = [*g2l.parameters()] + ([] if args.base_model else [*model.parameters()])
     optimizer = torch.optim.AdamW(trained, lr=args.learning_rate)
     batches = StepBatches(num_rows, args.batch_size, args.seed + 1)
-    name = "transformer.wte.weight"
+    names = "model.transformer.wte.weight", "model.lm_head.weight"
     for step in tqdm(range(args.g2l_steps), desc="codebooks to rows", mininterval=5):
         batch = loader.batch(batches.rows(step), seed_step(args.seed + 1, step, 0))
         rows = torch.cat((model.transformer.wte.weight[:first], g2l()))
         with accelerator.autocast():
-            loss = torch.func.functional_call(model, {name: rows, "lm_head.weight": rows}, kwargs=batch, tie_weights=False).loss
+            loss = torch.func.functional_call(sentence_loss, dict.fromkeys(names, rows), kwargs=batch, tie_weights=False)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, args.max_grad_norm)
@@ -261,17 +295,17 @@ def main() -> None:
     model = build_model(args, tokenizer)
     loader = SentenceLoader(data, vq, processor, args)
     if not (Path(args.output_dir) / "checkpoint").exists():
-        learn_rows(accelerator, model, vq, loader, args, len(data))
+        learn_rows(accelerator, GaitSentenceLoss(model, tokenizer), vq, loader, args, len(data))
     if args.lora_rank:
         model = with_lora(model, args, tokenizer)
     batches = StepBatches(len(data), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
 
     def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
         batch = loader.batch(batches.rows(step), seed)
-        loss = prepared(**{k: v.to(accelerator.device) for k, v in batch.items()}).loss
+        loss = prepared(**{k: v.to(accelerator.device) for k, v in batch.items()})
         return loss, {"loss": loss.item()}
 
-    model = training_loop(accelerator, model, args, step_loss, "GPT-2")
+    model = training_loop(accelerator, GaitSentenceLoss(model, tokenizer), args, step_loss, "GPT-2").model
     if accelerator.is_main_process:
         save_family(args, model, processor, vq)
 
