@@ -1,0 +1,647 @@
+"""HuGaDB v1: 635 text files of leg sensors -> Parquet shards of recordings and of gait cycles, and a data card.
+
+    python datasets_scripts/hugadb.py --data_dir HuGaDB --output_dir OUT
+    python datasets_scripts/hugadb.py --output_dir OUT                       # downloads the authors' archive
+    python datasets_scripts/hugadb.py --data_dir DIR --output_dir OUT --subjects 1 2 --on_error skip --plot FIGURES
+
+In: DIR with HuGaDB_v1_{activity}_{subject}_{count}.txt at any depth: four header lines, then 39 tab-separated integers a sample
+(six sensors x accelerometer x, y, z and gyroscope x, y, z; two EMG; activity). Out: OUT/recordings and OUT/cycles with a card;
+`load_dataset("OUT", "cycles")` gives one gait cycle a row: values (100, 36) in m/s^2 and rad/s, phase 0 = initial contact of
+the right foot.
+
+Chereshnev, Kertesz-Farkas (2018): HuGaDB: Human Gait Database for Activity Recognition from Wearable Inertial Sensor Networks.
+"""
+
+import argparse
+import functools
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+from huggingface_hub import DatasetCard, DatasetCardData
+from pyarrow import parquet
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
+
+from datasets_scripts.common import parallel
+from modeling_gait.export import atomic_path
+from modeling_gait.gait_cycles import POINTS, cycle_correlations, find_cycles, resample_cycle
+
+REPOSITORY = "https://github.com/romanchereshnev/HuGaDB"
+ARCHIVE = "https://www.dropbox.com/s/7nb9g650i5m9k6c/HuGaDB.zip?dl=1"  # version 1, linked by the authors' README
+FPS = 1000 / 17  # 58.82 Hz: the README's 2,111,962 samples in 35,903 s
+FILE_NAME = re.compile(r"HuGaDB_v1_(\w+)_(\d\d)_(\d\d)\.txt")
+SENSORS = ("rf", "rs", "rt", "lf", "ls", "lt")  # right foot, shin, thigh, left foot, shin, thigh
+IMU = [f"{kind}_{sensor}_{axis}" for sensor in SENSORS for kind in ("acc", "gyro") for axis in "xyz"]
+COLUMNS = [*IMU, "EMG_r", "EMG_l", "act"]
+ACCELEROMETERS = np.array([name.startswith("acc") for name in IMU])
+SCALE = np.where(ACCELEROMETERS, 2 * 9.80665, np.radians(2000)) / 32768  # int16 -> m/s^2, rad/s
+LOW, HIGH = -32768, 32764  # accelerometers count in steps of 4: at and beyond these a sensor is saturated
+ACTIVITIES = (
+    *("walking", "running", "going_up", "going_down", "sitting", "sitting_down", "standing_up", "standing"),
+    *("bicycling", "up_by_elevator", "down_by_elevator", "sitting_in_car"),
+)
+CONDITIONS = {"walking": (0.7, 2.0), "running": (0.4, 1.1), "going_up": (0.7, 2.2), "going_down": (0.6, 2.2)}  # cycle [s]
+DROPOUT = 512  # counts: a single 0 between two neighbours of one sign and more than this is a lost reading
+MASK_SHARE = 0.25  # a channel that is saturated in more than this share of the samples is masked
+MAX_DEVIATION = 0.25  # of a cycle's duration from the median
+MIN_CORRELATION = 0.6  # of a cycle with the median cycle, over the 18 accelerometer channels
+MIN_CYCLES = 3  # that a person's median cycle in a recording needs
+AGE = (24, 22, 23, 24, 35, 25, 22, 23, 24, 27, 24, 23, 18, 19, 23, 26, 25, 19)  # [years], subjects 1 to 18
+HEIGHT = (177, 183, 183, 189, 183, 168, 161, 176, 175, 183, 203, 192, 174, 175, 178, 164, 179, 180)  # [cm]
+WEIGHT = (75, 80, 65, 93, 63, 54, 52, 80, 65, 118, 85, 85, 64, 68, 72, 48, 85, 70)  # [kg]
+SEX = "MMMMMFFMFMMMMMMFMM"
+# The README's tables "Corrupted gyroscope data" (amplified ten times and clipped): activity_subject: counts sensors; ... | ...
+CORRUPTED = """
+running_03: 0-1 rf rs rt | running_07: 0-2 rf rs | running_09: 0-2 lf ls lt | sitting_03: 0 rf rt; 1-3 rf rs rt
+sitting_04: 0-2 all | sitting_05: 0 all; 1 lf | sitting_06: 4 rf rs lt | sitting_07: 1,3-4 rf rs; 2 all | sitting_08: 0 all
+sitting_09: 0-3 all | sitting_10: 0,4 all | sitting_11: 0,2 lf; 1 rt lf ls lt; 3 rs rt lf lt | sitting_12: 0-3 all
+sitting_13: 0-6 all | sitting_14: 0-3 all | sitting_15: 0,2 rf rt lf ls lt; 1,3 all | sitting_16: 0-5 all
+sitting_17: 0-6 all | sitting_18: 0-1 all; 2-3 rf rs lf ls lt | sitting_in_car_01: 0-6,8-14 all
+standing_01: 0 rs rt lt; 3 lf | standing_03: 0 rf rs rt ls lt | standing_04: 0-3 all | standing_05: 0 all; 1 rf rs lf
+standing_06: 0 rt lt | standing_07: 0 rf rs rt; 1 rt lt; 3 all | standing_08: 0-1 rt lt; 2 rs rt ls lt; 3 rf rt ls lt
+standing_09: 0-3 lf ls lt; 4 rs rt lf ls lt | standing_10: 1 rs rt ls; 3 rs
+standing_11: 0 rt lf lt; 1-2 rs rt lf ls lt; 3 rt lf ls lt; 4 lf lt | standing_12: 0-4 all | standing_13: 0-3 all
+standing_15: 0-4 all | standing_16: 0-4 all | standing_17: 0-3 all | standing_18: 0-4 all | various_03: 0-24 rf rs rt
+various_04: 0-19 all | various_05: 0 rf rs; 1-20 rf rs lf | various_07: 0-24 rf rs | various_09: 0-8 all; 13-20 lf ls lt
+various_11: 4-20 lf | various_12: 0-18 all | various_13: 7-24 all | various_14: 0-21 all | various_15: 0-9,11 all
+various_16: 0-19 all | various_17: 0-2,4-23 all | various_18: 0-16 rf rs lf ls lt | walking_03: 0-1 rf rs rt
+walking_04: 0-5 all | walking_05: 0-3 rf rs lf | walking_06: 3,5 rt | walking_07: 0-4 rf rs | walking_09: 0-3 all
+walking_11: 0-3 lf | walking_12: 0-6 all | walking_13: 0-3 all | walking_14: 0-4 all | walking_15: 0-10 all
+walking_16: 0-4 all | walking_17: 0-6 all | walking_18: 0-3 rf rs lf ls lt"""
+
+
+@functools.cache
+def corrupted_gyroscopes() -> dict[str, tuple[str, ...]]:
+    """Recording ("walking_03_00") -> its sensors whose gyroscope the authors call corrupted."""
+    out = {}
+    for group in re.split(r" \| |\n", CORRUPTED.strip()):
+        prefix, parts = group.split(": ")
+        for part in parts.split("; "):
+            counts, *sensors = part.split()
+            for span in counts.split(","):
+                first, _, last = span.partition("-")
+                for count in range(int(first), int(last or first) + 1):
+                    out[f"{prefix}_{count:02d}"] = SENSORS if sensors == ["all"] else tuple(sensors)
+    return out
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------------
+
+
+def find_files(data_dir: Path, subjects: list[int] | None = None) -> list[Path]:
+    """The data set's files anywhere below `data_dir`, by subject and name.
+
+    Raises:
+        ValueError: no such folder, no file of the data set in it, a file there twice, or none of an asked subject.
+    """
+    data_dir = Path(data_dir)
+    if not data_dir.is_dir():
+        raise ValueError(f"{data_dir} is not a folder; --data_dir must hold HuGaDB_v1_{{activity}}_{{subject}}_{{count}}.txt")
+    found: dict[str, Path] = {}
+    for path in sorted(data_dir.rglob("HuGaDB_v*.txt")):
+        if not FILE_NAME.fullmatch(path.name):
+            raise ValueError(f"{path}: unknown name; expected HuGaDB_v1_{{activity}}_{{subject}}_{{count}}.txt, version 1")
+        if path.name in found:
+            raise ValueError(f"{path}: the file is there twice, also as {found[path.name]}")
+        found[path.name] = path
+    if not found:
+        raise ValueError(f"{data_dir} holds no file HuGaDB_v1_{{activity}}_{{subject}}_{{count}}.txt")
+    people = {name: int(FILE_NAME.fullmatch(name)[2]) for name in found}
+    missing = sorted(set(subjects or ()) - set(people.values()))
+    if missing:
+        raise ValueError(f"{data_dir} holds no file of subjects {missing}; it has subjects {sorted(set(people.values()))}")
+    return [found[n] for n in sorted(found, key=lambda n: (people[n], n)) if not subjects or people[n] in subjects]
+
+
+def read_file(path: Path) -> tuple[np.ndarray, list[tuple[int, str, int]]]:
+    """Table (T, 39) int64 as written, and the malformed cells: (line, column, value) outside of int16 (EMG: uint8).
+
+    Raises:
+        ValueError: naming the file and the first line that is not 39 tab-separated integers or has an unknown activity.
+    """
+    raw = Path(path).read_bytes()
+    lines = raw.split(b"\n", 4)
+    if not all(n.startswith(b"#") for n in lines[:3]) or len(lines) < 5 or lines[3].decode("latin-1").split() != COLUMNS:
+        raise ValueError(
+            f"{path}: lines 1 to 4 are not the header: #Activity, #ActivityID, #Date, {COLUMNS[0]} ... {COLUMNS[-1]}"
+        )
+    try:
+        table = pd.read_csv(io.BytesIO(lines[4]), sep="\t", header=None, dtype=np.int64, quoting=3, skip_blank_lines=False)
+        table = table.to_numpy()
+        whole = table.shape[1] == len(COLUMNS) and lines[4].count(b"\t") == (len(COLUMNS) - 1) * len(table)
+    except (ValueError, UnicodeDecodeError, OverflowError):  # pandas' errors are ValueErrors
+        whole = False
+    if not whole or not np.isin(table[:, -1], np.arange(1, 13)).all():
+        raise ValueError(f"{path}: {_first_fault(lines[4])}")
+    low = np.where(np.arange(38) < 36, -32768, 0)
+    high = np.where(np.arange(38) < 36, 32767, 255)
+    wrong = np.argwhere((table[:, :38] < low) | (table[:, :38] > high))
+    return table, [(int(r) + 5, COLUMNS[c], int(table[r, c])) for r, c in wrong]
+
+
+def _first_fault(raw: bytes) -> str:
+    """Which line of a table that could not be read is wrong, and how."""
+    if not raw.strip():
+        return "the file has a header and no sample"
+    for number, line in enumerate(raw.rstrip(b"\r\n").split(b"\n"), 5):
+        cells = line.decode("latin-1").rstrip("\r").split("\t")
+        if len(cells) != len(COLUMNS):
+            return f"line {number}: {len(cells)} tab-separated columns, expected {len(COLUMNS)}"
+        for name, cell in zip(COLUMNS, cells):
+            if not re.fullmatch(r"-?\d{1,18}", cell):
+                return f"line {number}, column {name}: {cell[:20]!r} is not an integer"
+        if not 1 <= int(cells[-1]) <= 12:
+            return f"line {number}, column act: {cells[-1]}, expected an activity from 1 to 12"
+    return "cannot be read as a table of integers"
+
+
+# --- cycles ------------------------------------------------------------------------------------------------------------------
+
+
+def contact_signal(values: np.ndarray) -> np.ndarray:
+    """(T,) how fast the right foot's and shin's accelerations change, (T, 36) in: largest at the foot's initial contact.
+
+    It uses no gyroscope (465 files' are corrupted), no axis' direction, and hardly minds a clipped peak.
+    """
+    change = np.diff(values, axis=0, prepend=values[:1])
+    return sum(np.linalg.norm(change[:, [IMU.index(f"acc_{s}_{axis}") for axis in "xyz"]], axis=1) for s in ("rf", "rs"))
+
+
+def bouts(activity: np.ndarray) -> list[tuple[int, int, int]]:
+    """(first sample, sample after the last, activity) of each stretch of one activity."""
+    edges = np.flatnonzero(np.diff(activity)) + 1
+    return [(int(a), int(b), int(activity[a])) for a, b in zip([0, *edges], [*edges, len(activity)])]
+
+
+def recording_cycles(values: np.ndarray, activity: np.ndarray, malformed: np.ndarray) -> tuple[list[dict], Counter]:
+    """Cycles of one recording, and how many were rejected for which reason (keys (condition, reason); "kept" too).
+
+    Args:
+        values: (T, 36) SI units, without nan.
+        activity: (T,) 0..11, index in `ACTIVITIES`.
+        malformed: (T,) samples in which a cell was malformed.
+    """
+    signal, counts, groups = contact_signal(values), Counter(), {}
+    pad = int(FPS)
+    for a, b, label in bouts(activity):
+        name = ACTIVITIES[label]
+        if name not in CONDITIONS:
+            continue
+        offset = max(0, a - pad)
+        try:
+            found = find_cycles(signal[offset : b + pad], FPS, *CONDITIONS[name])
+        except ValueError:
+            counts[name, "bouts without a period"] += 1
+            continue
+        for start, end in ((s + offset, e + offset) for s, e in found):
+            if a <= start < b:
+                reason = _fault(start, end, b, CONDITIONS[name], malformed)
+                if not reason:
+                    cycle = resample_cycle(values, start, end)
+                    if name == "running" or _stands_first(cycle):
+                        groups.setdefault((name, a), []).append((start, end, cycle))
+                    else:
+                        reason = "phase"
+                if reason:
+                    counts[name, reason] += 1
+    rows = _compare(_merge_short(groups), counts)
+    return sorted(rows, key=lambda row: row["start"]), counts
+
+
+def _fault(start: float, end: float, bout_end: int, limits: tuple[float, float], malformed: np.ndarray) -> str:
+    """Why a cycle is no good, or ""."""
+    if end > bout_end - 1:
+        return "activity"
+    if malformed[int(start) : int(np.ceil(end)) + 1].any():
+        return "malformed"
+    return "" if limits[0] <= (end - start) / FPS <= limits[1] else "range"
+
+
+def _stands_first(cycle: np.ndarray) -> bool:
+    """Does the right foot's accelerometer vary less from 10 to 45 % of the cycle (stance) than from 55 to 90 % (swing)?"""
+    p = len(cycle)
+    foot = cycle[:, :3]
+    return foot[p // 10 : int(0.45 * p)].std(axis=0).sum() < foot[int(0.55 * p) : int(0.9 * p)].std(axis=0).sum()
+
+
+def _merge_short(groups: dict) -> dict:
+    """Cycles by (condition, bout); bouts of fewer than five are put together (key -1), since their median says little."""
+    out: dict = {}
+    for (name, bout), cycles in groups.items():
+        out.setdefault((name, bout if len(cycles) >= 5 else -1), []).extend(cycles)
+    return out
+
+
+def _compare(groups: dict, counts: Counter) -> list[dict]:
+    """Rows of the cycles that agree with the median duration and the median cycle of their group."""
+    rows = []
+    for (name, _), cycles in groups.items():
+        if len(cycles) < MIN_CYCLES:
+            counts[name, "few"] += len(cycles)
+            continue
+        ratio = np.array([end - start for start, end, _ in cycles])
+        ratio = ratio / np.median(ratio)
+        stack = np.stack([cycle for *_, cycle in cycles])
+        correlation = cycle_correlations(stack[:, :, ACCELEROMETERS])
+        for (start, end, cycle), r, c in zip(cycles, ratio, correlation):
+            reason = "deviation" if abs(r - 1) > MAX_DEVIATION else "correlation" if c < MIN_CORRELATION else "kept"
+            counts[name, reason] += 1
+            if reason == "kept":
+                row = {"activity": name, "start": start, "duration": (end - start) / FPS, "values": cycle.astype(np.float32)}
+                rows.append({**row, "correlation": c, "duration_ratio": r})
+    return rows
+
+
+# --- rows --------------------------------------------------------------------------------------------------------------------
+
+
+def make_rows(path: Path) -> tuple[dict, list[dict], Counter, str]:
+    """Row of `recordings`, rows of `cycles`, counts, and a hash of the samples. Raises ValueError naming the file."""
+    table, malformed = read_file(path)
+    match = FILE_NAME.fullmatch(path.name)
+    name, subject = "_".join(match.groups()), int(match[2])
+    if not 1 <= subject <= len(SEX):
+        raise ValueError(f"{path}: subject {subject} is not one of the 18 that the authors describe")
+    counts = table[:, :38].astype(np.float64)
+    bad = np.zeros(len(table), bool)
+    for line, column, _ in malformed:
+        counts[line - 5, COLUMNS.index(column)] = np.nan
+        bad[line - 5] |= column in IMU
+    before, here, after = counts[:-2, :36], counts[1:-1, :36], counts[2:, :36]
+    lost = (here == 0) & (before * after > 0) & (np.minimum(np.abs(before), np.abs(after)) > DROPOUT)
+    rail = (table[:, :38] <= LOW) | (table[:, :38] >= HIGH)  # int16 columns only: EMG never gets there
+    counts[1:-1, :36] = np.where(lost, (before + after) / 2, here)
+    values = np.concatenate([counts[:, :36] * SCALE, (counts[:, 36:] - 128) / 128], axis=1)
+    ok = np.ones(38, bool)
+    for sensor in corrupted_gyroscopes().get(name, ()):
+        first = IMU.index(f"gyro_{sensor}_x")
+        ok[first : first + 3] = False
+    filled = pd.DataFrame(values[:, :36]).interpolate(limit_direction="both").fillna(0.0).to_numpy()
+    cycles, reasons = recording_cycles(filled, table[:, 38] - 1, bad)
+    recording = {
+        "recording_id": name,
+        "subject_id": str(subject),
+        "age": AGE[subject - 1],
+        "height": HEIGHT[subject - 1] / 100,
+        "weight": WEIGHT[subject - 1],
+        "sex": SEX[subject - 1],
+        "sampling_rate": FPS,
+        "activity": table[:, 38] - 1,
+        "values": values.astype(np.float32),
+        "channel_mask": ok & (rail.mean(axis=0) <= MASK_SHARE),
+        "saturated": rail.sum(axis=0),
+        "dropouts": int(lost.sum()),
+        "malformed": json.dumps([{"line": r, "column": c, "value": v} for r, c, v in malformed]),
+        "duplicate_of": "",
+    }
+    for index, row in enumerate(cycles):
+        a, b = int(np.ceil(row["start"])), int(row["start"] + row["duration"] * FPS) + 1
+        share = rail[a:b, :36].mean(axis=0)
+        row |= {"recording_id": name, "subject_id": str(subject), "cycle_index": index}
+        row |= {"saturation": share, "channel_mask": ok[:36] & (share <= MASK_SHARE)}
+    return recording, cycles, reasons, hashlib.sha256(np.ascontiguousarray(table)).hexdigest()
+
+
+def try_rows(path: Path, on_error: str) -> tuple[dict, list[dict], Counter, str] | str:
+    """`make_rows`, or the message of what is wrong with the file if `on_error` is "skip"."""
+    try:
+        return make_rows(path)
+    except (ValueError, OSError) as error:
+        if on_error == "raise":
+            raise
+        return str(error)
+
+
+def features(config: str) -> datasets.Features:
+    """Columns of "recordings" or "cycles"."""
+    text, whole, real = datasets.Value("string"), datasets.Value("int32"), datasets.Value("float32")
+    columns = {"recording_id": text, "subject_id": text}
+    if config == "cycles":
+        columns |= {"activity": datasets.ClassLabel(names=list(CONDITIONS)), "cycle_index": whole, "start": real}
+        columns |= {"duration": real, "values": datasets.Array2D((POINTS, 36), "float32")}
+        columns |= {"channel_mask": datasets.Sequence(datasets.Value("bool"), 36), "saturation": datasets.Sequence(real, 36)}
+        columns |= {"correlation": real, "duration_ratio": real}
+    else:
+        columns |= {"age": whole, "height": real, "weight": real, "sex": text, "sampling_rate": real}
+        columns |= {"activity": datasets.Sequence(datasets.ClassLabel(names=list(ACTIVITIES)))}
+        columns |= {"values": datasets.Array2D((None, 38), "float32")}
+        columns |= {"channel_mask": datasets.Sequence(datasets.Value("bool"), 38), "saturated": datasets.Sequence(whole, 38)}
+        columns |= {"dropouts": whole, "malformed": text, "duplicate_of": text}
+    return datasets.Features(columns)
+
+
+# --- data set ----------------------------------------------------------------------------------------------------------------
+
+
+class Shards:
+    """Parquet shards of one config: `add` rows, `close` writes the rest and names them train-0000i-of-0000N."""
+
+    def __init__(self, folder: Path, config: str, rows_per_shard: int):
+        self.folder, self.config, self.size = folder / config, config, rows_per_shard
+        self.batch, self.paths, self.rows, self.num_bytes = [], [], 0, 0
+        self.folder.mkdir()
+
+    def add(self, rows: Iterable[dict]) -> None:
+        for row in rows:
+            self.batch.append(row)
+            if len(self.batch) == self.size:
+                self._write()
+
+    def _write(self) -> None:
+        columns = {name: [row[name] for row in self.batch] for name in features(self.config)}
+        table = datasets.Dataset.from_dict(columns, features=features(self.config))
+        self.paths.append(self.folder / f"part-{len(self.paths):05d}.parquet")
+        table.to_parquet(self.paths[-1])
+        self.rows, self.num_bytes, self.batch = self.rows + len(table), self.num_bytes + int(table.data.nbytes), []
+
+    def close(self) -> None:
+        if self.batch:
+            self._write()
+        for i, path in enumerate(self.paths):
+            self.paths[i] = path.rename(self.folder / f"train-{i:05d}-of-{len(self.paths):05d}.parquet")
+
+    def info(self) -> datasets.DatasetInfo:
+        splits = datasets.SplitDict()
+        splits.add(datasets.SplitInfo("train", num_bytes=self.num_bytes, num_examples=self.rows))
+        download = sum(p.stat().st_size for p in self.paths)
+        return datasets.DatasetInfo(
+            features=features(self.config), splits=splits, download_size=download, dataset_size=self.num_bytes
+        )
+
+
+def download() -> str:
+    """Folder of the authors' archive, downloaded once. Raises ValueError where the network does not reach it."""
+    try:
+        return datasets.DownloadManager().download_and_extract(ARCHIVE)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot download {ARCHIVE} ({error}); see {REPOSITORY} and give the folder as --data_dir") from None
+
+
+def check_output(output_dir: Path) -> None:
+    """Raise ValueError unless `output_dir` is absent, empty, or an earlier data set of this script, which may be replaced."""
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ValueError(f"{output_dir} is a file; --output_dir must be a folder")
+    others = {p.name for p in output_dir.iterdir()} - {"recordings", "cycles", "README.md"} if output_dir.exists() else ()
+    if others:
+        raise ValueError(
+            f"{output_dir} is not a HuGaDB data set: it holds {', '.join(sorted(others)[:5])}; choose a new folder"
+        )
+
+
+def prepare(
+    data_dir: Path | None, output_dir: Path, subjects: list[int] | None = None, num_proc: int = 2, on_error: str = "raise"
+) -> "Report":
+    """Files -> Parquet shards of both configs and card in `output_dir`, written under a temporary name and renamed.
+
+    Raises:
+        ValueError: naming the file and line (`on_error="raise"`), the folder, or the argument that is wrong; no cycle at all.
+    """
+    output_dir = Path(output_dir)
+    check_output(output_dir)
+    files = find_files(Path(data_dir or download()), subjects)
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}-", dir=output_dir.parent))
+    datasets.disable_progress_bars()
+    try:
+        shards = {"recordings": Shards(work, "recordings", 100), "cycles": Shards(work, "cycles", 4000)}
+        report = Report()
+        for result in parallel(functools.partial(try_rows, on_error=on_error), files, num_proc, "files"):
+            if isinstance(result, str):
+                report.skipped.append(result)
+                print(f"\nskipped: {result}", file=sys.stderr)
+                continue
+            recording, cycles = report.add(*result)
+            shards["recordings"].add([recording])
+            shards["cycles"].add(cycles)
+        for part in shards.values():
+            part.close()
+        if not shards["cycles"].rows:
+            raise ValueError(f"no gait cycle in {len(files)} files: {dict(report.reasons)}")
+        (work / "README.md").write_text(_card(shards, report), encoding="utf-8")
+        work.chmod(0o755)
+        if output_dir.exists():
+            shutil.rmtree(output_dir)
+        os.replace(work, output_dir)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    finally:
+        datasets.enable_progress_bars()
+    return report
+
+
+class Report:
+    """What was found: `reasons` (condition, reason) -> cycles, `people` (subject, condition) -> cycles, malformed cells, ..."""
+
+    def __init__(self):
+        self.reasons, self.people, self.hashes = Counter(), Counter(), {}
+        self.malformed, self.skipped, self.duplicates = [], [], []
+        self.recordings = self.samples = self.dropouts = self.masked = 0
+
+    def add(self, recording: dict, cycles: list[dict], reasons: Counter, digest: str) -> tuple[dict, list[dict]]:
+        """Count a file; a repetition of an earlier one loses its cycles."""
+        name = recording["recording_id"]
+        first = self.hashes.setdefault(digest, name)
+        if first != name:
+            recording["duplicate_of"] = first
+            self.duplicates.append(f"{name} = {first}")
+            for (condition, reason), n in reasons.items():
+                self.reasons[condition, "duplicate" if reason == "kept" else reason] += n
+            cycles = []
+        else:
+            self.reasons.update(reasons)
+        self.malformed += [f"{name} line {m['line']} {m['column']} = {m['value']}" for m in json.loads(recording["malformed"])]
+        self.people.update((int(recording["subject_id"]), cycle["activity"]) for cycle in cycles)
+        self.recordings += 1
+        self.samples += len(recording["values"])
+        self.dropouts += recording["dropouts"]
+        self.masked += name in corrupted_gyroscopes()
+        return recording, cycles
+
+
+REASONS = {
+    "kept": "kept",
+    "activity": "ends after the stretch of one activity in which it began",
+    "malformed": "holds a malformed cell",
+    "range": "duration outside of the condition's range",
+    "phase": "right foot rests less in the first half than in the second: begins at another event (not asked of running)",
+    "few": f"fewer than {MIN_CYCLES} cycles of the condition to compare it with",
+    "deviation": f"duration more than {MAX_DEVIATION:.0%} off the median",
+    "correlation": f"correlation with the median cycle under {MIN_CORRELATION}",
+    "duplicate": "recording is a copy of another",
+    "bouts without a period": "(stretches of the activity, not cycles) too short, or no period",
+}
+
+
+def cycle_tables(report: Report) -> str:
+    """Markdown: cycles by what became of them, and cycles by person and condition."""
+    head = " | ".join(CONDITIONS) + " |\n|---|" + "---:|" * len(CONDITIONS)
+    lines = [f"| cycles | {head}"]
+    lines += [
+        f"| {text} | " + " | ".join(f"{report.reasons[c, r]:,}" for c in CONDITIONS) + " |" for r, text in REASONS.items()
+    ]
+    lines += ["", f"| subject | {head}"]
+    people = sorted({s for s, _ in report.people})
+    lines += [f"| {s} | " + " | ".join(f"{report.people[s, c]:,}" for c in CONDITIONS) + " |" for s in people]
+    return "\n".join(lines)
+
+
+def _card(shards: dict[str, Shards], report: Report) -> str:
+    data = DatasetCardData(
+        pretty_name="HuGaDB v1: recordings and gait cycles",
+        license="other",
+        license_name="none-stated",
+        license_link=REPOSITORY,
+        task_categories=["other"],
+        tags=["gait", "imu", "emg", "wearable", "biomechanics"],
+        configs=[
+            {"config_name": name, "data_files": [{"split": "train", "path": f"{name}/train-*"}], "default": name == "cycles"}
+            for name in shards
+        ],
+    )
+    datasets.info.DatasetInfosDict({name: s.info() for name, s in shards.items()}).to_dataset_card_data(data)
+    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{card_body(report)}"))
+
+
+def card_body(report: Report) -> str:
+    """The data card below its metadata."""
+    ranges = ", ".join(f"{name} {a} to {b} s" for name, (a, b) in CONDITIONS.items())
+    several = "; ".join(report.malformed) or "none"
+    skipped = "".join(f"\n- {message}" for message in report.skipped) or " none."
+    return f"""# HuGaDB v1: recordings and gait cycles
+
+Six inertial sensors on the feet, shins and thighs of 18 healthy people, and EMG of both thighs. {report.recordings}
+recordings, {report.samples:,} samples at {FPS:.2f} Hz (the authors' 2,111,962 samples in 35,903 s; the files have no clock),
+and {sum(report.people.values()):,} gait cycles. Source: <{REPOSITORY}>; Chereshnev, Kertesz-Farkas, "HuGaDB: Human Gait
+Database for Activity Recognition from Wearable Inertial Sensor Networks", AIST 2017.
+Made by `datasets_scripts/hugadb.py` of modeling_gait.
+
+**Licence.** The authors' repository states none. This folder is made from your own copy for your own use; do not redistribute
+it.
+
+`load_dataset(FOLDER, "cycles")`, `load_dataset(FOLDER, "recordings")`. **Divide by `subject_id`**, never by row.
+
+## cycles: one gait cycle a row
+
+- `recording_id`, `subject_id`, `activity` (class label: {", ".join(CONDITIONS)}), `cycle_index` (in the recording), `start`
+  (sample of the recording, fractional), `duration` [s].
+- `values` float32 ({POINTS}, 36): point k is at phase k / {POINTS}; phase 0 is the initial contact of the right foot, the next
+  one (the end) is excluded. Monotone cubic interpolation. Channels: {", ".join(SENSORS)} (right foot, shin, thigh, left foot,
+  shin, thigh), each accelerometer x, y, z [m/s^2, gravity included] then gyroscope x, y, z [rad/s].
+- `channel_mask` bool (36): False = the authors list this gyroscope as corrupted in this recording, or the channel is saturated
+  in more than {MASK_SHARE:.0%} of the cycle's samples. `saturation` float32 (36): that share. Feet reach 2 g in most steps.
+- `correlation` with the median cycle, over the accelerometers; `duration_ratio` to the median duration.
+
+Found from the accelerometers of the right foot and shin: how fast they change, low-passed at 2.5 times the stride frequency
+(autocorrelation), is largest at the foot's initial contact (`modeling_gait.gait_cycles.find_cycles`). Medians are of a
+stretch of one activity; stretches with fewer than 5 cycles are put together by recording. Duration ranges: {ranges}.
+
+{cycle_tables(report)}
+
+## recordings: one file a row
+
+- `recording_id`, `subject_id`, `age` [years], `height` [m], `weight` [kg], `sex`, `sampling_rate` [Hz].
+- `activity` (T): class label of each sample: {", ".join(ACTIVITIES)}.
+- `values` float32 (T, 38): the 36 channels above, then right and left EMG as (count - 128) / 128, a share of the converter's
+  half range (the authors state no voltage). nan where the cell was malformed.
+- `channel_mask` bool (38) as above, over the recording. `saturated` (38): samples at the end of the range (-32768, or 32764
+  and above). `duplicate_of`: a recording with the same samples (its cycles are left out).
+- `dropouts`: single zeros between neighbours of one sign and over {DROPOUT} counts, interpolated linearly. `malformed`: JSON
+  list.
+
+Corrupted gyroscopes (ten times too large, clipped; the authors' list): {report.masked} recordings; their values are kept as
+they are. Dropouts: {report.dropouts:,}. Malformed cells (outside of the range of their type): {several}. Copies:
+{"; ".join(report.duplicates) or "none"}. Files skipped:{skipped}
+
+## Limits
+
+The activity labels were set by hand: the first and last cycles of a stretch can be transitions, walking includes turns. Strides
+are short at the stated rate (walking about 0.9 s, running 0.6 s), so the true rate may be lower; phases do not depend on it,
+gyroscopes neither. Accelerations are clipped at 2 g.
+"""
+
+
+def plot_cycles(folder: Path, output_dir: Path) -> list[Path]:
+    """A figure a condition: mean cycle of each person and the band of one standard deviation, masked channels left out."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    table = parquet.read_table(folder / "cycles", columns=["subject_id", "activity", "values", "channel_mask"]).combine_chunks()
+    person, activity = table["subject_id"].to_numpy(), table["activity"].to_numpy()
+    values = table["values"].combine_chunks().storage.flatten().flatten().to_numpy().reshape(-1, POINTS, len(IMU))
+    mask = table["channel_mask"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, len(IMU))
+    people = sorted(set(person.tolist()), key=int)
+    panels = ("acc_rf_x", "acc_rs_x", "acc_rt_z", "acc_ls_x", "gyro_rf_y", "gyro_rs_y", "gyro_rt_y", "gyro_ls_y")
+    paths = []
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    for label, name in enumerate(CONDITIONS):
+        if not (activity == label).any():
+            continue
+        figure = Figure(figsize=(20, 9), layout="constrained")
+        axes = figure.subplots(2, 4).ravel()
+        for one in people:
+            rows = (activity == label) & (person == one)
+            for ax, panel in zip(axes, panels):
+                column = IMU.index(panel)
+                curves = values[rows & mask[:, column], :, column]
+                if len(curves) < MIN_CYCLES:
+                    continue
+                mean, spread, phase = curves.mean(axis=0), curves.std(axis=0), np.arange(POINTS)
+                colour = colormaps["tab20"](people.index(one))
+                ax.plot(phase, mean, color=colour, lw=1.2, label=one)
+                ax.fill_between(phase, mean - spread, mean + spread, color=colour, alpha=0.06, lw=0)
+        for ax, panel in zip(axes, panels):
+            ax.set(
+                title=panel, xlabel="% of the cycle", ylabel="m/s²" if panel.startswith("acc") else "rad/s", xlim=(0, POINTS)
+            )
+        lines = {line.get_label(): line for ax in axes for line in ax.lines}
+        order = sorted(lines, key=int)
+        names = [f"{one} ({((activity == label) & (person == one)).sum()})" for one in order]
+        figure.legend([lines[one] for one in order], names, title="subject (cycles)", loc="outside lower center", ncols=9)
+        figure.suptitle(f"{name}: mean and standard deviation of each person's cycles; 0 % = initial contact, right")
+        paths.append(Path(output_dir) / f"hugadb_{name}.png")
+        with atomic_path(paths[-1]) as temporary:
+            figure.savefig(temporary, dpi=100)
+    return paths
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, help="folder with the authors' files at any depth; default: download them")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
+    parser.add_argument("--subjects", type=int, nargs="+", help="only these of 1..18; default: all")
+    parser.add_argument("--num_proc", type=int, default=2, help="processes that read and cut (default 2)")
+    parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do about a bad file")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="also draw the cycles of each condition into this folder")
+    args = parser.parse_args(argv)
+    if args.num_proc < 1:
+        parser.error("--num_proc must be at least 1")
+    try:
+        report = prepare(args.data_dir, args.output_dir, args.subjects, args.num_proc, args.on_error)
+        figures = plot_cycles(args.output_dir, args.plot) if args.plot else []
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(cycle_tables(report))
+    for cell in report.malformed:
+        print(f"malformed: {cell}")
+    print(
+        f"{report.recordings} recordings, {sum(report.people.values()):,} cycles in {args.output_dir}, "
+        f"{len(report.skipped)} files skipped",
+        *figures,
+    )
+
+
+if __name__ == "__main__":
+    main()
