@@ -568,8 +568,8 @@ they are. Dropouts: {report.dropouts:,}. Malformed cells (outside of the range o
 ## Limits
 
 The activity labels were set by hand: the first and last cycles of a stretch can be transitions, walking includes turns. Strides
-are short at the stated rate (walking about 0.9 s, running 0.6 s) and no clock in the files can confirm it; phases and gyroscopes
-do not depend on it. Accelerations are clipped at 2 g.
+are short at the stated rate (walking about 0.9 s, running 0.6 s) and no clock in the files can confirm it; phases and
+gyroscopes do not depend on it. Accelerations are clipped at 2 g.
 """
 
 
