@@ -1,10 +1,15 @@
-"""Render the tables of the README from model_cards/results/*.json, between `<!-- results -->` and `<!-- /results -->`.
+"""Gather the rows of experiments, and render the tables of the README between `<!-- results -->` and `<!-- /results -->`.
 
 python train/report.py
+
+Rows that loso.py left in outputs/ become `model_cards/results/loso_gist.json` and figures; the tables are made of
+`model_cards/results/*.json` alone, so they can be made without outputs/.
 """
 
 import json
 from pathlib import Path
+
+from report_loso import Rows, draw, load_rows, section, write_result
 
 from modeling_gait.export import atomic_path
 
@@ -66,7 +71,11 @@ def results_section() -> str:
             f"`{result['command']}`):",
             chain_table(result),
         ]
-    for name in sorted(p.stem for p in RESULTS.glob("*.json") if p != chain):
+    loso = RESULTS / "loso_gist.json"
+    if loso.exists():
+        result = json.loads(loso.read_text())
+        parts += section(Rows(result["rows"]), result)
+    for name in sorted(p.stem for p in RESULTS.glob("*.json") if p not in (chain, loso)):
         result = json.loads((RESULTS / f"{name}.json").read_text())
         few = [f"{k} {v}" for k, v in result["metrics"].items()] if len(result["metrics"]) < 4 else []
         about = "; ".join([*few, result["dataset"], result["protocol"], f"`{result['command']}`"])
@@ -74,7 +83,17 @@ def results_section() -> str:
     return "\n\n".join(parts)
 
 
+def gather() -> None:
+    """Rows of outputs/loso_gist, if there are any, into one result file and figures."""
+    folder = ROOT / "outputs" / "loso_gist"
+    if (folder / "rows").is_dir():
+        rows = load_rows(folder)
+        write_result(rows, RESULTS / "loso_gist.json", json.loads((folder / "choices.json").read_text()))
+        draw(rows, RESULTS.parent / "figures")
+
+
 def main() -> None:
+    gather()
     readme = ROOT / "README.md"
     text = readme.read_text()
     if text.count(START) != 1 or text.count(END) != 1:

@@ -68,6 +68,7 @@ class GPT2Arguments(TrainArguments):
     g2l_steps: int = field(default=100, metadata={"help": "steps that learn the map from codebooks to embedding rows"})
     describe_share: float = field(default=0.25, metadata={"help": "share of walk-to-words sentences"})
     no_text_share: float = field(default=0.1, metadata={"help": "share of words-to-walk sentences without words"})
+    class_only: bool = field(default=False, metadata={"help": "captions are the name of the class: no language"})
     max_caption_tokens: int = 96
     augment: bool = True
 
@@ -181,6 +182,7 @@ class SentenceLoader:
         if rng.random() >= self.args.no_text_share:
             said = partial_description(description, rng) if rng.random() < 0.5 else description
             text = said.to_prompt() if rng.random() < 0.6 else paraphrase(said, rng)
+            text = said.pathology if self.args.class_only else text
             caption = tokenizer(text)["input_ids"][:limit]
         return end + caption + walk, [IGNORE] * (2 + len(caption)) + walk[1:]
 
