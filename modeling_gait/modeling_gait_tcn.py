@@ -1,0 +1,486 @@
+"""GaitTCNModel: a temporal convolutional network that adapts to a person from one to five gait cycles (after MetaGait,
+doi 10.1038/s41598-026-35121-4).
+
+In: gait cycles (B, P, C) in the units of the sensors, P phase points of one cycle, C channels; masks of samples (P or P x C)
+and channels (C), True where measured; `support` (B, K, P, C), K cycles of the person.
+Out: `generation` (B, P, C), the expected cycle of the person; `spread` (B, C), how far single cycles lie from it;
+`reconstruction` (B, P, C), the whole of a cycle of which only some samples, channels or sensors were measured.
+
+    person = model.personalize(cycles)           # cycles (K, P, C): a new model, adapted by gradient steps (MAML)
+    person.generate(20, seed=0)                  # (20, P, C), different cycles of this person
+    person.reconstruct(cycle, sample_mask)       # (B, P, C)
+    person.save_adapter("p01"); GaitTCNModel.from_pretrained("p01")   # base model + what changed
+
+The network reads the support as a mean, its certainty n / (n + 1) and its standard deviation, so a lone noisy cycle can be
+drawn towards what people's cycles have in common. A gait cycle is periodic, and so are the convolutions.
+"""
+
+import copy
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.func import functional_call, grad
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput, cached_file
+
+from .configuration_gait_tcn import GaitTCNConfig
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "gait_adapter.json", "gait_adapter.safetensors"
+
+
+@dataclass
+class GaitTCNOutput(ModelOutput):
+    """`loss` scalar or None; `generation` (B, P, C), `reconstruction` (B, P, C) and `spread` (B, C) in the sensors' units."""
+
+    loss: torch.FloatTensor | None = None
+    generation: torch.FloatTensor | None = None
+    reconstruction: torch.FloatTensor | None = None
+    spread: torch.FloatTensor | None = None
+
+
+class PhaseConv(nn.Module):
+    """Periodic convolution over phase, (..., P, C) -> (..., P, D), as one matrix product: fast where `vmap` gives each task
+    its own weights."""
+
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, dilation: int):
+        super().__init__()
+        self.shifts = [dilation * (i - kernel_size // 2) for i in range(kernel_size)]
+        self.linear = nn.Linear(inputs * kernel_size, outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(torch.cat([x.roll(s, dims=-2) for s in self.shifts], dim=-1))
+
+
+class GaitTCNBlock(nn.Module):
+    """Residual block: norm, periodic convolution, activation, linear."""
+
+    def __init__(self, width: int, kernel_size: int, dilation: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.conv = PhaseConv(width, width, kernel_size, dilation)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.out(nn.functional.silu(self.conv(self.norm(x))))
+
+
+class GaitTCNNetwork(nn.Module):
+    """The network on standardised cycles; everything that personalisation may change is a parameter of this module.
+
+    values, observed: (B, P, C), values 0 where `observed` is 0; context: (B, P, 3 C) of `support_context`.
+    Returns generation (B, P, C), reconstruction (B, P, C), log spread (B, C).
+    """
+
+    def __init__(self, config: GaitTCNConfig):
+        super().__init__()
+        self.config = config
+        width, patch, channels = config.hidden_size, config.patch_size, config.num_channels
+        self.stem = nn.Linear(patch * 5 * channels + 2 * config.num_harmonics, width)
+        self.blocks = nn.ModuleList(GaitTCNBlock(width, config.kernel_size, d) for d in config.dilations)
+        self.norm = nn.LayerNorm(width)
+        self.generation_head = nn.Linear(width, patch * channels)
+        self.reconstruction_head = nn.Linear(width, patch * channels)
+        self.spread_head = nn.Linear(width, channels)  # a probe: it must not change what the others learn
+        # how much of the support's mean is taken over: constant part, and part that grows with its certainty
+        self.generation_gate = nn.Parameter(torch.zeros(2, channels))
+        self.reconstruction_gate = nn.Parameter(torch.zeros(2, channels))
+
+    def forward(self, values: torch.Tensor, observed: torch.Tensor, context: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        config = self.config
+        mean, certainty, _ = context.chunk(3, dim=-1)
+        x = torch.cat((values, observed, context), dim=-1)
+        x = x.reshape(*x.shape[:-2], config.num_phases // config.patch_size, -1)
+        phase = self._phase(x).expand(*x.shape[:-1], -1)
+        x = self.stem(torch.cat((x, phase), dim=-1))
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        generation = self.generation_head(x).reshape(mean.shape) + self._gate(self.generation_gate, mean, certainty)
+        reconstruction = self.reconstruction_head(x).reshape(mean.shape) + self._gate(self.reconstruction_gate, mean, certainty)
+        return generation, torch.where(observed > 0, values, reconstruction), self.spread_head(x.mean(-2).detach())
+
+    def _phase(self, like: torch.Tensor) -> torch.Tensor:
+        """Sines and cosines of the phase of each patch (P / patch, 2 harmonics)."""
+        patches = self.config.num_phases // self.config.patch_size
+        angle = torch.arange(patches, device=like.device, dtype=like.dtype)[:, None] * (2 * torch.pi / patches)
+        angle = angle * torch.arange(1, self.config.num_harmonics + 1, device=like.device, dtype=like.dtype)
+        return torch.cat((angle.sin(), angle.cos()), dim=-1)
+
+    @staticmethod
+    def _gate(gate: torch.Tensor, mean: torch.Tensor, certainty: torch.Tensor) -> torch.Tensor:
+        return 10 * (gate[0] + gate[1] * certainty) * mean  # 10: gates learn ten times as fast as weights
+
+
+def support_context(total: torch.Tensor, square: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Sum, sum of squares and number of the support's values at each sample (..., P, C) -> (..., P, 3 C): mean, certainty
+    n / (n + 1), standard deviation (0 for fewer than two)."""
+    mean = total / count.clamp(min=1)
+    variance = (square - count * mean.square()).clamp(min=0) / (count - 1).clamp(min=1)
+    return torch.cat((mean, count / (count + 1), (variance + 1e-8).sqrt() * (count > 1)), dim=-1)
+
+
+def masked_mse(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean squared error where the mask is 1."""
+    return ((prediction - target).square() * mask).sum() / mask.expand_as(target).sum().clamp(min=1)
+
+
+def support_loss(network: nn.Module, parameters: dict, cycles: torch.Tensor, observed: torch.Tensor, sparse: torch.Tensor):
+    """What the adaptation minimises on a person's cycles (K, P, C), standardised, 0 where `observed` (K, P, C) is 0.
+
+    Each cycle is to be generated from the other ones (a lone cycle from nothing), and reconstructed from its `sparse` samples.
+    """
+    rest = [s.sum(0, keepdim=True) - s for s in (cycles, cycles.square(), observed)]
+    context, nothing = support_context(*rest), torch.zeros_like(cycles)
+    values, seen = torch.cat((nothing, cycles * sparse)), torch.cat((nothing, sparse))
+    generation, reconstruction, _ = functional_call(network, parameters, (values, seen, torch.cat((context, context))))
+    k = cycles.shape[0]
+    return masked_mse(generation[:k], cycles, observed) + masked_mse(reconstruction[k:], cycles, observed)
+
+
+def adapt(
+    network: nn.Module, fast: dict, slow: dict, rates: dict, cycles, observed, sparse, first_order: bool = False, steps: int = 0
+) -> dict[str, torch.Tensor]:
+    """Gradient steps on the `fast` parameters, each with its rate; differentiable, and can be mapped by `vmap` over tasks.
+
+    Args: fast, slow: the parameters of `network` that change and that do not; sparse (steps, K, P, C), a mask for each step;
+    first_order: the steps are constants for whoever differentiates the result. Returns the new fast parameters.
+    """
+
+    def loss(changing: dict, hidden: torch.Tensor) -> torch.Tensor:
+        return support_loss(network, slow | changing, cycles, observed, hidden)
+
+    for step in range(steps):
+        gradient = grad(loss)(fast, sparse[step])
+        fast = {k: p - rates[k] * (gradient[k].detach() if first_order else gradient[k]) for k, p in fast.items()}
+    return fast
+
+
+def draw_sparse_masks(observed: torch.Tensor, channels_per_sensor: int, generator: torch.Generator) -> torch.Tensor:
+    """A sparse part of observed samples (..., P, C), float: a tenth or so of the phases, or all but one sensor, or both."""
+    *lead, phases, channels = observed.shape
+    draw = lambda *shape: torch.rand(*lead, *shape, generator=generator)  # noqa: E731
+    share = 0.03 + 0.3 * draw(1, 1) ** 2
+    moments = (draw(phases, 1) < share).to(observed)
+    sensors = channels // channels_per_sensor
+    lost = torch.randint(sensors, (*lead, 1, 1), generator=generator)
+    rest = (torch.arange(channels) // channels_per_sensor != lost).to(observed)
+    kind = draw(1, 1)
+    return observed * torch.where(kind < 0.65, moments, torch.where(kind < 0.9, rest, moments * rest)).to(observed)
+
+
+class GaitTCNModel(PreTrainedModel):
+    """Temporal convolutional network for gait cycles. See the head of this file."""
+
+    config_class = GaitTCNConfig
+    base_model_prefix = "gait_tcn"
+    main_input_name = "values"
+    supports_gradient_checkpointing = False
+
+    def __init__(self, config: GaitTCNConfig):
+        super().__init__(config)
+        self.network = GaitTCNNetwork(config)
+        self.log_rates = nn.Parameter(torch.zeros(len(list(self.network.parameters()))))
+        self.register_buffer("channel_mean", torch.zeros(config.num_channels))
+        self.register_buffer("channel_std", torch.ones(config.num_channels))
+        self.register_buffer("components", torch.zeros(config.num_components, config.num_phases, config.num_channels))
+        self.register_buffer("context", torch.zeros(config.num_phases, 3 * config.num_channels))
+        self.adapter: dict | None = None  # of a personalised model: its base, digest of the base, names of what changed
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=module.in_features**-0.5)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, GaitTCNNetwork):
+            for head in (module.generation_head, module.reconstruction_head, module.spread_head):
+                init.normal_(head.weight, std=0.01)
+            init.zeros_(module.generation_gate)
+            init.zeros_(module.reconstruction_gate)
+        elif isinstance(module, GaitTCNModel):
+            init.constant_(module.log_rates, torch.tensor(self.config.inner_lr).log().item())
+            init.ones_(module.channel_std)
+            for buffer in (module.channel_mean, module.components, module.context):
+                init.zeros_(buffer)
+
+    # ------------------------------------------------------------------------------------------------- scales and inputs
+    @torch.no_grad()
+    def fit_scales(self, values: torch.Tensor, channel_mask: torch.Tensor) -> None:
+        """Mean and standard deviation of each channel, from cycles (N, P, C) and their valid channels (N, C)."""
+        weight = channel_mask.double()[:, None]
+        count = (weight.sum((0, 1)) * values.shape[1]).clamp(min=1)
+        mean = (values.double() * weight).sum((0, 1)) / count
+        variance = ((values.double() - mean).square() * weight).sum((0, 1)) / count
+        self.channel_mean.copy_(mean)
+        self.channel_std.copy_(torch.where(variance > 1e-12, variance.sqrt(), 1.0))
+
+    @torch.no_grad()
+    def fit_components(self, residuals: torch.Tensor) -> None:
+        """Directions of a person's cycle-to-cycle variation from standardised residuals (N, P, C), unit variance a channel."""
+        flat = residuals.flatten(1)
+        rank = min(self.config.num_components, *flat.shape)
+        _, scale, directions = torch.svd_lowrank(flat, q=rank, niter=4)
+        found = (directions * scale).T.unflatten(1, residuals.shape[1:])
+        norm = found.square().sum(0).mean(0).sqrt()  # the standard deviation that z ~ N(0, 1) would give each channel
+        self.components.zero_()
+        self.components[:rank] = found / torch.where(norm > 1e-9, norm, 1.0)
+
+    def standardise(
+        self,
+        values: torch.Tensor,
+        channel_mask: torch.Tensor | None = None,
+        sample_mask: torch.Tensor | None = None,
+        name="values",
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cycles (..., P, C) -> standardised cycles, 0 where not measured, and a float mask (..., P, C).
+
+        channel_mask: (..., C) or (C,); sample_mask: (..., P), (P,) or (..., P, C); bool, True where measured.
+        Raises ValueError: another number of phases or channels, values that are not finite where they are said to be measured.
+        """
+        config = self.config
+        values = torch.as_tensor(values, dtype=self.channel_mean.dtype, device=self.channel_mean.device)
+        if values.ndim < 2 or values.shape[-1] != config.num_channels:
+            raise ValueError(
+                f"{name}: expected {config.num_channels} channels in the last dimension, got {tuple(values.shape)}"
+            )
+        if values.shape[-2] != config.num_phases:
+            raise ValueError(
+                f"{name}: {values.shape[-2]} samples a cycle; expected one whole gait cycle resampled to {config.num_phases} "
+                f"phase points, (..., {config.num_phases}, {config.num_channels})"
+            )
+        mask = torch.ones_like(values, dtype=torch.bool)
+        if channel_mask is not None:
+            mask = mask & self._mask(channel_mask, f"{name}: channel_mask", (config.num_channels,))[..., None, :]
+        if sample_mask is not None:
+            sample_mask = torch.as_tensor(sample_mask, device=values.device)
+            whole = sample_mask.shape[-2:] == values.shape[-2:]
+            shape = tuple(values.shape[-2:]) if whole else (config.num_phases,)
+            sample_mask = self._mask(sample_mask, f"{name}: sample_mask", shape)
+            mask = mask & (sample_mask if whole else sample_mask[..., None])
+        broken = ~torch.isfinite(values) & mask
+        if broken.any():
+            at = tuple(int(i) for i in broken.nonzero()[0])
+            raise ValueError(
+                f"{name}: {float(values[at])} at {at}; values must be finite where the masks say they were measured"
+            )
+        return torch.where(mask, (values - self.channel_mean) / self.channel_std, 0.0), mask.to(values)
+
+    def _mask(self, mask: torch.Tensor, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        mask = torch.as_tensor(mask, device=self.channel_mean.device)
+        if mask.dtype != torch.bool or tuple(mask.shape[-len(shape) :]) != shape:
+            raise ValueError(f"{name}: expected bool (..., {', '.join(map(str, shape))}), got {mask.dtype} {tuple(mask.shape)}")
+        return mask
+
+    def _support(self, support: torch.Tensor, channel_mask=None, sample_mask=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Checked support (..., K, P, C), standardised, and its mask."""
+        support = torch.as_tensor(support)
+        if support.ndim < 3:
+            raise ValueError(f"support: expected cycles (K, P, C), got {tuple(support.shape)}")
+        if support.shape[-3] == 0:
+            raise ValueError("support: no cycle given; one is the least")
+        values, observed = self.standardise(support, channel_mask, sample_mask, "support")
+        if not observed.flatten(-2).any(-1).all():
+            raise ValueError("support: a cycle has no valid sample; leave it out")
+        return values, observed
+
+    # ------------------------------------------------------------------------------------------------- the model
+    def forward(
+        self,
+        values: torch.Tensor | None = None,
+        sample_mask: torch.Tensor | None = None,
+        channel_mask: torch.Tensor | None = None,
+        support: torch.Tensor | None = None,
+        support_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        label_mask: torch.Tensor | None = None,
+    ) -> GaitTCNOutput:
+        """Expected cycle and reconstruction.
+
+        Args:
+            values: (B, P, C) cycles to reconstruct; None to generate only.
+            sample_mask, channel_mask: (B, P) or (B, P, C), and (B, C), True where `values` was measured.
+            support, support_mask: (B, K, P, C) cycles of the person, (B, K, C) their valid channels; without them a
+                personalised model knows its person, and any other expects the cycle that people have in common.
+            labels, label_mask: (B, P, C) whole cycles, (B, C) their valid channels, for the loss: squared errors of generation
+                and reconstruction, in standard deviations of a channel, over valid channels alone.
+
+        Raises: ValueError as `standardise`; or where there is neither `values`, `support` nor `labels`.
+        """
+        if values is None and support is None and labels is None:
+            raise ValueError("give values to reconstruct, support cycles to generate from, or both; or call generate()")
+        context = self.context
+        if support is not None:
+            cycles, seen = self._support(support, support_mask)
+            context = support_context(cycles.sum(-3), cycles.square().sum(-3), seen.sum(-3))
+        target = None if labels is None else self.standardise(labels, label_mask, name="labels")
+        if values is not None:
+            known, observed = self.standardise(values, channel_mask, sample_mask)
+        else:
+            batch = context.shape[:-2] if context.ndim > 2 else target[0].shape[:-2] if target is not None else (1,)
+            known = torch.zeros(*batch, self.config.num_phases, self.config.num_channels).to(self.channel_mean)
+            observed = torch.zeros_like(known)
+        generation, reconstruction, log_spread = self.network(known, observed, context.expand(*known.shape[:-1], -1))
+        loss = None
+        if target is not None:
+            loss = masked_mse(generation, *target) + (masked_mse(reconstruction, *target) if values is not None else 0)
+        return GaitTCNOutput(
+            loss=loss,
+            generation=self._units(generation),
+            reconstruction=None if values is None else self._units(reconstruction),
+            spread=log_spread.exp() * self.channel_std,
+        )
+
+    def _units(self, standardised: torch.Tensor) -> torch.Tensor:
+        return standardised * self.channel_std + self.channel_mean
+
+    @torch.no_grad()
+    def generate(self, num_cycles: int = 1, seed: int | None = None, temperature: float = 1.0) -> torch.Tensor:
+        """Cycles (N, P, C) of the person this model was personalised to (else of nobody in particular).
+
+        temperature: 0 gives the expected cycle N times, 1 cycles that vary as the person's own.
+        """
+        if num_cycles < 1 or temperature < 0:
+            raise ValueError(f"num_cycles must be positive and temperature 0 or more, got {num_cycles}, {temperature}")
+        nothing = torch.zeros(1, self.config.num_phases, self.config.num_channels).to(self.channel_mean)
+        mean, _, log_spread = self.network(nothing, nothing, self.context[None])
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        z = torch.randn(num_cycles, self.config.num_components, generator=generator).to(mean)
+        varied = torch.einsum("nr,rpc->npc", z, self.components) * log_spread.exp()[:, None]
+        return self._units(mean + temperature * varied)
+
+    @torch.no_grad()
+    def reconstruct(self, values: torch.Tensor, sample_mask=None, channel_mask=None) -> torch.Tensor:
+        """Whole cycles (B, P, C) from cycles of which only what the masks say was measured; that stays as it is."""
+        values = torch.as_tensor(values)
+        whole = self.forward(values[None] if values.ndim == 2 else values, sample_mask, channel_mask).reconstruction
+        return whole[0] if values.ndim == 2 else whole
+
+    # ------------------------------------------------------------------------------------------------- personalisation
+    def fast_names(self) -> list[str]:
+        """Names of the network's parameters that personalisation changes."""
+        names = [n for n, _ in self.network.named_parameters()]
+        return names if self.config.adapted == "all" else [n for n in names if "head" in n or "gate" in n]
+
+    def rates(self) -> dict[str, torch.Tensor]:
+        """The learning rate of each parameter of the network."""
+        return {n: r for (n, _), r in zip(self.network.named_parameters(), self.log_rates.exp())}
+
+    def personalize(
+        self, support, channel_mask=None, sample_mask=None, steps: int | None = None, lr: float | None = None, seed: int = 0
+    ) -> "GaitTCNModel":
+        """A new model, adapted to a person by gradient steps on a few of their cycles; this one stays as it is.
+
+        Args:
+            support: (K, P, C) cycles, K >= 1; channel_mask (K, C) or (C,), sample_mask (K, P) or (K, P, C): what was measured.
+            steps: gradient steps, default `config.inner_steps`; lr: one learning rate in the place of the meta-learned ones.
+            seed: of the samples that are hidden while it learns to reconstruct.
+
+        Raises: ValueError: no cycle, cycles of another length or other channels, values that are not finite.
+        """
+        support = torch.as_tensor(support)
+        if support.ndim != 3:
+            raise ValueError(f"support: expected cycles of one person (K, P, C), got {tuple(support.shape)}")
+        steps = self.config.inner_steps if steps is None else steps
+        if steps < 0 or (lr is not None and lr <= 0):
+            raise ValueError(f"steps must be 0 or more and lr positive, got {steps}, {lr}")
+        cycles, observed = self._support(support, channel_mask, sample_mask)
+        generator = torch.Generator().manual_seed(seed)
+        each = observed.cpu().expand(max(steps, 1), *observed.shape)
+        sparse = draw_sparse_masks(each, self.config.channels_per_sensor, generator).to(observed)
+        parameters = {n: p.detach() for n, p in self.network.named_parameters()}
+        rates = {n: r.detach() if lr is None else lr for n, r in self.rates().items()}
+        names = self.fast_names()
+        fast, slow = {n: parameters[n] for n in names}, {n: p for n, p in parameters.items() if n not in names}
+        fast = adapt(self.network, fast, slow, rates, cycles, observed, sparse, steps=steps)
+        return self._with(fast, support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0)), steps)
+
+    @torch.no_grad()
+    def _with(self, fast: dict[str, torch.Tensor], context: torch.Tensor, steps: int) -> "GaitTCNModel":
+        person = copy.deepcopy(self).eval()
+        own = dict(person.network.named_parameters())
+        for name, value in fast.items():
+            own[name].copy_(value)
+        person.context.copy_(context)
+        changed = ["context", *(f"network.{n}" for n in fast if steps)]
+        person.adapter = {"base_model": self.name_or_path, "base_digest": self.digest(), "changed": changed, "steps": steps}
+        return person
+
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        state = sorted(self.state_dict().items())
+        return hashlib.sha256(b"".join(v.detach().cpu().float().numpy().tobytes() for _, v in state)).hexdigest()
+
+    def save_adapter(self, folder: str | Path, base_model: str | None = None) -> None:
+        """Save only what the personalisation changed; `from_pretrained(folder)` puts it on the base model again.
+
+        base_model: folder or Hub id of the base; by default where it was loaded from. A folder is noted relative to `folder`.
+        Raises: ValueError where this model is not personalised, or nobody knows where its base is.
+        """
+        if self.adapter is None:
+            raise ValueError("this model is not personalised; call personalize() first, or save_pretrained()")
+        base = base_model or self.adapter["base_model"]
+        if not base:
+            raise ValueError("save the base model with save_pretrained() and give its folder or Hub id as base_model")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if Path(base).is_dir():
+            base = os.path.relpath(Path(base).resolve(), folder.resolve())
+        state = self.state_dict()
+        tensors = {n: state[n].contiguous().cpu() for n in self.adapter["changed"]}
+        save_file(tensors, folder / f"{ADAPTER_WEIGHTS}.tmp", metadata={"format": "pt"})
+        os.replace(folder / f"{ADAPTER_WEIGHTS}.tmp", folder / ADAPTER_WEIGHTS)
+        self.config.save_pretrained(folder)
+        (folder / f"{ADAPTER_CONFIG}.tmp").write_text(json.dumps(self.adapter | {"base_model": base}, indent=1) + "\n")
+        os.replace(folder / f"{ADAPTER_CONFIG}.tmp", folder / ADAPTER_CONFIG)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, base_model: str | None = None, **kwargs) -> "GaitTCNModel":
+        """As in transformers; a folder or repository of `save_adapter` is loaded onto its base (or onto `base_model`).
+
+        Raises: ValueError where the base is another model than the adapter was made from.
+        """
+        where = pretrained_model_name_or_path
+        hub = {k: kwargs[k] for k in ("cache_dir", "revision", "token", "subfolder", "local_files_only") if k in kwargs}
+        found = _adapter_file(where, ADAPTER_CONFIG, hub)
+        if found is None:
+            return super().from_pretrained(where, *args, **kwargs)
+        adapter = json.loads(Path(found).read_text())
+        base = base_model or adapter["base_model"]
+        if base_model is None and (Path(found).parent / base).is_dir():
+            base = os.path.normpath(Path(found).parent / base)
+        dtype = kwargs.pop("dtype", None)  # the base is compared first, at its own precision
+        rest = {k: v for k, v in kwargs.items() if k not in ("config", "revision", "subfolder", "output_loading_info")}
+        model = cls.from_pretrained(base, *args, **rest)
+        if model.digest() != adapter["base_digest"]:
+            raise ValueError(f"{where}: this adapter was made from another model than {base}; give its own as base_model")
+        tensors = load_file(_adapter_file(where, ADAPTER_WEIGHTS, hub))
+        if set(tensors) != set(adapter["changed"]):
+            raise ValueError(f"{where}: {ADAPTER_WEIGHTS} holds other tensors than {ADAPTER_CONFIG} names")
+        model.load_state_dict({k: v.to(model.dtype) for k, v in tensors.items()}, strict=False)
+        model.adapter = adapter | {"base_model": base}
+        return model.to(dtype) if isinstance(dtype, torch.dtype) else model
+
+
+def _adapter_file(where, name: str, hub: dict) -> str | None:
+    """Path of a file of an adapter, None where there is no such file."""
+    if where is None:
+        return None
+    if Path(where).is_dir():
+        path = Path(where) / hub.get("subfolder", "") / name
+        return str(path) if path.is_file() else None
+    options = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    return cached_file(where, name, _raise_exceptions_for_gated_repo=False, **options, **hub)
+
+
+GaitTCNModel.register_for_auto_class("AutoModel")
+
+__all__ = ["GaitTCNModel", "GaitTCNOutput"]

@@ -1,0 +1,259 @@
+"""GaitTCNModel on tiny cycles: shapes, masks, periodicity, adaptation, adapters, bad input."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeling_gait.configuration_gait_tcn import GaitTCNConfig
+from modeling_gait.modeling_gait_tcn import (
+    ADAPTER_WEIGHTS,
+    GaitTCNModel,
+    GaitTCNOutput,
+    PhaseConv,
+    adapt,
+    draw_sparse_masks,
+    masked_mse,
+    support_context,
+)
+
+P, C = 20, 6
+TINY = {
+    "num_channels": C,
+    "num_phases": P,
+    "hidden_size": 12,
+    "dilations": [1, 2],
+    "num_components": 3,
+    "channels_per_sensor": 3,
+}
+
+
+def tiny_tcn(**kwargs) -> GaitTCNModel:
+    """An untrained model of 20 phases and two sensors of three channels, moved a little from its start; scales set."""
+    torch.manual_seed(0)
+    model = GaitTCNModel(GaitTCNConfig(**{**TINY, **kwargs})).eval()
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    values = 5 + 3 * torch.randn(30, P, C)
+    model.fit_scales(values, torch.ones(30, C, dtype=torch.bool))
+    model.fit_components(torch.randn(40, P, C))
+    return model
+
+
+def person(cycles=5, seed=0) -> torch.Tensor:
+    """Cycles (K, P, C) of one person: a sine of their own and noise."""
+    g = torch.Generator().manual_seed(seed)
+    phase = torch.arange(P)[:, None] * 2 * torch.pi / P
+    mean = 5 + 4 * torch.sin(phase + 6 * torch.rand(1, C, generator=g))
+    return mean + 0.5 * torch.randn(cycles, P, C, generator=g)
+
+
+@pytest.fixture(scope="module")
+def model() -> GaitTCNModel:
+    return tiny_tcn()
+
+
+def test_shapes_and_units(model):
+    cycles = person(4)
+    out = model(cycles, torch.rand(4, P) < 0.3, torch.ones(4, C, dtype=torch.bool), support=cycles.expand(4, 4, P, C))
+    assert isinstance(out, GaitTCNOutput) and out.loss is None
+    assert out.generation.shape == out.reconstruction.shape == (4, P, C) and out.spread.shape == (4, C)
+    out = model(support=cycles[None], labels=cycles[:1])
+    assert out.reconstruction is None and out.loss.ndim == 0
+    expected = ((out.generation - cycles[0]) / model.channel_std).square().mean()
+    assert torch.isclose(out.loss, expected)
+
+
+def test_skeleton_cycles_of_75_channels():
+    model = GaitTCNModel(GaitTCNConfig(**TINY | {"num_channels": 75}))
+    assert model.personalize(torch.randn(2, P, 75)).generate(3, seed=0).shape == (3, P, 75)
+
+
+def test_convolution_is_periodic():
+    conv, x = PhaseConv(C, 8, 5, 3), torch.randn(2, P, C)
+    assert torch.allclose(conv(x.roll(7, dims=1)), conv(x).roll(7, dims=1), atol=1e-6)
+
+
+def test_invalid_values_change_nothing(model):
+    """What the masks call unmeasured may be anything, nan included: neither answers nor losses nor the adapted model change."""
+    cycles, mask = person(4), torch.ones(4, C, dtype=torch.bool)
+    mask[:, 1] = False
+    broken = cycles.clone()
+    broken[:, :, 1] = torch.nan
+    one, other = (model(x, None, mask, x[None].expand(4, -1, -1, -1), mask.expand(4, 4, C), x, mask) for x in (cycles, broken))
+    assert torch.equal(one.generation, other.generation) and torch.equal(one.reconstruction, other.reconstruction)
+    assert torch.equal(one.loss, other.loss)
+    one, other = (model.personalize(x, mask) for x in (cycles, broken))
+    assert torch.equal(one.generate(2, seed=0), other.generate(2, seed=0))
+
+
+def test_measured_samples_stay_as_they_are(model):
+    cycles, seen = person(3), torch.rand(3, P) < 0.3
+    out = model.personalize(person()).reconstruct(cycles, seen)
+    assert torch.allclose(out[seen], cycles[seen], atol=1e-5)
+    assert not torch.allclose(out[~seen], cycles[~seen], atol=1e-2)
+    assert torch.equal(model.reconstruct(cycles[0], seen[0]), model.reconstruct(cycles[:1], seen[:1])[0])
+
+
+def test_generated_cycles_vary_as_the_spread_says(model):
+    adapted = model.personalize(person())
+    cycles = adapted.generate(4000, seed=1)
+    assert torch.equal(cycles[:9], adapted.generate(4000, seed=1)[:9]) and not torch.equal(cycles[0], cycles[1])
+    spread = adapted(support=person()[None]).spread[0]
+    assert torch.allclose((cycles - cycles.mean(0)).square().mean((0, 1)).sqrt(), spread, rtol=0.1)
+    assert torch.equal(*adapted.generate(2, temperature=0))
+
+
+def test_personalisation_lowers_the_error_and_leaves_the_base(model):
+    cycles, before = person(8), {k: v.clone() for k, v in model.state_dict().items()}
+    adapted = model.personalize(cycles[:5], steps=30, lr=0.1)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert adapted.adapter["steps"] == 30 and model.adapter is None
+
+    def error(m):
+        return (m(support=cycles[None, :5]).generation - cycles[5:]).square().mean()
+
+    assert error(adapted) < 0.8 * error(model)
+    assert not torch.equal(model.personalize(cycles[:5], steps=1).generate(seed=0), adapted.generate(seed=0))
+
+
+def test_five_cycles_take_less_than_a_second():
+    model = GaitTCNModel(GaitTCNConfig()).eval()
+    cycles = torch.randn(5, 100, 36)
+    model.personalize(cycles)
+    began = time.process_time()
+    model.personalize(cycles)
+    assert time.process_time() - began < 1
+
+
+def test_gradient_steps_can_be_mapped_and_differentiated(model):
+    """vmap over tasks = one task after another; the second-order gradient of the rates is that of finite differences."""
+    network = model.network.double()
+    parameters = {n: p.detach() for n, p in network.named_parameters()}
+    cycles = torch.stack([person(3, s) for s in (1, 2)]).double()
+    observed = torch.ones_like(cycles)
+    sparse = draw_sparse_masks(observed[:, None].expand(-1, 2, -1, -1, -1), 3, torch.Generator().manual_seed(0))
+
+    def moved(rate, c, o, s, first_order=False):
+        return adapt(network, parameters, {}, dict.fromkeys(parameters, rate), c, o, s, first_order, steps=2)
+
+    rate = torch.tensor(0.01, dtype=torch.float64, requires_grad=True)
+    both = torch.func.vmap(lambda c, o, s: moved(rate, c, o, s))(cycles, observed, sparse)
+    alone = moved(rate, cycles[1], observed[1], sparse[1])
+    assert all(torch.allclose(both[n][1], alone[n]) for n in parameters)
+
+    def total(r, first_order=False):
+        return sum(p.square().sum() for p in moved(r, cycles[0], observed[0], sparse[0], first_order).values())
+
+    (second,) = torch.autograd.grad(total(rate), rate)
+    (first,) = torch.autograd.grad(total(rate, True), rate)
+    with torch.no_grad():
+        finite = (total(rate + 1e-6) - total(rate - 1e-6)) / 2e-6
+    model.network.float()
+    assert torch.isclose(second, finite, rtol=1e-4) and not torch.isclose(first, finite, rtol=1e-3)
+
+
+@pytest.mark.parametrize("adapted, share", [("all", 1.0), ("heads", 0.5)])
+def test_adapter_is_what_changed(adapted, share, tmp_path):
+    tiny_tcn(adapted=adapted).save_pretrained(tmp_path / "base")
+    base = GaitTCNModel.from_pretrained(tmp_path / "base")
+    own = base.personalize(person(), steps=2)
+    own.save_adapter(tmp_path / "p01")
+    loaded = GaitTCNModel.from_pretrained(tmp_path / "p01")
+    assert torch.equal(loaded.generate(3, seed=0), own.generate(3, seed=0))
+    assert torch.equal(
+        loaded.reconstruct(person(2, 1), torch.arange(P) % 5 == 0), own.reconstruct(person(2, 1), torch.arange(P) % 5 == 0)
+    )
+    sizes = [(tmp_path / f).stat().st_size for f in (f"p01/{ADAPTER_WEIGHTS}", "base/model.safetensors")]
+    assert sizes[0] < share * sizes[1] and not list((tmp_path / "p01").glob("*.tmp"))
+    own.save_pretrained(tmp_path / "whole")
+    assert torch.equal(GaitTCNModel.from_pretrained(tmp_path / "whole").generate(3, seed=0), own.generate(3, seed=0))
+
+
+def test_adapter_errors(tmp_path, model):
+    with pytest.raises(ValueError, match="not personalised"):
+        model.save_adapter(tmp_path / "a")
+    with pytest.raises(ValueError, match="base_model"):
+        tiny_tcn().personalize(person()).save_adapter(tmp_path / "a")
+    tiny_tcn().save_pretrained(tmp_path / "base")
+    GaitTCNModel.from_pretrained(tmp_path / "base").personalize(person()).save_adapter(tmp_path / "a")
+    other = tiny_tcn()
+    other.channel_mean.add_(1)
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match="made from another model"):
+        GaitTCNModel.from_pretrained(tmp_path / "a", base_model=str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    "support, message",
+    [
+        (torch.zeros(0, P, C), "no cycle given"),
+        (torch.zeros(2, 1, C), "1 samples a cycle; expected one whole gait cycle resampled to 20"),
+        (torch.zeros(2, P, C + 1), "expected 6 channels"),
+        (torch.zeros(P, C), r"cycles of one person \(K, P, C\)"),
+        (torch.full((2, P, C), torch.nan), r"nan at \(0, 0, 0\)"),
+        (torch.full((2, P, C), torch.inf), "inf at"),
+    ],
+)
+def test_bad_support_is_refused(model, support, message):
+    with pytest.raises(ValueError, match=message):
+        model.personalize(support)
+
+
+def test_other_bad_input_is_refused(model):
+    with pytest.raises(ValueError, match="no valid sample"):
+        model.personalize(person(2), torch.zeros(2, C, dtype=torch.bool))
+    with pytest.raises(ValueError, match="channel_mask: expected bool"):
+        model.personalize(person(2), torch.ones(2, C))
+    with pytest.raises(ValueError, match="sample_mask: expected bool"):
+        model.reconstruct(person(2), torch.ones(2, P + 1, dtype=torch.bool))
+    with pytest.raises(ValueError, match="lr positive"):
+        model.personalize(person(2), lr=0.0)
+    with pytest.raises(ValueError, match="values to reconstruct"):
+        model()
+    with pytest.raises(ValueError, match="num_cycles"):
+        model.generate(0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"patch_size": 3}, {"kernel_size": 4}, {"channels_per_sensor": 4}, {"inner_lr": 0.0}, {"dilations": []}]
+)
+def test_bad_configurations_are_refused(wrong):
+    with pytest.raises(Exception, match=next(iter(wrong))):
+        GaitTCNConfig(**TINY | wrong)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 1000))
+def test_context_is_mean_certainty_and_deviation(count, seed):
+    g = torch.Generator().manual_seed(seed)
+    cycles, seen = torch.randn(count, P, C, generator=g), (torch.rand(count, P, C, generator=g) < 0.7).float()
+    cycles = cycles * seen
+    mean, certainty, deviation = support_context(cycles.sum(0), cycles.square().sum(0), seen.sum(0)).chunk(3, -1)
+    for p, c in ((0, 0), (7, 3)):
+        own = cycles[:, p, c][seen[:, p, c] > 0].numpy()
+        assert certainty[p, c] == pytest.approx(len(own) / (len(own) + 1))
+        assert mean[p, c] == pytest.approx(own.mean() if len(own) else 0, abs=1e-5)
+        assert deviation[p, c] == pytest.approx(np.std(own, ddof=1) if len(own) > 1 else 0, abs=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000))
+def test_sparse_masks_hide_moments_or_sensors(seed):
+    g = torch.Generator().manual_seed(seed)
+    observed = (torch.rand(8, 1, C, generator=g) < 0.8).float().expand(8, P, C)
+    sparse = draw_sparse_masks(observed, 3, g)
+    assert ((sparse == 0) | (observed == 1)).all() and ((sparse == 0) | (sparse == 1)).all()
+    assert masked_mse(observed, sparse, sparse) == 0
+
+
+def test_saved_and_loaded(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    loaded = GaitTCNModel.from_pretrained(tmp_path)
+    a, b = model.state_dict(), loaded.state_dict()
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert loaded.config.num_phases == P and loaded.digest() == model.digest()

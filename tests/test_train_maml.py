@@ -1,0 +1,208 @@
+"""Meta-training and its evaluation on tiny cycles: nothing held out is read, killed runs resume, arms and rows are right."""
+
+import json
+
+import evaluate_personalisation as evaluation
+import numpy as np
+import pytest
+import torch
+import train_maml
+from conftest import TRAIN, run_script
+from datasets import Array2D, ClassLabel, Dataset, Features, List, Value
+
+from modeling_gait.modeling_gait_tcn import GaitTCNModel
+
+P, C, SUBJECTS = 20, 6, 4
+FAST = ["--max_steps", "4", "--warm_steps", "2", "--batch_size", "2", "--save_steps", "1", "--num_queries", "5"]
+FAST += ["--hidden_size", "8", "--inner_steps", "2", "--warmup_steps", "1"]
+
+
+def write_cycles(folder, poisoned: str | None = None, cycles: int = 16):
+    """Cycles of four people in two activities as Parquet: own means, noise; nan in masked channels of subject 2."""
+    rng, rows = np.random.default_rng(0), []
+    phase = np.arange(P)[:, None] * 2 * np.pi / P
+    for subject in map(str, range(1, SUBJECTS + 1)):
+        for activity in range(2):
+            mean = (3 + activity) * np.sin(phase + rng.normal(size=C)) + rng.normal(size=C)
+            for _ in range(cycles):
+                values, mask = mean + 0.5 * rng.normal(size=(P, C)), np.ones(C, bool)
+                if subject == "2":
+                    mask[3:], values[:, 3:] = False, np.nan
+                if subject == poisoned:
+                    values[:] = 1e6
+                rows.append({"subject_id": subject, "activity": activity, "values": values, "channel_mask": mask})
+    names = ClassLabel(names=["walking", "running"])
+    features = {"subject_id": Value("string"), "activity": names, "values": Array2D((P, C), "float32")}
+    folder.mkdir(parents=True)
+    data = Dataset.from_list(rows, features=Features(features | {"channel_mask": List(Value("bool"))}))
+    data.to_parquet(str(folder / "train-00000-of-00001.parquet"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_cycles(tmp_path_factory.mktemp("cycles") / "cycles")
+
+
+@pytest.fixture(scope="module")
+def cycles(folder):
+    return train_maml.load_cycles(str(folder))
+
+
+def arguments(**kwargs):
+    small = {"batch_size": 3, "hidden_size": 8, "inner_steps": 2, "num_queries": 5, "shots": [1, 2]}
+    return train_maml.MamlArguments(**{"dataset": "", "output_dir": "", **small, **kwargs})
+
+
+def weights(folder) -> dict[str, torch.Tensor]:
+    return GaitTCNModel.from_pretrained(folder).state_dict()
+
+
+def same(one: dict, other: dict) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_cycles_are_read(cycles):
+    assert cycles.values.shape == (128, P, C) and len(cycles.tasks()) == 2 * SUBJECTS
+    assert set(cycles.activity) == {"walking", "running"} and torch.isfinite(cycles.values).all()
+    assert not cycles.mask[cycles.subject == "2"][:, 3:].any()
+    assert set(cycles.without(["1", "3"]).subject) == {"2", "4"}
+
+
+def test_bad_data_sets_are_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="no such subject: 9"):
+        train_maml.load_cycles(str(folder), ["9"])
+    with pytest.raises(ValueError, match="no rows left"):
+        train_maml.load_cycles(str(folder), ["1", "2", "3", "4"])
+    Dataset.from_dict({"subject_id": ["1"]}).to_parquet(str(tmp_path / "a" / "b.parquet"))
+    with pytest.raises(ValueError, match="columns missing: activity, channel_mask, values"):
+        train_maml.load_cycles(str(tmp_path / "a"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no Parquet"):
+        train_maml.load_cycles(str(tmp_path / "empty"))
+
+
+def test_nothing_of_a_held_out_person_reaches_a_fit(folder, tmp_path):
+    poisoned = write_cycles(tmp_path / "poisoned", poisoned="3")
+    for data, out in ((folder, "a"), (poisoned, "b")):
+        run_script(train_maml, ["--dataset", data, "--output_dir", tmp_path / out, "--exclude_subjects", "3", *FAST])
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("algorithm", train_maml.ALGORITHMS)
+def test_every_algorithm_learns(cycles, algorithm, tmp_path):
+    options = {"max_steps": 12, "warm_steps": 4, "save_steps": 50, "learning_rate": 0.01, "warmup_steps": 1}
+    args = arguments(output_dir=str(tmp_path), algorithm=algorithm, **options)
+    sampler = train_maml.EpisodeSampler(untrained := train_maml.build(args, cycles), cycles, args)
+    trained = train_maml.train(args, cycles)
+    batch = sampler.sample(5, 2)
+    before, after = (sum(train_maml.MetaLearner(m, "pretrain")(batch, 0)[1:]) for m in (untrained, trained))
+    if algorithm == "pretrain":
+        assert after < before
+    losses = [train_maml.MetaLearner(m, "maml")(batch, 0)[0] for m in (untrained, trained)]
+    assert losses[1] != losses[0] and torch.isfinite(losses[1])
+    heads = algorithm == "anil"
+    assert (trained.config.adapted == "heads") == heads == (len(trained.fast_names()) < len(list(trained.network.parameters())))
+    assert torch.equal(trained.log_rates, untrained.log_rates) == (algorithm in ("pretrain", "reptile"))
+
+
+def test_second_and_first_order_differ_in_their_gradient_alone(cycles):
+    args = arguments(inner_lr=0.3)
+    model = train_maml.build(args, cycles)
+    batch, found = train_maml.EpisodeSampler(model, cycles, args).sample(0, 2), []
+    for algorithm in ("maml", "first_order"):
+        model.zero_grad()
+        loss = train_maml.MetaLearner(model, algorithm)(batch, 2)[0]
+        loss.backward()
+        found.append((loss.item(), model.network.stem.weight.grad.clone()))
+    assert found[0][0] == pytest.approx(found[1][0]) and not torch.allclose(found[0][1], found[1][1], rtol=1e-3)
+
+
+def test_episodes_depend_on_the_seed_and_keep_support_and_queries_apart(cycles):
+    args = arguments(mix=0.0, shots=[2])
+    model = train_maml.build(args, cycles)
+    sampler = train_maml.EpisodeSampler(model, cycles, args)
+    one, again, other = (sampler.sample(seed, 2) for seed in (3, 3, 4))
+    assert all(torch.equal(one[k], again[k]) for k in one) and not torch.equal(one["queries"], other["queries"])
+    distance = (one["cycles"][:, :, None] - one["queries"][:, None]).abs().amax((-1, -2))
+    assert (distance > 0.1).all()  # no query is a support cycle
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch):
+    base = ["--dataset", folder, *FAST]
+    run_script(train_maml, [*base, "--output_dir", tmp_path / "whole"])
+    sample, seen = train_maml.EpisodeSampler.sample, []
+
+    def killed(self, seed, steps):
+        seen.append(seed)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return sample(self, seed, steps)
+
+    monkeypatch.setattr(train_maml.EpisodeSampler, "sample", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_script(train_maml, [*base, "--output_dir", tmp_path / "parts"])
+    assert (tmp_path / "parts" / "checkpoint").is_dir() and not (tmp_path / "parts" / "model.safetensors").exists()
+    run_script(train_maml, [*base, "--output_dir", tmp_path / "parts"])
+    assert len(seen) == 5  # the fourth step again, and no other
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_unknown_algorithm_is_refused(cycles):
+    with pytest.raises(ValueError, match="unknown algorithm 'sgd'"):
+        train_maml.build(arguments(algorithm="sgd"), cycles)
+
+
+def test_the_configuration_can_be_read(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train_maml.py", str(TRAIN / "configs" / "maml_hugadb.json")])
+    assert train_maml.parse_arguments(train_maml.MamlArguments).algorithm == "maml"
+
+
+def test_every_subject_is_held_out_once():
+    groups = evaluation.groups_of([str(i) for i in range(1, 19)], 6)
+    assert groups[0] == ["1", "7", "13"] and sorted(sum(groups, [])) == sorted(map(str, range(1, 19)))
+
+
+def test_interpolation_and_pca_fill_in():
+    phase = torch.arange(P) * 2 * torch.pi / P
+    cycle = torch.stack([phase.sin(), phase.cos()], -1)[None]
+    moments = (torch.arange(P) % 4 == 1).float()[None]
+    for cubic, tolerance in ((False, 0.2), (True, 0.02)):
+        answer = evaluation.interpolate(cycle * moments[..., None], moments, torch.zeros(P, 2), cubic)
+        assert (answer - cycle).abs().max() < tolerance
+    pca = evaluation.PcaInfill.__new__(evaluation.PcaInfill)
+    pca.mean, pca.directions = torch.zeros(2 * P), torch.stack([cycle.flatten(), torch.randn(2 * P)], 1)
+    seen = moments[..., None].expand(1, P, 2)
+    assert torch.allclose(pca(2 * cycle * seen, seen, 1, 1e-6), 2 * cycle, atol=1e-3)
+
+
+def test_the_evaluation_writes_resumes_and_measures(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {"batch_size": 2, "hidden_size": 8, "inner_steps": 1, "num_queries": 5, "warmup_steps": 1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(evaluation, "ADAM_STEPS", (1, 3))
+    monkeypatch.setattr(evaluation, "PCA", [(3, 0.1), (5, 0.3)])
+    base = ["--dataset", folder, "--config", "config.json", "--num_folds", "3", "--seeds", "0", "--shots", "1", "5"]
+    base += ["--draws", "1", "--max_steps", "4", "--name", "tiny"]
+    with pytest.raises(ValueError, match="num_folds must be 3"):
+        run_script(evaluation, [*base, "--num_folds", "2"])
+    run_script(evaluation, [*base, "--folds", "0"])
+    path = tmp_path / "model_cards" / "results" / "tiny.json"
+    first = json.loads(path.read_text())
+    assert [(r["subject"], r["shots"]) for r in first["rows"]] == [("1", 1), ("4", 1), ("1", 5), ("4", 5)]
+    run_script(evaluation, [*base, "--folds", "0", "1"])
+    both = json.loads(path.read_text())
+    assert both["rows"][:4] == first["rows"] and len(both["rows"]) == 6 and set(both["choices"]) == {"0", "1"}
+    metrics = both["metrics"]
+    for shots in (1, 5):
+        for arm in evaluation.ARMS:
+            assert metrics[f"mse_{arm}_{shots}"] >= metrics[f"mse_floor_{shots}"] - 1e-6 and metrics[f"dtw_{arm}_{shots}"] > 0
+        low, middle, high = (metrics[f"mse_support_mean_minus_maml_{shots}{e}"] for e in ("_ci_low", "", "_ci_high"))
+        assert low <= middle <= high
+    for arm in evaluation.RECONSTRUCTIONS:
+        assert metrics[f"reconstruction_mse_{arm}_10"] > 0
+    # a cycle is its mean and noise of variance s: the support's mean is off by s / K more than the floor
+    excess = [metrics[f"mse_support_mean_{k}"] - metrics[f"mse_floor_{k}"] for k in (1, 5)]
+    assert 2 < excess[0] / excess[1] < 8
+    for figure in ("tiny_errors.png", "tiny_cycles.png"):
+        assert (tmp_path / "model_cards" / "figures" / figure).stat().st_size > 5000
