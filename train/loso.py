@@ -64,7 +64,8 @@ class Arm:
 
 
 # Sets: `language`, walks sampled from words by the fold's generator and given to new people; `people`, the training walks given
-# to new people; the others are made by variants of the generator (see loso_generator.py) and used as they are.
+# to new people; the others are made by variants of the generator (see loso_generator.py) and used as they are. All but
+# the naive ones leave out walks that a validity model takes for another class than was asked for.
 ARMS = {
     "real": Arm(),
     "classical": Arm(classical=True),
@@ -224,7 +225,8 @@ class Experiment:
             if not file.exists():
                 raise ValueError(f"{file} is missing: run train/loso_generator.py first")
             stored = load_file(file)
-            inputs, labels = stored["input_values"].astype(np.float32), stored["labels"]
+            valid = (stored["judged"] == stored["labels"]) | (name == "naive")
+            inputs, labels = stored["input_values"][valid].astype(np.float32), stored["labels"][valid]
         if name in ("people", "language"):
             inputs = new_people(np.tile(inputs, (copies, 1, 1)), self.chosen("people", run["subject"]))
             labels = np.tile(labels, copies)

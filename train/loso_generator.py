@@ -6,7 +6,8 @@
 
 In: walks of the walk schema. Out: `OUTPUT_DIR/fold_SUBJECT[_share_S]/`, the family (train_vq.py, train_decoder.py and
 train_gpt2.py, run without that subject) and `SET.safetensors`: `input_values` (M, 64, F) float16 [m], classifier inputs of M
-sampled walks, `labels` (M,). What exists is kept, so the same command goes on after an interruption.
+sampled walks, `labels` (M,), `judged` (M,): what a validity model takes them for. What exists is kept, so the same command goes
+on after an interruption.
 
 A walk is sampled for the description of a training walk, drawn at random with equal classes, and continued or cut to a length
 drawn from the training walks of its class. Sets beside `language`, each from a variant or another way of sampling:
@@ -31,13 +32,14 @@ from datasets import Dataset
 from loso import fold_folder, load_inputs, numbered, share_of_walks
 from safetensors.numpy import save_file
 from tqdm import tqdm
+from train_classifier import predict, train_classifier
 from transformers import GPT2LMHeadModel, HfArgumentParser
 
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.continuation import continue_walk
 from modeling_gait.export import atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.modeling_gait_classifier import prepare_classifier_input
+from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.pipelines_gait import decode_walks, sample_codes
@@ -162,9 +164,19 @@ def sample_set(folder: Path, target: Path, data: Dataset, args: GeneratorArgumen
         joints = decode_plain(vq, extractor, codes) if plain else decode_walks(decoder, codes)
         walks = [continue_walk(w, n) for w, n in zip(joints, lengths[at : at + batch_size])]
         parts.append(prepare_classifier_input(walks).astype(np.float16))
-    labels = np.array([extractor.labels.index(d.pathology) for d in descriptions])
+    labels, inputs = np.array([extractor.labels.index(d.pathology) for d in descriptions]), np.concatenate(parts)
+    judged = predict(train_judge(data, extractor.labels), inputs.astype(np.float32))
     with atomic_path(target) as temporary:
-        save_file({"input_values": np.concatenate(parts), "labels": labels}, temporary)
+        save_file({"input_values": inputs, "labels": labels, "judged": judged}, temporary)
+
+
+def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitClassifierForSequenceClassification:
+    """The validity model: a GRU trained briefly on the real training walks. What it takes for another class is refused."""
+    names = data.features["pathology"].names
+    inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
+    classes = np.array([labels.index(names[int(p)]) for p in data["pathology"]])
+    options = {"batch_size": 128, "learning_rate": 1.5e-3, "epochs": epochs, "seed": 1000, "bf16": True}
+    return train_classifier(inputs, classes, labels, **options)
 
 
 @torch.no_grad()
