@@ -207,7 +207,8 @@ class GaitTCNModel(PreTrainedModel):
             init.zeros_(module.generation_gate)
             init.zeros_(module.reconstruction_gate)
         elif isinstance(module, GaitTCNModel):
-            init.constant_(module.log_rates, torch.tensor(self.config.inner_lr).log().item())
+            rates = [self.config.inner_lr * _relative_rate(n) for n, _ in module.network.named_parameters()]
+            init.copy_(module.log_rates, torch.tensor(rates).log())
             init.ones_(module.channel_std)
             for buffer in (module.channel_mean, module.components, module.context):
                 init.zeros_(buffer)
@@ -397,7 +398,7 @@ class GaitTCNModel(PreTrainedModel):
         each = observed.cpu().expand(max(steps, 1), *observed.shape)
         sparse = draw_sparse_masks(each, self.config.channels_per_sensor, generator).to(observed)
         parameters = {n: p.detach() for n, p in self.network.named_parameters()}
-        rates = {n: r.detach() if lr is None else lr for n, r in self.rates().items()}
+        rates = {n: r.detach() if lr is None else lr * _relative_rate(n) for n, r in self.rates().items()}
         names = self.fast_names()
         fast, slow = {n: parameters[n] for n in names}, {n: p for n, p in parameters.items() if n not in names}
         fast = adapt(self.network, fast, slow, rates, cycles, observed, sparse, steps=steps)
@@ -468,6 +469,11 @@ class GaitTCNModel(PreTrainedModel):
         model.load_state_dict({k: v.to(model.dtype) for k, v in tensors.items()}, strict=False)
         model.adapter = adapter | {"base_model": base}
         return model.to(dtype) if isinstance(dtype, torch.dtype) else model
+
+
+def _relative_rate(name: str) -> float:
+    """Learning rate of a parameter against the others': a step of a gate acts a hundred times as much."""
+    return 0.01 if "gate" in name else 1.0
 
 
 def _adapter_file(where, name: str, hub: dict) -> str | None:
