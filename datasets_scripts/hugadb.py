@@ -15,10 +15,8 @@ Chereshnev, Kertesz-Farkas (2018): HuGaDB: Human Gait Database for Activity Reco
 import argparse
 import functools
 import hashlib
-import io
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -35,137 +33,36 @@ from pyarrow import parquet
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
 
 from datasets_scripts.common import parallel
+from datasets_scripts.hugadb_files import (
+    ACCELEROMETERS,
+    ACTIVITIES,
+    AGE,
+    COLUMNS,
+    FILE_NAME,
+    FPS,
+    HEIGHT,
+    HIGH,
+    IMU,
+    LOW,
+    SCALE,
+    SENSORS,
+    SEX,
+    WEIGHT,
+    corrupted_gyroscopes,
+    find_files,
+    read_file,
+)
 from modeling_gait.export import atomic_path
 from modeling_gait.gait_cycles import POINTS, cycle_correlations, find_cycles, resample_cycle
 
 REPOSITORY = "https://github.com/romanchereshnev/HuGaDB"
 ARCHIVE = "https://www.dropbox.com/s/7nb9g650i5m9k6c/HuGaDB.zip?dl=1"  # version 1, linked by the authors' README
-FPS = 1000 / 17  # 58.82 Hz: the README's 2,111,962 samples in 35,903 s
-FILE_NAME = re.compile(r"HuGaDB_v1_(\w+)_(\d\d)_(\d\d)\.txt")
-SENSORS = ("rf", "rs", "rt", "lf", "ls", "lt")  # right foot, shin, thigh, left foot, shin, thigh
-IMU = [f"{kind}_{sensor}_{axis}" for sensor in SENSORS for kind in ("acc", "gyro") for axis in "xyz"]
-COLUMNS = [*IMU, "EMG_r", "EMG_l", "act"]
-ACCELEROMETERS = np.array([name.startswith("acc") for name in IMU])
-SCALE = np.where(ACCELEROMETERS, 2 * 9.80665, np.radians(2000)) / 32768  # int16 -> m/s^2, rad/s
-LOW, HIGH = -32768, 32764  # accelerometers count in steps of 4: at and beyond these a sensor is saturated
-ACTIVITIES = (
-    *("walking", "running", "going_up", "going_down", "sitting", "sitting_down", "standing_up", "standing"),
-    *("bicycling", "up_by_elevator", "down_by_elevator", "sitting_in_car"),
-)
 CONDITIONS = {"walking": (0.7, 2.0), "running": (0.4, 1.1), "going_up": (0.7, 2.2), "going_down": (0.6, 2.2)}  # cycle [s]
 DROPOUT = 512  # counts: a single 0 between two neighbours of one sign and more than this is a lost reading
 MASK_SHARE = 0.25  # a channel that is saturated in more than this share of the samples is masked
 MAX_DEVIATION = 0.25  # of a cycle's duration from the median
 MIN_CORRELATION = 0.6  # of a cycle with the median cycle, over the 18 accelerometer channels
 MIN_CYCLES = 3  # that a person's median cycle in a recording needs
-AGE = (24, 22, 23, 24, 35, 25, 22, 23, 24, 27, 24, 23, 18, 19, 23, 26, 25, 19)  # [years], subjects 1 to 18
-HEIGHT = (177, 183, 183, 189, 183, 168, 161, 176, 175, 183, 203, 192, 174, 175, 178, 164, 179, 180)  # [cm]
-WEIGHT = (75, 80, 65, 93, 63, 54, 52, 80, 65, 118, 85, 85, 64, 68, 72, 48, 85, 70)  # [kg]
-SEX = "MMMMMFFMFMMMMMMFMM"
-# The README's tables "Corrupted gyroscope data" (amplified ten times and clipped): activity_subject: counts sensors; ... | ...
-CORRUPTED = """
-running_03: 0-1 rf rs rt | running_07: 0-2 rf rs | running_09: 0-2 lf ls lt | sitting_03: 0 rf rt; 1-3 rf rs rt
-sitting_04: 0-2 all | sitting_05: 0 all; 1 lf | sitting_06: 4 rf rs lt | sitting_07: 1,3-4 rf rs; 2 all | sitting_08: 0 all
-sitting_09: 0-3 all | sitting_10: 0,4 all | sitting_11: 0,2 lf; 1 rt lf ls lt; 3 rs rt lf lt | sitting_12: 0-3 all
-sitting_13: 0-6 all | sitting_14: 0-3 all | sitting_15: 0,2 rf rt lf ls lt; 1,3 all | sitting_16: 0-5 all
-sitting_17: 0-6 all | sitting_18: 0-1 all; 2-3 rf rs lf ls lt | sitting_in_car_01: 0-6,8-14 all
-standing_01: 0 rs rt lt; 3 lf | standing_03: 0 rf rs rt ls lt | standing_04: 0-3 all | standing_05: 0 all; 1 rf rs lf
-standing_06: 0 rt lt | standing_07: 0 rf rs rt; 1 rt lt; 3 all | standing_08: 0-1 rt lt; 2 rs rt ls lt; 3 rf rt ls lt
-standing_09: 0-3 lf ls lt; 4 rs rt lf ls lt | standing_10: 1 rs rt ls; 3 rs
-standing_11: 0 rt lf lt; 1-2 rs rt lf ls lt; 3 rt lf ls lt; 4 lf lt | standing_12: 0-4 all | standing_13: 0-3 all
-standing_15: 0-4 all | standing_16: 0-4 all | standing_17: 0-3 all | standing_18: 0-4 all | various_03: 0-24 rf rs rt
-various_04: 0-19 all | various_05: 0 rf rs; 1-20 rf rs lf | various_07: 0-24 rf rs | various_09: 0-8 all; 13-20 lf ls lt
-various_11: 4-20 lf | various_12: 0-18 all | various_13: 7-24 all | various_14: 0-21 all | various_15: 0-9,11 all
-various_16: 0-19 all | various_17: 0-2,4-23 all | various_18: 0-16 rf rs lf ls lt | walking_03: 0-1 rf rs rt
-walking_04: 0-5 all | walking_05: 0-3 rf rs lf | walking_06: 3,5 rt | walking_07: 0-4 rf rs | walking_09: 0-3 all
-walking_11: 0-3 lf | walking_12: 0-6 all | walking_13: 0-3 all | walking_14: 0-4 all | walking_15: 0-10 all
-walking_16: 0-4 all | walking_17: 0-6 all | walking_18: 0-3 rf rs lf ls lt"""
-
-
-@functools.cache
-def corrupted_gyroscopes() -> dict[str, tuple[str, ...]]:
-    """Recording ("walking_03_00") -> its sensors whose gyroscope the authors call corrupted."""
-    out = {}
-    for group in re.split(r" \| |\n", CORRUPTED.strip()):
-        prefix, parts = group.split(": ")
-        for part in parts.split("; "):
-            counts, *sensors = part.split()
-            for span in counts.split(","):
-                first, _, last = span.partition("-")
-                for count in range(int(first), int(last or first) + 1):
-                    out[f"{prefix}_{count:02d}"] = SENSORS if sensors == ["all"] else tuple(sensors)
-    return out
-
-
-# --- reading -----------------------------------------------------------------------------------------------------------------
-
-
-def find_files(data_dir: Path, subjects: list[int] | None = None) -> list[Path]:
-    """The data set's files anywhere below `data_dir`, by subject and name.
-
-    Raises:
-        ValueError: no such folder, no file of the data set in it, a file there twice, or none of an asked subject.
-    """
-    data_dir = Path(data_dir)
-    if not data_dir.is_dir():
-        raise ValueError(f"{data_dir} is not a folder; --data_dir must hold HuGaDB_v1_{{activity}}_{{subject}}_{{count}}.txt")
-    found: dict[str, Path] = {}
-    for path in sorted(data_dir.rglob("HuGaDB_v*.txt")):
-        if not FILE_NAME.fullmatch(path.name):
-            raise ValueError(f"{path}: unknown name; expected HuGaDB_v1_{{activity}}_{{subject}}_{{count}}.txt, version 1")
-        if path.name in found:
-            raise ValueError(f"{path}: the file is there twice, also as {found[path.name]}")
-        found[path.name] = path
-    if not found:
-        raise ValueError(f"{data_dir} holds no file HuGaDB_v1_{{activity}}_{{subject}}_{{count}}.txt")
-    people = {name: int(FILE_NAME.fullmatch(name)[2]) for name in found}
-    missing = sorted(set(subjects or ()) - set(people.values()))
-    if missing:
-        raise ValueError(f"{data_dir} holds no file of subjects {missing}; it has subjects {sorted(set(people.values()))}")
-    return [found[n] for n in sorted(found, key=lambda n: (people[n], n)) if not subjects or people[n] in subjects]
-
-
-def read_file(path: Path) -> tuple[np.ndarray, list[tuple[int, str, int]]]:
-    """Table (T, 39) int64 as written, and the malformed cells: (line, column, value) outside of int16 (EMG: uint8).
-
-    Raises:
-        ValueError: naming the file and the first line that is not 39 tab-separated integers or has an unknown activity.
-    """
-    raw = Path(path).read_bytes()
-    lines = raw.split(b"\n", 4)
-    if not all(n.startswith(b"#") for n in lines[:3]) or len(lines) < 5 or lines[3].decode("latin-1").split() != COLUMNS:
-        raise ValueError(
-            f"{path}: lines 1 to 4 are not the header: #Activity, #ActivityID, #Date, {COLUMNS[0]} ... {COLUMNS[-1]}"
-        )
-    try:
-        table = pd.read_csv(io.BytesIO(lines[4]), sep="\t", header=None, dtype=np.int64, quoting=3, skip_blank_lines=False)
-        table = table.to_numpy()
-        whole = table.shape[1] == len(COLUMNS) and lines[4].count(b"\t") == (len(COLUMNS) - 1) * len(table)
-    except (ValueError, UnicodeDecodeError, OverflowError):  # pandas' errors are ValueErrors
-        whole = False
-    if not whole or not np.isin(table[:, -1], np.arange(1, 13)).all():
-        raise ValueError(f"{path}: {_first_fault(lines[4])}")
-    low = np.where(np.arange(38) < 36, -32768, 0)
-    high = np.where(np.arange(38) < 36, 32767, 255)
-    wrong = np.argwhere((table[:, :38] < low) | (table[:, :38] > high))
-    return table, [(int(r) + 5, COLUMNS[c], int(table[r, c])) for r, c in wrong]
-
-
-def _first_fault(raw: bytes) -> str:
-    """Which line of a table that could not be read is wrong, and how."""
-    if not raw.strip():
-        return "the file has a header and no sample"
-    for number, line in enumerate(raw.rstrip(b"\r\n").split(b"\n"), 5):
-        cells = line.decode("latin-1").rstrip("\r").split("\t")
-        if len(cells) != len(COLUMNS):
-            return f"line {number}: {len(cells)} tab-separated columns, expected {len(COLUMNS)}"
-        for name, cell in zip(COLUMNS, cells):
-            if not re.fullmatch(r"-?\d{1,18}", cell):
-                return f"line {number}, column {name}: {cell[:20]!r} is not an integer"
-        if not 1 <= int(cells[-1]) <= 12:
-            return f"line {number}, column act: {cells[-1]}, expected an activity from 1 to 12"
-    return "cannot be read as a table of integers"
-
 
 # --- cycles ------------------------------------------------------------------------------------------------------------------
 
