@@ -7,8 +7,8 @@
     torchrun --nproc_per_node 2 train/loso.py ...   (CPUs: the runs are shared out; GPUs: accelerate launch)
 
 In: walks of the walk schema. Out: `OUTPUT_DIR/rows/*.json`, one a run (arm, classifier, held-out subject, seed, share of real
-walks), written as it is made, so that the same command goes on after an interruption; and `model_cards/results/NAME.json`,
-gathered from all rows by `train/report.py`.
+walks), written as it is made, so that the same command goes on after an interruption. `train/report.py` gathers them in
+`model_cards/results/loso_gist.json`; a run that is there is not run again.
 
 Every run of a fold sees the other subjects only, whatever it fits. All arms train for the same number of steps; synthetic walks
 are half of each batch, classical augmentation changes half of it.
@@ -324,7 +324,10 @@ def main() -> None:
     if args.choose:
         experiment.choose(state)
         return
-    todo = [run for run in experiment.runs() if not experiment.path(run).exists()]
+    known = Path("model_cards/results") / f"{Path(args.output_dir).name}.json"
+    known = json.loads(known.read_text())["rows"] if known.exists() else []
+    known = [{k: row[k] for k in ("arm", "classifier", "subject", "seed", "share")} for row in known]
+    todo = [run for run in experiment.runs() if run not in known and not experiment.path(run).exists()]
     about = {
         "dataset": Path(args.dataset).name,
         "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),

@@ -87,7 +87,7 @@ def gather() -> None:
     """Rows of outputs/loso_gist, if there are any, into one result file and figures."""
     folder = ROOT / "outputs" / "loso_gist"
     if (folder / "rows").is_dir():
-        rows = load_rows(folder)
+        rows = load_rows(folder, RESULTS / "loso_gist.json")
         write_result(rows, RESULTS / "loso_gist.json", json.loads((folder / "choices.json").read_text()))
         draw(rows, RESULTS.parent / "figures")
 

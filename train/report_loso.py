@@ -92,8 +92,12 @@ class Rows:
         return sorted(out, key=lambda c: c[2])
 
 
-def load_rows(folder: Path) -> Rows:
-    return Rows([json.loads(p.read_text()) for p in sorted((folder / "rows").glob("*.json"))])
+def load_rows(folder: Path, result: Path) -> Rows:
+    """The rows in `folder`, and those of the result file that are not there."""
+    rows = [json.loads(p.read_text()) for p in sorted((folder / "rows").glob("*.json"))]
+    key = lambda r: tuple(r[k] for k in ("arm", "classifier", "subject", "seed", "share"))  # noqa: E731
+    old = {key(r): r for r in json.loads(result.read_text())["rows"]} if result.exists() else {}
+    return Rows(list((old | {key(r): r for r in rows}).values()))
 
 
 def metrics(rows: Rows, privacy: Path) -> dict[str, float]:
@@ -137,10 +141,11 @@ def metrics(rows: Rows, privacy: Path) -> dict[str, float]:
 
 def write_result(rows: Rows, target: Path, choices: dict) -> dict:
     """The result file."""
-    keep = ("arm", "classifier", "share", "subject", "seed", "accuracy", "accuracy_by_walk", "confusion", "command", "date")
+    keep = ("arm", "classifier", "share", "subject", "seed", "accuracy", "accuracy_by_walk", "confusion")
+    keep += ("dataset", "versions", "steps", "command", "date")
     result = {
         "experiment": target.stem,
-        "dataset": rows.rows[0]["dataset"],
+        "dataset": "gist",
         "protocol": "leave one subject out; whatever is fitted sees the other subjects only; same number of steps in all arms; "
         "synthetic walks are half of each batch, classical augmentation changes half of it; strengths of augmentations chosen "
         "within the other half of the subjects; intervals: 95 %, bootstrapped over subjects, paired by subject and seed",
