@@ -41,13 +41,16 @@ def sample_codes(
     temperature: float = 0.7,
     top_p: float = 1.0,
     seed: int | None = None,
+    body_codes: np.ndarray | None = None,
 ) -> list[GaitCodes]:
     """One walk of `num_steps` latent steps for each prompt, sampled by GPT-2 under the grammar, so that all can be decoded.
 
     At each position only the codes that the grammar allows are scored, so this is several times faster than `generate` with
     `GaitGrammarLogitsProcessor`, and draws from the same distribution. `seed` makes the draw repeatable without touching the
-    caller's random state. An empty prompt gives an unconditional walk. Raises ValueError where a walk is longer than the model.
+    caller's random state. An empty prompt gives an unconditional walk. `body_codes` (S,) or (B, S): the walks of these people,
+    instead of sampled ones. Raises ValueError where a walk is longer than the model, or the body codes do not fit.
     """
+    given = {} if body_codes is None else given_tokens(tokenizer, body_codes, len(prompts))
     texts = [tokenizer.eos_token + prompt + GAIT_START for prompt in prompts]
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(model.device)
     length = inputs["input_ids"].shape[1] + len(tokenizer.grammar(num_steps)) - 1
@@ -62,16 +65,29 @@ def sample_codes(
         generator.manual_seed(seed)
     ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], DynamicCache()
     rows, drawn = model.get_output_embeddings().weight, []
-    for low, high in tokenizer.grammar(num_steps)[:-1]:
+    for at, (low, high) in enumerate(tokenizer.grammar(num_steps)[:-1]):
         position = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         output = model.base_model(ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True)
         scores = output.last_hidden_state[:, -1] @ rows[low:high].T
         probabilities = _nucleus((scores.float() / temperature).softmax(-1), top_p)
         ids = low + torch.multinomial(probabilities, 1, generator=generator)
+        if at in given:
+            ids = given[at].to(ids)
         mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
         drawn.append(ids)
     walks = torch.cat(drawn, dim=1).cpu().tolist()
     return [tokenizer.decode_codes([tokenizer.gait_start_id, *walk, tokenizer.gait_end_id]) for walk in walks]
+
+
+def given_tokens(tokenizer: GaitTokenizer, body_codes: np.ndarray, count: int) -> dict[int, torch.Tensor]:
+    """Position after `<gait>` -> ids (count, 1) of body codes (S,) or (count, S)."""
+    first, (_, slots, size) = tokenizer.motion_blocks[0][1], tokenizer.motion_blocks[1]
+    codes = np.atleast_2d(body_codes)
+    if codes.shape[1] != slots or len(codes) not in (1, count) or codes.min() < 0 or codes.max() >= size:
+        raise ValueError(f"body_codes: expected ({slots},) or ({count}, {slots}) codes below {size}, got {codes.shape}")
+    starts = torch.tensor(tokenizer.slot_starts()["bdy"])
+    ids = (torch.from_numpy(codes.astype(np.int64)) + starts).expand(count, -1)
+    return {first + slot: ids[:, [slot]] for slot in range(slots)}
 
 
 def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -132,7 +148,9 @@ class TextToGaitPipeline(Pipeline):
         walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
-    Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature` (0.7), `top_p` (1), `seed`, `batch_size`.
+    Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature` (0.7), `top_p` (1), `seed`, `batch_size`;
+    `person`: a walk of somebody, a skeleton file or joints (T, J, 3) [m] of 30 frames a second walking along +y, whose body
+    codes (bones, posture, usual speed) all walks get.
     Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
     a WalkDescription), `codes` (GaitCodes).
 
@@ -149,7 +167,7 @@ class TextToGaitPipeline(Pipeline):
             decoder = GaitDecoderModel.from_pretrained(self.model.name_or_path, subfolder="decoder")
         self.decoder = decoder.to(self.model.device).eval()
 
-    def _sanitize_parameters(self, num_frames=None, temperature=None, top_p=None, seed=None, **_):
+    def _sanitize_parameters(self, num_frames=None, temperature=None, top_p=None, seed=None, person=None, **_):
         if num_frames is not None and (num_frames < 4 or num_frames % self.decoder.config.downsampling):
             raise ValueError(f"num_frames must be a multiple of {self.decoder.config.downsampling}, got {num_frames}")
         if temperature is not None and not temperature > 0:
@@ -157,11 +175,13 @@ class TextToGaitPipeline(Pipeline):
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
         given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "seed": seed}
+        if person is not None:
+            given["body_codes"] = self.body_codes(person)
         return {}, {k: v for k, v in given.items() if v is not None}, {}
 
     def __call__(self, prompts: str | list[str], batch_size: int = 250, **kwargs) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
-        _refuse_unknown(kwargs, "num_frames", "temperature", "top_p", "seed")
+        _refuse_unknown(kwargs, "num_frames", "temperature", "top_p", "seed", "person")
         _, options, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(prompts, str)
         asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
@@ -171,6 +191,17 @@ class TextToGaitPipeline(Pipeline):
             now = dict(options, seed=options["seed"] + at) if "seed" in options else options
             results += self.postprocess(self._forward(asked[at : at + batch_size], **now))
         return results[0] if single else results
+
+    @torch.no_grad()
+    def body_codes(self, person: str | Path | np.ndarray) -> np.ndarray:
+        """Body codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window."""
+        folder = self.model.name_or_path
+        vq = GaitVQModel.from_pretrained(folder, subfolder="vq").to(self.model.device).eval()
+        extractor = GaitFeatureExtractor.from_pretrained(folder)
+        window, mask = extractor.window(prepare_walk(extractor, person))
+        features = extractor.to_features(torch.from_numpy(window)[None])
+        codes = vq.encode(features.to(vq.device), torch.from_numpy(mask)[None].to(vq.device))
+        return codes.body_codes[0].cpu().numpy()
 
     def preprocess(self, prompt: str) -> dict:
         description = parse_prompt(prompt)
@@ -190,6 +221,16 @@ class TextToGaitPipeline(Pipeline):
             {"joints": joints, **shared, **asked, "codes": codes}
             for joints, asked, codes in zip(outputs["joints"], outputs["asked"], outputs["codes"])
         ]
+
+
+def prepare_walk(
+    extractor: GaitFeatureExtractor, walk: str | Path | np.ndarray, fps: float | None = None, skeleton: str | None = None
+) -> np.ndarray:
+    """A skeleton file or joints (T, J, 3) [m] as the extractor wants them: its skeleton, its frame rate, along +y."""
+    if isinstance(walk, str | Path):
+        loaded = load_walk(walk, skeleton=skeleton, fps=fps)
+        walk, fps, skeleton = loaded.joints, loaded.fps, loaded.skeleton.name
+    return extractor.prepare(walk, fps, skeleton)
 
 
 class TextOnlyLogitsProcessor(LogitsProcessor):
@@ -240,10 +281,7 @@ class GaitToTextPipeline(Pipeline):
         return results[0] if single else results
 
     def preprocess(self, walk, fps: float | None = None, skeleton: str | None = None) -> dict:
-        if isinstance(walk, str | Path):
-            loaded = load_walk(walk, skeleton=skeleton, fps=fps)
-            walk, fps, skeleton = loaded.joints, loaded.fps, loaded.skeleton.name
-        joints = self.extractor.prepare(walk, fps, skeleton)
+        joints = prepare_walk(self.extractor, walk, fps, skeleton)
         window, mask = self.extractor.window(joints)
         return {"joints": joints, "window": torch.from_numpy(window)[None], "mask": torch.from_numpy(mask)[None]}
 

@@ -67,6 +67,26 @@ def test_misspelt_options_are_refused(maker, reader):
         reader(np.zeros((40, 25, 3), np.float32), frames=3)
 
 
+def test_a_person_lends_the_body_codes(maker, tmp_path):
+    """All walks get the body codes of the person's walk, given as joints or as a file; the rest is sampled."""
+    joints = simulate_walks(1, frames=90, seed=5).joints[0]
+    body = maker.body_codes(joints)
+    walks = maker([PROMPT, "normal gait"], num_frames=16, seed=0, person=joints)
+    assert all(np.array_equal(w["codes"].body, body) for w in walks)
+    assert not np.array_equal(walks[0]["codes"].motion, walks[1]["codes"].motion)
+    file = tmp_path / "person.csv"
+    write_csv(file, joints, 30.0)
+    from_file = maker(PROMPT, num_frames=16, seed=0, person=str(file))["codes"].body
+    assert np.array_equal(from_file, maker.body_codes(file)) and (from_file == body).mean() > 0.5
+
+
+def test_body_codes_that_do_not_fit_are_refused(maker):
+    with pytest.raises(ValueError, match="body_codes: expected"):
+        sample_codes(maker.model, maker.tokenizer, ["normal"], 4, body_codes=np.zeros(9))
+    with pytest.raises(ValueError, match="expected joints of shape"):
+        maker(PROMPT, num_frames=16, person=np.zeros((30, 4, 3)))
+
+
 def test_a_list_gives_a_list_in_order(maker):
     prompts = ["normal gait", PROMPT, "lurch gait, slow"]
     walks = maker(prompts, num_frames=16, seed=0)
