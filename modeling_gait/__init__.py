@@ -26,6 +26,7 @@ from .loading import Walk, load_walk
 from .modeling_gait_classifier import GaitClassifierForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
+from .pipeline_gait_classification import GaitClassificationPipeline
 from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from .processing_gait import GaitProcessor
 from .rendering import plot_joint_angles, plot_pose_strip, render_animation
@@ -48,6 +49,7 @@ AutoProcessor.register(GaitDecoderConfig, GaitProcessor, exist_ok=True)
 __all__ = [
     "AZURE_KINECT",
     "GAIT_PARAMETERS",
+    "GaitClassificationPipeline",
     "GaitClassifierConfig",
     "GaitClassifierForSequenceClassification",
     "GaitCodes",

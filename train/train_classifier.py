@@ -3,8 +3,8 @@
     python train/train_classifier.py --dataset data/gist --exclude_subjects 10 --output_dir outputs/gist_10/gru
     python train/train_classifier.py --architecture cnn ...
 
-In: walks of the walk schema. Out: a folder that `AutoModelForSequenceClassification` loads; the input of the model is
-`prepare_classifier_input` of whole walks (root-relative joints resampled to 64 frames).
+In: walks of the walk schema. Out: a folder that `AutoModelForSequenceClassification` and `pipeline("gait-classification")`
+load; the input of the model is `prepare_classifier_input` of whole walks (root-relative joints resampled to 64 frames).
 """
 
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from transformers import HfArgumentParser
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
+from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 
 
 @dataclass
@@ -112,7 +113,8 @@ def main() -> None:
     inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
     options = {k: getattr(args, k) for k in ("architecture", "epochs", "batch_size", "learning_rate", "seed")}
     model = train_classifier(inputs, labels, [names[i] for i in present], **options)
-    save_model(args.output_dir, model)
+    model.config.fps = float(np.median(data["fps"]))  # the pipeline resamples a measured walk to it
+    save_model(args.output_dir, GaitClassificationPipeline(model, device="cpu"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,244 @@
+"""Pipeline `gait-classification`: a measured walk to its class probabilities.
+
+In: a skeleton file (see `load_walk`), joints (T, J, 3) [m] of any known skeleton, or several of these.
+Out: for each walk a list of {"label", "score"}, the most likely class first.
+A walk is cleaned, resampled and turned as the rows of the data sets are, then made the classifier's input by
+`prepare_classifier_input`: root-relative joints (1, resample_frames, 3 J) [m].
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForSequenceClassification, Pipeline
+from transformers.dynamic_module_utils import custom_object_save
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .cleaning import canonicalise, clean_walk
+from .configuration_gait_classifier import GaitClassifierConfig
+from .loading import Walk, load_walk
+from .modeling_gait_classifier import prepare_classifier_input
+from .skeletons import SKELETONS, Skeleton, convert_joints
+
+TASK = "gait-classification"
+Recording = str | Path | np.ndarray | torch.Tensor | dict | Walk
+
+
+class GaitClassificationPipeline(Pipeline):
+    """Class probabilities of walks.
+
+        pipe = pipeline("gait-classification", model=FOLDER)  # as train/train_classifier.py saves it
+        pipe("walk.csv")                                      # [{"label": "steppage", "score": 0.93}, ...]
+        pipe(["walk_1.csv", "walk_2.csv"], batch_size=64)     # a list of such lists
+        pipe(["sensor_1.csv", "sensor_2.csv"], vote=True)     # one walk, seen by several sensors: one list
+
+    Arguments, here or in `pipeline(...)`:
+        fps: frames a second of joints that state none (default: the model's); replaces the clock of a file.
+        skeleton: a name in `SKELETONS` of what the joints are (default: for a file what it says, else the model's).
+        top_k: classes returned, the most likely first; None (default) or more than there are: all of them. This is what
+            transformers documents for audio classification; its text classification returns the best one by default.
+        batch_size: walks a forward pass (default 64).
+        vote: the walks are recordings of one walk and get one answer, the mean of their probabilities. A list of lists is then
+            several walks. Only in a call.
+
+    A walk is a file (CSV, TSV, TXT, NPZ, NPY, BVH), joints (T, J, 3) [m] with z up, a `Walk`, or a dict with `joints` and if
+    known `fps` and `skeleton`, such as `text-to-gait` returns or a row of a data set; a list or an array (N, T, J, 3) is
+    several. Gaps (nan) are repaired as in the training data; a joint that is never seen takes its rest place, with a warning.
+
+    Raises ValueError (naming the file or the walk's index) for what is not a walk, TypeError for what cannot be one; OSError
+    where a file cannot be opened.
+    """
+
+    _load_tokenizer = False
+    _load_feature_extractor = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        config = self.model.config
+        if config.model_type != GaitClassifierConfig.model_type:
+            raise ValueError(f"{TASK} takes a {GaitClassifierConfig.model_type} model, got one of type {config.model_type!r}")
+        self.model.eval()
+        self.skeleton = SKELETONS[config.skeleton]
+        if config.num_features != 3 * len(self.skeleton):
+            raise ValueError(f"the model takes {config.num_features} values a frame, not the joints of {self.skeleton.name!r}")
+        self.fps = getattr(config, "fps", 30.0)  # of the walks that the model was trained on; all our data sets have 30
+
+    def _sanitize_parameters(self, fps=None, skeleton=None, top_k=None, **_):
+        if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
+            raise ValueError(f"top_k must be a positive whole number or None, got {top_k!r}")
+        return (
+            {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None},
+            {},
+            {} if top_k is None else {"top_k": top_k},
+        )
+
+    def __call__(
+        self,
+        walks: Recording | list[Recording] | list[list[Recording]],
+        fps: float | None = None,
+        skeleton: Skeleton | str | None = None,
+        top_k: int | None = None,
+        batch_size: int | None = None,
+        vote: bool = False,
+    ) -> list[dict] | list[list[dict]]:
+        """One walk -> its classes, several -> a list of these; see the class. Shows a progress bar for more than one batch."""
+        prepare, _, finish = self._sanitize_parameters(fps=fps, skeleton=skeleton, top_k=top_k)
+        prepare, finish = {**self._preprocess_params, **prepare}, {**self._postprocess_params, **finish}
+        size = batch_size or self._batch_size or 64
+        if size < 1:
+            raise ValueError(f"batch_size must be positive, got {size}")
+        if not isinstance(walks, list | tuple) and getattr(walks, "ndim", 3) != 4:
+            return self._classify([walks], size, prepare, finish)[0]
+        groups = list(walks)
+        if not groups:
+            raise ValueError("expected at least one walk, got an empty list")
+        if not vote:
+            return self._classify(groups, size, prepare, finish)
+        nested = all(isinstance(g, list | tuple) for g in groups)
+        groups = [list(g) for g in groups] if nested else [groups]
+        if not all(groups):
+            raise ValueError(f"walk {groups.index([])} has no recordings")
+        results = self._classify([w for g in groups for w in g], size, prepare, {})
+        parts = np.cumsum([0, *map(len, groups)])
+        voted = [mean_scores(results[a:b])[: finish.get("top_k")] for a, b in zip(parts[:-1], parts[1:])]
+        return voted if nested else voted[0]
+
+    def _classify(self, walks: list[Recording], batch_size: int, prepare: dict, finish: dict) -> list[list[dict]]:
+        results = []
+        starts = range(0, len(walks), batch_size)
+        for at in tqdm(starts, desc="classes", disable=len(starts) < 2):
+            inputs = []
+            for n, walk in enumerate(walks[at : at + batch_size], at):
+                try:
+                    inputs.append(self.preprocess(walk, **prepare)["input_values"])
+                except (ValueError, TypeError) as error:
+                    kind = TypeError if isinstance(error, TypeError) else ValueError
+                    raise kind(f"walk {n}: {error}" if len(walks) > 1 else str(error)) from error
+            logits = self.forward({"input_values": torch.cat(inputs)})["logits"]
+            results += [self.postprocess({"logits": row[None]}, **finish) for row in logits]
+        return results
+
+    def preprocess(self, walk: Recording, fps: float | None = None, skeleton: Skeleton | str | None = None) -> dict:
+        """One walk -> `input_values` float32 (1, resample_frames, 3 J) [m], the same as of its row in a data set."""
+        if isinstance(walk, str | Path):
+            walk, path = load_walk(walk, skeleton=skeleton, fps=fps), walk
+            try:
+                joints = self._clean(walk.joints, walk.times, walk.skeleton)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+        elif isinstance(walk, Walk):
+            times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
+            joints = self._clean(walk.joints, times, walk.skeleton)
+        else:
+            if isinstance(walk, dict):
+                if "joints" not in walk:
+                    raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, walk)) or 'nothing'}")
+                fps, skeleton = walk.get("fps", fps), walk.get("skeleton", skeleton)
+                walk = np.asarray(walk["joints"])
+            elif not isinstance(walk, np.ndarray | torch.Tensor):
+                raise TypeError(
+                    f"expected a file, an array (T, J, 3), a dict or a Walk, got {type(walk).__name__}; "
+                    "a list of lists takes vote=True"
+                )
+            joints = self._clean_array(walk, fps, skeleton)
+        x = prepare_classifier_input([joints], self.model.config.resample_frames, self.skeleton.root)
+        return {"input_values": torch.from_numpy(x)}
+
+    def _clean_array(self, joints: np.ndarray | torch.Tensor, fps: float | None, skeleton: Skeleton | str | None) -> np.ndarray:
+        source = self.skeleton if skeleton is None else skeleton
+        if isinstance(source, str):
+            if source not in SKELETONS:
+                raise ValueError(f"unknown skeleton {source!r}; expected one of {', '.join(SKELETONS)}")
+            source = SKELETONS[source]
+        joints = np.asarray(joints.detach().cpu().float() if isinstance(joints, torch.Tensor) else joints)
+        if joints.dtype.kind not in "fiu":
+            raise ValueError(f"joints must be numbers, got {joints.dtype}")
+        if joints.ndim != 3 or joints.shape[1:] != (len(source), 3) or not len(joints):
+            options = ", ".join(f"{name!r} ({len(s)} joints)" for name, s in SKELETONS.items())
+            raise ValueError(
+                f"expected joints of shape (T, {len(source)}, 3) for skeleton {source.name!r}, got {joints.shape}; "
+                f"skeleton= names another: {options}"
+            )
+        fps = self.fps if fps is None else fps
+        if not 0 < fps < np.inf:
+            raise ValueError(f"fps must be a positive number, got {fps}")
+        return self._clean(joints, np.arange(len(joints)) / fps, source)
+
+    def _clean(self, joints: np.ndarray, times: np.ndarray, source: Skeleton) -> np.ndarray:
+        """Measured joints (T, J, 3) [m] at times (T,) [s] -> (T', K, 3) of the model's skeleton, as `datasets_scripts` do."""
+        try:
+            joints, report = clean_walk(times, joints, fps=self.fps, skeleton=source)
+        except ValueError as error:
+            raise ValueError(f"{error} (joints are in metres, none further than 10 m from the origin)") from error
+        if report.joints_missing:
+            warnings.warn(f"{report.joints_missing} joints are never seen and take their rest place", stacklevel=2)
+        head = joints[:, source.index("head" if source.has("head") else "nose")]
+        ankles = joints[:, [source.index("left_ankle"), source.index("right_ankle")]].mean(1)
+        axis = np.median(head - ankles, axis=0)
+        if not (axis[2] > 0.7 * np.linalg.norm(axis) and 0.4 < np.linalg.norm(axis) < 2.5):
+            raise ValueError(
+                f"not a walking person: from the ankles to the head it is {np.round(axis, 3).tolist()} m (x, y, z); "
+                "expected metres, z up"
+            )
+        return canonicalise(convert_joints(joints, source, self.skeleton), self.skeleton)
+
+    def _forward(self, inputs: dict) -> dict:
+        return {"logits": self.model(**inputs).logits}
+
+    def postprocess(self, outputs: dict, top_k: int | None = None) -> list[dict]:
+        """Logits (1, num_labels) -> [{"label", "score"}], most likely first."""
+        scores, order = outputs["logits"][0].float().softmax(-1).sort(descending=True, stable=True)
+        names = self.model.config.id2label
+        return [{"label": names[i], "score": s} for i, s in zip(order[:top_k].tolist(), scores[:top_k].tolist())]
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """The model, and this pipeline's code for `pipeline(..., trust_remote_code=True)` where the package is not installed.
+
+        Unlike that of transformers, it leaves `custom_pipelines` out of config.json: see `GaitClassificationConfig`.
+        """
+        os.makedirs(save_directory, exist_ok=True)
+        own = self.model.config
+        values = {k: v for k, v in own.to_dict().items() if k not in ("custom_pipelines", "auto_map")}
+        self.model.config = GaitClassificationConfig.from_dict(values)
+        try:
+            custom_object_save(self, save_directory)
+            self.model.save_pretrained(save_directory, **kwargs)
+        finally:
+            self.model.config = own
+
+
+def mean_scores(results: list[list[dict]]) -> list[dict]:
+    """The vote of several recordings: the mean score of each label, the highest first."""
+    scores: dict[str, list[float]] = {}
+    for result in results:
+        for entry in result:
+            scores.setdefault(entry["label"], []).append(entry["score"])
+    means = {label: float(np.mean(values)) for label, values in scores.items()}
+    return [{"label": label, "score": means[label]} for label in sorted(means, key=means.get, reverse=True)]
+
+
+class GaitClassificationConfig(GaitClassifierConfig):
+    """What the `auto_map` of a folder saved by the pipeline names as its configuration: it knows the pipeline as well.
+
+    Only `trust_remote_code=True` reads it. Were `custom_pipelines` written to config.json, `pipeline` would ask for
+    `trust_remote_code` also where this package is installed and has registered it.
+    """
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs) -> GaitClassifierConfig | tuple[GaitClassifierConfig, dict]:
+        """As `GaitClassifierConfig.from_pretrained`."""
+        loaded = GaitClassifierConfig.from_pretrained(*args, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        impl = f"pipeline_gait_classification.{GaitClassificationPipeline.__name__}"
+        config.custom_pipelines = {TASK: {"impl": impl, "pt": ["AutoModelForSequenceClassification"]}}
+        return loaded
+
+
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=GaitClassificationPipeline, pt_model=AutoModelForSequenceClassification, type="multimodal"
+)
+
+__all__ = ["GaitClassificationConfig", "GaitClassificationPipeline", "mean_scores"]

@@ -1,0 +1,377 @@
+"""Pipeline gait-classification: input as in training, results, votes, bad input, conventions of the model, remote code."""
+
+import importlib.util
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_script
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_gist import lines_of, write
+from test_remote_code import run_blocked
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
+
+from datasets_scripts import gist
+from modeling_gait.cleaning import canonicalise
+from modeling_gait.configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
+from modeling_gait.export import write_bvh, write_csv, write_npz
+from modeling_gait.loading import Walk, load_walk
+from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
+from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline, mean_scores
+from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
+
+TASK = "gait-classification"
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tiny(architecture="gru", **kwargs):
+    torch.manual_seed(0)
+    return GaitClassifierForSequenceClassification(
+        GaitClassifierConfig(architecture=architecture, **{"hidden_size": 16, **kwargs})
+    ).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(dataset_folder, tmp_path_factory) -> Path:
+    """A GRU as the training script saves it, after a few steps."""
+    import train_classifier
+
+    out = tmp_path_factory.mktemp("classifier") / "gru"
+    run_script(train_classifier, ["--dataset", dataset_folder, "--output_dir", out, "--epochs", "20", "--batch_size", "8"])
+    return out
+
+
+@pytest.fixture(scope="module")
+def pipe(folder) -> GaitClassificationPipeline:
+    return pipeline(TASK, model=str(folder))
+
+
+@pytest.fixture(scope="module")
+def joints(walks) -> list[np.ndarray]:
+    return list(walks.joints)
+
+
+def as_dict(result):
+    return {r["label"]: r["score"] for r in result}
+
+
+# --- the input ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_raw_file_gives_the_input_of_its_row(pipe, tmp_path):
+    """A dirty file on an irregular, wrapping clock: read by the data set's builder, and by the pipeline."""
+    rows = lines_of("steppage", seed=3, start=58.5)
+    rng = np.random.default_rng(0)
+    for n, row in enumerate(rows):
+        row[0] = f"{(58.5 + n / 30 + rng.uniform(0, 0.02)) % 60:.6g}"
+    rows[20][0] = rows[19][0]
+    rows[10][14:17] = ["nan", "nan", "nan"]
+    rows[30][2:5] = ["1e+31", "0", "inf"]
+    rows[40][62:65] = ["0", "6.9e-310", "0"]
+    path = write(tmp_path, rows)
+    row, report = gist.make_row(path)
+    assert report.clock_wraps and report.repeated_stamps and report.samples_repaired, "else the file is not dirty"
+    expected = prepare_classifier_input([row["joints"]])
+    np.testing.assert_allclose(pipe.preprocess(path)["input_values"].numpy(), expected, atol=1e-5)
+    as_text = Path(shutil.copy(path, tmp_path / "walk.txt"))
+    np.testing.assert_allclose(pipe.preprocess(as_text)["input_values"].numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(pipe.preprocess(load_walk(path))["input_values"].numpy(), expected, atol=1e-5)
+    even = pipe.preprocess(path, fps=30)["input_values"].numpy()
+    assert np.abs(even - expected).max() > 1e-3, "the clock of the file must count"
+
+
+def test_real_files_give_the_input_of_their_rows(pipe, tmp_path):
+    pack = ROOT.parent / "shared" / "data"
+    if not (pack / "gist.npz").exists():
+        pytest.skip("shared/data/gist.npz is not there")
+    spec = importlib.util.spec_from_file_location("restore", pack / "restore.py")
+    restore = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(restore)
+    for job in itertools.islice(restore.gist_jobs(tmp_path, {1}), 0, 300, 120):
+        restore.write_gist(job)
+    files = gist.find_files(tmp_path)
+    assert len(files) == 3
+    for path in files:
+        expected = prepare_classifier_input([gist.make_row(path)[0]["joints"]])
+        np.testing.assert_allclose(pipe.preprocess(path)["input_values"].numpy(), expected, atol=1e-5, err_msg=path.name)
+
+
+def test_every_form_of_a_walk_gives_the_same_input(pipe, joints, tmp_path):
+    walk = canonicalise(joints[0])
+    expected = pipe.preprocess(walk)["input_values"]
+    assert expected.shape == (1, 64, 75) and expected.dtype == torch.float32
+    np.testing.assert_allclose(expected.numpy(), prepare_classifier_input([walk]), atol=1e-4)  # clean already
+    for writer, name in ((write_csv, "a.csv"), (write_npz, "a.npz")):
+        writer(tmp_path / name, walk, 30.0)
+    forms = [tmp_path / "a.csv", str(tmp_path / "a.npz"), torch.from_numpy(walk), Walk(walk, 30.0, KINECT_V2, "a")]
+    forms += [{"joints": walk.tolist(), "fps": 30.0}, {"joints": walk, "fps": np.float32(30), "skeleton": "kinect_v2"}]
+    for form in forms:
+        torch.testing.assert_close(pipe.preprocess(form)["input_values"], expected, atol=1e-4, rtol=0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(angle=st.floats(0, 6.28), x=st.floats(-2, 2), y=st.floats(-2, 2), lift=st.floats(-1, 1))
+def test_place_and_heading_do_not_matter(pipe, joints, angle, x, y, lift):
+    c, s = np.cos(angle), np.sin(angle)
+    moved = joints[4] @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]) + [x, y, lift]
+    a, b = (pipe.preprocess(w)["input_values"] for w in (joints[4], moved))
+    torch.testing.assert_close(a, b, atol=2e-3, rtol=0)
+
+
+def test_frame_rate_skeleton_and_gaps(pipe, joints, tmp_path):
+    expected = pipe.preprocess(joints[0])["input_values"]
+    fast = np.repeat(joints[0], 2, axis=0)[:-1]
+    fast[1::2] = (joints[0][1:] + joints[0][:-1]) / 2
+    torch.testing.assert_close(pipe.preprocess(fast, fps=60)["input_values"], expected, atol=1e-3, rtol=0)
+    smpl = convert_joints(joints[0], KINECT_V2, SMPL_22)
+    converted = pipe.preprocess(smpl, skeleton="smpl_22")["input_values"].unflatten(-1, (25, 3))
+    knee = KINECT_V2.index("right_knee")
+    own = expected.unflatten(-1, (25, 3))
+    torch.testing.assert_close(converted[:, :, knee], own[:, :, knee], atol=1e-3, rtol=0)
+    write_bvh(tmp_path / "a.bvh", joints[0], 30.0)
+    assert (pipe.preprocess(tmp_path / "a.bvh")["input_values"] - expected).abs().max() < 0.05
+    gap = joints[0].copy()
+    gap[20:23, 5:8] = np.nan
+    repaired = pipe.preprocess(gap)["input_values"]
+    assert torch.isfinite(repaired).all() and (repaired - expected).abs().max() < 0.05
+    gap[:, KINECT_V2.index("left_hand")] = np.nan
+    with pytest.warns(UserWarning, match="1 joints are never seen"):
+        pipe.preprocess(gap)
+
+
+def test_the_models_own_frames_and_skeleton(joints):
+    model = tiny(skeleton="smpl_22", resample_frames=20, id2label={0: "normal", 1: "parkinsonian"})
+    pipe = pipeline(TASK, model=model, device="cpu")
+    assert pipe.preprocess(joints[0], skeleton="kinect_v2")["input_values"].shape == (1, 20, 66)
+    assert {r["label"] for r in pipe(joints[0], skeleton="kinect_v2")} == {"normal", "parkinsonian"}
+    with pytest.raises(ValueError, match="22, 3.*'kinect_v2' .25 joints"):
+        pipe(joints[0])
+
+
+# --- results -----------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_the_models_probabilities_in_order(pipe, folder, joints):
+    result = pipe(joints[4])
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = model(pipe.preprocess(joints[4])["input_values"]).logits[0].softmax(-1)
+    assert len(result) == model.config.num_labels == 7
+    scores = [r["score"] for r in result]
+    assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=1e-5)
+    assert as_dict(result) == pytest.approx({model.config.id2label[i]: p.item() for i, p in enumerate(expected)}, abs=1e-5)
+    assert set(result[0]) == {"label", "score"} and isinstance(result[0]["label"], str)
+
+
+def test_a_trained_folder_knows_the_walks_it_saw(pipe, dataset_folder):
+    from common import load_walks
+
+    data = load_walks(str(dataset_folder))
+    names = data.features["pathology"].names
+    best = [r[0]["label"] for r in pipe([{"joints": j, "fps": 30} for j in data["joints"]])]
+    assert np.mean([b == names[int(p)] for b, p in zip(best, data["pathology"])]) > 0.5  # chance: 1 of 7
+    assert pipe.model.config.fps == 30.0 and pipe.fps == 30.0
+
+
+def test_top_k(pipe, folder, joints):
+    every = pipe(joints[0])
+    assert pipe(joints[0], top_k=2) == every[:2] and pipe(joints[0], top_k=99) == every
+    assert pipeline(TASK, model=str(folder), top_k=1)(joints[0]) == every[:1]
+    assert pipe(joints[:2], top_k=1, vote=True) == pipe(joints[:2], vote=True)[:1]
+    for bad in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="top_k"):
+            pipe(joints[0], top_k=bad)
+
+
+def test_lists_and_batches_give_what_one_by_one_gives(pipe, joints, tmp_path):
+    write_csv(tmp_path / "a.csv", joints[1][:50], 30.0)
+    walks = [joints[0], tmp_path / "a.csv", joints[2][:33], {"joints": joints[3], "fps": 30}]
+    apart = [pipe(w) for w in walks]
+    for size in (1, 3, 64):
+        for together, alone in zip(pipe(walks, batch_size=size), apart, strict=True):
+            assert as_dict(together) == pytest.approx(as_dict(alone), abs=1e-5)
+    assert isinstance(pipe([joints[0]])[0], list) and isinstance(pipe(joints[0])[0], dict)
+    stacked = pipe(np.stack(joints[:2]))
+    assert [as_dict(r) for r in stacked] == [pytest.approx(as_dict(pipe(w)), abs=1e-5) for w in joints[:2]]
+
+
+def test_a_vote_is_the_mean_probability(pipe, joints):
+    alone = [as_dict(pipe(w)) for w in joints[:3]]
+    voted = pipe(joints[:3], vote=True)
+    assert as_dict(voted) == pytest.approx({k: np.mean([a[k] for a in alone]) for k in alone[0]}, abs=1e-5)
+    assert [r["score"] for r in voted] == sorted((r["score"] for r in voted), reverse=True)
+    assert as_dict(pipe(joints[0], vote=True)) == pytest.approx(alone[0], abs=1e-5)
+    two = pipe([joints[:2], joints[2:3]], vote=True, batch_size=2)
+    assert as_dict(two[1]) == pytest.approx(alone[2], abs=1e-5) and len(two) == 2
+    assert as_dict(two[0]) == pytest.approx(as_dict(pipe(joints[:2], vote=True)), abs=1e-5)
+
+
+@given(st.lists(st.permutations([("a", 0.5), ("b", 0.375), ("c", 0.125)]), min_size=1, max_size=5))
+def test_the_order_of_labels_does_not_matter_to_a_vote(votes):
+    results = [[{"label": n, "score": s} for n, s in vote] for vote in votes]
+    assert mean_scores(results) == [{"label": n, "score": s} for n, s in (("a", 0.5), ("b", 0.375), ("c", 0.125))]
+
+
+def test_a_walk_of_text_to_gait_goes_in_as_it_is(pipe, family_folder):
+    walk = pipeline("text-to-gait", model=str(family_folder))("normal gait", num_frames=32, seed=0)
+    assert sum(as_dict(pipe(walk)).values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_in_training_mode_is_put_into_eval_mode(joints):
+    model = tiny("cnn", dropout=0.5).train()
+    pipe = pipeline(TASK, model=model, device="cpu")
+    assert pipe(joints[0]) == pipe(joints[0])
+
+
+# --- bad input ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "kwargs", "message"),
+    [
+        (lambda w: w[:, :24], {}, r"expected joints of shape \(T, 25, 3\).*got \(64, 24, 3\).*skeleton="),
+        (lambda w: w, {"skeleton": "stick"}, "unknown skeleton 'stick'; expected one of kinect_v2"),
+        (lambda w: w, {"skeleton": "smpl_22"}, r"\(T, 22, 3\)"),
+        (lambda w: w.reshape(64, 75), {}, r"got \(64, 75\)"),
+        (lambda w: w[:0], {}, r"got \(0, 25, 3\)"),
+        (lambda w: w[:5], {}, "only 5 of 5 frames are usable"),
+        (lambda w: w * np.nan, {}, "only 0 of 64 frames are usable"),
+        (lambda w: w * 1000, {}, "metres"),
+        (lambda w: w / 100, {}, "not a walking person.*metres, z up"),
+        (lambda w: w[..., [0, 2, 1]], {}, "not a walking person.*z up"),
+        (lambda w: w.astype(str), {}, "must be numbers"),
+        (lambda w: w, {"fps": 0}, "fps must be a positive number"),
+        (lambda w: {"walk": w}, {}, "dict with 'joints', got one with walk"),
+    ],
+)
+def test_what_is_not_a_walk_is_refused(pipe, joints, change, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        pipe(change(joints[0]), **kwargs)
+
+
+def test_noise_is_no_walk(pipe):
+    with pytest.raises(ValueError, match="usable|not a walking person"):
+        pipe(np.random.default_rng(0).normal(size=(60, 25, 3)))
+
+
+def test_empty_lists_and_wrong_types_are_refused(pipe, joints):
+    for empty in ([], (), np.zeros((0, 60, 25, 3))):
+        with pytest.raises(ValueError, match="at least one walk"):
+            pipe(empty)
+    with pytest.raises(ValueError, match="at least one walk"):
+        pipe([], vote=True)
+    with pytest.raises(ValueError, match="walk 1 has no recordings"):
+        pipe([joints[:1], []], vote=True)
+    with pytest.raises(TypeError, match="walk 1: expected a file.*got int"):
+        pipe([joints[0], 3])
+    with pytest.raises(TypeError, match="got list; a list of lists takes vote=True"):
+        pipe([joints[:2], joints[:2]])
+    with pytest.raises(TypeError, match="frames"):
+        pipe(joints[0], frames=3)
+    with pytest.raises(ValueError, match="batch_size"):
+        pipe(joints, batch_size=-1)
+
+
+def test_errors_name_the_file(pipe, joints, tmp_path):
+    (tmp_path / "no.csv").write_text("a,b\n1,2\n")
+    write_csv(tmp_path / "short.csv", joints[0][:5], 30.0)
+    with pytest.raises(ValueError, match=r"walk 1: .*no\.csv: no column is named after a joint"):
+        pipe([joints[0], tmp_path / "no.csv"])
+    with pytest.raises(ValueError, match=r"^[^:]*short\.csv: only 5 of 5"):
+        pipe(tmp_path / "short.csv")
+    with pytest.raises(OSError, match=r"missing\.csv"):
+        pipe(tmp_path / "missing.csv")
+
+
+def test_other_models_are_refused(family_folder):
+    other = GPT2ForSequenceClassification(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=10))
+    with pytest.raises(ValueError, match="gait_classifier model, got one of type 'gpt2'"):
+        pipeline(TASK, model=other, device="cpu")
+    with pytest.raises(ValueError, match="not the joints of"):
+        pipeline(TASK, model=tiny(num_features=40), device="cpu")
+
+
+# --- the model's conventions -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ["gru", "lstm", "cnn", "graph"])
+def test_trainer_then_folder_then_pipeline(architecture, joints, tmp_path):
+    """Two steps of transformers.Trainer, its own folder, and the same probabilities from the pipeline on it."""
+    x = prepare_classifier_input(joints[:6])
+    rows = [{"input_values": v, "labels": n} for n, v in enumerate(torch.from_numpy(x))]
+    model = tiny(architecture)
+    before = model.head.weight.detach().clone()
+    options = {"per_device_train_batch_size": 3, "report_to": [], "save_strategy": "no", "use_cpu": True, "disable_tqdm": True}
+    arguments = TrainingArguments(output_dir=str(tmp_path / "run"), max_steps=2, **options)
+    trainer = Trainer(model=model, args=arguments, train_dataset=rows, eval_dataset=rows)
+    trainer.train()
+    assert not torch.equal(model.head.weight, before) and np.isfinite(trainer.evaluate()["eval_loss"])
+    trainer.save_model(str(tmp_path / "model"))
+    pipe = pipeline(TASK, model=str(tmp_path / "model"))
+    logits = torch.from_numpy(trainer.predict(rows).predictions)
+    with torch.no_grad():
+        torch.testing.assert_close(pipe.model(torch.from_numpy(x)).logits, logits, atol=1e-5, rtol=1e-4)
+    best = [r[0]["label"] for r in pipe(joints[:6], batch_size=4)]
+    assert best == [GIST_LABELS[i] for i in logits.argmax(-1)]
+
+
+def test_labels_follow_the_configuration(joints):
+    assert tiny(num_labels=3).config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    x, labels = torch.from_numpy(prepare_classifier_input(joints[:3])), torch.tensor([0, 1, 2])
+    losses = {tiny(problem_type=p)(x, labels=labels).loss.item() for p in (None, "single_label_classification", "regression")}
+    assert len(losses) == 1, "one walk has one class, whatever problem_type says"
+    renamed = tiny(id2label={0: "no", 1: "yes"}, label2id={"no": 0, "yes": 1})
+    assert renamed(x).logits.shape == (3, 2)
+    assert {r["label"] for r in pipeline(TASK, model=renamed, device="cpu")(joints[0])} == {"no", "yes"}
+
+
+# --- folders -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_asks_for_no_trust_where_the_package_is_installed(folder, tmp_path, joints):
+    config = json.loads((folder / "config.json").read_text())
+    assert config["auto_map"] == {
+        "AutoConfig": "pipeline_gait_classification.GaitClassificationConfig",
+        "AutoModelForSequenceClassification": "modeling_gait_classifier.GaitClassifierForSequenceClassification",
+    }
+    assert "custom_pipelines" not in config and config["model_type"] == "gait_classifier"
+    assert (folder / "model.safetensors").exists() and not list(folder.glob("*.bin"))
+    assert type(AutoConfig.from_pretrained(folder)) is GaitClassifierConfig
+    pipe = pipeline(TASK, model=str(folder))
+    pipe.save_pretrained(tmp_path / "again")
+    assert type(pipe.model.config) is GaitClassifierConfig
+    assert json.loads((tmp_path / "again" / "config.json").read_text()) == config
+    assert pipeline(TASK, model=str(tmp_path / "again"))(joints[0]) == pipe(joints[0])
+
+
+REMOTE = """
+import json
+import torch
+from transformers import pipeline
+torch.set_num_threads(1)
+pipe = pipeline("gait-classification", model=FOLDER, trust_remote_code=True)
+print(json.dumps({"module": type(pipe).__module__, "model": type(pipe.model).__module__, "result": pipe(WALK)}))
+"""
+
+
+def test_the_pipeline_runs_from_the_folders_own_code(folder, pipe, joints, tmp_path):
+    write_csv(tmp_path / "walk.csv", joints[0], 30.0)
+    names = f"FOLDER = {str(folder)!r}\nWALK = {str(tmp_path / 'walk.csv')!r}\n"
+    seen = run_blocked(names + REMOTE, tmp_path)
+    assert seen["module"].startswith("transformers_modules") and seen["model"].startswith("transformers_modules")
+    assert as_dict(seen["result"]) == pytest.approx(as_dict(pipe(tmp_path / "walk.csv")), abs=1e-5)
+    for file in folder.glob("*.py"):
+        assert "\nfrom modeling_gait" not in file.read_text(encoding="utf-8"), file
