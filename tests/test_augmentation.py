@@ -2,12 +2,24 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
-from modeling_gait.augmentation import Augmentation, mirror, random_body, rotate_yaw, scale_axes, scale_bones, time_window
+from modeling_gait.augmentation import (
+    Augmentation,
+    mirror,
+    random_body,
+    random_posture,
+    rotate_yaw,
+    scale_axes,
+    scale_bones,
+    time_window,
+    turn_bones,
+)
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
 NONE = Augmentation(mirror=0, yaw=0, scale=0, window=0, body=0, bone=0, jitter=0, amplitude=0)
@@ -136,11 +148,13 @@ def test_all_strengths_zero_change_nothing():
     torch.testing.assert_close(NONE(x, seeded()), x, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["mirror", "yaw", "scale", "window", "body", "bone", "jitter", "amplitude"])
+@pytest.mark.parametrize(
+    "name", ["mirror", "yaw", "scale", "window", "body", "bone", "jitter", "amplitude", "posture", "posture_bone"]
+)
 def test_each_strength_alone_changes_walks_repeatably_and_leaves_the_input(name):
     x = walks(batch=8)
     kept = x.clone()
-    one = replace(NONE, **{name: getattr(Augmentation(amplitude=0.2), name)})
+    one = replace(NONE, **{name: getattr(Augmentation(amplitude=0.2, posture=5, posture_bone=3), name)})
     y = one(x, seeded(3))
     torch.testing.assert_close(x, kept, rtol=0, atol=0)
     torch.testing.assert_close(y, one(x, seeded(3)), rtol=0, atol=0)
@@ -207,3 +221,92 @@ def test_amplitude_changes_the_motion_but_not_the_mean_pose_or_the_path():
     ratio = after.std(1) / before.std(1).clamp(min=1e-6)
     moving = before.std(1) > 1e-3
     assert (ratio[moving] - 1).abs().max() > 0.05
+
+
+# --- postures --------------------------------------------------------------------------------------------------------------
+
+
+def lower_foot(joints, skeleton=KINECT_V2):
+    """Mean height of the lower foot (B,)."""
+    feet = [j for j, name in enumerate(skeleton.joint_names) if name.endswith(("ankle", "foot"))]
+    return joints[:, :, feet, 2].amin(2).mean(1)
+
+
+@every_skeleton
+def test_turn_bones_turns_each_bone_by_its_own_rotation(skeleton):
+    """Lengths stay, the same rotation in every frame, the pelvis keeps its path and the lower foot its height."""
+    x = walks(skeleton=skeleton)
+    vectors = torch.randn(3, len(skeleton), 3, generator=seeded(2), dtype=torch.float64) * 0.3
+    y = turn_bones(x, vectors, skeleton)
+    children = list(skeleton.order[1:])
+    turns = torch.from_numpy(Rotation.from_rotvec(vectors[:, children].reshape(-1, 3).numpy()).as_matrix())
+    expected = torch.einsum("bjkl,btjl->btjk", turns.view(3, len(children), 3, 3), bones(x, skeleton))
+    torch.testing.assert_close(bones(y, skeleton), expected)
+    root = skeleton.root
+    torch.testing.assert_close(y[:, :, root, :2], x[:, :, root, :2])
+    rise = y[:, :, root, 2] - x[:, :, root, 2]
+    torch.testing.assert_close(rise, rise[:, :1].expand_as(rise))
+    torch.testing.assert_close(lower_foot(y, skeleton), lower_foot(x, skeleton))
+
+
+def test_turning_a_thigh_carries_the_shank_along_and_leaves_the_rest():
+    x = walks(batch=1)
+    vectors = torch.zeros(1, 25, 3, dtype=torch.float64)
+    vectors[0, KINECT_V2.index("left_knee")] = torch.tensor([np.deg2rad(30), 0, 0])  # about x: from down to forward
+    y = turn_bones(x, vectors)
+    moved = (y - x) - (y - x)[:, :, [KINECT_V2.root]]
+    leg = [KINECT_V2.index(f"left_{joint}") for joint in ("knee", "ankle", "foot")]
+    assert moved[:, :, leg, 1].min() > 0.1, "forward"
+    torch.testing.assert_close(moved[:, :, leg], moved[:, :, leg[:1]].expand(-1, -1, 3, -1))
+    rest = [j for j in range(25) if j not in leg]
+    assert moved[:, :, rest].abs().max() < 1e-9
+
+
+def test_turn_bones_by_nothing_is_identity_and_bad_vectors_are_refused():
+    x = walks()
+    torch.testing.assert_close(turn_bones(x, torch.zeros(3, 25, 3)), x)
+    assert turn_bones(x.float(), torch.ones(3, 25, 3)).dtype == torch.float32
+    for shape in ((3, 24, 3), (2, 25, 3), (3, 25)):
+        with pytest.raises(ValueError, match=r"vectors: expected \(3, 25, 3\), got"):
+            turn_bones(x, torch.zeros(shape))
+
+
+def test_random_posture_turns_limbs_as_one():
+    like = torch.zeros(1, dtype=torch.float64)
+    turns = torch.rad2deg(random_posture(3000, 5.0, 0.0, seeded(), like))
+    column = {name: turns[:, KINECT_V2.index(name)] for name in KINECT_V2.joint_names}
+    for name in ("spine", "neck", "head", "left_shoulder"):
+        torch.testing.assert_close(column["spine_shoulder"], column[name])  # the upper body
+    assert not column["left_hip"].any() and not column["right_hip"].any(), "the pelvis stays"
+    torch.testing.assert_close(column["left_ankle"], column["left_foot"])
+    for name, shares in (("spine", 1), ("left_knee", 1), ("right_ankle", 2), ("left_elbow", 2), ("right_hand_tip", 3)):
+        assert column[name].std(0) == pytest.approx(np.full(3, 5 * shares**0.5), rel=0.06), name
+
+    def correlation(a, b):
+        return float(torch.corrcoef(torch.stack((column[a][:, 0], column[b][:, 0])))[0, 1])
+
+    assert correlation("left_knee", "left_ankle") == pytest.approx(0.5**0.5, abs=0.05)
+    assert correlation("left_elbow", "right_elbow") == pytest.approx(0.5, abs=0.06), "through the trunk"
+    for pair in (("left_knee", "right_knee"), ("left_knee", "left_elbow"), ("left_ankle", "right_ankle")):
+        assert abs(correlation(*pair)) < 0.07, pair
+
+
+def test_random_posture_turns_single_bones_each_their_own_way():
+    turns = torch.rad2deg(random_posture(3000, 0.0, 3.0, seeded(), torch.zeros(1, dtype=torch.float64)))
+    assert turns.std(0) == pytest.approx(np.full((25, 3), 3), rel=0.08)
+    correlations = torch.corrcoef(turns.flatten(1).T) - torch.eye(75, dtype=torch.float64)
+    assert correlations.abs().max() < 0.1
+    assert not random_posture(4, 0.0, 0.0, seeded(), torch.zeros(1)).any()
+
+
+def test_posture_keeps_bones_and_path_and_grows_with_its_strength():
+    x = walks(batch=40)
+    change = {}
+    for strength in (2.0, 8.0):
+        y = replace(NONE, posture=strength, posture_bone=strength)(x, seeded(1))
+        torch.testing.assert_close(bones(y).norm(dim=-1), bones(x).norm(dim=-1))
+        torch.testing.assert_close(y[:, :, 0, :2], x[:, :, 0, :2])
+        change[strength] = (y - x).norm(dim=-1).mean()
+    assert 3 < change[8.0] / change[2.0] < 5
+    with pytest.raises(ValueError, match="posture must not be negative"):
+        Augmentation(posture=-1)

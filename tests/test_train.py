@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import train_classifier
 import train_decoder
 import train_gpt2
 import train_vq
@@ -25,7 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 from datasets_scripts.common import walk_features
 from modeling_gait import GaitProcessor, GaitVQModel, compute_gait_parameters
-from modeling_gait.augmentation import mirror
+from modeling_gait.augmentation import Augmentation, mirror
 from modeling_gait.quantization import VectorQuantizer
 from modeling_gait.tokenization_gait import train_text_tokenizer
 
@@ -342,6 +343,74 @@ def test_lora_on_a_pretrained_model(dataset_folder, vq_folder, tmp_path):
     torch.testing.assert_close(adapted(ids).logits, family(ids).logits, atol=1e-5, rtol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def sentences(dataset_folder, vq_folder, family_folder):
+    """(tokeniser, a batch with sentences of both directions)"""
+    data, vq = load_walks(str(dataset_folder)), GaitVQModel.from_pretrained(vq_folder).eval()
+    processor = GaitProcessor.from_pretrained(family_folder)
+    args = train_gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=0.5)
+    return processor.tokenizer, train_gpt2.SentenceLoader(data, vq, processor, args).batch(np.arange(6), 3)
+
+
+def uneven(model: torch.nn.Module) -> torch.nn.Module:
+    """The model with larger weights, so that its scores differ from token to token."""
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.3 * torch.randn(value.shape, generator=torch.Generator().manual_seed(value.numel())))
+    return model.eval()
+
+
+@torch.no_grad()
+def test_the_loss_of_sentences_is_the_cross_entropy_within_slots(family_folder, sentences):
+    """Each token against those that the grammar allows in its place, written out one by one."""
+    tokenizer, batch = sentences
+    model = uneven(GPT2LMHeadModel.from_pretrained(family_folder))
+    scores = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    terms, certain = [], 0
+    grammar = tokenizer.grammar(NUM_FRAMES // 4)
+    for ids, labels, score in zip(batch["input_ids"], batch["labels"], scores):
+        start = ids.tolist().index(tokenizer.gait_start_id)
+        for at in np.flatnonzero(labels != -100):
+            inside = 0 < at - start <= len(grammar)
+            low, high = grammar[at - start - 1] if inside else (0, tokenizer.gait_start_id)
+            assert low <= labels[at] < high
+            certain += labels[at] == tokenizer.gait_end_id
+            terms += [] if high == low + 1 else [-score[at - 1, low:high].log_softmax(0)[labels[at] - low]]
+    assert len(terms) > 50 and 0 < certain < 6
+    loss = train_gpt2.GaitSentenceLoss(model, tokenizer)(**batch)
+    torch.testing.assert_close(loss, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
+    assert abs(loss - model(**batch).loss) > 0.1, "the loss over the whole vocabulary is another one"
+
+
+@torch.no_grad()
+def test_the_loss_is_the_same_with_lora(family_folder, sentences):
+    tokenizer, batch = sentences
+    args = train_gpt2.GPT2Arguments(dataset="", output_dir="", lora_rank=4)
+    adapted = train_gpt2.with_lora(GPT2LMHeadModel.from_pretrained(family_folder), args, tokenizer)
+    plain = train_gpt2.GaitSentenceLoss(GPT2LMHeadModel.from_pretrained(family_folder).eval(), tokenizer)(**batch)
+    torch.testing.assert_close(train_gpt2.GaitSentenceLoss(adapted.eval(), tokenizer)(**batch), plain)
+    changed = train_gpt2.GaitSentenceLoss(uneven(adapted), tokenizer)(**batch)
+    assert abs(changed - plain) > 0.01
+    merged = train_gpt2.GaitSentenceLoss(adapted.merge_and_unload(), tokenizer)(**batch)
+    torch.testing.assert_close(merged, changed, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_without_targets_costs_nothing(family_folder, sentences):
+    tokenizer, batch = sentences
+    loss = train_gpt2.GaitSentenceLoss(GPT2LMHeadModel.from_pretrained(family_folder).eval(), tokenizer)
+    assert loss(**batch | {"labels": torch.full_like(batch["labels"], -100)}) == 0
+
+
+def test_class_only_captions_are_the_name_of_the_class(dataset_folder, vq_folder, family_folder):
+    data, vq = load_walks(str(dataset_folder)), GaitVQModel.from_pretrained(vq_folder).eval()
+    processor, rows = GaitProcessor.from_pretrained(family_folder), np.arange(7)
+    tokenizer, names = processor.tokenizer, data.features["pathology"].names
+    args = train_gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=0, no_text_share=0, class_only=True)
+    batch = train_gpt2.SentenceLoader(data, vq, processor, args).batch(rows, 3)
+    said = [tokenizer.decode(ids[1 : ids.tolist().index(tokenizer.gait_start_id)]) for ids in batch["input_ids"]]
+    assert said == [names[int(p)] for p in data[rows.tolist()]["pathology"]]
+
+
 def test_embedding_rows_come_from_the_codebooks(vq_folder):
     """G2L: codes that are near in a codebook have rows that are near; one row for every motion token."""
     vq = GaitVQModel.from_pretrained(vq_folder)
@@ -354,6 +423,70 @@ def test_embedding_rows_come_from_the_codebooks(vq_folder):
         rows = train_gpt2.GaitToLanguage(vq, 16)()
     size = c.pathological_codebook_size
     assert torch.equal(rows[0], rows[1]) and not torch.equal(rows[0], rows[2]) and not torch.equal(rows[0], rows[size])
+
+
+# --- classifiers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seen(monkeypatch) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(inputs, labels) of each step of a classifier."""
+    steps, kind = [], train_classifier.GaitClassifierForSequenceClassification
+    forward = kind.forward
+
+    def recorded(self, input_values, labels=None, **more):
+        if labels is not None:
+            steps.append((input_values.numpy().copy(), labels.numpy().copy()))
+        return forward(self, input_values=input_values, labels=labels, **more)
+
+    monkeypatch.setattr(kind, "forward", recorded)
+    return steps
+
+
+def numbered_walks(count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (N, 3, 75), each with its number as a coordinate, and labels number % 3."""
+    number = np.arange(first, first + count)
+    inputs = np.random.default_rng(first).normal(scale=0.1, size=(count, 3, 75)).astype(np.float32)
+    inputs[:, :, :3], inputs[:, :, 3] = 0, number[:, None]
+    return inputs, number % 3
+
+
+def fit(*data, **options):
+    return train_classifier.train_classifier(*data, ["a", "b", "c"], **{"batch_size": 8, "progress": False} | options)
+
+
+def test_half_of_each_batch_is_synthetic(seen):
+    real, made = numbered_walks(10), numbered_walks(6, first=100)
+    model = fit(*real, synthetic=made, steps=5)
+    assert len(seen) == 5
+    numbers = np.array([inputs[:, 0, 3] for inputs, _ in seen]).astype(int)
+    assert ((numbers >= 100).sum(1) == 4).all() and numbers.shape == (5, 8)
+    assert all((labels == n % 3).all() for (_, labels), n in zip(seen, numbers))
+    assert set(numbers.ravel()) == {*range(10), *range(100, 106)}, "both are gone through in epochs of their own"
+    np.testing.assert_allclose(model.input_mean.numpy(), real[0].reshape(-1, 75).mean(0), atol=1e-5)
+
+
+def test_steps_come_before_epochs_and_the_same_seed_gives_the_same_network(seen):
+    real = numbered_walks(10)
+    fit(*real, steps=2, epochs=50)
+    assert len(seen) == 2
+    fit(*real, epochs=4)
+    assert len(seen) == 2 + round(4 * 10 / 8)
+    one, same, other = (fit(*real, steps=2, seed=seed, synthetic=numbered_walks(6, 100)).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[k], same[k]) for k in one) and not all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_augmentation_changes_half_of_the_real_and_of_the_synthetic_walks(seen):
+    real, made = numbered_walks(4), numbered_walks(4, first=100)
+    known = {tuple(w.ravel()) for x, _ in (real, made) for w in x}
+    kept = real[0].copy()
+    fit(*real, batch_size=4, synthetic=made, steps=6, augmentation=Augmentation(mirror=0))
+    np.testing.assert_array_equal(real[0], kept)
+    for inputs, _ in seen:
+        assert [tuple(w.ravel()) in known for w in inputs] == [False, True] * 2, "a real and a synthetic walk, one each changed"
+        assert np.abs(inputs[:, :, :3]).max() < 1e-6, "relative to the pelvis"
+    changed = np.concatenate([inputs[::2] for inputs, _ in seen])
+    assert len({w.tobytes() for w in changed}) == len(changed), "anew at every step"
 
 
 # --- several processes -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,270 @@
+"""report_loso.py, report.py: intervals of known differences, fair pairs, nothing that was not measured, tables that render."""
+
+import json
+
+import numpy as np
+import pytest
+import report
+import report_loso
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from report_loso import Rows, arm_table, cell_list, load_rows, metrics, other_table, section, write_result
+
+PEOPLE = [str(i) for i in range(1, 11)]
+ABOUT = {
+    "dataset": "gist",
+    "versions": {"torch": "0"},
+    "steps": {"epochs": 1},
+    "command": "python train/loso.py",
+    "date": "2026-01-02",
+}
+
+
+def row(arm, subject, accuracy, seed=0, classifier="gru", share=1.0, confusion=None, **more) -> dict:
+    right = round(100 * accuracy)
+    confusion = confusion or [[right, 100 - right], [0, 100]]
+    run = {"arm": arm, "classifier": classifier, "subject": str(subject), "seed": seed, "share": share}
+    return run | ABOUT | {"accuracy": accuracy, "accuracy_by_walk": accuracy, "confusion": confusion} | more
+
+
+def rows_of(arm, accuracies, people=PEOPLE, **more) -> list[dict]:
+    return [row(arm, s, a, **more) for s, a in zip(people, accuracies)]
+
+
+REAL = np.linspace(0.7, 0.97, 10)
+
+
+# --- differences -----------------------------------------------------------------------------------------------------------
+
+
+def test_interval_of_an_equal_gain_has_no_width():
+    found = Rows(rows_of("real", REAL) + rows_of("ours", REAL + 0.02)).gain("ours", "real")
+    assert found["seeds"] == 1
+    assert [found[k] for k in ("mean", "low", "high")] == pytest.approx([2, 2, 2])
+
+
+def test_interval_of_two_people_spans_both():
+    """The mean of two draws from gains of 0 and 10 points is 0 or 10 in a quarter of the cases each."""
+    rows = rows_of("real", [0.5, 0.5], ["1", "2"]) + rows_of("ours", [0.5, 0.6], ["1", "2"])
+    found = Rows(rows).gain("ours", "real")
+    assert [found[k] for k in ("mean", "low", "high")] == pytest.approx([5, 0, 10])
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000), st.floats(-3, 3))
+def test_interval_is_that_of_the_mean_over_people(seed, gain):
+    """Near 1.96 standard errors either way, whatever the number of seeds a person has."""
+    people = [str(i) for i in range(40)]
+    gains = np.random.default_rng(seed).normal(gain, 2, 40)
+    rows = rows_of("real", np.full(40, 0.5), people) + rows_of("ours", 0.5 + gains / 100, people)
+    many = rows + rows_of("real", np.full(40, 0.6), people, seed=1) + rows_of("ours", 0.6 + gains / 100, people, seed=1)
+    one, two = (Rows(r).gain("ours", "real") for r in (rows, many))
+    error = 1.96 * gains.std() / 40**0.5
+    assert one["mean"] == pytest.approx(gains.mean(), abs=1e-9)
+    assert one["low"] == pytest.approx(gains.mean() - error, abs=0.15 * error)
+    assert one["high"] == pytest.approx(gains.mean() + error, abs=0.15 * error)
+    assert [two[k] for k in ("mean", "low", "high")] == pytest.approx([one[k] for k in ("mean", "low", "high")])
+    assert (one["seeds"], two["seeds"]) == (1, 2), "more seeds of the same people make no narrower interval"
+
+
+def test_gains_are_paired_by_subject_and_seed():
+    """A seed that is good for both arms is no gain, and a seed that only one arm has does not count."""
+    rows = rows_of("real", REAL - 0.2, seed=0) + rows_of("real", REAL, seed=1)
+    rows += rows_of("ours", REAL - 0.19, seed=0) + rows_of("ours", REAL + 0.01, seed=1) + rows_of("ours", REAL * 0, seed=2)
+    shuffled = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    for some in (rows, shuffled):
+        found = Rows(some).gain("ours", "real")
+        assert [found[k] for k in ("mean", "low", "high")] == pytest.approx([1, 1, 1]) and found["seeds"] == 2
+    assert Rows(rows).seeds("ours") == [0, 1, 2] and Rows(rows).seeds("real") == [0, 1]
+    assert Rows(rows[:-1]).seeds("ours") == [0, 1], "a seed counts where everybody was held out"
+
+
+def test_classifiers_and_shares_are_kept_apart():
+    rows = rows_of("real", REAL) + rows_of("real", REAL / 2, classifier="cnn") + rows_of("real", REAL / 3, share=0.05)
+    found = Rows(rows)
+    assert found.subjects == PEOPLE, "by number"
+    for arguments, factor in (((), 1), (("cnn",), 2), (("gru", 0.05), 3)):
+        np.testing.assert_allclose(found.by_subject("real", *arguments), REAL / factor)
+
+
+# --- metrics ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_not_measured_is_absent(tmp_path):
+    rows = rows_of("real", REAL)
+    found = metrics(Rows(rows), tmp_path / "none.json")
+    assert found == {"gru_real": pytest.approx(REAL.mean()), "gru_real_by_walk": pytest.approx(REAL.mean())}
+    rows += rows_of("ours", REAL + 0.01)[:-1]
+    assert metrics(Rows(rows), tmp_path / "none.json") == found, "an arm counts where everybody was held out"
+    rows += rows_of("ours", REAL + 0.01)[-1:] + rows_of("ours", REAL, classifier="lstm") + rows_of("ours", REAL, share=0.05)
+    found = metrics(Rows(rows), tmp_path / "none.json")
+    assert not [k for k in found if k.startswith(("lstm", "cnn", "graph", "gain_points_at", "synthetic", "no_path", "member"))]
+    assert {k: found[k] for k in ("gru_gain_points", "gru_gain_ci_low", "gru_gain_ci_high")} == pytest.approx(
+        {"gru_gain_points": 1, "gru_gain_ci_low": 1, "gru_gain_ci_high": 1}
+    )
+
+
+def test_metrics_of_a_whole_experiment(tmp_path):
+    worse = REAL - np.where(np.arange(10) == 0, 0.1, 0)
+    rows = rows_of("real", worse) + rows_of("classical", worse + 0.01) + rows_of("both", worse + 0.04)
+    rows += rows_of("ours", worse + np.where(np.arange(10) == 0, 0.05, 0.01)) + rows_of("synthetic", worse / 2)
+    rows += rows_of("no_pathological_tokens", worse - 0.02)
+    for i, classifier in enumerate(("lstm", "cnn", "graph")):
+        rows += rows_of("real", REAL, classifier=classifier) + rows_of("ours", REAL + i / 100, classifier=classifier)
+    for share, gain in ((0.05, 0.02), (0.25, 0.015)):
+        rows += rows_of("real", REAL - 0.3, share=share) + rows_of("ours", REAL - 0.3 + gain, share=share)
+    (tmp_path / "privacy.json").write_text(json.dumps({"metrics": {"membership_auc": 0.51, "other": 1}}))
+    found = metrics(Rows(rows), tmp_path / "privacy.json")
+    expected = {
+        "gru_gain_points": 1.4,
+        "gru_both_gain_points": 4,
+        "gru_classical_gain_points": 1,
+        "worst_subject_gain_points": 5,
+        "worst_subject_both_gain_points": 4,
+        "gru_both_over_classical_points": 3,
+        "lstm_gain_points": 0,
+        "cnn_gain_points": 1,
+        "graph_gain_points": 2,
+        "gain_points_at_5_percent": 2,
+        "gain_points_at_5_percent_ci_low": 2,
+        "gain_points_at_25_percent": 1.5,
+        "synthetic_only_ratio": 0.5,
+        "no_pathological_tokens_gain_points": -2,
+        "membership_auc": 0.51,
+    }
+    assert {k: found[k] for k in expected} == pytest.approx(expected, abs=1e-4)
+    assert found["gru_gain_ci_low"] < 1.4 < found["gru_gain_ci_high"] and "other" not in found
+    assert found["gru_real"] == pytest.approx(worse.mean(), abs=1e-5)
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------------
+
+
+def test_cells_that_carry_the_errors():
+    good = [[20, 0, 0], [0, 19, 1], [0, 0, 20]]
+    bad = [[20, 0, 0], [3, 9, 8], [4, 0, 16]]  # 45 % of the antalgic walks, 80 % of the stiff-legged ones
+    rows = [row("real", s, 0.9, seed, confusion=bad if s == "7" else good) for s in ("1", "7", "10") for seed in (0, 1)]
+    cells = Rows(rows).cells("real", 0.9)
+    assert cells == [("7", 1, pytest.approx(0.45), 2), ("7", 2, pytest.approx(0.8), 0)]
+    assert Rows(rows).cells("real", 0.5) == cells[:1] and not Rows(rows).cells("real", 0.4)
+    words = cell_list(Rows(rows), "real")
+    assert "1 of 18 cells under 50 %, 2 under 90 %: 7 antalgic 45 % (to stiff_legged); 7 stiff_legged 80 %" in words
+    np.testing.assert_array_equal(Rows(rows).confusion("real", "7"), 2 * np.array(bad))
+    np.testing.assert_array_equal(Rows(rows).confusion("real"), 2 * np.array(bad) + 4 * np.array(good))
+
+
+# --- files -----------------------------------------------------------------------------------------------------------------
+
+
+def refuse(constant):
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def write_rows(folder, rows) -> None:
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    for i, r in enumerate(rows):
+        (folder / "rows" / f"{len(list((folder / 'rows').iterdir()))}_{i}.json").write_text(json.dumps(r))
+
+
+def test_result_file_keeps_rows_that_are_gone_and_takes_new_ones(tmp_path):
+    target = tmp_path / "results" / "loso_gist.json"
+    target.parent.mkdir()
+    write_rows(tmp_path / "one", rows_of("real", REAL, note="not kept"))
+    write_result(load_rows(tmp_path / "one", target), target, {"chosen": 1})
+    text = target.read_text()
+    first = json.loads(text, parse_constant=refuse)
+    assert len(first["rows"]) == 10 and first["choices"] == {"chosen": 1} and first["seeds"] == [0]
+    assert first["experiment"] == "loso_gist" and first["date"] == "2026-01-02" and text.count('\n{"arm"') == 10
+    assert set(first["rows"][0]) == set(row("real", "1", 0.5))
+    more = [rows_of(arm, REAL, seed=3, date="2026-02-03") for arm in ("real", "ours")]
+    write_rows(tmp_path / "two", [row("real", "1", 0.5), *more[0], *more[1]])
+    write_result(load_rows(tmp_path / "two", target), target, {})
+    second = json.loads(target.read_text(), parse_constant=refuse)
+    assert len(second["rows"]) == 30 and second["seeds"] == [0, 3] and second["date"] == "2026-02-03"
+    kept = Rows(second["rows"]).table("real")
+    assert kept == {(s, seed): 0.5 if (s, seed) == ("1", 0) else a for s, a in zip(PEOPLE, REAL) for seed in (0, 3)}
+    assert not list(tmp_path.rglob("*.tmp*"))
+
+
+def whole() -> Rows:
+    people = PEOPLE[:3]
+    rows = [r for i, arm in enumerate(("real", "classical", "ours")) for r in rows_of(arm, REAL[:3] + i / 100, people)]
+    rows += rows_of("real", REAL[:3], people, share=0.05) + rows_of("ours", REAL[:3] + 0.03, people, share=0.05)
+    return Rows(
+        rows + rows_of("real", REAL[:3], people, classifier="cnn") + rows_of("ours", REAL[:3], people, classifier="cnn")
+    )
+
+
+def cells_of(table: str) -> list[list[str]]:
+    """Cells of a Markdown table; its rows are equally long and the second one makes it a table."""
+    lines = [line.strip().strip("|").split("|") for line in table.splitlines()]
+    assert len({len(line) for line in lines}) == 1 and set("".join(lines[1])) == {"-"}
+    return [[c.strip() for c in line] for line in lines]
+
+
+def test_tables():
+    table = cells_of(arm_table(whole()))
+    assert table[0][:6] == ["arm", "seeds", "1", "2", "3", "mean"] and len(table) == 5
+    assert table[2][:6] == ["real walks only", "1", "70.0", "73.0", "76.0", "**73.00**"] and table[2][-2:] == ["", ""]
+    assert table[3][-2:] == ["+1.00 (+1.00 to +1.00)", ""]
+    assert table[4][0].startswith("real + ours") and table[4][-2:] == ["+2.00 (+2.00 to +2.00)", "+1.00 (+1.00 to +1.00)"]
+    table = cells_of(other_table(whole()))
+    assert [line[:2] for line in table[2:]] == [["cnn", "100 %"], ["gru", "5 %"]]
+    assert table[3][-3:] == ["73.0", "76.0", "+3.00 (+3.00 to +3.00)"]
+    assert other_table(Rows(rows_of("real", REAL))) == ""
+
+
+def test_figures(tmp_path):
+    report_loso.draw(whole(), tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {f"loso_gist_{n}.png" for n in ("subjects", "confusion", "share")}
+    for picture in tmp_path.iterdir():
+        with Image.open(picture) as image:
+            assert min(image.size) > 300 and len(image.convert("L").getcolors()) > 10
+
+
+# --- report.py -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of its own: README with markers, results/ and outputs/."""
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "model_cards" / "results")
+    monkeypatch.setattr(report, "draw", lambda rows, folder: None)
+    report.RESULTS.mkdir(parents=True)
+    (tmp_path / "README.md").write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
+    return tmp_path
+
+
+def test_report_gathers_rows_and_renders_the_readme(project):
+    write_rows(project / "outputs" / "loso_gist", whole().rows)
+    (project / "outputs" / "loso_gist" / "choices.json").write_text('{"chosen": {}}')
+    report.main()
+    text = (project / "README.md").read_text()
+    assert text.startswith("before\n<!-- results -->\n") and text.endswith("<!-- /results -->\nafter\n") and "old" not in text
+    result = json.loads((report.RESULTS / "loso_gist.json").read_text(), parse_constant=refuse)
+    assert all(part in text for part in section(whole(), result)) and "real + ours" in text and result["choices"]
+    (project / "outputs").rename(project / "gone")
+    report.main()
+    assert (project / "README.md").read_text() == text, "the results are enough"
+
+
+def test_report_lists_every_result(project):
+    result = {"dataset": "toy", "protocol": "by hand", "command": "python x.py", "seeds": [0], "rows": []}
+    (report.RESULTS / "small.json").write_text(json.dumps(result | {"metrics": {"auc": 0.5}}))
+    chain = [{"subject": s, "fgd": f} for s, f in (("10", 3.0), ("2", None))]
+    chain = result | {"rows": chain, "metrics": {"fgd": 3.0}}
+    (report.RESULTS / "chain_gist.json").write_text(json.dumps(chain))
+    text = report.results_section()
+    assert "`model_cards/results/small.json`: auc 0.5; toy; by hand; `python x.py`" in text
+    table = cells_of(report.chain_table(chain))
+    assert table[0] == ["", "subject 2", "subject 10", "mean"] and len(table) == 3, "rows without a number are left out"
+    assert table[2][1:] == ["", "3.0", "3.0"]
+
+
+def test_a_readme_without_a_place_for_results_is_left_alone(project):
+    (project / "README.md").write_text("nothing")
+    with pytest.raises(ValueError, match="README.md: expected one <!-- results -->"):
+        report.main()
+    assert (project / "README.md").read_text() == "nothing"
