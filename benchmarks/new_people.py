@@ -32,7 +32,7 @@ def main() -> None:
     walk = pipeline("text-to-gait", model=args.family)(args.prompt, seed=args.seed)
     joints = torch.from_numpy(walk["joints"])
     people = CANDIDATES["people"]["postures_and_bodies"]
-    others = people(joints[None].repeat(3, 1, 1, 1), torch.Generator().manual_seed(args.seed))
+    others = people.bodies(joints[None].repeat(3, 1, 1, 1), torch.Generator().manual_seed(args.seed))
     with tempfile.TemporaryDirectory() as folder:
         strips = []
         for i, person in enumerate([joints, *others]):

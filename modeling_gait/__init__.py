@@ -17,6 +17,7 @@ from .captions import PATHOLOGIES, WalkDescription, check_faithfulness, describe
 from .cleaning import clean_walk
 from .configuration_gait_classifier import GaitClassifierConfig
 from .configuration_gait_decoder import GaitDecoderConfig
+from .configuration_gait_tcn import GaitTCNConfig
 from .configuration_gait_vq import GaitVQConfig
 from .export import save_walk, write_bvh, write_csv, write_npz
 from .feature_extraction_gait import GaitFeatureExtractor
@@ -25,6 +26,7 @@ from .kinematics import forward_kinematics, joint_angles
 from .loading import Walk, load_walk
 from .modeling_gait_classifier import GaitClassifierForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
+from .modeling_gait_tcn import GaitTCNModel
 from .modeling_gait_vq import GaitVQModel
 from .pipeline_gait_classification import GaitClassificationPipeline
 from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
@@ -36,10 +38,11 @@ from .tokenization_gait import GaitCodes, GaitTokenizer
 
 __version__ = "0.1.0"
 
-for _config in (GaitVQConfig, GaitDecoderConfig, GaitClassifierConfig):
+for _config in (GaitVQConfig, GaitDecoderConfig, GaitClassifierConfig, GaitTCNConfig):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
 AutoModel.register(GaitVQConfig, GaitVQModel, exist_ok=True)
 AutoModel.register(GaitDecoderConfig, GaitDecoderModel, exist_ok=True)
+AutoModel.register(GaitTCNConfig, GaitTCNModel, exist_ok=True)
 AutoModelForSequenceClassification.register(GaitClassifierConfig, GaitClassifierForSequenceClassification, exist_ok=True)
 AutoFeatureExtractor.register(GaitVQConfig, GaitFeatureExtractor, exist_ok=True)
 # A family's own model is a GPT-2, so these two are found by the class name in their files, not by the model's configuration.
@@ -57,6 +60,8 @@ __all__ = [
     "GaitDecoderModel",
     "GaitFeatureExtractor",
     "GaitProcessor",
+    "GaitTCNConfig",
+    "GaitTCNModel",
     "GaitToTextPipeline",
     "GaitTokenizer",
     "GaitVQConfig",

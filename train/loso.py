@@ -38,18 +38,31 @@ from transformers import HfArgumentParser
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.export import atomic_path
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
+from modeling_gait.severity import change_severity
 
 NONE = {"mirror": 0, "yaw": 0, "scale": 0, "window": 0, "body": 0, "bone": 0, "jitter": 0}
+
+
+@dataclass(frozen=True)
+class People:
+    """How new people are drawn: random bones and postures, and walks affected less or more by up to `severity`."""
+
+    bodies: Augmentation
+    severity: float = 0.0
+
+
 # What `--choose` compares, by kind. `classical`: yaw 17 deg, axes 15 %, time window, jitter, with and without mirroring;
-# `people`: random turns of limbs and bones [deg], and with random bone lengths as well.
+# `people`: random turns of limbs and bones [deg], with random bone lengths as well, with severities as well.
+BODIES = Augmentation(**NONE | {"posture": 4, "posture_bone": 3, "body": 0.1, "bone": 0.05})
 CANDIDATES = {
     "classical": {
         "mirror": Augmentation(body=0, bone=0),
         "no_mirror": Augmentation(body=0, bone=0, mirror=0),
     },
     "people": {
-        "postures": Augmentation(**NONE | {"posture": 5, "posture_bone": 3}),
-        "postures_and_bodies": Augmentation(**NONE | {"posture": 4, "posture_bone": 3, "body": 0.1, "bone": 0.05}),
+        "postures": People(Augmentation(**NONE | {"posture": 5, "posture_bone": 3})),
+        "postures_and_bodies": People(BODIES),
+        "severities_postures_and_bodies": People(BODIES, severity=0.5),
     },
 }
 
@@ -217,22 +230,30 @@ class Experiment:
         return self.kept[1]
 
     def one_set(self, name: str, run: dict, train: np.ndarray, copies: int = 2) -> tuple[np.ndarray, np.ndarray]:
+        people = self.chosen("people", run["subject"])
         if name == "people":
-            inputs, labels = self.walks.inputs[train], self.walks.labels[train]
-        else:
-            source = "language" if name == "same_people" else name
-            file = fold_folder(self.folder, run["subject"], run["share"]) / f"{source}.safetensors"
-            if not file.exists():
-                raise ValueError(f"{file} is missing: run train/loso_generator.py first")
-            stored = load_file(file)
-            valid = (stored["judged"] == stored["labels"]) | (name == "naive")
-            inputs, labels = stored["input_values"][valid].astype(np.float32), stored["labels"][valid]
-        if name in ("people", "language"):
-            inputs = new_people(np.tile(inputs, (copies, 1, 1)), self.chosen("people", run["subject"]))
-            labels = np.tile(labels, copies)
+            return self.people_of(train, people, copies)
+        source = "language" if name == "same_people" else name
+        file = fold_folder(self.folder, run["subject"], run["share"]) / f"{source}.safetensors"
+        if not file.exists():
+            raise ValueError(f"{file} is missing: run train/loso_generator.py first")
+        stored = load_file(file)
+        valid = (stored["judged"] == stored["labels"]) | (name == "naive")
+        inputs, labels = stored["input_values"][valid].astype(np.float32), stored["labels"][valid]
+        if name == "language":
+            inputs, labels = new_people(np.tile(inputs, (copies, 1, 1)), people.bodies), np.tile(labels, copies)
         return inputs, labels
 
-    def chosen(self, kind: str, subject: str) -> Augmentation:
+    def people_of(self, train: np.ndarray, people: People, copies: int = 2) -> tuple[np.ndarray, np.ndarray]:
+        """The real walks of these rows, given to new people."""
+        rows, walks = np.tile(train, copies), self.walks
+        amounts = np.random.default_rng(0).uniform(-people.severity, people.severity, len(rows))
+        inputs, labels = walks.inputs[rows], walks.labels[rows]
+        if people.severity and "normal" in walks.names:
+            inputs = change_severity(inputs, labels, walks.subjects[rows], amounts, walks.names.index("normal"))
+        return new_people(inputs, people.bodies), labels
+
+    def chosen(self, kind: str, subject: str) -> Augmentation | People:
         """The strengths chosen without this subject's half."""
         half = next(i for i, members in enumerate(halves(self.all_subjects)) if subject in members)
         file = self.folder / "choices.json"
@@ -250,7 +271,9 @@ class Experiment:
                 half = next(h for h in halves(self.all_subjects) if subject in h)
                 others = np.flatnonzero(np.isin(self.walks.subjects, [s for s in half if s != subject]))
                 test = np.flatnonzero(self.walks.subjects == subject)
-                write_json(path, self.fit(run, others, test, None, CANDIDATES[kind][name]))
+                candidate = CANDIDATES[kind][name]
+                people = self.people_of(others, candidate) if kind == "people" else None
+                write_json(path, self.fit(run, others, test, people, candidate if kind == "classical" else None))
         state.wait_for_everyone()
         if state.is_main_process:
             self.write_choices()
