@@ -15,11 +15,10 @@ from PIL import Image
 from transformers import pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "train")]
-
-from loso import CANDIDATES  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 import modeling_gait  # noqa: E402, F401  (registers the pipelines)
+from modeling_gait.augmentation import NEW_PEOPLE  # noqa: E402
 from modeling_gait.rendering import plot_pose_strip  # noqa: E402
 
 
@@ -31,8 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     walk = pipeline("text-to-gait", model=args.family)(args.prompt, seed=args.seed)
     joints = torch.from_numpy(walk["joints"])
-    people = CANDIDATES["people"]["postures_and_bodies"]
-    others = people.bodies(joints[None].repeat(3, 1, 1, 1), torch.Generator().manual_seed(args.seed))
+    others = NEW_PEOPLE(joints[None].repeat(3, 1, 1, 1), torch.Generator().manual_seed(args.seed))
     with tempfile.TemporaryDirectory() as folder:
         strips = []
         for i, person in enumerate([joints, *others]):

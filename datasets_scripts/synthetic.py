@@ -29,6 +29,7 @@ from transformers import GPT2LMHeadModel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
 
 from datasets_scripts import common
+from modeling_gait.augmentation import NEW_PEOPLE
 from modeling_gait.captions import QUANTITIES, WalkDescription
 from modeling_gait.metrics import bone_length_variation, foot_skate, joint_limit_violations
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
@@ -149,13 +150,14 @@ def _drawn(label: str, reference: dict, rng: np.random.Generator) -> WalkDescrip
 
 
 def sample_batch(batch: Batch) -> list[tuple[dict, dict]]:
-    """Sample one batch: of each walk its row, and its quality with what was asked for."""
+    """Sample one batch, each walk of another person: its row, and its quality with what was asked for."""
     config = batch.config
     *models, frames = load_family(config.model)
     seed = int(np.random.SeedSequence([config.seed, batch.first]).generate_state(1)[0])
     joints, _ = generate_walks(*models, list(batch.descriptions), frames, temperature=config.temperature, seed=seed)
-    # Recombination of people: joints (B, T, J, 3) [m] to joints of the same shape, here, before anything is measured on them.
     skeleton, fps = SKELETONS[models[2].config.skeleton], models[2].config.fps
+    people = replace(NEW_PEOPLE, skeleton=skeleton)
+    joints = people(torch.from_numpy(joints), torch.Generator().manual_seed(seed)).numpy()
     out = []
     for i, (walk, asked) in enumerate(zip(joints, batch.descriptions)):
         walk = walk - np.append(walk[0, skeleton.root, :2], 0).astype(np.float32)
@@ -332,6 +334,7 @@ The terms of the training data apply to what is made from it; see there before y
 | people held out from the model | {", ".join(config.exclude_subjects) or "none stated"} |
 | prompts | classes in turn; {source} |
 | sampling | temperature {config.temperature:g}, seed {config.seed}, batches of {BATCH} |
+| people | each walk is given random bone lengths and a random posture (`modeling_gait.augmentation.NEW_PEOPLE`) |
 | versions | {versions} |
 
     {command_of(config)}

@@ -20,7 +20,7 @@ among the second half (training on its other members alone), and the other way r
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -35,12 +35,10 @@ from tqdm import tqdm
 from train_classifier import augment_inputs, train_classifier
 from transformers import HfArgumentParser
 
-from modeling_gait.augmentation import Augmentation
+from modeling_gait.augmentation import NEW_PEOPLE, Augmentation
 from modeling_gait.export import atomic_path
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.severity import change_severity
-
-NONE = {"mirror": 0, "yaw": 0, "scale": 0, "window": 0, "body": 0, "bone": 0, "jitter": 0}
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,15 @@ class People:
 
 # What `--choose` compares, by kind. `classical`: yaw 17 deg, axes 15 %, time window, jitter, with and without mirroring;
 # `people`: random turns of limbs and bones [deg], with random bone lengths as well, with severities as well.
-BODIES = Augmentation(**NONE | {"posture": 4, "posture_bone": 3, "body": 0.1, "bone": 0.05})
 CANDIDATES = {
     "classical": {
         "mirror": Augmentation(body=0, bone=0),
         "no_mirror": Augmentation(body=0, bone=0, mirror=0),
     },
     "people": {
-        "postures": People(Augmentation(**NONE | {"posture": 5, "posture_bone": 3})),
-        "postures_and_bodies": People(BODIES),
-        "severities_postures_and_bodies": People(BODIES, severity=0.5),
+        "postures": People(replace(NEW_PEOPLE, posture=5, posture_bone=3, body=0, bone=0)),
+        "postures_and_bodies": People(NEW_PEOPLE),
+        "severities_postures_and_bodies": People(NEW_PEOPLE, severity=0.5),
     },
 }
 
