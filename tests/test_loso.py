@@ -26,6 +26,7 @@ PEOPLE = ["1", "2", "3", "10"]
 MARK = (slice(None), 0, 3)  # where a walk carries its number
 FROM_FILE = 1000
 FILES = ("language", "naive", "unconstrained", "label", "no_pathological_tokens")
+SEVERITIES = "severities_postures_and_bodies"
 CHOSEN = {"classical": ["mirror", "no_mirror"], "people": ["postures", "postures_and_bodies"]}
 ALONE = SimpleNamespace(process_index=0, num_processes=1, is_main_process=True, wait_for_everyone=lambda: None)
 
@@ -40,8 +41,8 @@ def some_walks(repetitions=4, sensors=2, frames=4, people=PEOPLE) -> Walks:
     return Walks(inputs, labels, subjects, np.array([f"{p}_{NAMES[c]}{r}" for p, c, r in rows]), NAMES)
 
 
-def write_choices(folder: Path) -> None:
-    loso.write_json(folder / "choices.json", {"chosen": CHOSEN})
+def write_choices(folder: Path, **chosen) -> None:
+    loso.write_json(folder / "choices.json", {"chosen": CHOSEN | chosen})
 
 
 def write_sets(folder: Path, subject: str, share: float = 1.0, count: int = 12) -> None:
@@ -80,9 +81,12 @@ def fits(monkeypatch) -> Fits:
 
 
 @pytest.fixture
-def same_bodies(monkeypatch) -> None:
-    """New people look like the old ones, so that a walk's number stays."""
+def same_bodies(monkeypatch) -> list[tuple]:
+    """New people look and walk like the old ones, so that a walk's number stays; what `change_severity` is given."""
+    given = []
     monkeypatch.setattr(loso, "new_people", lambda inputs, people, seed=0: inputs)
+    monkeypatch.setattr(loso, "change_severity", lambda *arguments: given.append(arguments) or arguments[0])
+    return given
 
 
 def experiment(folder, walks=None, **arguments) -> Experiment:
@@ -96,7 +100,7 @@ def experiment(folder, walks=None, **arguments) -> Experiment:
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_no_row_of_a_test_subject_reaches_a_fit(fits, same_bodies, tmp_path, share):
     """All arms, everybody held out in turn; and all arms train for as many steps, on labels that belong to the walks."""
-    write_choices(tmp_path)
+    write_choices(tmp_path, people=["postures", SEVERITIES])
     for subject in PEOPLE:
         write_sets(tmp_path, subject, share)
     e = experiment(tmp_path, arms=[*ARMS], share=share)
@@ -122,6 +126,10 @@ def test_no_row_of_a_test_subject_reaches_a_fit(fits, same_bodies, tmp_path, sha
         chosen = CANDIDATES["classical"][CHOSEN["classical"][half]]
         assert call["augmentation"] == (chosen if ARMS[run["arm"]].classical else None)
         assert call["seed"] == run["seed"] and call["architecture"] == "gru"
+    assert len(same_bodies) == 2 * len({arm.sets for arm in ARMS.values() if "people" in arm.sets}), "once for like arms"
+    for inputs, _, subjects, _, _ in same_bodies:  # of the second half
+        assert (e.walks.subjects[inputs[MARK].astype(int)] == subjects).all() and len(set(subjects)) == 3
+        assert not set(PEOPLE[2:]) <= set(subjects)
     rows_of_others = 3 * 3 * 2 * round(4 * share)
     assert {call["steps"] for call in fits.calls} == {round(2 * rows_of_others / 8)}
 
@@ -140,23 +148,27 @@ def test_a_fit_on_a_test_subject_is_refused(fits, tmp_path):
     assert not fits.calls
 
 
-def test_choices_are_made_within_a_half(fits, tmp_path, capsys):
+def test_choices_are_made_within_a_half(fits, same_bodies, tmp_path):
     e = experiment(tmp_path)
     e.choose(ALONE)
     assert len(fits.calls) == len(PEOPLE) * sum(map(len, CANDIDATES.values()))
     for call in fits.calls:
-        trained = set(e.walks.subjects[call["inputs"][MARK].astype(int)])
+        made = call["synthetic"][0] if call["synthetic"] else call["inputs"][:0]
+        trained = set(e.walks.subjects[np.concatenate((call["inputs"], made))[MARK].astype(int)])
         tested = set(e.walks.subjects[np.array(call["tested"], int)])
         assert len(tested) == 1 and trained | tested in (set(PEOPLE[:2]), set(PEOPLE[2:])) and not trained & tested
-        assert call["synthetic"] is None
+        assert (call["synthetic"] is None) == (call["augmentation"] is not None)
     used = [call["augmentation"] for call in fits.calls]
-    assert all(used.count(a) == len(PEOPLE) for group in CANDIDATES.values() for a in group.values())
+    assert all(used.count(a) == len(PEOPLE) for a in CANDIDATES["classical"].values())
+    assert used.count(None) == len(PEOPLE) * len(CANDIDATES["people"]) and len(same_bodies) == len(PEOPLE)
+    assert all(len(set(subjects)) == 1 for _, _, subjects, _, _ in same_bodies), "the other one of the half"
     assert set(json.loads((tmp_path / "choices.json").read_text())["chosen"]) == set(CANDIDATES)
     e.choose(ALONE)
     assert len(fits.calls) == len(used), "a comparison that is there is not made again"
 
 
-table = st.lists(st.integers(0, 100), min_size=16, max_size=16)
+COMPARED = [(kind, name) for kind, group in CANDIDATES.items() for name in group]
+table = st.lists(st.integers(0, 100), min_size=4 * len(COMPARED), max_size=4 * len(COMPARED))
 
 
 @settings(max_examples=15, deadline=None)
@@ -164,11 +176,10 @@ table = st.lists(st.integers(0, 100), min_size=16, max_size=16)
 def test_a_half_uses_what_was_best_in_the_other(tmp_path_factory, accuracies, others, half):
     """Whatever happens in a half, it changes nothing of what that half is to use."""
     e = experiment(tmp_path_factory.mktemp("choice"), walks=WALKS)
-    names = [(kind, name) for kind, group in CANDIDATES.items() for name in group]
     found = {}
     for values in (accuracies, others):
         mine = loso.halves(PEOPLE)[half]
-        for i, (kind, name) in enumerate(names):
+        for i, (kind, name) in enumerate(COMPARED):
             for j, subject in enumerate(PEOPLE):
                 if values is accuracies or subject in mine:
                     found[name, subject] = values[4 * i + j] / 100
@@ -384,27 +395,45 @@ def bones(inputs: np.ndarray) -> np.ndarray:
 def test_new_people_have_other_postures_and_bodies():
     inputs = some_walks(1).inputs
     kept = inputs.copy()
-    turned = loso.new_people(inputs, CANDIDATES["people"]["postures"])
+    turned = loso.new_people(inputs, CANDIDATES["people"]["postures"].bodies)
     np.testing.assert_array_equal(inputs, kept)
     np.testing.assert_allclose(bones(turned), bones(inputs), rtol=1e-4, atol=1e-5)
     assert (np.abs(turned - inputs).max((1, 2)) > 0.005).all(), "every walk gets another posture"
-    other = loso.new_people(inputs, CANDIDATES["people"]["postures_and_bodies"])
+    other = loso.new_people(inputs, CANDIDATES["people"]["postures_and_bodies"].bodies)
     ratio = bones(other) / bones(inputs)
     np.testing.assert_allclose(ratio, ratio[:, :1].repeat(ratio.shape[1], 1), rtol=1e-3)  # one factor for the whole walk
     assert ratio.std(0).min() > 0.01
     for people in (turned, other):
         assert people.shape == inputs.shape and people.dtype == np.float32
         assert np.abs(people[:, :, :3]).max() < 1e-6, "relative to the pelvis"
-    np.testing.assert_array_equal(turned, loso.new_people(inputs, CANDIDATES["people"]["postures"]))
-    assert not np.allclose(turned, loso.new_people(inputs, CANDIDATES["people"]["postures"], seed=1))
+    np.testing.assert_array_equal(turned, loso.new_people(inputs, CANDIDATES["people"]["postures"].bodies))
+    assert not np.allclose(turned, loso.new_people(inputs, CANDIDATES["people"]["postures"].bodies, seed=1))
 
 
 def test_new_people_of_many_walks():
     inputs = np.random.default_rng(0).normal(scale=0.1, size=(600, 1, 75)).astype(np.float32)
     inputs[512:] = inputs[:88]
-    people = loso.new_people(inputs, CANDIDATES["people"]["postures"])
+    people = loso.new_people(inputs, CANDIDATES["people"]["postures"].bodies)
     assert people.shape == inputs.shape
     assert not np.allclose(people[512:], people[:88], atol=1e-3), "copies of a walk must become different people"
+
+
+def test_people_are_affected_less_or_more_within_bounds(same_bodies, tmp_path):
+    """Severities are changed by templates of the training rows alone, anew for each copy."""
+    e = experiment(tmp_path)
+    train, _ = e.walks.fold("2")
+    inputs, labels = e.people_of(train, CANDIDATES["people"][SEVERITIES], copies=2)
+    ((given, kinds, subjects, amounts, normal),) = same_bodies
+    rows = np.tile(train, 2)
+    np.testing.assert_array_equal(given[MARK], rows)
+    assert (kinds == e.walks.labels[rows]).all() and (subjects == e.walks.subjects[rows]).all() and (labels == kinds).all()
+    assert normal == 0 and len(inputs) == len(rows)
+    assert -0.5 <= amounts.min() < -0.45 and 0.45 < amounts.max() <= 0.5
+    assert not np.allclose(amounts[: len(train)], amounts[len(train) :])
+    e.people_of(train, CANDIDATES["people"]["postures"])
+    e.walks.names = ["lurch", "antalgic", "steppage"]
+    e.people_of(train, CANDIDATES["people"][SEVERITIES])
+    assert len(same_bodies) == 1, "only where severities were chosen, and there is a normal gait to compare with"
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------------
