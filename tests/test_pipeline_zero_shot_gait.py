@@ -1,0 +1,106 @@
+"""pipeline("zero-shot-gait-classification") on a tiny model."""
+
+import numpy as np
+import pytest
+import torch
+from test_modeling_gait_text import tiny, write_sentence_encoder
+from transformers import pipeline
+
+from modeling_gait.export import save_walk
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline, label_vectors, prepare_walk
+
+LABELS = ["normal gait", "steppage gait", "antalgic gait"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model of Kinect walks and its extractor."""
+    root = tmp_path_factory.mktemp("zero_shot")
+    gait = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "num_frames": 32}
+    model = tiny(write_sentence_encoder(root / "encoder"), gait_config=gait)
+    model.get_text_features("fixes the fingerprint")
+    model.save_pretrained(root / "model")
+    GaitFeatureExtractor(num_frames=32).save_pretrained(root / "model")
+    return root / "model"
+
+
+@pytest.fixture(scope="module")
+def classify(folder):
+    return pipeline("zero-shot-gait-classification", model=str(folder))
+
+
+def test_scores_are_probabilities_best_first_and_follow_the_vectors(classify, walks):
+    assert isinstance(classify, ZeroShotGaitClassificationPipeline)
+    found = classify(walks.joints[0], candidate_labels=LABELS, fps=30)
+    scores = [f["score"] for f in found]
+    assert {f["label"] for f in found} == set(LABELS) and sum(scores) == pytest.approx(1)
+    assert scores == sorted(scores, reverse=True)
+    values, mask = prepare_walk(classify.model, classify.extractor, walks.joints[0], 30)
+    with torch.no_grad():
+        logits = classify.model(values[None], mask[None], texts=LABELS).logits_per_gait[0]
+    expected = dict(zip(LABELS, logits.softmax(-1).tolist()))
+    assert {f["label"]: pytest.approx(f["score"], abs=1e-5) for f in found} == expected
+
+
+def test_files_lists_and_attributes(classify, walks, tmp_path):
+    save_walk(tmp_path / "walk.csv", walks.joints[1], 30.0)
+    attributes = {"pathology": LABELS, "side": ["left side", "right side"]}
+    results = classify([walks.joints[0], tmp_path / "walk.csv"], candidate_labels=attributes, fps=30)
+    assert [set(r) for r in results] == [{"pathology", "side"}] * 2
+    for result in results:
+        for name, found in result.items():
+            assert sorted(f["label"] for f in found) == sorted(attributes[name])
+            assert sum(f["score"] for f in found) == pytest.approx(1)
+    again = classify(walks.joints[1], candidate_labels=attributes, fps=30)
+    assert again["side"][0]["score"] == pytest.approx(results[1]["side"][0]["score"], abs=1e-3)
+
+
+def test_template_and_several_descriptions_of_a_label(classify, walks):
+    plain = classify(walks.joints[0], candidate_labels=["slow", "fast"], fps=30)
+    spoken = classify(walks.joints[0], candidate_labels=["slow", "fast"], hypothesis_template="a {} walk", fps=30)
+    assert plain[0]["score"] != spoken[0]["score"]
+    words = {"slow": ["slow", "sluggish"], "fast": ["fast"]}
+    both = classify(walks.joints[0], candidate_labels=["slow", "fast"], descriptions=words, fps=30)
+    assert both[0]["score"] != plain[0]["score"]
+    with torch.no_grad():
+        mean = classify.model.get_text_features(words["slow"]).mean(0)
+    torch.testing.assert_close(label_vectors(classify.model, [words["slow"]])[0], mean / mean.norm())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"candidate_labels": []}, "one or more"),
+        ({"candidate_labels": "normal gait"}, "expected a list"),
+        ({"candidate_labels": ["a", "a"]}, "each once"),
+        ({"candidate_labels": ["a", " "]}, "empty"),
+        ({"candidate_labels": ["a", "b" * 99]}, "tokens"),
+        ({"candidate_labels": LABELS, "hypothesis_template": "no place"}, "template"),
+        ({"candidate_labels": LABELS, "skeleton": "octopus"}, "unknown skeleton"),
+        ({"candidate_labels": LABELS, "skeleton": "smpl_22"}, "22"),
+        ({"candidate_labels": LABELS, "fps": -1}, "fps"),
+    ],
+)
+def test_bad_input_gets_a_clear_error(classify, walks, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classify(walks.joints[0], **{"fps": 30, **arguments})
+
+
+def test_sensor_samples_of_another_rate(folder):
+    model = tiny(folder.parent / "encoder")  # 6 channels, 30 a second, 16 frames
+    classify = ZeroShotGaitClassificationPipeline(model=model)
+    slow = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32).cumsum(0)
+    values, mask = prepare_walk(model, None, np.repeat(slow, 2, axis=0), fps=60)
+    assert values.shape == (16, 6) and mask.all()
+    values, mask = prepare_walk(model, None, slow[:5])
+    assert mask.tolist() == [1] * 5 + [0] * 11 and np.allclose(values[:5], slow[:5])
+    assert len(classify(slow, candidate_labels=["a", "b"])) == 2
+    with pytest.raises(ValueError, match=r"\(T, 6\)"):
+        classify(slow[:, :3], candidate_labels=["a", "b"])
+
+
+def test_extractor_must_fit_the_model(folder):
+    model = tiny(folder.parent / "encoder", gait_config={"layout": "openpose_18", "hidden_size": 16, "num_attention_heads": 2})
+    with pytest.raises(ValueError, match="openpose_18"):
+        ZeroShotGaitClassificationPipeline(model=model, extractor=GaitFeatureExtractor(num_frames=32))
