@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -454,3 +455,33 @@ def test_probabilities_do_not_depend_on_the_batches():
     assert found.shape == (7, 3)
     np.testing.assert_allclose(found, loso.predict_probabilities(model, inputs), atol=1e-5)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+
+
+def test_a_process_that_starts_late_makes_its_half(toy, fits, monkeypatch):
+    both, local = threading.Barrier(2, timeout=60), threading.local()
+
+    def state(cpu):
+        return SimpleNamespace(
+            process_index=local.rank, num_processes=2, is_main_process=local.rank == 0, wait_for_everyone=both.wait
+        )
+
+    def load(dataset):
+        time.sleep(1.0 * local.rank)
+        return some_walks()
+
+    def process(rank):
+        local.rank = rank
+        loso.main()
+
+    monkeypatch.setattr(loso, "load_inputs", load)
+    monkeypatch.setattr(loso, "PartialState", state)
+    monkeypatch.setattr(sys, "argv", ["loso.py", *map(str, arguments(toy, "--arms", "real", "--seeds", "0", "1"))])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(process, range(2)))
+    assert len(read_rows(toy)) == 2 * len(PEOPLE) == len(fits.calls)
+
+
+def test_nobody_is_no_subject(toy, fits):
+    with pytest.raises(ValueError, match="no such subject: 99; there are 1, 2, 3, 10"):
+        run_script(loso, arguments(toy, "--arms", "real", "--subjects", "99"))
+    assert not fits.calls

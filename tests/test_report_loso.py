@@ -268,3 +268,28 @@ def test_a_readme_without_a_place_for_results_is_left_alone(project):
     with pytest.raises(ValueError, match="README.md: expected one <!-- results -->"):
         report.main()
     assert (project / "README.md").read_text() == "nothing"
+
+
+def test_gains_without_pairs_are_absent(tmp_path):
+    for rows in (
+        rows_of("ours", REAL),
+        rows_of("ours", REAL, seed=1) + rows_of("real", REAL),
+        rows_of("synthetic", REAL),
+        rows_of("no_pathological_tokens", REAL, seed=1) + rows_of("real", REAL),
+    ):
+        found = metrics(Rows(rows), tmp_path / "none")
+        assert all(np.isfinite(v) for v in found.values()) and not [k for k in found if "gain" in k or "ratio" in k]
+        assert "nan" not in arm_table(Rows(rows))
+        (tmp_path / "x").mkdir(exist_ok=True)
+        report_loso.draw(Rows(rows), tmp_path / "x")
+    assert metrics(Rows([]), tmp_path / "none") == {}
+
+
+def test_a_report_of_no_rows_or_without_choices(project):
+    rows = project / "outputs" / "loso_gist" / "rows"
+    rows.mkdir(parents=True)
+    report.main()
+    assert not list(report.RESULTS.iterdir())
+    write_rows(rows.parent, rows_of("real", REAL))
+    report.main()
+    assert json.loads((report.RESULTS / "loso_gist.json").read_text(), parse_constant=refuse)["choices"] == {}

@@ -227,9 +227,8 @@ class Experiment:
         return self.kept[1]
 
     def one_set(self, name: str, run: dict, train: np.ndarray, copies: int = 2) -> tuple[np.ndarray, np.ndarray]:
-        people = self.chosen("people", run["subject"])
         if name == "people":
-            return self.people_of(train, people, copies)
+            return self.people_of(train, self.chosen("people", run["subject"]), copies)
         source = "language" if name == "same_people" else name
         file = fold_folder(self.folder, run["subject"], run["share"]) / f"{source}.safetensors"
         if not file.exists():
@@ -238,6 +237,7 @@ class Experiment:
         valid = (stored["judged"] == stored["labels"]) | (name == "naive")
         inputs, labels = stored["input_values"][valid].astype(np.float32), stored["labels"][valid]
         if name == "language":
+            people = self.chosen("people", run["subject"])
             inputs, labels = new_people(np.tile(inputs, (copies, 1, 1)), people.bodies), np.tile(labels, copies)
         return inputs, labels
 
@@ -341,6 +341,10 @@ def main() -> None:
         torch.set_num_threads(args.num_threads)
     state = PartialState(cpu=not torch.accelerator.is_available())
     experiment = Experiment(args, load_inputs(args.dataset))
+    nobody = set(args.subjects) - set(experiment.all_subjects)
+    if nobody:
+        there = ", ".join(experiment.all_subjects)
+        raise ValueError(f"{args.dataset}: no such subject: {', '.join(sorted(nobody))}; there are {there}")
     if args.choose:
         experiment.choose(state)
         return
@@ -348,6 +352,7 @@ def main() -> None:
     known = json.loads(known.read_text())["rows"] if known.exists() else []
     known = [{k: row[k] for k in ("arm", "classifier", "subject", "seed", "share")} for row in known]
     todo = [run for run in experiment.runs() if run not in known and not experiment.path(run).exists()]
+    state.wait_for_everyone()  # before a row is written: all processes must part the same list
     about = {
         "dataset": Path(args.dataset).name,
         "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),

@@ -86,9 +86,10 @@ def results_section() -> str:
 def gather() -> None:
     """Rows of outputs/loso_gist, if there are any, into one result file and figures."""
     folder = ROOT / "outputs" / "loso_gist"
-    if (folder / "rows").is_dir():
+    if any((folder / "rows").glob("*.json")):
         rows = load_rows(folder, RESULTS / "loso_gist.json")
-        write_result(rows, RESULTS / "loso_gist.json", json.loads((folder / "choices.json").read_text()))
+        choices = folder / "choices.json"  # absent where no arm needed it
+        write_result(rows, RESULTS / "loso_gist.json", json.loads(choices.read_text()) if choices.exists() else {})
         draw(rows, RESULTS.parent / "figures")
 
 

@@ -46,7 +46,7 @@ class Rows:
         have = {}
         for row in self._pick(classifier=classifier, share=share):
             have.setdefault(row["arm"], set()).add(row["subject"])
-        return [arm for arm in NAMES if len(have.get(arm, ())) == len(self.subjects)]
+        return [arm for arm in NAMES if arm in have and len(have[arm]) == len(self.subjects)]
 
     def _pick(self, **wanted) -> list[dict]:
         return [r for r in self.rows if all(r[k] == v for k, v in wanted.items())]
@@ -75,6 +75,11 @@ class Rows:
         draws = np.random.default_rng(0).choice(each, (20000, len(each))).mean(1)
         low, high = np.percentile(draws, (2.5, 97.5))
         return {"mean": each.mean(), "low": low, "high": high, "seeds": min(map(len, pairs))}
+
+    def comparable(self, arm: str, base: str, classifier: str = "gru", share: float = 1.0) -> bool:
+        """Whether everybody was held out in both arms with a seed that they share."""
+        both = self.table(arm, classifier, share).keys() & self.table(base, classifier, share).keys()
+        return bool(self.subjects) and {s for s, _ in both} == set(self.subjects)
 
     def confusion(self, arm: str, subject: str | None = None, classifier: str = "gru", share: float = 1.0) -> np.ndarray:
         """Summed confusion matrix, of one subject or all."""
@@ -107,32 +112,32 @@ def metrics(rows: Rows, privacy: Path) -> dict[str, float]:
         out[f"gru_{arm}"] = rows.by_subject(arm).mean()
         out[f"gru_{arm}_by_walk"] = rows.by_subject(arm, key="accuracy_by_walk").mean()
     for arm, prefix in (("ours", "gru_gain"), ("both", "gru_both_gain"), ("classical", "gru_classical_gain")):
-        if arm in arms:
+        if rows.comparable(arm, "real"):
             found = rows.gain(arm, "real")
             out |= {f"{prefix}_points": found["mean"], f"{prefix}_ci_low": found["low"], f"{prefix}_ci_high": found["high"]}
-    for arm in {"ours", "both"} & set(arms):
+    for arm in (a for a in ("ours", "both") if rows.comparable(a, "real")):
         real, ours = rows.by_subject("real"), rows.by_subject(arm)
         name = "worst_subject_gain_points" if arm == "ours" else "worst_subject_both_gain_points"
         out[name] = 100 * (ours[real.argmin()] - real.min())
-        if "classical" in arms:
+        if rows.comparable(arm, "classical"):
             found = rows.gain(arm, "classical")
             out |= {
                 f"gru_{arm}_over_classical_{k}": found[v]
                 for k, v in (("points", "mean"), ("ci_low", "low"), ("ci_high", "high"))
             }
     for classifier in ("lstm", "cnn", "graph"):
-        if {"real", "ours"} <= set(rows.arms(classifier)):
+        if rows.comparable("ours", "real", classifier):
             out[f"{classifier}_real"] = rows.by_subject("real", classifier).mean()
             out[f"{classifier}_ours"] = rows.by_subject("ours", classifier).mean()
             out[f"{classifier}_gain_points"] = rows.gain("ours", "real", classifier)["mean"]
     for share in (0.05, 0.25):
-        if {"real", "ours"} <= set(rows.arms(share=share)):
+        if rows.comparable("ours", "real", share=share):
             found = rows.gain("ours", "real", share=share)
             name = f"gain_points_at_{100 * share:.0f}_percent"
             out |= {name: found["mean"], f"{name}_ci_low": found["low"], f"{name}_ci_high": found["high"]}
-    if "synthetic" in arms:
+    if {"synthetic", "real"} <= set(arms):
         out["synthetic_only_ratio"] = out["gru_synthetic"] / out["gru_real"]
-    if "no_pathological_tokens" in arms:
+    if rows.comparable("no_pathological_tokens", "real"):
         out["no_pathological_tokens_gain_points"] = rows.gain("no_pathological_tokens", "real")["mean"]
     if privacy.exists():
         out |= {k: v for k, v in json.loads(privacy.read_text())["metrics"].items() if k == "membership_auc"}
@@ -173,7 +178,7 @@ def arm_table(rows: Rows) -> str:
     for arm in rows.arms():
         gains = []
         for base in ("real", "classical"):
-            if arm in (base, "real") or base not in rows.arms():
+            if arm in (base, "real") or not rows.comparable(arm, base):
                 gains.append("")
             else:
                 found = rows.gain(arm, base)
@@ -199,7 +204,7 @@ def other_table(rows: Rows) -> str:
     for classifier, share in runs:
         arms = rows.arms(classifier, share)
         for arm in arms:
-            if (classifier, share) == ("gru", 1.0) or arm == "real" or "real" not in arms:
+            if (classifier, share) == ("gru", 1.0) or arm == "real" or not rows.comparable(arm, "real", classifier, share):
                 continue
             found = rows.gain(arm, "real", classifier, share)
             values = percent([rows.by_subject(a, classifier, share).mean() for a in ("real", arm)])
@@ -221,6 +226,8 @@ def cell_list(rows: Rows, arm: str) -> str:
 def draw(rows: Rows, folder: Path) -> None:
     """Bars by subject, confusion matrices, gain against the share of real walks."""
     arms = [a for a in ("real", "classical", "naive", "ours", "both") if a in rows.arms()]
+    if "real" not in arms:
+        return
     fig, axis = plt.subplots(figsize=(10, 4), layout="constrained")
     for i, arm in enumerate(arms):
         at = np.arange(len(rows.subjects)) + (i - (len(arms) - 1) / 2) * 0.8 / len(arms)
@@ -246,7 +253,7 @@ def draw(rows: Rows, folder: Path) -> None:
         shown.plot(ax=axis, cmap="Blues", colorbar=False, values_format=".1f", xticks_rotation=45)
         axis.set_title(f"{NAMES[arm]} [%]", fontsize=10)
     save(fig, folder / "loso_gist_confusion.png")
-    shares = [s for s in (0.05, 0.25, 1.0) if {"real", "ours"} <= set(rows.arms(share=s))]
+    shares = [s for s in (0.05, 0.25, 1.0) if rows.comparable("ours", "real", share=s)]
     if len(shares) > 1:
         fig, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
         found = [rows.gain("ours", "real", share=s) for s in shares]
