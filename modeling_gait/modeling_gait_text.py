@@ -16,6 +16,7 @@ of one sentence) that is compared when it is loaded, so that no other encoder is
 import importlib.util
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +116,7 @@ class SentenceEncoder:
         if self.cache is None:
             raise ValueError("this encoder was made without a cache file")
         self.cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.cache.with_name(self.cache.name + ".tmp")
+        temporary = self.cache.with_name(f"{self.cache.name}.{os.getpid()}.tmp")
         about = {"name": self.name, "texts": json.dumps(list(self.known))}
         save_file({"embeddings": torch.stack(list(self.known.values()))}, temporary, metadata=about)
         temporary.replace(self.cache)

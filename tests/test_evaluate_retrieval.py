@@ -10,6 +10,7 @@ from evaluate_retrieval import (
     chance_ndcg,
     chance_scores,
     ndcg,
+    paired_difference,
     parameter_scores,
     question_scores,
     ranks,
@@ -87,6 +88,16 @@ def test_questions_of_an_attribute():
     swapped = question_scores(walks, texts[[1, 0, 2]], ["a", "b", "c"], truth)
     assert swapped["f1"] == 0
     assert question_scores(walks, texts, ["a", "b"], np.array(["a"] * 14)) == {}
+
+
+def test_differences_are_paired_by_subject_and_seed():
+    rows = [{"variant": v, "subject": s, "seed": 0, "ndcg_at_10": x} for v, s, x in (
+        ("clip", "1", 0.5), ("clip", "2", 0.9), ("clip", "3", 0.1), ("mse", "1", 0.4), ("mse", "2", 0.7),
+    )]  # fmt: skip
+    found = paired_difference(rows, "mse", "clip", "mse_")
+    assert found["mse_ndcg_at_10_difference"] == pytest.approx(-0.15)
+    assert found["mse_ndcg_at_10_difference_ci_low"] == pytest.approx(-0.2)
+    assert paired_difference(rows, "siglip", "clip", "siglip_") == {}
 
 
 def write_config(folder, **kwargs):

@@ -114,10 +114,10 @@ def test_windows_are_named_by_their_middle_and_copies_left_out(recordings_folder
     of_two = found.windows(np.flatnonzero(found.subjects == "2")[:1])
     assert np.isnan(of_two[..., 3]).all() and np.isfinite(np.delete(of_two, 3, axis=-1)).all()
     with pytest.raises(ValueError, match="columns missing"):
-        load_recordings(str(recordings_folder.parent / "hugadb0" if False else _walks_parquet(recordings_folder)))
+        load_recordings(str(_other_parquet(recordings_folder)))
 
 
-def _walks_parquet(folder):
+def _other_parquet(folder):
     other = folder.parent / "other"
     other.mkdir(exist_ok=True)
     datasets.Dataset.from_dict({"x": [1]}).to_parquet(other / "a.parquet")

@@ -26,11 +26,12 @@ import torch
 from common import load_walks, save_model
 from evaluate_retrieval import ROOT, bootstrap, chance_ndcg, embed_texts, embed_walks, ndcg, question_scores, write_result
 from tqdm import tqdm
-from train_text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder, read_joints
+from train_text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder
 from transformers import HfArgumentParser
 
 from modeling_gait.export import atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_text import GaitTextModel
 
 # attribute -> value -> wordings that follow "Someone"
@@ -132,7 +133,7 @@ class Experiment:
     def __init__(self, args: AppearanceArguments):
         self.args, self.folder = args, Path(args.output_dir)
         data = load_walks(args.dataset)
-        self.joints = read_joints(data)
+        self.joints = list(read_joints(data))
         self.values = [values_of(json.loads(a)) for a in data["attributes"]]
         subjects = np.array(data["subject_id"])
         people = sorted(set(subjects))

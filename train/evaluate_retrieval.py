@@ -38,7 +38,6 @@ from train_text import (
     fit_model,
     fitted_windows,
     open_encoder,
-    read_joints,
     walk_captions,
 )
 from transformers import HfArgumentParser
@@ -47,6 +46,7 @@ from modeling_gait.caption_words import CANONICAL_NAMES, cadence_band, speed_ban
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.export import atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_text import GaitTextModel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -218,7 +218,7 @@ def load_all(dataset: str) -> Walks:
         for p, c, a in zip(data["gait_parameters"], data["pathology"], data["attributes"])
     ]
     texts, numbers = ({k: v[i] for k, v in captions.items()} for i in (0, 1))
-    return Walks(read_joints(data), texts, numbers, descriptions, np.array(data["subject_id"]), np.array(data["walk_id"]))
+    return Walks(list(read_joints(data)), texts, numbers, descriptions, np.array(data["subject_id"]), np.array(data["walk_id"]))
 
 
 class Experiment:
@@ -313,7 +313,8 @@ def bootstrap(values: np.ndarray, draws: int = 10000) -> tuple[float, float]:
 def gather(folder: Path, main_variant: str) -> tuple[dict, list[dict]]:
     """All rows, and the metrics: those of the main variant plainly named, those of others with the variant in front.
 
-    Means over seeds, then over subjects; `_ci_low`, `_ci_high`: 95 % bootstrap over subjects."""
+    Means over seeds, then over subjects; `_ci_low`, `_ci_high`: 95 % bootstrap over subjects; `VARIANT_ndcg_at_10_difference`:
+    paired with the main variant."""
     rows = [json.loads(p.read_text()) for p in sorted((folder / "rows").glob("*.json"))]
     metrics: dict = {}
     for variant in sorted({r["variant"] for r in rows}, key=lambda v: (v != main_variant, v)):
@@ -330,9 +331,26 @@ def gather(folder: Path, main_variant: str) -> tuple[dict, list[dict]]:
             metrics[front + key] = float(means.mean())
             if key in ("ndcg_at_10", "recall_at_1", "recall_at_10", "pathology_accuracy") and len(means) > 1:
                 metrics[f"{front}{key}_ci_low"], metrics[f"{front}{key}_ci_high"] = bootstrap(means)
+        if front:
+            metrics |= paired_difference(rows, variant, main_variant, front)
         metrics[f"{front}subjects"] = len({r["subject"] for r in own})
         metrics[f"{front}seeds"] = len({r["seed"] for r in own})
     return metrics, rows
+
+
+def paired_difference(rows: list[dict], variant: str, other: str, front: str, key: str = "ndcg_at_10") -> dict[str, float]:
+    """A variant's nDCG less the main one's, over the subjects and seeds that both were trained for, with its interval."""
+    found = {v: {(r["subject"], r["seed"]): r[key] for r in rows if r["variant"] == v} for v in (variant, other)}
+    by_subject: dict = {}
+    for subject, seed in sorted(set(found[variant]) & set(found[other])):
+        by_subject.setdefault(subject, []).append(found[variant][subject, seed] - found[other][subject, seed])
+    means = np.array([np.mean(v) for v in by_subject.values()])
+    if len(means) < 1:
+        return {}
+    out = {f"{front}{key}_difference": float(means.mean())}
+    if len(means) > 1:
+        out[f"{front}{key}_difference_ci_low"], out[f"{front}{key}_difference_ci_high"] = bootstrap(means)
+    return out
 
 
 def flat_row(row: dict) -> dict:

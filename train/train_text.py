@@ -26,6 +26,7 @@ from modeling_gait.caption_words import CANONICAL_NAMES
 from modeling_gait.captions import describe_walk
 from modeling_gait.configuration_gait_text import GaitEncoderConfig, GaitTextConfig, SentenceEncoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_text import GaitTextModel, SentenceEncoder
 
 # What sensors on feet, shins and thighs notice of each activity of HuGaDB; written before any model was trained on it.
@@ -160,21 +161,6 @@ class WalkWindows:
             joints = self.augmentation(joints, torch.Generator().manual_seed(seed))
         mask = torch.from_numpy(np.stack([c[1] for c in cut]))
         return {"input_values": self.extractor.to_features(joints), "attention_mask": mask}
-
-
-def read_joints(data: Dataset) -> list[np.ndarray]:
-    """Joints (T, J, 3) of all rows; through Arrow, which is several times faster than rows as numpy."""
-    joints = []
-    columns = data.select_columns(["joints"]).with_format("arrow")
-    for part in columns.iter(batch_size=256):
-        column = part.column("joints").combine_chunks()
-        storage = getattr(column, "storage", column)
-        lengths = np.diff(storage.offsets.to_numpy())
-        values = storage.flatten()
-        points = int(np.diff(values.offsets.to_numpy()[:2])[0])
-        values = values.flatten().flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, points, 3)
-        joints += np.split(values, np.cumsum(lengths)[:-1])
-    return joints
 
 
 def walk_captions(data: Dataset, kind: str) -> tuple[list[list[str]], np.ndarray]:
@@ -382,7 +368,7 @@ def nan_moments(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def open_walks(args: TextArguments) -> tuple[WalkWindows, GaitFeatureExtractor]:
     """Training walks as windows, and the feature extractor fitted to them."""
     data = load_walks(args.dataset, args.exclude_subjects)
-    return fitted_windows(args, read_joints(data), *walk_captions(data, args.captions))
+    return fitted_windows(args, list(read_joints(data)), *walk_captions(data, args.captions))
 
 
 def fitted_windows(
