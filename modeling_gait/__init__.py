@@ -18,17 +18,21 @@ from .cleaning import clean_walk
 from .configuration_gait_classifier import GaitClassifierConfig
 from .configuration_gait_decoder import GaitDecoderConfig
 from .configuration_gait_tcn import GaitTCNConfig
+from .configuration_gait_text import GaitTextConfig
 from .configuration_gait_vq import GaitVQConfig
 from .export import save_walk, write_bvh, write_csv, write_npz
 from .feature_extraction_gait import GaitFeatureExtractor
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
+from .gait_search import GaitSearch
 from .kinematics import forward_kinematics, joint_angles
 from .loading import Walk, load_walk
 from .modeling_gait_classifier import GaitClassifierForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_tcn import GaitTCNModel
+from .modeling_gait_text import GaitTextModel
 from .modeling_gait_vq import GaitVQModel
 from .pipeline_gait_classification import GaitClassificationPipeline
+from .pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from .processing_gait import GaitProcessor
 from .rendering import plot_joint_angles, plot_pose_strip, render_animation
@@ -60,8 +64,11 @@ __all__ = [
     "GaitDecoderModel",
     "GaitFeatureExtractor",
     "GaitProcessor",
+    "GaitSearch",
     "GaitTCNConfig",
     "GaitTCNModel",
+    "GaitTextConfig",
+    "GaitTextModel",
     "GaitToTextPipeline",
     "GaitTokenizer",
     "GaitVQConfig",
@@ -76,6 +83,7 @@ __all__ = [
     "TextToGaitPipeline",
     "Walk",
     "WalkDescription",
+    "ZeroShotGaitClassificationPipeline",
     "check_faithfulness",
     "clean_walk",
     "compute_gait_parameters",
