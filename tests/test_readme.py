@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from modeling_gait import GaitClassifierConfig, GaitClassifierForSequenceClassification
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDERS = ("modeling_gait", "train", "datasets_scripts", "benchmarks")
@@ -73,14 +75,17 @@ def test_links_of_the_readme_exist():
         assert target.startswith("https://") or target.lstrip("#") in headings or (ROOT / target).exists(), target
 
 
-def test_code_runs(family_folder, tmp_path, monkeypatch):
-    """The README's Python, one block after another, on a tiny family."""
+def test_code_runs(family_folder, tmp_path, tmp_path_factory, monkeypatch):
+    """The README's Python, one block after another, on a tiny family and a tiny classifier."""
+    classifier = tmp_path_factory.mktemp("classifier")
+    GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(classifier)
     monkeypatch.chdir(tmp_path)
     namespace: dict = {}
     code = blocks("python")
-    assert len(code) == 3
+    assert len(code) == 4
     for number, block in enumerate(code):
-        exec(compile(block.replace("demo/model", str(family_folder)), f"README block {number}", "exec"), namespace)
+        block = block.replace("demo/model", str(family_folder)).replace("outputs/gist_10/gru", str(classifier))
+        exec(compile(block, f"README block {number}", "exec"), namespace)
     assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data"}
     assert namespace["walk"].joints.shape == (96, 25, 3)
     assert set(namespace["result"]["class_probabilities"]) >= {"normal", "steppage"}
