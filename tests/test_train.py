@@ -159,6 +159,14 @@ def test_windows_depend_on_rows_and_seed_alone(loader):
     np.testing.assert_array_equal(plain["joints"][0].numpy(), clean)
 
 
+def test_an_unknown_pathology_counts_in_no_loss(dataset_folder, vq_folder):
+    data = load_walks(str(dataset_folder)).select(range(4))
+    unknown = data.remove_columns("pathology").add_column("pathology", [-1] * 4, feature=data.features["pathology"])
+    extractor = common.GaitFeatureExtractor.from_pretrained(vq_folder)
+    batch = WindowLoader(unknown.with_format("numpy"), extractor).batch(np.arange(4), None)
+    assert batch["labels"].tolist() == [-100] * 4
+
+
 def load_walks_joints(loader, row) -> np.ndarray:
     return loader.columns[[row]]["joints"][0]
 

@@ -152,7 +152,8 @@ class WindowLoader:
         self.mirror_probability, self.stretch = mirror_probability, stretch
         self.skeleton = SKELETONS[extractor.skeleton]
         names = data.features["pathology"].names
-        self.label_of = np.array([extractor.labels.index(n) if n in extractor.labels else -100 for n in names])
+        known = [extractor.labels.index(n) if n in extractor.labels else -100 for n in names]
+        self.label_of = np.array([*known, -100])  # the last one is that of -1, an unknown pathology
         self.columns = data.select_columns(["joints", "pathology", "gait_parameters"])
 
     def batch(self, rows: np.ndarray, seed: int | None, mirrored: np.ndarray | None = None) -> dict[str, torch.Tensor]:
