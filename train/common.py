@@ -26,6 +26,7 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from modeling_gait.augmentation import Augmentation, mirror
+from modeling_gait.export import atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.skeletons import SKELETONS
 
@@ -83,10 +84,15 @@ def seed_step(seed: int, step: int, process: int) -> int:
     return value
 
 
-def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()) -> Dataset:
-    """Rows of the walk schema as numpy, memory-mapped; people in `exclude_subjects` are left out.
+WALK_COLUMNS = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"}
 
-    Raises ValueError where a column of the schema is missing, a person to hold out is not there, or no row is left.
+
+def load_rows(
+    dataset: str, columns: set[str], hint: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()
+) -> Dataset:
+    """Rows of a `load_dataset` name or a folder of Parquet, memory-mapped; people in `exclude_subjects` are left out.
+
+    Raises ValueError where one of `columns` is missing (with `hint`), a person to hold out is not there, or no row is left.
     """
     path = Path(dataset)
     if path.is_dir():
@@ -96,10 +102,10 @@ def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: li
         data = load_dataset("parquet", data_files=files, split="train")
     else:
         data = load_dataset(dataset, split="train")
-    missing = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"} - set(data.column_names)
+    missing = columns - set(data.column_names)
     if missing:
-        raise ValueError(f"{dataset}: columns missing: {', '.join(sorted(missing))}; the README shows the schema")
-    subjects = np.array(data["subject_id"])
+        raise ValueError(f"{dataset}: columns missing: {', '.join(sorted(missing))}; {hint}")
+    subjects = np.array([str(s) for s in data["subject_id"]])
     unknown = set(map(str, [*exclude_subjects, *only_subjects])) - set(subjects)
     if unknown:
         raise ValueError(
@@ -110,7 +116,18 @@ def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: li
         keep &= np.isin(subjects, list(map(str, only_subjects)))
     if not keep.any():
         raise ValueError(f"{dataset}: no rows left")
-    return (data if keep.all() else data.select(np.flatnonzero(keep))).with_format("numpy")
+    return data if keep.all() else data.select(np.flatnonzero(keep))
+
+
+def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()) -> Dataset:
+    """Rows of the walk schema as numpy; see `load_rows`."""
+    rows = load_rows(dataset, WALK_COLUMNS, "the README shows the schema", exclude_subjects, only_subjects)
+    return rows.with_format("numpy")
+
+
+def numbered(subjects: np.ndarray) -> list[str]:
+    """Distinct subjects, by number where they are numbers."""
+    return sorted(set(subjects.tolist()), key=lambda s: (not s.isdigit(), int(s) if s.isdigit() else 0, s))
 
 
 class StepBatches:
@@ -318,6 +335,13 @@ class atomic_folder:
             os.replace(self.target, old)
         os.replace(self.temporary, self.target)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def save_model(folder: str | Path, *parts) -> None:

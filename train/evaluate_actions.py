@@ -27,7 +27,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import save_model, start, training_loop
+from common import save_model, start, training_loop, write_json
 from evaluate_retrieval import ROOT, bootstrap, write_result
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
@@ -325,10 +325,7 @@ def main() -> None:
             unseen = [ACTIVITIES.index(a) for a in UNSEEN[int(run["kind"][-1])]]
             if not np.isin(recordings.labels[held_out], unseen).any():
                 continue
-        row = experiment.run(run)
-        experiment.path(run).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(experiment.path(run)) as temporary:
-            temporary.write_text(json.dumps(row, indent=1) + "\n")
+        write_json(experiment.path(run), experiment.run(run))
     metrics, rows = gather(experiment.folder)
     protocol = (
         f"{args.num_folds} groups of subjects held out in turn; windows of {recordings.num_frames} samples, named by the "

@@ -23,7 +23,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import load_walks, save_model
+from common import load_walks, save_model, write_json
 from evaluate_retrieval import ROOT, bootstrap, chance_ndcg, embed_texts, embed_walks, ndcg, question_scores, write_result
 from tqdm import tqdm
 from train_text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder
@@ -245,10 +245,7 @@ def main() -> None:
     folds = args.folds or range(args.num_folds)
     todo = [{"kind": k, "fold": f, "seed": s} for s in args.seeds for f in folds for k in KINDS]
     for run in tqdm([r for r in todo if not experiment.path(r).exists()], desc="runs"):
-        row = experiment.run(run)
-        experiment.path(run).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(experiment.path(run)) as temporary:
-            temporary.write_text(json.dumps(row, indent=1) + "\n")
+        write_json(experiment.path(run), experiment.run(run))
     metrics, rows = gather(experiment.folder)
     protocol = (
         f"simulated walks; {args.num_folds} groups of people held out in turn; attributes asked for by words; gain of nDCG: "

@@ -28,7 +28,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import load_walks, save_model
+from common import load_walks, numbered, save_model, write_json
 from sklearn.manifold import TSNE
 from sklearn.metrics import average_precision_score, f1_score
 from tqdm import tqdm
@@ -447,17 +447,14 @@ def main() -> None:
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     experiment = Experiment(args, load_all(args.dataset))
-    everyone = sorted(set(experiment.walks.subjects), key=lambda s: (not s.isdigit(), int(s) if s.isdigit() else 0, s))
+    everyone = numbered(np.array(experiment.walks.subjects))
     missing = set(args.subjects) - set(everyone)
     if missing:
         raise ValueError(f"{args.dataset}: no such subject: {', '.join(sorted(missing))}; there are {', '.join(everyone)}")
     subjects = args.subjects or everyone
     todo = [{"variant": v, "subject": s, "seed": i} for i in args.seeds for v in args.variants for s in subjects]
     for run in tqdm([r for r in todo if not experiment.path(r).exists()], desc="runs"):
-        row = experiment.run(run)
-        experiment.path(run).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(experiment.path(run)) as temporary:
-            temporary.write_text(json.dumps(row, indent=1) + "\n")
+        write_json(experiment.path(run), experiment.run(run))
     metrics, rows = gather(experiment.folder, next(iter(VARIANTS)))
     protocol = (
         "leave one subject out; queries: captions of the held-out person's recordings; gallery: all of that person's "

@@ -28,15 +28,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from common import load_walks
+from common import load_walks, numbered, write_json
 from safetensors.numpy import load_file
 from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
-from train_classifier import augment_inputs, train_classifier
+from train_classifier import augment_inputs, predict_logits, train_classifier
 from transformers import HfArgumentParser
 
 from modeling_gait.augmentation import NEW_PEOPLE, Augmentation
-from modeling_gait.export import atomic_path
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.severity import change_severity
 
@@ -158,11 +157,6 @@ def halves(subjects: list[str]) -> tuple[list[str], list[str]]:
     return subjects[:middle], subjects[middle:]
 
 
-def numbered(subjects: np.ndarray) -> list[str]:
-    """Distinct subjects, by number where they are numbers."""
-    return sorted(set(subjects.tolist()), key=lambda s: (not s.isdigit(), int(s) if s.isdigit() else 0, s))
-
-
 class Experiment:
     """Trains and tests classifiers, one run at a time, and writes their rows."""
 
@@ -212,7 +206,7 @@ class Experiment:
             bf16=True,
             progress=False,
         )
-        probabilities = predict_probabilities(model, walks.inputs[test])
+        probabilities = predict_logits(model, walks.inputs[test]).softmax(-1).numpy()
         return run | scores(probabilities, walks.labels[test], walks.walk_ids[test])
 
     def synthetic(self, names: tuple[str, ...], run: dict, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -306,13 +300,6 @@ def fold_folder(folder: Path, subject: str, share: float = 1.0) -> Path:
     return folder / (f"fold_{subject}" if share == 1 else f"fold_{subject}_share_{share:g}")
 
 
-@torch.no_grad()
-def predict_probabilities(model, inputs: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Class probabilities (N, K)."""
-    parts = [model(input_values=torch.from_numpy(inputs[i : i + batch_size])).logits for i in range(0, len(inputs), batch_size)]
-    return torch.cat(parts).softmax(-1).numpy()
-
-
 def scores(probabilities: np.ndarray, labels: np.ndarray, walk_ids: np.ndarray) -> dict:
     """Accuracy by file and by walk (mean probability of its sensors), and the confusion matrix of the files."""
     said = probabilities.argmax(-1)
@@ -324,12 +311,6 @@ def scores(probabilities: np.ndarray, labels: np.ndarray, walk_ids: np.ndarray) 
         "accuracy_by_walk": float(np.mean(voted)),
         "confusion": confusion.tolist(),
     }
-
-
-def write_json(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def main() -> None:

@@ -27,9 +27,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import atomic_folder, load_walks
+from common import atomic_folder, load_walks, numbered
 from datasets import Dataset
-from loso import fold_folder, load_inputs, numbered, share_of_walks
+from loso import fold_folder, load_inputs, share_of_walks
 from safetensors.numpy import save_file
 from tqdm import tqdm
 from train_classifier import predict, train_classifier
@@ -60,18 +60,8 @@ VARIANTS = {
     "naive": {
         "vq": ["--max_steps", "600", "--augment", "False", "--codebook_size", "256", *NO_PATHOLOGY]
         + ["--num_body_tokens", "1", "--body_codebook_size", "1"],
-        "gpt2": [
-            "--max_steps",
-            "600",
-            "--describe_share",
-            "0",
-            "--no_text_share",
-            "0",
-            "--class_only",
-            "True",
-            "--augment",
-            "False",
-        ],
+        "gpt2": ["--max_steps", "600", "--describe_share", "0", "--no_text_share", "0"]
+        + ["--class_only", "True", "--augment", "False"],
     },
 }
 SETS = {

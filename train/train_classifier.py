@@ -98,10 +98,15 @@ def augment_inputs(inputs: torch.Tensor, augmentation: Augmentation, seed: int) 
 
 
 @torch.no_grad()
-def predict(model: GaitClassifierForSequenceClassification, inputs: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Predicted label index (N,) of inputs (N, T, F)."""
+def predict_logits(model: GaitClassifierForSequenceClassification, inputs: np.ndarray, batch_size: int = 256) -> torch.Tensor:
+    """Logits (N, K) of inputs (N, T, F)."""
     parts = [model(input_values=torch.from_numpy(inputs[i : i + batch_size])).logits for i in range(0, len(inputs), batch_size)]
-    return torch.cat(parts).argmax(-1).numpy()
+    return torch.cat(parts)
+
+
+def predict(model: GaitClassifierForSequenceClassification, inputs: np.ndarray) -> np.ndarray:
+    """Predicted label index (N,) of inputs (N, T, F)."""
+    return predict_logits(model, inputs).argmax(-1).numpy()
 
 
 def main() -> None:

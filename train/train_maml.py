@@ -16,12 +16,10 @@ inner step: learning to read the support is cheap that way.
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
-from common import TrainArguments, parse_arguments, save_model, start, training_loop
-from datasets import load_dataset
+from common import TrainArguments, load_rows, parse_arguments, save_model, start, training_loop
 from torch.func import functional_call, vmap
 
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
@@ -72,25 +70,9 @@ def load_cycles(dataset: str, exclude_subjects: list[str] = (), only_subjects: l
     Raises ValueError where a column is missing, a person to hold out is not there, no row is left, or a valid value is not
     finite.
     """
-    files = sorted(str(p) for p in Path(dataset).rglob("*.parquet")) if Path(dataset).is_dir() else None
-    if files == []:
-        raise ValueError(f"{dataset}: no Parquet files in this folder")
-    data = load_dataset("parquet", data_files=files, split="train") if files else load_dataset(dataset, split="train")
-    missing = {"subject_id", "activity", "values", "channel_mask"} - set(data.column_names)
-    if missing:
-        raise ValueError(f"{dataset}: columns missing: {', '.join(sorted(missing))}; expected a data set of gait cycles")
+    columns = {"subject_id", "activity", "values", "channel_mask"}
+    data = load_rows(dataset, columns, "expected a data set of gait cycles", exclude_subjects, only_subjects)
     subject = np.array([str(s) for s in data["subject_id"]])
-    unknown = set(map(str, [*exclude_subjects, *only_subjects])) - set(subject)
-    if unknown:
-        raise ValueError(
-            f"{dataset}: no such subject: {', '.join(sorted(unknown))}; there are {', '.join(sorted(set(subject)))}"
-        )
-    keep = ~np.isin(subject, list(map(str, exclude_subjects)))
-    if only_subjects:
-        keep &= np.isin(subject, list(map(str, only_subjects)))
-    if not keep.any():
-        raise ValueError(f"{dataset}: no rows left")
-    data, subject = data.select(np.flatnonzero(keep)), subject[keep]
     names = getattr(data.features["activity"], "names", None)
     activity = np.array([str(names[a]) if names else str(a) for a in data["activity"]])
     columns = data.select_columns(["values", "channel_mask"]).with_format("numpy")
