@@ -11,13 +11,16 @@ Out: `generation` (B, P, C), the expected cycle of the person; `spread` (B, C), 
     person.reconstruct(cycle, sample_mask)       # (B, P, C)
     person.save_adapter("p01"); GaitTCNModel.from_pretrained("p01")   # base model + what changed
 
-The network reads the support as a mean, its certainty n / (n + 1) and its standard deviation, so a lone noisy cycle can be
-drawn towards what people's cycles have in common. A gait cycle is periodic, and so are the convolutions.
+The network reads the support as a mean, its certainty n / (n + 1) and its standard deviation, and expects a cycle: its prior.
+The support's mean replaces that as far as n cycles can be trusted: each harmonic of each channel by n / (n + r), r the variance
+of single cycles over that of people's means (the linear empirical Bayes estimate of Efron and Morris 1973), fitted to the
+training people and learned further. A gait cycle is periodic, and so are the convolutions.
 """
 
 import copy
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +91,7 @@ class GaitTCNNetwork(nn.Module):
         self.generation_head = nn.Linear(width, patch * channels)
         self.reconstruction_head = nn.Linear(width, patch * channels)
         self.spread_head = nn.Linear(width, channels)  # a probe: it must not change what the others learn
-        # how much of the support's mean is taken over: constant part, and part that grows with its certainty
-        self.generation_gate = nn.Parameter(torch.zeros(2, channels))
-        self.reconstruction_gate = nn.Parameter(torch.zeros(2, channels))
+        self.log_noise = nn.Parameter(torch.zeros(config.num_phases // 2 + 1, channels))  # log r of harmonics and channels
 
     def forward(self, values: torch.Tensor, observed: torch.Tensor, context: torch.Tensor) -> tuple[torch.Tensor, ...]:
         config = self.config
@@ -102,8 +103,9 @@ class GaitTCNNetwork(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
-        generation = self.generation_head(x).reshape(mean.shape) + self._gate(self.generation_gate, mean, certainty)
-        reconstruction = self.reconstruction_head(x).reshape(mean.shape) + self._gate(self.reconstruction_gate, mean, certainty)
+        prior = self.generation_head(x).reshape(mean.shape)
+        generation = prior + self.trusted(mean - prior, certainty)
+        reconstruction = generation + self.reconstruction_head(x).reshape(mean.shape)
         return generation, torch.where(observed > 0, values, reconstruction), self.spread_head(x.mean(-2).detach())
 
     def _phase(self, like: torch.Tensor) -> torch.Tensor:
@@ -113,9 +115,11 @@ class GaitTCNNetwork(nn.Module):
         angle = angle * torch.arange(1, self.config.num_harmonics + 1, device=like.device, dtype=like.dtype)
         return torch.cat((angle.sin(), angle.cos()), dim=-1)
 
-    @staticmethod
-    def _gate(gate: torch.Tensor, mean: torch.Tensor, certainty: torch.Tensor) -> torch.Tensor:
-        return 10 * (gate[0] + gate[1] * certainty) * mean  # 10: gates learn ten times as fast as weights
+    def trusted(self, surprise: torch.Tensor, certainty: torch.Tensor) -> torch.Tensor:
+        """The part of the support's mean that is not in the prior (B, P, C), harmonics shrunk by n / (n + r)."""
+        share = certainty.mean(-2, keepdim=True)  # n / (n + 1)
+        gain = share / (share + (1 - share) * self.log_noise.exp())
+        return torch.fft.irfft(gain * torch.fft.rfft(surprise, dim=-2), n=self.config.num_phases, dim=-2)
 
 
 def support_context(total: torch.Tensor, square: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -204,11 +208,9 @@ class GaitTCNModel(PreTrainedModel):
         elif isinstance(module, GaitTCNNetwork):
             for head in (module.generation_head, module.reconstruction_head, module.spread_head):
                 init.normal_(head.weight, std=0.01)
-            init.zeros_(module.generation_gate)
-            init.zeros_(module.reconstruction_gate)
+            init.zeros_(module.log_noise)
         elif isinstance(module, GaitTCNModel):
-            rates = [self.config.inner_lr * _relative_rate(n) for n, _ in module.network.named_parameters()]
-            init.copy_(module.log_rates, torch.tensor(rates).log())
+            init.constant_(module.log_rates, math.log(self.config.inner_lr))
             init.ones_(module.channel_std)
             for buffer in (module.channel_mean, module.components, module.context):
                 init.zeros_(buffer)
@@ -234,6 +236,12 @@ class GaitTCNModel(PreTrainedModel):
         norm = found.square().sum(0).mean(0).sqrt()  # the standard deviation that z ~ N(0, 1) would give each channel
         self.components.zero_()
         self.components[:rank] = found / torch.where(norm > 1e-9, norm, 1.0)
+
+    @torch.no_grad()
+    def fit_noise(self, between: torch.Tensor, within: torch.Tensor) -> None:
+        """Where the trust in a support starts: variances (P // 2 + 1, C) of people's mean cycles and of one's single cycles."""
+        ratio = within.clamp(min=1e-6) / between.clamp(min=1e-6)
+        self.network.log_noise.copy_(ratio.clamp(1e-3, 1e3).log())
 
     def standardise(
         self,
@@ -369,7 +377,7 @@ class GaitTCNModel(PreTrainedModel):
     def fast_names(self) -> list[str]:
         """Names of the network's parameters that personalisation changes."""
         names = [n for n, _ in self.network.named_parameters()]
-        return names if self.config.adapted == "all" else [n for n in names if "head" in n or "gate" in n]
+        return names if self.config.adapted == "all" else [n for n in names if "head" in n]
 
     def rates(self) -> dict[str, torch.Tensor]:
         """The learning rate of each parameter of the network."""
@@ -398,7 +406,7 @@ class GaitTCNModel(PreTrainedModel):
         each = observed.cpu().expand(max(steps, 1), *observed.shape)
         sparse = draw_sparse_masks(each, self.config.channels_per_sensor, generator).to(observed)
         parameters = {n: p.detach() for n, p in self.network.named_parameters()}
-        rates = {n: r.detach() if lr is None else lr * _relative_rate(n) for n, r in self.rates().items()}
+        rates = {n: r.detach() if lr is None else lr for n, r in self.rates().items()}
         names = self.fast_names()
         fast, slow = {n: parameters[n] for n in names}, {n: p for n, p in parameters.items() if n not in names}
         fast = adapt(self.network, fast, slow, rates, cycles, observed, sparse, steps=steps)
@@ -469,11 +477,6 @@ class GaitTCNModel(PreTrainedModel):
         model.load_state_dict({k: v.to(model.dtype) for k, v in tensors.items()}, strict=False)
         model.adapter = adapter | {"base_model": base}
         return model.to(dtype) if isinstance(dtype, torch.dtype) else model
-
-
-def _relative_rate(name: str) -> float:
-    """Learning rate of a parameter against the others': a step of a gate acts a hundred times as much."""
-    return 0.01 if "gate" in name else 1.0
 
 
 def _adapter_file(where, name: str, hub: dict) -> str | None:

@@ -117,7 +117,7 @@ def test_personalisation_lowers_the_error_and_leaves_the_base(model):
     def error(m):
         return (m(support=cycles[None, :5]).generation - cycles[5:]).square().mean()
 
-    assert error(adapted) < 0.8 * error(model)
+    assert error(adapted) < 0.95 * error(model)
     assert not torch.equal(model.personalize(cycles[:5], steps=1).generate(seed=0), adapted.generate(seed=0))
 
 

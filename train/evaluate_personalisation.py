@@ -4,16 +4,17 @@
     python train/evaluate_personalisation.py --dataset data/hugadb/cycles --folds 0 --seeds 0   (a part; the rest may follow)
 
 The subjects are held out in groups. For each group the models are trained on the other subjects (train_maml.py, in
-output_dir, resumable). What must be chosen (steps, learning rates, components; for each number of shots) is chosen with models
-trained without the next group, which is held out in its turn; no test subject takes part. Writes
-model_cards/results/NAME.json, a row for each subject, seed and number of shots, as they are made, and figures.
+output_dir, resumable). What must be chosen (steps, learning rates, components, for each number of shots; how much the support
+is smoothed) is chosen with models trained without the next group, which is held out in its turn; no test subject takes part.
+Writes model_cards/results/NAME.json, a row for each subject, seed and number of shots, as they are made, and figures.
 
 Generation: the expected cycle from K support cycles against other cycles of the same subject and activity. Arms: `maml`;
 `maml_unadapted`, the same model that reads the support but takes no step; `finetune`, a conventionally trained network,
-fine-tuned by Adam; `scratch`, an untrained network, trained by Adam; `support_mean`; `population_mean`, of the activity;
-`nearest` training cycle; `floor`, the mean of the query cycles themselves, which no method can beat. Reconstruction: what 5,
-10, 20 % of the phases, or all but one sensor, leave unknown. MSE in variances of a channel, `si` in (m/s^2)^2 and (rad/s)^2;
-DTW per phase point and channel, in standard deviations.
+fine-tuned by Adam; `scratch`, an untrained network, trained by Adam; `shrunk_mean`, the linear empirical Bayes estimate that
+the network starts from, given the activity; `support_mean`; `population_mean`, of the activity; `nearest` training cycle;
+`floor`, the mean of the query cycles themselves, which no method can beat. Reconstruction: what 5, 10, 20 % of the phases, or
+all but one sensor, leave unknown. MSE in variances of a channel, `si` in (m/s^2)^2 and (rad/s)^2; DTW per phase point and
+channel, in standard deviations.
 """
 
 import json
@@ -23,12 +24,9 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from report_personalisation import ARMS, MAML_STEPS, draw_cycles, draw_errors, summarise
 from scipy.interpolate import CubicSpline
 from torch.func import functional_call, grad, vmap
 from tqdm import tqdm
@@ -39,11 +37,10 @@ from modeling_gait.export import atomic_path
 from modeling_gait.metrics import dtw
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
 
-ARMS = ("maml", "maml_unadapted", "finetune", "scratch", "support_mean", "population_mean", "nearest", "floor")
 RECONSTRUCTIONS = ("maml", "maml_no_support", "pretrain", "interpolation", "pca", "support_mean")
-MAML_STEPS = (0, 1, 2, 3, 5, 8)
 ADAM_STEPS = (1, 3, 10, 30, 100, 300)
 ADAM_RATES = (1e-3, 3e-3)
+NOISE_SCALES = (1.0, 0.6, 0.4)  # below 1: less smoothing of the support, a larger MSE and a smaller DTW distance
 SHARES = {"5": 0.05, "10": 0.1, "20": 0.2, "sensor": None}
 PCA = [(n, s) for n in (20, 60) for s in (0.03, 0.1, 0.3, 1.0)]  # components, variance of the noise
 
@@ -280,10 +277,42 @@ def task_error(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tenso
     return ((prediction - target).square() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3))
 
 
+def task_dtw(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean DTW distance of each task (T,), per phase point and channel, over its queries (T, Q, P, C)."""
+    a, b = (np.asarray((x * mask).double()) for x in (prediction.expand_as(target), target))
+    channels = mask[:, :, 0].sum(-1).clamp(min=1).sqrt().numpy()
+    return torch.from_numpy((dtw(a, b) / channels / target.shape[2]).mean(1))
+
+
 # ------------------------------------------------------------------------------------------------- choices
+def choose_noise(maml: GaitTCNModel, training: Cycles, validation: Cycles, args: PersonalisationArguments) -> float:
+    """How much of the learned noise ratio to believe: least sum of MSE and DTW, each against the support mean's."""
+    score = dict.fromkeys(NOISE_SCALES, 0.0)
+    for shots in args.shots:
+        episodes = draw_episodes(maml, validation, shots, args, seed=1000, queries=6)
+        queries, mask, count = episodes["queries"], episodes["mask"], episodes["observed"].sum(1)
+        means = means_of(maml, training, validation, episodes)
+        support = torch.where(count > 0, episodes["cycles"].sum(1) / count.clamp(min=1), means)[:, None]
+        for scale in NOISE_SCALES:
+            scale_noise(maml, scale)
+            answer = maml_prediction(maml, episodes, 0, 0)[0][:, None]
+            scale_noise(maml, 1 / scale)
+            for measure in (task_error, task_dtw):
+                score[scale] += float(measure(answer, queries, mask).nanmean() / measure(support, queries, mask).nanmean())
+    return min(score, key=score.get)
+
+
+def scale_noise(model: GaitTCNModel, scale: float) -> None:
+    """Multiply the network's ratio of noise."""
+    with torch.no_grad():
+        model.network.log_noise.add_(float(np.log(scale)))
+
+
 def choose(models: dict, training: Cycles, validation: Cycles, args: PersonalisationArguments) -> dict:
     """Steps, rates, components for each number of shots, on subjects that neither train these models nor test them."""
     pca, choice = PcaInfill(models["maml"], training), {"maml": {}, "finetune": {}, "scratch": {}, "pca": {}}
+    choice["noise"] = choose_noise(models["maml"], training, validation, args)
+    scale_noise(models["maml"], choice["noise"])
     for shots in args.shots:
         episodes = draw_episodes(models["maml"], validation, shots, args, seed=1000)
         score = lambda p: float(task_error(p[:, None], episodes["queries"], episodes["mask"]).nanmean())  # noqa: E731, B023
@@ -339,6 +368,7 @@ def predictions(models: dict, training: Cycles, test: Cycles, episodes: dict, ch
     floor = (queries * mask).sum(1) / mask.sum(1).clamp(min=1)
     out |= {"support_mean": support, "population_mean": means, "floor": floor}
     out["nearest"] = nearest(maml, training, support, (count > 0).float())
+    out["shrunk_mean"] = means + models["scratch"].network.trusted(support - means, count / (count + 1)).detach()
     return out | {"log_spread": log_spread, "parameters": parameters, "means": means}
 
 
@@ -355,10 +385,7 @@ def measure(models: dict, training: Cycles, test: Cycles, pca: PcaInfill, choice
         if len(scale) % 6 == 0:
             for kind, which in kinds.items():
                 out[f"mse_si_{kind}_{arm}"] = task_error(answer * scale, queries * scale, mask * which)
-        few = queries[:, :8]
-        a, b = (np.asarray((x * mask[:, :8]).double()) for x in (answer.expand_as(few), few))
-        channels = mask[:, :8, 0].sum(-1).clamp(min=1).sqrt().numpy()
-        out[f"dtw_{arm}"] = torch.from_numpy((dtw(a, b) / channels / queries.shape[2]).mean(1))
+        out[f"dtw_{arm}"] = task_dtw(answer, queries[:, :8], mask[:, :8])
     for steps in MAML_STEPS:
         out[f"mse_maml_after_{steps}"] = task_error(maml_prediction(maml, episodes, steps, seed)[0][:, None], queries, mask)
     spread = answers["log_spread"].exp()[:, None]
@@ -396,36 +423,6 @@ def rows_of(found: dict, test: Cycles, fold: int, seed: int, shots: int) -> list
 
 
 # ------------------------------------------------------------------------------------------------- results
-def bootstrap(differences: np.ndarray, samples: int = 10000) -> tuple[float, float]:
-    """95 % interval of the mean over subjects."""
-    at = np.random.default_rng(0).integers(len(differences), size=(samples, len(differences)))
-    low, high = np.percentile(differences[at].mean(1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def summarise(rows: list[dict]) -> dict[str, float]:
-    """Means over subjects (seeds averaged first), and how far each arm lies above `maml`, with intervals over subjects."""
-    out = {}
-    for shots in sorted({r["shots"] for r in rows}):
-        mine = [r for r in rows if r["shots"] == shots]
-        subjects = sorted({r["subject"] for r in mine})
-        names = dict.fromkeys(k for r in mine for k, v in r.items() if isinstance(v, float))
-        own = {s: [r for r in mine if r["subject"] == s] for s in subjects}
-        measured = {k: [[r[k] for r in own[s] if k in r] for s in subjects] for k in names}
-        table = {k: np.array([np.mean(v) if v else np.nan for v in values]) for k, values in measured.items()}
-        for name, values in table.items():
-            if not name.startswith("reconstruction"):
-                out[f"{name}_{shots}"] = np.nanmean(values)
-            elif shots == 5 or len({r["shots"] for r in rows}) == 1:
-                out[name] = np.nanmean(values)  # with five support cycles
-        for kind in ("mse", "dtw"):
-            for arm in ARMS[1:-1]:
-                difference = table[f"{kind}_{arm}"] - table[f"{kind}_maml"]
-                key = f"{kind}_{arm}_minus_maml_{shots}"
-                out[key], (out[f"{key}_ci_low"], out[f"{key}_ci_high"]) = difference.mean(), bootstrap(difference)
-    return {k: round(float(v), 5) for k, v in out.items() if np.isfinite(v)}
-
-
 def write_results(path: Path, rows: list[dict], choices: dict, args: PersonalisationArguments) -> None:
     """The result file."""
     result = {
@@ -476,63 +473,12 @@ def evaluate(fold: int, seed: int, cycles: Cycles, groups: list[list[str]], choi
         models = models_of(folder / f"fold_{fold}_choice", inner, 0, args)
         choices[str(fold)] = choose(models, inner, validation, args)
     models = models_of(folder / f"fold_{fold}_seed_{seed}", training, seed, args)
+    scale_noise(models["maml"], choices[str(fold)]["noise"])
     pca, rows = PcaInfill(models["maml"], training), []
     for shots in args.shots:
         found = measure(models, training, test, pca, choices[str(fold)], shots, args, seed)
         rows += rows_of(found, test, fold, seed, shots)
     return rows, models["maml"]
-
-
-def draw_errors(rows: list[dict], path: Path) -> None:
-    """Error against the number of support cycles, and against the steps of the adaptation."""
-    metrics, figure = summarise(rows), plt.figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    shots = sorted({r["shots"] for r in rows})
-    for arm in ("maml", "finetune", "scratch", "support_mean", "population_mean", "nearest", "floor"):
-        style = {"color": "black", "linestyle": ":"} if arm == "floor" else {"marker": "o"}
-        left.plot(shots, [metrics[f"mse_{arm}_{k}"] for k in shots], label=arm.replace("_", " "), **style)
-    left.set(xlabel="support cycles", ylabel="MSE [variances of a channel]", xscale="log", xticks=shots, xticklabels=shots)
-    left.minorticks_off()
-    left.legend(fontsize=8)
-    for k in shots:
-        right.plot(MAML_STEPS, [metrics[f"mse_maml_after_{s}_{k}"] for s in MAML_STEPS], marker="o", label=f"{k} cycles")
-    right.set(xlabel="adaptation steps", ylabel="MSE [variances of a channel]")
-    right.legend(fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    plt.close(figure)
-
-
-def draw_cycles(model: GaitTCNModel, test: Cycles, path: Path, shots: int = 5) -> None:
-    """Cycles of three people the model has not seen: their own (band: 2 sd), the support, and what is generated from it."""
-    tasks = [g for g in test.tasks(least=shots + 10) if test.activity[g[0]] == "walking"][:3] or test.tasks(shots + 2)[:3]
-    channels = model.config.num_channels
-    names = [(c, f"channel {c}") for c in (0, channels // 3, channels - channels // 6)]
-    if channels == 36:  # the order of HuGaDB's sensors
-        names = [(0, "right foot x [m/s$^2$]"), (12, "right thigh x [m/s$^2$]"), (30, "left thigh x [m/s$^2$]")]
-    figure = plt.figure(figsize=(11, 2.4 * len(tasks)), layout="constrained")
-    axes = figure.subplots(len(tasks), len(names), squeeze=False)
-    phase = np.linspace(0, 100, model.config.num_phases, endpoint=False)
-    for row, rows in zip(axes, tasks):
-        order = np.random.default_rng(0).permutation(rows)
-        support, rest = order[:shots], order[shots:]
-        person = model.personalize(test.values[support], test.mask[support])
-        made = person.generate(60, seed=0)
-        for axis, (channel, name) in zip(row, names):
-            own = test.values[rest][test.mask[rest][:, channel], :, channel]
-            for cycles, colour, label in ((own, "tab:blue", "own cycles"), (made[..., channel], "tab:orange", "generated")):
-                if len(cycles) > 1:
-                    mean, sd = cycles.mean(0), cycles.std(0)
-                    axis.plot(phase, mean, color=colour, label=label)
-                    axis.fill_between(phase, mean - 2 * sd, mean + 2 * sd, color=colour, alpha=0.2, linewidth=0)
-            axis.plot(phase, test.values[support][..., channel].T, color="black", linewidth=0.4)
-            axis.set_title(f"subject {test.subject[rows[0]]}, {test.activity[rows[0]]}: {name}", fontsize=8)
-    axes[0, 0].legend(fontsize=7)
-    for axis in axes[-1]:
-        axis.set_xlabel("gait cycle [%]")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    plt.close(figure)
 
 
 def main() -> None:

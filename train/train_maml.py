@@ -86,9 +86,33 @@ def load_cycles(dataset: str, exclude_subjects: list[str] = (), only_subjects: l
     return Cycles(values, mask, subject, activity)
 
 
+def fit_noise(model: GaitTCNModel, cycles: Cycles, least: int = 5) -> None:
+    """Variances of people's mean cycles within an activity and of their single cycles, by harmonic and channel."""
+    values, observed = model.standardise(cycles.values, cycles.mask)
+    spectrum, valid = torch.fft.rfft(values, dim=1, norm="ortho"), observed[:, :1]
+    tasks = cycles.tasks(least)
+    counts = torch.stack([valid[g].sum(0) for g in tasks])  # (T, 1, C)
+    means = torch.stack([spectrum[g].sum(0) for g in tasks]) / counts.clamp(min=1)
+    single = torch.stack([((spectrum[g] - m).abs().square() * valid[g]).sum(0) for g, m in zip(tasks, means)])
+    known = (counts >= least).float()
+    between = degrees = 0
+    activity = np.array([cycles.activity[g[0]] for g in tasks])
+    for name in np.unique(activity):
+        own = torch.from_numpy(activity == name)
+        n = known[own].sum(0)
+        centre = (means[own] * known[own]).sum(0) / n.clamp(min=1)
+        between = between + ((means[own] - centre).abs().square() * known[own]).sum(0)
+        degrees = degrees + (n - 1).clamp(min=0)
+    within = (single * known).sum(0) / ((counts - 1) * known).sum(0).clamp(min=1)
+    share = (known / counts.clamp(min=1)).sum(0) / known.sum(0).clamp(min=1)  # of the noise that is left in a task's mean
+    model.fit_noise((between / degrees.clamp(min=1) - share * within).clamp(min=0), within)
+
+
 def fit_model(model: GaitTCNModel, cycles: Cycles, most: int = 60) -> None:
-    """Scales and components of the model, from cycles of the training people (at most `most` of a task for the components)."""
+    """Scales, trust in a support and components of the model, from the training people (at most `most` cycles of a task for the
+    components)."""
     model.fit_scales(cycles.values, cycles.mask)
+    fit_noise(model, cycles)
     residuals = []
     for rows in cycles.tasks(least=5):
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
@@ -201,16 +225,18 @@ class MetaLearner(torch.nn.Module):
 
 
 def query_losses(network: torch.nn.Module, parameters: dict, task: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """Errors of generation and reconstruction and the spread's loss of one task's queries, given its support."""
+    """Errors of generation and reconstruction and the spread's loss of one task's queries, given its support.
+
+    The last of the queries to be reconstructed is so without the support, as of somebody of whom nothing else is known.
+    """
     cycles, observed, queries, mask = task["cycles"], task["observed"], task["queries"], task["query_mask"]
     context = support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0))
     sparse = task["query_sparse"]
     shown = queries[: len(sparse)]
     known = torch.cat((torch.zeros_like(shown[:1]), shown * sparse))
     seen = torch.cat((torch.zeros_like(sparse[:1]), sparse))
-    generation, reconstruction, log_spread = functional_call(
-        network, parameters, (known, seen, context.expand(len(known), -1, -1))
-    )
+    context = torch.cat((context.expand(len(known) - 1, -1, -1), torch.zeros_like(context)[None]))
+    generation, reconstruction, log_spread = functional_call(network, parameters, (known, seen, context))
     return (
         masked_mse(generation[0], queries, mask),
         masked_mse(reconstruction[1:], shown, mask[: len(sparse)]),
