@@ -20,6 +20,7 @@ from .gait_parameters import detect_gait_events
 from .kinematics import joint_angles
 from .loading import Walk
 from .skeletons import KINECT_V2, Skeleton
+from .video_rendering import render_video  # noqa: F401  (also found here)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
