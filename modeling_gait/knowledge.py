@@ -11,7 +11,7 @@ Out: a `Knowledge`. `with_class` adds a class; `to_dict` gives the format above 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -66,18 +66,13 @@ class Knowledge:
     def to_dict(self) -> dict:
         """The format of the file."""
         classes = [
-            {
-                "name": c.name,
-                "keywords": list(c.keywords),
-                "descriptions": [{"text": s.text, "source": s.source} for s in c.descriptions],
-            }
-            for c in self.classes
+            {**asdict(c), "keywords": list(c.keywords), "descriptions": list(map(asdict, c.descriptions))} for c in self.classes
         ]
         return {"sources": dict(self.sources), "sets": {self.name: {"classes": classes}}}
 
 
 def load_knowledge(name_or_path: str | Path = "gist", name: str | None = None) -> Knowledge:
-    """Knowledge by the name of a set in the package, or from a .json, .yaml or .yml file (with several sets: the one of `name`).
+    """Knowledge by the name of a set in the package, or from a .json, .yaml or .yml file (of several sets the one of `name`).
 
     Raises ValueError naming file, class and field: neither a set nor a file, broken syntax, or as `parse_knowledge`.
     """
@@ -98,8 +93,8 @@ def load_knowledge(name_or_path: str | Path = "gist", name: str | None = None) -
 def parse_knowledge(data: dict, name: str | None = None, where: str = "knowledge") -> Knowledge:
     """The set `name` (it may be left out if there is but one) of `data` in the file's format, checked.
 
-    Raises ValueError, beginning with `where`: a field missing, unknown, empty or of the wrong type; a class twice; a source that
-    is not listed.
+    Raises ValueError, beginning with `where`: a field missing, unknown, empty or of the wrong type; a class twice; a source
+    that is not listed.
     """
     data = _fields(data, {"sources": dict, "sets": dict}, where)
     for key, citation in data["sources"].items():
@@ -110,12 +105,12 @@ def parse_knowledge(data: dict, name: str | None = None, where: str = "knowledge
     name = next(iter(sets)) if name is None else name
     if name not in sets:
         raise ValueError(f"{where}: no set {name!r}; it has {', '.join(map(str, sets))}")
-    rows = _fields(sets[name], {"classes": list}, f"{where}: set {name!r}")["classes"]
-    classes = tuple(_parse_class(row, data["sources"], f"{where}: set {name!r}, class {i}") for i, row in enumerate(rows))
+    where += f": set {name!r}"
+    rows = _fields(sets[name], {"classes": list}, where)["classes"]
+    classes = tuple(_parse_class(row, data["sources"], f"{where}, class {i}") for i, row in enumerate(rows))
     labels = [c.name for c in classes]
-    twice = {label for label in labels if labels.count(label) > 1}
-    if twice:
-        raise ValueError(f"{where}: set {name!r}: class {sorted(twice)[0]!r} is there twice")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"{where}: class {max(labels, key=labels.count)!r} is there twice")
     used = {s.source for c in classes for s in c.descriptions}
     return Knowledge(name, classes, {k: v for k, v in data["sources"].items() if k in used})
 

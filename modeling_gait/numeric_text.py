@@ -1,4 +1,5 @@
-"""Gait parameters as numerical text, and back (after Enhancing Gait Video Analysis by Knowledge Augmentation, arXiv 2403.13756).
+"""Gait parameters as numerical text, and back (after Enhancing Gait Video Analysis by Knowledge Augmentation in a VLM,
+arXiv 2403.13756).
 
 In: the 29 parameters of `GAIT_PARAMETERS`, as a dict name -> number or an array (29,) in that order; nan is not measured.
 Out: sentences of a few weakly correlated parameters, with a [NUM] slot each that a model fills by a value-weighted learned
@@ -61,12 +62,14 @@ def _checked(values, ndim: int) -> np.ndarray:
     expected = "(29,)" if ndim == 1 else "(N, 29)"
     if values.ndim != ndim or values.shape[-1] != len(PARAMETER_NAMES):
         raise ValueError(f"expected gait parameters {expected}, got shape {values.shape}")
+    if not len(values):
+        raise ValueError(f"expected gait parameters {expected}, got no row")
     if np.isinf(values).any():
         raise ValueError(f"gait parameter {PARAMETER_NAMES[int(np.argwhere(np.isinf(values))[0][-1])]} is infinite")
     return values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParameterScale:
     """Mean and standard deviation (29,) of the training rows; nan for a parameter that no row has."""
 
@@ -75,9 +78,11 @@ class ParameterScale:
 
     @classmethod
     def fit(cls, values: np.ndarray) -> "ParameterScale":
-        """From training rows (N, 29), over what is measured; a parameter that does not vary gets a deviation of 1."""
-        values = _checked(values, 2)
-        masked = np.ma.masked_invalid(values)
+        """From training rows (N, 29), over what is measured; a parameter that does not vary gets a deviation of 1.
+
+        Raises ValueError: wrong shape, no row, an infinite value.
+        """
+        masked = np.ma.masked_invalid(_checked(values, 2))
         mean, std = (np.ma.filled(part.astype(np.float64), np.nan) for part in (masked.mean(axis=0), masked.std(axis=0)))
         std[std <= 1e-9 * np.abs(mean)] = 1.0
         return cls(mean, std)
@@ -136,7 +141,7 @@ def correlation_strength(values: np.ndarray) -> np.ndarray:
 
 
 def numeric_sentence(indices: Sequence[int]) -> str:
-    """The phrases of these parameters with their [NUM] slots, in the order given. Raises ValueError for an index out of 0..28."""
+    """The phrases of these parameters with their [NUM] slots, in their order. Raises ValueError for an index not in 0..28."""
     for i in indices:
         if not 0 <= i < len(PARAMETER_NAMES):
             raise ValueError(f"gait parameter {i} is not one of 0..{len(PARAMETER_NAMES) - 1}")
@@ -154,12 +159,15 @@ def spoken_sentence(
         values: dict name -> number or (29,), in units; nan is left out.
         indices: which parameters and in which order; all by default.
         decimals: unit -> digits after the point, where other than `DECIMALS`.
+
+    Raises ValueError as `parameter_vector` and `numeric_sentence`.
     """
     values = parameter_vector(values)
+    indices = range(len(values)) if indices is None else indices
+    numeric_sentence(indices)  # checks them
     decimals = {**DECIMALS, **(decimals or {})}
-    indices = [i for i in (range(len(values)) if indices is None else indices) if np.isfinite(values[i])]
     parts = []
-    for i in indices:
+    for i in (i for i in indices if np.isfinite(values[i])):
         digits = decimals[UNITS[PARAMETER_NAMES[i]]]
         number = f"{round(float(values[i]), digits) + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
         parts.append(numeric_sentence([i]).replace(NUM_TOKEN, number))
@@ -167,20 +175,18 @@ def spoken_sentence(
 
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
-# The longest phrase first and each from a word's start, so that "right minus left step time" is not read as the left one.
+# Read from the left, so that "right minus left step time" is not taken for "left step time". One group a parameter.
 _SPOKEN = re.compile(
     "|".join(
-        rf"(?P<{name}>(?<![\w-])"
-        + re.escape(phrase).replace(re.escape(NUM_TOKEN), rf"(?P<{name}_value>{_NUMBER})")
-        + r"(?![\w/^]))"
-        for name, phrase in sorted(NUMERIC_PHRASES.items(), key=lambda item: -len(item[1]))
+        rf"\b{re.escape(phrase).replace(re.escape(NUM_TOKEN), f'(?P<{name}>{_NUMBER})')}(?![\w/^])"
+        for name, phrase in NUMERIC_PHRASES.items()
     ),
     re.IGNORECASE,
 )
 
 
 def _mentions(text: str) -> list[tuple[str, float]]:
-    return [(m.lastgroup, float(m[f"{m.lastgroup}_value"])) for m in _SPOKEN.finditer(text)]
+    return [(m.lastgroup, float(m[m.lastgroup])) for m in _SPOKEN.finditer(text)]
 
 
 def parse_spoken(text: str) -> dict[str, float]:
