@@ -172,6 +172,48 @@ def walk_cycles(
     return np.stack([resample_cycle(relative, a, b, points) for a, b in spans]).astype(np.float32)
 
 
+def cycles_to_walk(cycles: np.ndarray, duration: float, fps: float = 30.0, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
+    """Skeleton cycles, one after the other, as a walk along +y: the inverse of `walk_cycles`, which keeps no path.
+
+    The lower foot stands: it is on the floor, and the body moves forward as fast as that foot falls behind the root. Where a
+    cycle does not end as the next begins, the last and first tenth of them are blended.
+
+    Args:
+        cycles: (N, points, J * 3) [m], relative to the root, N >= 1 (`GaitTCNModel.generate`).
+        duration: of a cycle [s].
+        fps: frames a second of the result.
+
+    Returns:
+        (T, J, 3) float32 [m], T about N * duration * fps, the root of the first frame above the origin.
+
+    Raises:
+        ValueError: wrong shape, values that are not finite, or a duration or rate that is not positive.
+    """
+    cycles = np.asarray(cycles, np.float64)
+    if cycles.ndim != 3 or not len(cycles) or cycles.shape[2] != 3 * len(skeleton):
+        raise ValueError(f"expected cycles (N, points, {3 * len(skeleton)}), one or more, got {cycles.shape}")
+    if not np.isfinite(cycles).all():
+        raise ValueError("cycles hold values that are not finite")
+    if not (np.isfinite(duration) and duration > 0 and np.isfinite(fps) and fps > 0):
+        raise ValueError(f"duration and fps must be positive, got {duration} and {fps}")
+    count, points, _ = cycles.shape
+    blend = max(1, points // 10)
+    following, weight = np.roll(cycles, -1, axis=0), (np.arange(1, blend + 1) / (blend + 1))[:, None]
+    step = following[:, :1] - cycles[:, -1:]  # towards the next cycle, reached at its start
+    cycles[:, -blend:] += 0.5 * weight * step
+    cycles[:, :blend] -= 0.5 * weight[::-1] * np.roll(step, 1, axis=0)
+    closed = np.concatenate((cycles.reshape(count * points, -1), cycles[:1, 0]))
+    phases = np.arange(0, count * points, points / (duration * fps))
+    joints = interpolate.PchipInterpolator(np.arange(len(closed)), closed, axis=0)(phases).reshape(len(phases), -1, 3)
+    foot = "foot" if skeleton.has("left_foot") else "ankle"
+    feet = joints[:, [skeleton.index(f"{side}_{foot}") for side in SIDES]]
+    standing = feet[..., 2].argmin(1)
+    back = -np.diff(feet[..., 1], axis=0)[np.arange(len(feet) - 1), standing[:-1]]
+    joints[..., 1] += np.append(0.0, np.cumsum(back.clip(min=0)))[:, None]
+    joints[..., 2] -= feet[..., 2].min(1)[:, None]
+    return joints.astype(np.float32)
+
+
 def _checked_signal(values: np.ndarray, fps: float, shortest: float, longest: float) -> np.ndarray:
     values = np.asarray(values, np.float64)
     if values.ndim != 1:

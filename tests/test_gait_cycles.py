@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.gait_cycles import cycle_correlations, cycle_period, find_cycles, resample_cycle, walk_cycles
+from modeling_gait.gait_cycles import (
+    cycle_correlations,
+    cycle_period,
+    cycles_to_walk,
+    find_cycles,
+    resample_cycle,
+    walk_cycles,
+)
+from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2
 
@@ -126,3 +134,31 @@ def test_skeleton_cycles():
     assert cycle_correlations(cycles).min() > 0.95
     moved = walk_cycles(joints + np.array([3.0, -2.0, 0.5]), 30.0, points=50)
     np.testing.assert_allclose(moved, cycles, atol=1e-5)
+
+
+def test_cycles_make_a_walk_again():
+    walk = simulate_walks(1, frames=180, fps=60.0, pathology="normal", noise=0.0, seed=3)
+    joints = walk.joints[0]
+    measured = compute_gait_parameters(joints, 60.0)
+    cycles = walk_cycles(joints, 60.0)
+    again = cycles_to_walk(cycles, measured["cycle_time_right"], fps=60.0)
+    assert again.shape == (pytest.approx(len(cycles) * measured["cycle_time_right"] * 60, abs=1.5), 25, 3)
+    found = compute_gait_parameters(cycles_to_walk(np.tile(cycles, (3, 1, 1)), measured["cycle_time_right"], 60.0), 60.0)
+    for name, error in (("speed", 0.12), ("cadence", 3.0), ("step_length_left", 0.08), ("knee_range_right", 3.0)):
+        assert found[name] == pytest.approx(measured[name], abs=error), name
+    lengths = [np.linalg.norm(j[:, 13] - j[:, 12], axis=-1).mean() for j in (joints, again)]
+    assert lengths[0] == pytest.approx(lengths[1], abs=0.005)
+    assert np.abs(again[..., [KINECT_V2.index("left_foot"), KINECT_V2.index("right_foot")], 2].min(1)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "cycles, duration, message",
+    [
+        (np.zeros((2, 100, 74)), 1.0, "expected cycles"),
+        (np.full((2, 100, 75), np.nan), 1.0, "not finite"),
+        (np.zeros((2, 100, 75)), 0.0, "positive"),
+    ],
+)
+def test_cycles_that_make_no_walk(cycles, duration, message):
+    with pytest.raises(ValueError, match=message):
+        cycles_to_walk(cycles, duration)
