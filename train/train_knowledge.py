@@ -1,0 +1,228 @@
+"""Train the gait classifier with medical knowledge and numbers: skeletons, rendered videos, or both.
+
+    python train/train_knowledge.py train/configs/knowledge_gist.json --exclude_subjects 10
+    python train/train_knowledge.py --dataset data/gist --knowledge mine.yaml --branches video --output_dir outputs/video
+    python train/train_knowledge.py --dataset data/gist --knowledge none --numeric false --output_dir outputs/plain
+
+In: walks of the walk schema. Out: a folder that `AutoModelForSequenceClassification` and `pipeline("gait-report")` load. Run it
+again after an interruption and it goes on from its checkpoint. --help lists every argument.
+
+The video branch sees what `render_video` draws of a walk: one sensor's skeleton and one camera a walk, 70 frames of its middle.
+`--video_encoder NAME` begins with a vision encoder of the Hub, such as openai/clip-vit-base-patch16.
+"""
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import StepBatches, TrainArguments, load_walks, parse_arguments, save_model, start, training_loop
+from datasets import Dataset
+from loso import Walks, share_of_walks
+from tqdm import tqdm
+
+from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
+from modeling_gait.gait_parameters import GAIT_PARAMETERS
+from modeling_gait.knowledge import load_knowledge
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification, prepare_knowledge_input
+from modeling_gait.modeling_gait_text import SentenceEncoder
+from modeling_gait.numeric_text import ParameterScale, group_parameters
+from modeling_gait.video_rendering import render_video
+
+CLIP = 70  # frames of a walk that a video shows
+VIDEO_FRAMES = 16  # of these, those that are drawn
+VIDEO_SIZE = 64
+
+
+@dataclass
+class KnowledgeArguments(TrainArguments):
+    """Arguments of the training with knowledge and numbers."""
+
+    max_steps: int = 600
+    batch_size: int = 128
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 20
+    mixed_precision: str = "bf16"
+    knowledge: str = field(default="gist", metadata={"help": "a set of gait_knowledge.json, a JSON or YAML file, or none"})
+    numeric: bool = field(default=True, metadata={"help": "learn gait parameters, as numerical text and as numbers"})
+    branches: list[str] = field(default_factory=lambda: ["skeleton"], metadata={"help": "skeleton, video or both"})
+    share: float = field(default=1.0, metadata={"help": "share of each person's walks of each class that is used"})
+    text_steps: int = field(default=4, metadata={"help": "the text encoder runs every so many steps"})
+    text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
+    loss: str = field(default="cross_entropy", metadata={"help": "cross_entropy or focal"})
+    numeric_weight: float = 0.05
+    numeric_batch_size: int = 8
+    parameter_weight: float = 0.5
+    video_encoder: str | None = field(default=None, metadata={"help": "Hub name or folder of a vision encoder to begin with"})
+
+
+@dataclass
+class KnowledgeWalks(Walks):
+    """Walks with their gait parameters (N, 29), nan where not measured, and videos (N, 16, 3, 64, 64) uint8 if wanted."""
+
+    parameters: np.ndarray = None
+    videos: np.ndarray | None = None
+
+
+def load_knowledge_walks(
+    dataset: str, exclude_subjects: Sequence[str] = (), video_folder: str | Path | None = None
+) -> KnowledgeWalks:
+    """All walks of a data set as arrays.
+
+    Args:
+        video_folder: where videos are kept; they are rendered if they are not there yet. None: no videos. With videos there is
+            one row of each walk, whatever sensors saw it.
+    """
+    data = load_walks(dataset, exclude_subjects)
+    if video_folder is not None:
+        data = data.select(np.sort(np.unique(np.array(data["walk_id"]), return_index=True)[1]))
+    names = data.features["pathology"].names
+    labels = np.array([int(p) for p in data["pathology"]])
+    present = np.unique(labels)
+    parts = data.select_columns(["joints", "fps"]).iter(batch_size=256)
+    inputs = np.concatenate([prepare_knowledge_input(part["joints"], part["fps"]) for part in parts])
+    return KnowledgeWalks(
+        inputs,
+        np.searchsorted(present, labels),
+        np.array(data["subject_id"]),
+        np.array(data["walk_id"]),
+        [names[i] for i in present],
+        parameters=np.stack([parameter_row(json.loads(p)) for p in data["gait_parameters"]]),
+        videos=None if video_folder is None else load_videos(Path(video_folder), data),
+    )
+
+
+def parameter_row(values: dict[str, float | None]) -> np.ndarray:
+    """float32 (29,) in the order of `GAIT_PARAMETERS`, nan where not measured."""
+    return np.array([values.get(p.name) for p in GAIT_PARAMETERS], np.float32)
+
+
+def load_videos(folder: Path, data: Dataset) -> np.ndarray:
+    """Videos uint8 (N, 16, 3, 64, 64) of the rows, drawn once: each walk with a camera, background and clothes of its own."""
+    file = folder / f"videos-{zlib.crc32(' '.join(data['walk_id']).encode()):08x}.npy"
+    shape = (len(data), VIDEO_FRAMES, 3, VIDEO_SIZE, VIDEO_SIZE)
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".tmp.npy")
+        videos = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for n, row in enumerate(tqdm(data.select_columns(["joints"]), desc="videos", mininterval=5)):
+            first = max(0, len(row["joints"]) - CLIP) // 2
+            clip = row["joints"][first : first + CLIP]
+            rows = np.linspace(0, len(clip) - 1, VIDEO_FRAMES).round().astype(int)
+            videos[n] = render_video(clip[rows], size=(VIDEO_SIZE, VIDEO_SIZE), seed=n).transpose(0, 3, 1, 2)
+        videos.flush()
+        temporary.replace(file)
+    return np.load(file, mmap_mode="r")
+
+
+def new_model(
+    args: KnowledgeArguments, walks: KnowledgeWalks, rows: np.ndarray, encoder: SentenceEncoder | None
+) -> GaitKnowledgeModelForSequenceClassification:
+    """An untrained model; scales and groups of parameters are fitted to these rows.
+
+    Raises ValueError where the knowledge lacks a class of the walks.
+    """
+    knowledge = None if args.knowledge == "none" else load_knowledge(args.knowledge)
+    about = {}
+    if knowledge is not None:
+        missing = set(walks.names) - set(knowledge.labels)
+        if missing:
+            raise ValueError(f"knowledge {args.knowledge!r} says nothing of {', '.join(sorted(missing))}")
+        texts = knowledge.texts()
+        about["class_descriptions"] = {name: list(texts[name]) for name in walks.names}
+        about["class_keywords"] = {name: list(knowledge[name].keywords) for name in walks.names}
+    parameters = walks.parameters[rows]
+    scale = ParameterScale.fit(parameters)
+    options = ("branches", "loss", "numeric_weight", "numeric_batch_size", "parameter_weight")
+    config = GaitKnowledgeConfig(
+        **{name: getattr(args, name) for name in options},
+        **about,
+        id2label=dict(enumerate(walks.names)),
+        use_knowledge=knowledge is not None,
+        use_numeric=args.numeric,
+        skeleton_config={"num_features": walks.inputs.shape[-1]},
+        video_config=args.video_encoder,
+        num_frames=VIDEO_FRAMES,
+        text_config={"name": args.text_model, "hidden_size": 384 if encoder is None else encoder.hidden_size},
+        parameter_mean=np.nan_to_num(scale.mean).tolist(),
+        parameter_std=np.nan_to_num(scale.std, nan=1.0).tolist(),
+        parameter_groups=[list(group) for group in group_parameters(parameters)],
+    )
+    model = GaitKnowledgeModelForSequenceClassification(config)
+    if encoder is not None:
+        model.set_sentence_encoder(encoder)
+    if "skeleton" in args.branches:
+        flat = walks.inputs[rows].reshape(-1, walks.inputs.shape[-1])
+        model.set_normalization(flat.mean(0), np.maximum(flat.std(0), 0.01))
+    if args.video_encoder:
+        model.load_video_encoder(args.video_encoder)
+    return model
+
+
+def train_model(
+    args: KnowledgeArguments, walks: KnowledgeWalks, rows: np.ndarray, encoder: SentenceEncoder | None = None
+) -> GaitKnowledgeModelForSequenceClassification:
+    """Train on these rows alone, whatever is fitted; resumes where a checkpoint is. Returns the model in eval mode, on the CPU.
+
+    Args:
+        encoder: the frozen text encoder; by default it is loaded where it is needed.
+    """
+    accelerator = start(args)
+    if encoder is None and (args.numeric or args.knowledge != "none"):
+        encoder = SentenceEncoder(args.text_model)
+    model = new_model(args, walks, rows, encoder)
+    size = min(args.batch_size, len(rows))
+    batches = StepBatches(len(rows), size, args.seed, accelerator.process_index, accelerator.num_processes)
+
+    def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
+        chosen = rows[batches.rows(step)]
+        output = prepared(
+            **{k: v.to(accelerator.device) for k, v in model_inputs(walks, chosen, args.branches).items()},
+            labels=torch.from_numpy(walks.labels[chosen]).to(accelerator.device),
+            gait_parameters=torch.from_numpy(walks.parameters[chosen]).to(accelerator.device),
+            update_text=step % args.text_steps == 0,
+        )
+        return output.loss, {"loss": output.loss.item()}
+
+    model = accelerator.unwrap_model(training_loop(accelerator, model, args, step_loss, "knowledge"), keep_fp32_wrapper=False)
+    if model.config.use_knowledge:
+        with torch.no_grad():
+            model.get_class_embeds(update=True)  # those of the last prompts
+    return model.cpu()
+
+
+def model_inputs(walks: KnowledgeWalks, rows: np.ndarray, branches: Sequence[str]) -> dict[str, torch.Tensor]:
+    """What the model's branches read of these rows."""
+    out = {}
+    if "skeleton" in branches:
+        out["input_values"] = torch.from_numpy(walks.inputs[rows])
+    if "video" in branches:
+        out["pixel_values"] = torch.from_numpy(walks.videos[rows])
+    return out
+
+
+@torch.no_grad()
+def predict(
+    model: GaitKnowledgeModelForSequenceClassification, walks: KnowledgeWalks, rows: np.ndarray, batch_size: int = 256
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Logits (N, K), and gait parameters (N, 29) in units (None without numbers), of these rows."""
+    parts = []
+    for i in range(0, len(rows), batch_size):
+        output = model(**model_inputs(walks, rows[i : i + batch_size], model.config.branches))
+        parts.append((output.logits, output.parameters))
+    logits = torch.cat([p[0] for p in parts]).numpy()
+    return logits, torch.cat([p[1] for p in parts]).numpy() if model.config.use_numeric else None
+
+
+def main() -> None:
+    args = parse_arguments(KnowledgeArguments)
+    walks = load_knowledge_walks(args.dataset, args.exclude_subjects, args.output_dir if "video" in args.branches else None)
+    rows = np.flatnonzero(share_of_walks(walks, args.share))
+    save_model(args.output_dir, train_model(args, walks, rows))
+
+
+if __name__ == "__main__":
+    main()
