@@ -4,9 +4,9 @@
         HfApi(endpoint=hub.endpoint, token="hf_me").create_repo("me/model")
         hub.break_next("429", "GET", "/resolve/")       # what goes wrong next, once
 
-Repositories are git-like: a branch names a commit, a commit names all of its files, and a commit comes whole or not at all. Files
-are stored by the hash of their content. Large ones go the LFS way (batch, PUT, verify) and come back from another host name, as
-from the Hub's CDN. Xet is not spoken: clients run with HF_HUB_DISABLE_XET=1.
+Repositories are git-like: a branch names a commit, a commit names all of its files and comes whole or not at all. Files are
+stored by the hash of their content. Large ones go the LFS way (batch, PUT) and come back from another host name, as from the
+Hub's CDN. Xet is not spoken: clients run with HF_HUB_DISABLE_XET=1.
 """
 
 import base64
@@ -67,9 +67,8 @@ class Repository:
         parent = self.branches.get(branch)
         before = self.commits[parent].files if parent else {}
         changed = sorted(p for p in before.keys() | files.keys() if before.get(p) != files.get(p))
-        oid = hashlib.sha1(
-            repr((self.kind, self.id, parent, title, sorted(files.items()), len(self.commits))).encode()
-        ).hexdigest()
+        content = repr((self.kind, self.id, parent, title, sorted(files.items()), len(self.commits)))
+        oid = hashlib.sha1(content.encode()).hexdigest()
         self.commits[oid] = Commit(files, title, parent, tuple(changed))
         self.branches[branch] = oid
         return oid
@@ -296,16 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self._repository(kind, id)
         sha = repository.find(revision or "main")
         files = repository.commits[sha].files
-        about = {"_id": "0", "id": id, "modelId": id, "author": id.split("/")[0], "sha": sha, "private": repository.private}
-        about |= {
-            "gated": False,
-            "disabled": False,
-            "downloads": 0,
-            "likes": 0,
-            "tags": [],
-            "createdAt": now(),
-            "lastModified": now(),
-        }
+        about = {"id": id, "sha": sha, "private": repository.private, "author": id.split("/")[0], "tags": []}
+        about |= {"_id": "0", "gated": False, "disabled": False, "downloads": 0, "likes": 0, "lastModified": now()}
         return about | {"siblings": [{"rfilename": p} for p in sorted(files)]}
 
     def preupload(self, body: bytes, kind: str, id: str, revision: str) -> dict:
@@ -361,17 +352,12 @@ class _Handler(BaseHTTPRequestHandler):
         inside = {p: f for p, f in files.items() if p.startswith(prefix)}
         if prefix and not inside:
             raise Refusal(404, "EntryNotFound", f"{path} does not exist on {revision!r}")
-        folders = {
-            prefix + "/".join(parts[:k])
-            for p in inside
-            for parts in [p[len(prefix) :].split("/")]
-            for k in range(1, len(parts))
-        }
-        everything = [describe(p, f) for p, f in inside.items()] + [
-            {"type": "directory", "path": p, "oid": "0" * 40} for p in folders
-        ]
+        names = [p.split("/")[:-1] for p in inside]
+        folders = {"/".join(parts[:k]) for parts in names for k in range(1, len(parts) + 1)}
+        found = [describe(p, f) for p, f in inside.items()]
+        found += [{"type": "directory", "path": p, "oid": "0" * 40} for p in folders if p.startswith(prefix)]
         deep = self.query.get("recursive", [""])[0].lower() in ("1", "true")
-        return sorted((e for e in everything if deep or "/" not in e["path"][len(prefix) :]), key=lambda e: e["path"])
+        return sorted((e for e in found if deep or "/" not in e["path"][len(prefix) :]), key=lambda e: e["path"])
 
     def paths_info(self, body: bytes, kind: str, id: str, revision: str) -> list[dict]:
         asked = json.loads(body) if body.startswith(b"{") else parse_qs(body.decode())
@@ -423,11 +409,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers["ETag"] = f'"{file.etag}"'
         if file.sha256 is None:
             return lambda: self._content(file, headers)
-        headers |= {
-            "X-Linked-Etag": f'"{file.sha256}"',
-            "X-Linked-Size": str(file.size),
-            "Location": f"{self.hub.cdn}/{file.sha256}",
-        }
+        headers |= {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(file.size)}
+        headers["Location"] = f"{self.hub.cdn}/{file.sha256}"
         return lambda: self._send(302, b"", headers)
 
     def from_cdn(self, body: bytes, sha256: str):
@@ -437,7 +420,7 @@ class _Handler(BaseHTTPRequestHandler):
         """A file's content, or the range of it that was asked for."""
         content, asked = self.hub.blobs[file.etag], re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked is None:
-            return self._send(200, content, headers | ({"Content-Length": str(file.size)} if self.command == "HEAD" else {}))
+            return self._send(200, content, headers)
         first, last = int(asked[1]), min(int(asked[2] or file.size), file.size - 1)
         if first >= file.size:
             return self._send(416, b"", headers | {"Content-Range": f"bytes */{file.size}"})

@@ -38,7 +38,7 @@ from publish_cards import TrainingData, check_card, read_data_card, read_results
 from safetensors import SafetensorError, safe_open
 from show import ShowArguments, make_walks, markdown_table, title
 from tqdm import tqdm
-from transformers import HfArgumentParser
+from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig
 from transformers.dynamic_module_utils import get_imports, get_relative_imports
 
 from modeling_gait.rendering import render_animation
@@ -111,7 +111,8 @@ def stage(args: PublishArguments, namespace: str, work: Path) -> list[Repository
         repository = new(f"-{folder.absolute().name}", "dataset")
         licences.append(stage_dataset(folder, repository))
         published[folder.resolve()] = repository.id
-    card = CardWriter(data, [published[at]] if (at := Path(args.trained_on).resolve()) in published else None, args.results)
+    trained_on = published.get(Path(args.trained_on).resolve()) if args.trained_on else None
+    card = CardWriter(data, [trained_on] if trained_on else None, args.results)
     if args.family:
         family = Path(args.family)
         repository = new("")
@@ -119,7 +120,9 @@ def stage(args: PublishArguments, namespace: str, work: Path) -> list[Repository
         if (family / "adapter").is_dir():
             stage_adapter(family, new("-lora"), repository.id, card)
     for folder in args.classifier:
-        stage_model("classifier", Path(folder), new(f"-{read_config(Path(folder)).get('architecture', 'classifier')}"), card)
+        stage_model(
+            "classifier", Path(folder), new(f"-{getattr(read_config(Path(folder)), 'architecture', 'classifier')}"), card
+        )
     for kind in ("text", "knowledge", "tcn"):
         if getattr(args, kind):
             stage_model(kind, Path(getattr(args, kind)), new(f"-{kind}"), card)
@@ -171,7 +174,11 @@ def stage_family(family: Path, repository: Repository, card: CardWriter) -> None
     skeleton = SKELETONS[walks[0]["skeleton"]]
     titles = [title(r.name, w["description"]) for r, w in zip(rows, walks)]
     render_animation([w["joints"] for w in walks], folder / "walks.gif", walks[0]["fps"], skeleton, titles, size=(220, 300))
-    about = {"labels": read_config(folder).get("gait_labels") or [], "num_joints": len(skeleton), "prompt": walks[-1]["prompt"]}
+    about = {
+        "labels": getattr(read_config(folder), "gait_labels", []),
+        "num_joints": len(skeleton),
+        "prompt": walks[-1]["prompt"],
+    }
     about |= {"shown": markdown_table(rows, card.data.title if card.data else "data that was not stated")}
     card.write("family", repository, about | {"base_model": base.get("base_model_name_or_path")})
 
@@ -196,18 +203,20 @@ def stage_model(kind: str, source: Path, repository: Repository, card: CardWrite
     folder = repository.folder
     copy_model(source, folder, folder)
     config = read_config(folder)
-    if config.get("model_type") != f"gait_{kind}":
-        raise ValueError(f"{source}: its model_type is {config.get('model_type')!r}, expected 'gait_{kind}'")
-    labels = config.get("id2label") or {}
-    about = {"labels": [labels[k] for k in sorted(labels, key=int)], "architecture": config.get("architecture")}
+    if config.model_type != f"gait_{kind}":
+        raise ValueError(f"{source}: its model_type is {config.model_type!r}, expected 'gait_{kind}'")
+    about: dict = {}
+    if kind in ("classifier", "knowledge"):
+        about |= {"labels": [config.id2label[i] for i in sorted(config.id2label)]}
     if kind == "classifier":
-        about |= {"has_pipeline": (folder / "pipeline_gait_classification.py").exists(), "num_joints": config["num_joints"]}
+        about |= {"architecture": config.architecture, "num_joints": config.num_joints}
+        about |= {"has_pipeline": (folder / "pipeline_gait_classification.py").exists()}
     if kind == "text":
         has_extractor = (folder / "preprocessor_config.json").exists()
-        about |= {"encoder": config["text_config"]["name"], "dimension": config["projection_size"]}
-        about |= {"has_extractor": has_extractor, "num_joints": config["gait_config"]["num_channels"] // 3}
+        about |= {"encoder": config.text_config.name, "dimension": config.projection_size}
+        about |= {"has_extractor": has_extractor, "num_joints": config.gait_config.num_channels // 3}
     if kind == "tcn":
-        about |= {"num_channels": config["num_channels"], "num_phases": config["num_phases"]}
+        about |= {"num_channels": config.num_channels, "num_phases": config.num_phases}
     card.write(kind, repository, about)
 
 
@@ -258,9 +267,11 @@ def read_json(path: Path) -> dict:
         raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
 
 
-def read_config(folder: Path) -> dict:
-    """config.json of a model. Raises ValueError where there is none."""
-    return read_json(folder / "config.json")
+def read_config(folder: Path) -> PreTrainedConfig:
+    """Configuration of a model. Raises ValueError where there is none."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder}: no model here, expected config.json and model.safetensors")
+    return AutoConfig.from_pretrained(folder)
 
 
 def code_references(content: object) -> set[str]:
