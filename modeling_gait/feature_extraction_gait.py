@@ -120,9 +120,16 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         relative[:, :, root] = 0
         return relative + origin[:, :, None]
 
-    def prepare(self, joints: np.ndarray, fps: float | None = None, skeleton: str | None = None) -> np.ndarray:
+    def prepare(
+        self,
+        joints: np.ndarray,
+        fps: float | None = None,
+        skeleton: str | None = None,
+        times: np.ndarray | None = None,
+    ) -> np.ndarray:
         """One measured walk (T, J, 3) [m] of any known skeleton -> clean (T', J, 3) at `fps`, canonical heading and origin.
 
+        `times` (T,) [s] is the walk's own clock (`load_walk` gives it); without one its frames are 1 / fps apart.
         Raises ValueError for a wrong shape or frame rate, an unknown skeleton or a walk with too little to repair it from.
         """
         source = SKELETONS.get(skeleton or self.skeleton)
@@ -134,7 +141,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         fps = self.fps if fps is None else fps
         if not 0 < fps < np.inf:
             raise ValueError(f"fps must be a positive number, got {fps}")
-        times = np.arange(len(joints)) / fps
+        times = np.arange(len(joints)) / fps if times is None else times
         joints, _ = clean_walk(times, joints, fps=self.fps, skeleton=source)
         target = SKELETONS[self.skeleton]
         return canonicalise(convert_joints(joints, source, target), target).astype(np.float32)

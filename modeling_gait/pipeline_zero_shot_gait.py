@@ -59,8 +59,10 @@ def prepare_walk(
         return torch.cat((values, values.new_zeros(short, config.num_channels))), mask
     if isinstance(walk, str | Path):
         loaded = load_walk(walk, skeleton=skeleton, fps=fps)
-        walk, fps, skeleton = loaded.joints, loaded.fps, loaded.skeleton.name
-    window, mask = extractor.window(extractor.prepare(walk, fps, skeleton))
+        joints = extractor.prepare(loaded.joints, loaded.fps, loaded.skeleton.name, loaded.times)
+    else:
+        joints = extractor.prepare(walk, fps, skeleton)
+    window, mask = extractor.window(joints)
     return extractor.to_features(torch.from_numpy(window)[None])[0], torch.from_numpy(mask)
 
 

@@ -229,7 +229,7 @@ def prepare_walk(
     """A skeleton file or joints (T, J, 3) [m] as the extractor wants them: its skeleton, its frame rate, along +y."""
     if isinstance(walk, str | Path):
         loaded = load_walk(walk, skeleton=skeleton, fps=fps)
-        walk, fps, skeleton = loaded.joints, loaded.fps, loaded.skeleton.name
+        return extractor.prepare(loaded.joints, loaded.fps, loaded.skeleton.name, loaded.times)
     return extractor.prepare(walk, fps, skeleton)
 
 

@@ -180,3 +180,14 @@ def test_save_and_load_is_exact(extractor, walks, tmp_path):
         assert type(loaded) is GaitFeatureExtractor and loaded.to_dict() == extractor.to_dict()
         a, b = loaded(walks.joints[0]), extractor(walks.joints[0])
         assert torch.equal(a["input_values"], b["input_values"]) and loaded.labels == ["normal", "lurch"]
+
+
+def test_a_walk_keeps_its_own_clock():
+    walk = simulate_walks(1, frames=120, fps=30.0, seed=3).joints[0]
+    seen = np.delete(np.arange(120), [40, 41, 42, 70, 71])  # frames that a sensor lost
+    extractor = GaitFeatureExtractor()
+    whole = extractor.prepare(walk, 30.0)
+    kept = extractor.prepare(walk[seen], 30.0, times=seen / 30.0)
+    pressed = extractor.prepare(walk[seen], 30.0)
+    assert kept.shape == whole.shape and len(pressed) == len(seen)
+    assert np.abs(kept - whole).max() < 0.03
