@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from report_loso import Rows, draw, load_rows, section, write_result
+from report_tables import tables
 
 from modeling_gait.export import atomic_path
 
@@ -77,6 +78,10 @@ def results_section() -> str:
         parts += section(Rows(result["rows"]), result)
     for name in sorted(p.stem for p in RESULTS.glob("*.json") if p not in (chain, loso)):
         result = json.loads((RESULTS / f"{name}.json").read_text())
+        shown = tables(name, result)
+        if shown:
+            parts += shown
+            continue
         few = [f"{k} {v}" for k, v in result["metrics"].items()] if len(result["metrics"]) < 4 else []
         about = "; ".join([*few, result["dataset"], result["protocol"], f"`{result['command']}`"])
         parts.append(f"`model_cards/results/{name}.json`: {about}")

@@ -1,0 +1,25 @@
+"""Tables of results."""
+
+import pytest
+from report_tables import TABLES, tables
+
+RESULT = {"seeds": [0], "protocol": "held out", "command": "python x.py", "dataset": "gist"}
+
+
+def test_only_what_was_measured_is_shown():
+    metrics = {"personalised_bone_error_mm": 7.25, "nobody_bone_error_mm": 12.0}
+    title, table = tables("same_person_gist", RESULT | {"metrics": metrics})
+    assert "held out" in title and "`python x.py`" in title and "seeds 0" in title
+    lines = table.splitlines()
+    assert len(lines) == 3 and lines[0].count("|") == lines[1].count("|") == lines[2].count("|") == 5
+    assert lines[2] == "| bone lengths, mean error [mm] | 7.2 |  | 12.0 |"
+
+
+def test_results_without_a_table_show_none():
+    assert tables("generation_speed", RESULT | {"metrics": {}}) == []
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_has_one_place_for_its_column(name):
+    for table in TABLES[name]:
+        assert all(key.count("{}") == 1 for _, key, _ in table.rows)
