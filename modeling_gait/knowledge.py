@@ -83,8 +83,7 @@ def load_knowledge(name_or_path: str | Path = "gist", name: str | None = None) -
     if path.suffix not in (".json", ".yaml", ".yml") or not path.is_file():
         raise ValueError(f"{path}: neither one of {', '.join(packaged['sets'])} nor a .json, .yaml or .yml file that exists")
     try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        data = (json.loads if path.suffix == ".json" else yaml.safe_load)(path.read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: not valid {path.suffix[1:].upper()}: {error}") from error
     return parse_knowledge(data, name, str(path))
@@ -96,10 +95,9 @@ def parse_knowledge(data: dict, name: str | None = None, where: str = "knowledge
     Raises ValueError, beginning with `where`: a field missing, unknown, empty or of the wrong type; a class twice; a source
     that is not listed.
     """
-    data = _fields(data, {"sources": dict, "sets": dict}, where)
+    sets = _fields(data, {"sources": dict, "sets": dict}, where)["sets"]
     for key, citation in data["sources"].items():
         _text(citation, f"{where}: source {key!r}")
-    sets = data["sets"]
     if name is None and len(sets) > 1:
         raise ValueError(f"{where}: holds {', '.join(map(str, sets))}; say which by `name`")
     name = next(iter(sets)) if name is None else name
@@ -108,11 +106,10 @@ def parse_knowledge(data: dict, name: str | None = None, where: str = "knowledge
     where += f": set {name!r}"
     rows = _fields(sets[name], {"classes": list}, where)["classes"]
     classes = tuple(_parse_class(row, data["sources"], f"{where}, class {i}") for i, row in enumerate(rows))
-    labels = [c.name for c in classes]
-    if len(set(labels)) < len(labels):
+    if len(set(labels := [c.name for c in classes])) < len(labels):
         raise ValueError(f"{where}: class {max(labels, key=labels.count)!r} is there twice")
     used = {s.source for c in classes for s in c.descriptions}
-    return Knowledge(name, classes, {k: v for k, v in data["sources"].items() if k in used})
+    return Knowledge(name, classes, {key: data["sources"][key] for key in sorted(used)})
 
 
 def _parse_class(row: dict, sources: Mapping[str, str], where: str) -> ClassKnowledge:
@@ -123,10 +120,9 @@ def _parse_class(row: dict, sources: Mapping[str, str], where: str) -> ClassKnow
     sentences = []
     for i, item in enumerate(row["descriptions"]):
         at = f"{where}, description {i}"
-        item = _fields(item, {"text": str, "source": str}, at)
-        if item["source"] not in sources:
-            raise ValueError(f"{at}: source {item['source']!r} is not listed under sources")
-        sentences.append(KnowledgeSentence(item["text"], item["source"]))
+        sentences.append(KnowledgeSentence(**_fields(item, {"text": str, "source": str}, at)))
+        if sentences[-1].source not in sources:
+            raise ValueError(f"{at}: source {sentences[-1].source!r} is not listed under sources")
     return ClassKnowledge(row["name"], tuple(sentences), keywords)
 
 
@@ -142,7 +138,7 @@ def _fields(row: dict, fields: dict[str, type], where: str) -> dict:
             raise ValueError(f"{where}: field {field!r} is missing")
         if not isinstance(row[field], kind):
             raise ValueError(f"{where}: {field!r} must be {kind.__name__}, got {type(row[field]).__name__}")
-        if not (row[field].strip() if kind is str else row[field]):
+        if not row[field] or (kind is str and not row[field].strip()):
             raise ValueError(f"{where}: {field!r} is empty")
     return row
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from .gait_parameters import GAIT_PARAMETERS
 
@@ -37,9 +38,8 @@ def _phrase(name: str) -> str:
     stem, _, side = name.rpartition("_")
     if side not in ("left", "right", "difference"):
         stem, side = name, ""
-    side = "right minus left" if side == "difference" else side
-    words = _WORDS.get(stem, stem.replace("_", " "))
-    return f"{side} {words} {NUM_TOKEN} {_SPOKEN_UNITS.get(UNITS[name], UNITS[name])}".lstrip()
+    words = f"{'right minus left' if side == 'difference' else side} {_WORDS.get(stem, stem.replace('_', ' '))}"
+    return f"{words} {NUM_TOKEN} {_SPOKEN_UNITS.get(UNITS[name], UNITS[name])}".lstrip()
 
 
 NUMERIC_PHRASES = {name: _phrase(name) for name in PARAMETER_NAMES}
@@ -59,11 +59,8 @@ def parameter_vector(values: Mapping[str, float] | np.ndarray) -> np.ndarray:
 
 def _checked(values, ndim: int) -> np.ndarray:
     values = np.asarray(values, np.float64)
-    expected = "(29,)" if ndim == 1 else "(N, 29)"
-    if values.ndim != ndim or values.shape[-1] != len(PARAMETER_NAMES):
-        raise ValueError(f"expected gait parameters {expected}, got shape {values.shape}")
-    if not len(values):
-        raise ValueError(f"expected gait parameters {expected}, got no row")
+    if values.ndim != ndim or values.shape[-1] != len(PARAMETER_NAMES) or not len(values):
+        raise ValueError(f"expected gait parameters {'(29,)' if ndim == 1 else '(N, 29)'}, got shape {values.shape}")
     if np.isinf(values).any():
         raise ValueError(f"gait parameter {PARAMETER_NAMES[int(np.argwhere(np.isinf(values))[0][-1])]} is infinite")
     return values
@@ -129,14 +126,13 @@ def group_parameters(values: np.ndarray, size: int = 4) -> list[tuple[int, ...]]
 
 
 def correlation_strength(values: np.ndarray) -> np.ndarray:
-    """|Pearson correlation| (29, 29) over the rows (N, 29) that have both; 0 on the diagonal and where not defined."""
+    """|Pearson correlation| (29, 29) over the rows (N, 29) that have both; 0 on the diagonal and where not defined.
+
+    Not defined: fewer than three such rows, or a parameter that does not vary.
+    """
     values = _checked(values, 2)
-    out = np.zeros((values.shape[1],) * 2)
-    for i in range(len(out)):
-        for j in range(i):
-            a, b = values[np.isfinite(values[:, i] + values[:, j])][:, [i, j]].T
-            if len(a) > 2 and min(np.ptp(a), np.ptp(b)) > 1e-9 * max(np.abs(a).max(), np.abs(b).max()):
-                out[i, j] = out[j, i] = round(abs(np.corrcoef(a, b)[0, 1]), 9)
+    out = pd.DataFrame(values).corr(min_periods=3).abs().fillna(0).round(9).to_numpy(copy=True)
+    np.fill_diagonal(out, 0)
     return out
 
 
@@ -175,10 +171,10 @@ def spoken_sentence(
 
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
-# Read from the left, so that "right minus left step time" is not taken for "left step time". One group a parameter.
+# Words after "minus" begin no parameter: "right minus left step time" is not the left one. One group a parameter.
 _SPOKEN = re.compile(
     "|".join(
-        rf"\b{re.escape(phrase).replace(re.escape(NUM_TOKEN), f'(?P<{name}>{_NUMBER})')}(?![\w/^])"
+        rf"(?<!minus )\b{re.escape(phrase).replace(re.escape(NUM_TOKEN), f'(?P<{name}>{_NUMBER})')}(?![\w/^])"
         for name, phrase in NUMERIC_PHRASES.items()
     ),
     re.IGNORECASE,
@@ -220,5 +216,4 @@ def check_spoken(
             problems.append(f"{name}: said {said:g} {UNITS[name]}, not measured")
         elif abs(said - measured[name]) > allowed[UNITS[name]] + 1e-9:
             problems.append(f"{name}: said {said:g} {UNITS[name]}, measured {measured[name]:.4g} {UNITS[name]}")
-    rest = _SPOKEN.sub(" ", text)
-    return problems + [f"the number {n} belongs to no gait parameter" for n in re.findall(_NUMBER, rest)]
+    return problems + [f"the number {n} belongs to no gait parameter" for n in re.findall(_NUMBER, _SPOKEN.sub(" ", text))]

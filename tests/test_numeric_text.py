@@ -86,7 +86,7 @@ def test_scale():
 def test_scale_errors():
     with pytest.raises(ValueError, match=r"\(N, 29\), got shape \(29,\)"):
         ParameterScale.fit(np.ones(29))
-    with pytest.raises(ValueError, match="got no row"):
+    with pytest.raises(ValueError, match=r"got shape \(0, 29\)"):
         ParameterScale.fit(np.ones((0, 29)))
     with pytest.raises(ValueError, match="standard deviation of cadence must be positive"):
         ParameterScale.from_lists({"mean": [0.0] * 29, "std": [1.0, 0.0] + [1.0] * 27})
@@ -141,6 +141,7 @@ def test_parse_within_prose():
     text = "Walking speed 0.61 m/s is slow; the right minus left step time -0.08 s shows a limp."
     assert parse_spoken(text) == {"speed": 0.61, "step_time_difference": -0.08}
     assert parse_spoken("left step length 0.5 m/s, walking speed 1 m") == {}, "a wrong unit is another quantity"
+    assert parse_spoken("right minus left foot height in swing 0.02 m") == {}, "a difference is not the left value"
     with pytest.raises(ValueError, match="two values of speed: 0.6 and 0.7"):
         parse_spoken("walking speed 0.6 m/s, walking speed 0.7 m/s")
 
