@@ -131,7 +131,7 @@ def test_no_row_of_the_test_subject_reaches_a_fold(fold, person):
     for command in commands:
         given = command[command.index("--exclude_subjects") :][:3]
         assert given[1] == person and given[2].startswith("--")
-    assert len(judged) == 4 and all(person not in set(data["subject_id"]) for data in judged)
+    assert len(judged) == 3 and all(person not in set(data["subject_id"]) for data in judged)
     assert all(len(set(data["subject_id"])) == 2 for data in judged)
     for file in output.rglob("*.json"):
         assert "POISON" not in file.read_text(), file
@@ -243,7 +243,9 @@ def test_a_fold_of_a_share_sees_the_share(recordings, person, tmp_path, monkeypa
     """The family of a share is trained, and its walks are described, from the share alone; it has a folder of its own."""
     trained, sampled = [], []
     monkeypatch.setattr(loso_generator, "train_family", lambda *given: trained.append(given))
-    monkeypatch.setattr(loso_generator, "sample_set", lambda folder, target, data, args: sampled.append((folder, target, data)))
+    monkeypatch.setattr(
+        loso_generator, "sample_sets", lambda folder, targets, data, _: sampled.append((folder, *targets, data))
+    )
     generate(recordings, tmp_path, "--subjects", person, "--share", "0.25")
     ((folder, dataset, subject, variant, _),) = trained
     assert (folder, dataset) == (tmp_path / f"fold_{person}_share_0.25", str(tmp_path / "share_0.25" / "data"))

@@ -46,6 +46,7 @@ from modeling_gait.pipelines_gait import decode_walks, sample_codes
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
 
 HERE = Path(__file__).parent
+BATCH = 270  # walks sampled at a time
 # Arguments beside those of configs/*_gist.json, by variant: tokeniser, decoder, GPT-2.
 STEPS = {
     "vq": ["--max_steps", "800"],
@@ -136,28 +137,31 @@ def draw_descriptions(
     return descriptions, lengths
 
 
-def sample_set(folder: Path, target: Path, data: Dataset, args: GeneratorArguments, batch_size: int = 270) -> None:
-    """Sample the walks of one set from the family in `folder` and write their classifier inputs to `target`."""
-    name = target.stem
+def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: GeneratorArguments) -> None:
+    """Sample walks from the family in `folder` and write their classifier inputs, a file for each set."""
     model = GPT2LMHeadModel.from_pretrained(folder).eval()
     tokenizer = GaitTokenizer.from_pretrained(folder)
     vq = GaitVQModel.from_pretrained(folder / "vq").eval()
     extractor = GaitFeatureExtractor.from_pretrained(folder / "vq")
-    plain = name in ("naive", "unconstrained")
-    decoder = None if plain else GaitDecoderModel.from_pretrained(folder / "decoder").eval()
-    descriptions, lengths = draw_descriptions(data, extractor.labels, args.walks, name in ("naive", "label"))
-    steps, parts = extractor.num_frames // vq.config.downsampling, []
-    for at in tqdm(range(0, args.walks, batch_size), desc=f"{folder.name} {name}"):
-        asked = descriptions[at : at + batch_size]
-        prompts = [d.pathology if name == "naive" else d.to_prompt() for d in asked]
-        codes = sample_codes(model, tokenizer, prompts, steps, temperature=args.temperature, seed=at)
-        joints = decode_plain(vq, extractor, codes) if plain else decode_walks(decoder, codes)
-        walks = [continue_walk(w, n) for w, n in zip(joints, lengths[at : at + batch_size])]
-        parts.append(prepare_classifier_input(walks).astype(np.float16))
-    labels, inputs = np.array([extractor.labels.index(d.pathology) for d in descriptions]), np.concatenate(parts)
-    judged = predict(train_judge(data, extractor.labels), inputs.astype(np.float32))
-    with atomic_path(target) as temporary:
-        save_file({"input_values": inputs, "labels": labels, "judged": judged}, temporary)
+    judge = train_judge(data, extractor.labels)
+    steps = extractor.num_frames // vq.config.downsampling
+    for target in targets:
+        name = target.stem
+        plain = name in ("naive", "unconstrained")
+        decoder = None if plain else GaitDecoderModel.from_pretrained(folder / "decoder").eval()
+        descriptions, lengths = draw_descriptions(data, extractor.labels, args.walks, name in ("naive", "label"))
+        parts = []
+        for at in tqdm(range(0, args.walks, BATCH), desc=f"{folder.name} {name}"):
+            asked = descriptions[at : at + BATCH]
+            prompts = [d.pathology if name == "naive" else d.to_prompt() for d in asked]
+            codes = sample_codes(model, tokenizer, prompts, steps, temperature=args.temperature, seed=at)
+            joints = decode_plain(vq, extractor, codes) if plain else decode_walks(decoder, codes)
+            walks = [continue_walk(w, n) for w, n in zip(joints, lengths[at : at + BATCH])]
+            parts.append(prepare_classifier_input(walks).astype(np.float16))
+        labels, inputs = np.array([extractor.labels.index(d.pathology) for d in descriptions]), np.concatenate(parts)
+        judged = predict(judge, inputs.astype(np.float32))
+        with atomic_path(target) as temporary:
+            save_file({"input_values": inputs, "labels": labels, "judged": judged}, temporary)
 
 
 def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitClassifierForSequenceClassification:
@@ -191,9 +195,9 @@ def main() -> None:
         dataset = share_dataset(args.dataset, home.with_name(f"share_{args.share:g}"), args.share)
         train_family(folder, dataset, subject, args.variant, args.num_threads)
         data = load_walks(dataset, exclude_subjects=[subject])
-        for target in targets:
-            if not target.exists():
-                sample_set(folder, target, data, args)
+        missing = [t for t in targets if not t.exists()]
+        if missing:
+            sample_sets(folder, missing, data, args)
 
 
 if __name__ == "__main__":
