@@ -4,14 +4,23 @@ In: an MP4, WebM, AVI or other file that FFmpeg reads (through PyAV). Out: frame
 and pixel values float32 (N, 70, 3, H, W) in 0..1. Every refusal is a ValueError that names the file and what is wrong with it.
 """
 
+import warnings
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import find_objects, gaussian_filter1d, label, maximum_filter, median_filter
 
 from .export import atomic_path
 
 CODECS = {".mp4": "libx264", ".webm": "libvpx", ".avi": "mpeg4"}
+WINDOW = 70  # frames of a clip at 30 fps: two gait cycles
+MIN_FRAMES = 20  # a shorter clip has less than one step
+MIN_FPS = 10.0  # steps are counted from 0.3 s of swing: three frames at least
+MAX_GAP = 0.5  # s, a longer hole in a video is not bridged
+MAX_SIDE = 640  # pixels
+MARGIN = 1.15  # of a crop's height over the person's
 
 
 def write_video(frames: np.ndarray, path: str | Path, fps: float = 30.0) -> None:
@@ -43,3 +52,354 @@ def _pyav():
     except ImportError:
         raise ImportError("video files need PyAV: pip install av") from None
     return av
+
+
+# ---------------------------------------------------------------- reading
+
+
+@dataclass
+class Video:
+    """Frames of a file at a constant rate.
+
+    Attributes:
+        frames: uint8 (T, H, W, 3), RGB, upright; the longer side at most `MAX_SIDE` pixels.
+        fps: frames per second of `frames`.
+        source_fps: mean frame rate of the file.
+        path: the file.
+        box: where the person is, float (1, 4): left, top, right, bottom in pixels of `frames`; None if not given.
+    """
+
+    frames: np.ndarray
+    fps: float
+    source_fps: float
+    path: str
+    box: np.ndarray | None = None
+
+
+def read_video(
+    path: str | Path, fps: float = 30.0, box: tuple[float, ...] | str | None = None, max_seconds: float = 60.0
+) -> Video:
+    """Read a video and resample it by its time stamps: at every 1 / fps seconds the frame nearest in time is taken.
+
+    So a variable frame rate keeps its true tempo. Rotation marked in the file (telephones) is applied, pictures larger than
+    `MAX_SIDE` are scaled down. Broken frames are skipped with a warning where no hole of more than 0.5 s is left.
+
+    Args:
+        box: the person as (left, top, right, bottom) in pixels of the file's upright picture; "full": all of it (a video
+            that is a person crop already); None: unknown, see `find_person`.
+        max_seconds: what comes later is left out with a warning.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: an empty file; not a video (text, picture, sound); damaged or cut off, with what could be read; no time
+            stamps; under 10 frames per second; a hole; under `MIN_FRAMES` frames; a box outside of the picture.
+        ImportError: without PyAV.
+    """
+    path = Path(path)
+    if not (np.isfinite(fps) and fps >= MIN_FPS):
+        raise ValueError(f"fps: expected at least {MIN_FPS:g}, got {fps}")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file() or not path.stat().st_size:
+        raise ValueError(f"{path}: the file is empty (0 bytes)" if path.is_file() else f"{path}: expected a file, not a folder")
+    av = _pyav()
+    try:
+        container = av.open(str(path))
+    except av.error.FFmpegError:
+        raise ValueError(f"{path}: {_what(path)}") from None
+    with container:
+        reader = _Reader(container, path, fps, max_seconds)
+        reader.read()
+    reader.check()
+    frames = np.stack(reader.frames)
+    return Video(frames, float(fps), reader.source_fps, str(path), _given_box(box, frames.shape[1:3], reader.scale, path))
+
+
+def _given_box(box, size: tuple[int, int], scale: float, path: Path) -> np.ndarray | None:
+    """A box of the file's picture in pixels of the frames, (1, 4)."""
+    height, width = size
+    if box is None:
+        return None
+    if isinstance(box, str) and box == "full":
+        return np.array([[0.0, 0.0, width, height]])
+    if isinstance(box, str) or np.shape(box) != (4,):
+        raise ValueError(f"{path}: box: expected (left, top, right, bottom) in pixels or 'full', got {box!r}")
+    left, top, right, bottom = scaled = np.array(box, float) * scale
+    if not (0 <= left < right <= width + 1 and 0 <= top < bottom <= height + 1):
+        shape = f"{width / scale:.0f} x {height / scale:.0f}"
+        raise ValueError(f"{path}: box {tuple(box)} is not inside of the picture of {shape} (left, top, right, bottom)")
+    return scaled[None]
+
+
+def _what(path: Path) -> str:
+    """Why FFmpeg does not know a file, from its first bytes."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    for name, known in (("MP4", head[4:8] == b"ftyp"), ("AVI", head[:4] == b"RIFF"), ("WebM", head[:4] == b"\x1aE\xdf\xa3")):
+        if known:
+            return f"corrupt or cut off: it begins as {name}, but its index cannot be read, so no frame can be found"
+    try:
+        head[:4090].decode("utf-8", "strict")
+        return "not a video: a text file" if b"\0" not in head else "not a video: zeros"
+    except UnicodeDecodeError:
+        return "not a video, or its beginning is corrupt: FFmpeg knows no such format"
+
+
+class _Reader:
+    """Decodes one container into the frames nearest to the multiples of 1 / fps, and notes what went wrong."""
+
+    def __init__(self, container, path: Path, fps: float, max_seconds: float):
+        self.container, self.path, self.fps, self.max_seconds = container, path, fps, max_seconds
+        name = container.format.name
+        if name.endswith("_pipe") or name.startswith("image2"):
+            raise ValueError(f"{path}: not a video: a picture ({name.removesuffix('_pipe').upper()})")
+        cover = _pyav().stream.Disposition.attached_pic
+        streams = [v for v in container.streams.video if not v.disposition & cover]
+        if not streams:
+            kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
+            raise ValueError(f"{path}: no video stream in this {name} file; it holds {', '.join(kinds) or 'nothing'}")
+        self.stream = streams[0]
+        self.stream.thread_type = "AUTO"
+        self.frames: list[np.ndarray] = []
+        self.times: list[float] = []
+        self.seconds, self.start = (container.duration or 0) / 1e6, (container.start_time or 0) / 1e6
+        if self.stream.average_rate:  # AVI: the duration of a cut file is guessed from its size, its frames are counted
+            self.seconds = max(self.seconds, float(self.stream.frames / self.stream.average_rate))
+        self.broken, self.end, self.stopped, self.scale, self.error = 0, 0.0, False, 1.0, ""
+
+    def read(self) -> None:
+        """Fill `frames`; a frame is converted to RGB only where it is taken."""
+        first, last, image = None, None, None
+        for frame in self._decoded():
+            if frame.time is None:
+                raise ValueError(
+                    f"{self.path}: no time stamps (a bare {self.container.format.name} stream), so the frame rate is unknown; "
+                    "put it into a container with its rate: ffmpeg -framerate RATE -i FILE -c copy FILE.mp4"
+                )
+            first = frame.time if first is None else first
+            time = frame.time - first
+            if self.times and time <= self.times[-1]:
+                continue  # a stamp that does not advance
+            if self.times:
+                image = self._take(last, image, (self.times[-1] + time) / 2)
+            if time >= self.max_seconds:
+                self.stopped = True
+                return
+            self.times.append(time)
+            last, image = frame, None
+        if last is not None:
+            self._take(last, image, self.times[-1] + 0.5 / self.fps)
+
+    def _decoded(self):
+        """The frames of the stream; those that cannot be decoded are counted in `broken`."""
+        error = _pyav().error.FFmpegError
+        packets = self.container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                if packet.pts is not None and packet.time_base:
+                    self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                frames = packet.decode() if packet.stream == self.stream else ()
+            except error as problem:
+                self.broken, self.error = self.broken + 1, problem.strerror
+                if self.broken > 10_000:
+                    return
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    self.broken += 1
+                else:
+                    yield frame
+
+    def _take(self, frame, image: np.ndarray | None, until: float) -> np.ndarray | None:
+        """Append the frame for all multiples of 1 / fps before `until`."""
+        while len(self.frames) / self.fps < until:
+            image = self._image(frame) if image is None else image
+            self.frames.append(image)
+        return image
+
+    def _image(self, frame) -> np.ndarray:
+        """RGB, upright, square pixels, the longer side at most `MAX_SIDE`."""
+        wide = frame.width * float(self.stream.sample_aspect_ratio or 1)
+        self.scale = min(1.0, MAX_SIDE / max(wide, frame.height))
+        image = frame.to_ndarray(format="rgb24", width=round(wide * self.scale), height=round(frame.height * self.scale))
+        return np.rot90(image, round(frame.rotation / 90))
+
+    @property
+    def source_fps(self) -> float:
+        return (len(self.times) - 1) / self.times[-1] if len(self.times) > 1 else 0.0
+
+    def check(self) -> None:
+        """Raise what the docstring of `read_video` promises; warn of what was left out."""
+        path, read = self.path, f"{len(self.times)} frames ({self.times[-1] if self.times else 0:.2f} s)"
+        if not self.times:
+            raise ValueError(f"{path}: corrupt: no frame could be decoded {self.error and f'({self.error})'}".rstrip())
+        if not self.stopped and self.seconds - (self.end - self.start) > MAX_GAP:
+            raise ValueError(f"{path}: corrupt or cut off: the header promises {self.seconds:.2f} s, only {read} could be read")
+        holes = np.diff(self.times)
+        if len(self.times) >= MIN_FRAMES and self.source_fps < MIN_FPS:
+            raise ValueError(f"{path}: {self.source_fps:.1f} frames per second; gait needs at least {MIN_FPS:g}")
+        if len(holes) and holes.max() > MAX_GAP:
+            at = self.times[int(holes.argmax())]
+            why = f"corrupt: {self.broken} frames could not be read, " if self.broken else ""
+            raise ValueError(f"{path}: {why}no frame between {at:.2f} and {at + holes.max():.2f} s; {read} could be read")
+        if len(self.frames) < MIN_FRAMES:
+            raise ValueError(f"{path}: too short: {read}; expected at least {MIN_FRAMES / self.fps:.2f} s")
+        if self.broken:
+            warnings.warn(f"{path}: {self.broken} broken frames skipped", stacklevel=3)
+        if self.stopped:
+            warnings.warn(f"{path}: only the first {self.max_seconds:g} s are read (max_seconds)", stacklevel=3)
+
+
+# ---------------------------------------------------------------- the person
+
+
+def find_person(frames: np.ndarray, name: str = "video") -> np.ndarray:
+    """Where the one moving person is, for a camera that stands still.
+
+    1. The background is the median over up to 60 frames; what differs from it moves.
+    2. Moving pixels that touch, or are one above the other within 5 % of the height, are a blob; the largest one of a frame is
+       the person.
+    3. Corners are interpolated where nothing is found, then smoothed over time (running median of 15, Gaussian of 5 frames).
+
+    A person who stays in one place (treadmill) or fills the picture is part of the background: give a box instead.
+
+    Args:
+        frames: uint8 (T, H, W, 3).
+        name: of the file, for the errors.
+
+    Returns: float (T, 4), left, top, right, bottom [pixels]; nan before the person comes into view and after they left it.
+
+    Raises ValueError: nothing moves, the camera moves, or two people.
+    """
+    small, shrink = _reduced(frames)
+    moving = _moving(small)
+    share = float(np.median(moving.mean((1, 2))))
+    if share > 0.5:
+        raise ValueError(f"{name}: {share:.0%} of the picture changes: the camera moves or the person fills it; give box=")
+    rows, columns = moving.shape[1:]
+    joined = maximum_filter(moving, size=(1, max(3, round(0.05 * rows) | 1), 3))
+    labels, _ = label(joined, structure=np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]))
+    labels[~moving] = 0
+    areas = np.bincount(labels.ravel())
+    boxes = np.full((len(frames), 2, 4), np.nan)  # of the two largest blobs of every frame
+    largest = np.zeros((len(frames), 2))
+    for i, place in enumerate(find_objects(labels), start=1):
+        t, y, x = place or (None,) * 3
+        if t is None or areas[i] < 0.002 * rows * columns or y.stop - y.start < 0.1 * rows:
+            continue
+        rank = 0 if areas[i] > largest[t.start, 0] else 1
+        if areas[i] <= largest[t.start, rank]:
+            continue
+        if rank == 0:
+            boxes[t.start, 1], largest[t.start, 1] = boxes[t.start, 0], largest[t.start, 0]
+        boxes[t.start, rank], largest[t.start, rank] = (x.start, y.start, x.stop, y.stop), areas[i]
+    seen = np.flatnonzero(largest[:, 0])
+    if len(seen) < max(MIN_FRAMES, 0.1 * len(frames)):
+        raise ValueError(f"{name}: no person found: nothing of a person's size moves in {len(frames)} frames")
+    double = _two_people(boxes, largest)
+    if double.sum() > 0.5 * len(seen):
+        raise ValueError(f"{name}: two people found in {double.sum()} of {len(frames)} frames; give box= or cut one out")
+    return _smooth(boxes[:, 0], seen) * shrink
+
+
+def _reduced(frames: np.ndarray, side: int = 160) -> tuple[np.ndarray, int]:
+    """Frames scaled down by a whole number to about `side` pixels, and that number."""
+    from PIL import Image
+
+    shrink = max(1, round(max(frames.shape[1:3]) / side))
+    return np.stack([np.asarray(Image.fromarray(frame).reduce(shrink)) for frame in frames]), shrink
+
+
+def _moving(frames: np.ndarray) -> np.ndarray:
+    """bool (T, H, W): pixels that differ from the background by more than the noise of the video."""
+    background = np.median(frames[:: max(1, len(frames) // 60)], axis=0).astype(np.int16)
+    difference = np.abs(frames.astype(np.int16) - background).max(-1)
+    return difference > max(20.0, 5 * 1.4826 * float(np.median(difference)))
+
+
+def _two_people(boxes: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """bool (T,): the two largest blobs (T, 2, 4) are of comparable size and stand apart from left to right."""
+    height = boxes[..., 3] - boxes[..., 1]
+    gap = np.maximum(boxes[:, 0, 0], boxes[:, 1, 0]) - np.minimum(boxes[:, 0, 2], boxes[:, 1, 2])
+    comparable = (areas.min(1) > 0.35 * areas.max(1)) & (
+        np.nanmin(height, 1, initial=np.inf) > 0.5 * np.nanmax(height, 1, initial=0)
+    )
+    return comparable & (gap > 0.1 * height[:, 0])
+
+
+def _smooth(boxes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Boxes (T, 4) interpolated from the frames `seen` and smoothed; nan before the first and after the last."""
+    inside = np.arange(seen[0], seen[-1] + 1)
+    out = np.full_like(boxes, np.nan)
+    filled = np.stack([np.interp(inside, seen, boxes[seen, k]) for k in range(4)], axis=-1)
+    out[inside] = gaussian_filter1d(median_filter(filled, size=(15, 1), mode="nearest"), 5, axis=0, mode="nearest")
+    return out
+
+
+def crop_person(frames: np.ndarray, boxes: np.ndarray, size: tuple[int, int] = (64, 64)) -> np.ndarray:
+    """Cut the person out: the box grown to the shape of `size` and by 15 %, edges repeated outside of the picture.
+
+    Args:
+        frames: uint8 (T, H, W, 3).
+        boxes: (T, 4) or (1, 4), finite.
+        size: height and width of the crops [pixels].
+
+    Returns: uint8 (T, height, width, 3).
+    """
+    from PIL import Image
+
+    boxes = np.broadcast_to(np.asarray(boxes, float), (len(frames), 4))
+    if not np.isfinite(boxes).all():
+        raise ValueError("boxes: nan where the person is out of view; cut these frames off")
+    span = boxes[:, 2:] - boxes[:, :2]
+    height = np.maximum(MARGIN * np.maximum(span[:, 1], span[:, 0] * size[0] / size[1]), 2)
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, np.stack([height * size[1] / size[0], height], axis=-1) / 2
+    corners = np.round(np.concatenate([centre - half, centre + half], axis=-1)).astype(int)
+    out = np.empty((len(frames), *size, 3), np.uint8)
+    for t, (frame, (left, top, right, bottom)) in enumerate(zip(frames, corners)):
+        rows = np.clip(np.arange(top, max(bottom, top + 1)), 0, frame.shape[0] - 1)
+        columns = np.clip(np.arange(left, max(right, left + 1)), 0, frame.shape[1] - 1)
+        crop = Image.fromarray(frame[rows[:, None], columns])
+        out[t] = np.asarray(crop.resize(size[::-1], Image.Resampling.BILINEAR))
+    return out
+
+
+def windows(frames: np.ndarray, length: int = WINDOW, stride: int = WINDOW // 2) -> np.ndarray:
+    """Cut (T, ...) into (N, length, ...), one every `stride` frames; the last one ends with the last frame.
+
+    A clip of `MIN_FRAMES` or more but less than `length` frames is one window that holds its last frame: playing it back and
+    forth would show a person walking backwards. Raises ValueError for a shorter one.
+    """
+    if len(frames) < min(MIN_FRAMES, length):
+        raise ValueError(f"too short: {len(frames)} frames; expected at least {min(MIN_FRAMES, length)}")
+    if len(frames) < length:
+        frames = np.concatenate([frames, np.repeat(frames[-1:], length - len(frames), axis=0)])
+    starts = sorted({*range(0, len(frames) - length + 1, stride), len(frames) - length})
+    return np.stack([frames[start : start + length] for start in starts])
+
+
+def prepare_video(
+    path: str | Path,
+    size: tuple[int, int] = (64, 64),
+    fps: float = 30.0,
+    box: tuple[float, ...] | str | None = None,
+    length: int = WINDOW,
+    stride: int = WINDOW // 2,
+    max_seconds: float = 60.0,
+) -> np.ndarray:
+    """From a file to what a video model reads: read, find the person unless a box is given, crop, cut into windows.
+
+    Returns: pixel values float32 (N, length, 3, height, width) in 0..1. Raises what `read_video` and `find_person` raise.
+    """
+    video = read_video(path, fps, box, max_seconds)
+    boxes = find_person(video.frames, video.path) if video.box is None else np.repeat(video.box, len(video.frames), axis=0)
+    inside = np.isfinite(boxes).all(-1)
+    crops = crop_person(video.frames[inside], boxes[inside], size)
+    try:
+        clips = windows(crops, length, stride)
+    except ValueError as error:
+        raise ValueError(f"{path}: the person is in view only for a moment; {error}") from None
+    return (clips.transpose(0, 1, 4, 2, 3) / np.float32(255)).astype(np.float32)

@@ -32,14 +32,13 @@ BACKGROUNDS = ("plain", "gradient", "room")
 _ARC = 8  # points of a capsule's rounded end
 _NEAREST = 2.0  # m, the least distance between the camera and the walker
 _MARGIN = 1.15  # of the picture's height over the person's
-# from, to, radius there [m], colour; "waist", "heel", "toe", "face" and "hair" are made by `_points`
+# from, to, radius there [m], colour; waist, heel, toe, face and hair are made in `_body`
 _BODY = (
     ("left_hip", "right_hip", 0.105, 0.105, "trousers"),
     ("left_shoulder", "right_shoulder", 0.07, 0.07, "jacket"),
     ("left_shoulder", "left_waist", 0.075, 0.095, "jacket"),
     ("right_shoulder", "right_waist", 0.075, 0.095, "jacket"),
-    ("left_waist", "right_waist", 0.095, 0.095, "jacket"),
-    ("spine_shoulder", "spine", 0.11, 0.12, "jacket"),
+    ("spine_shoulder", "waist", 0.11, 0.11, "jacket"),
     ("spine_shoulder", "head", 0.055, 0.055, "skin"),
     ("face", "head", 0.085, 0.085, "skin"),
     ("hair", "head", 0.095, 0.08, "hair"),
@@ -240,6 +239,7 @@ def _body(joints: np.ndarray, look: _Look) -> tuple[np.ndarray, np.ndarray, np.n
         at[f"{side}_waist"] = hip + 0.15 * (at[f"{side}_shoulder"] - hip)
         at[f"{side}_heel"] = ankle - 0.3 * (foot - ankle) * [1, 1, 0] - [0, 0, 0.04]
         at[f"{side}_toe"] = foot + 0.4 * (foot - ankle) * [1, 1, 0]
+    at["waist"] = (at["left_waist"] + at["right_waist"]) / 2
     length = sum(np.linalg.norm(at[a] - at[b], axis=-1) for a, b in (("left_hip", "left_knee"), ("left_knee", "left_ankle")))
     stature = np.clip(np.median(length) / 0.82, 0.5, 1.3)  # of the adult whose radii `_BODY` states
     ends = np.stack([np.stack([at[a], at[b]], axis=1) for a, b, *_ in _BODY], axis=1)
