@@ -26,6 +26,7 @@ import typer
 from .cli_io import (
     CLASSIFIER,
     FAMILY,
+    KNOWLEDGE,
     TCN,
     TEXT,
     WALK_SUFFIXES,
@@ -78,7 +79,7 @@ def command(function: Callable[..., Answer]) -> Callable:
         try:
             with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                warnings.filterwarnings("default", category=UserWarning, module="modeling_gait")
+                warnings.filterwarnings("always", category=UserWarning, module="modeling_gait")
                 warnings.showwarning = lambda message, *_: say("warning", message)
                 answer = function(**arguments)
         except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
@@ -100,12 +101,16 @@ def command(function: Callable[..., Answer]) -> Callable:
     return app.command()(run)
 
 
-def say(kind: str, message: object) -> None:
-    """`gait: error: ...` or `gait: warning: ...` in one line on stderr."""
+def one_line(message: object) -> str:
+    """An error or warning in one line; `FILE: No such file or directory` for the operating system's."""
     if isinstance(message, OSError) and message.filename and message.strerror:
         message = f"{message.filename}: {message.strerror}"
-    words = " ".join(str(message).split()) or type(message).__name__
-    typer.echo(f"gait: {kind}: {words}", err=True)
+    return " ".join(str(message).split()) or type(message).__name__
+
+
+def say(kind: str, message: object) -> None:
+    """`gait: error: ...` or `gait: warning: ...` in one line on stderr."""
+    typer.echo(f"gait: {kind}: {one_line(message)}", err=True)
 
 
 def progress(items: Iterable, what: str) -> Iterable:
@@ -119,14 +124,26 @@ def progress(items: Iterable, what: str) -> Iterable:
 def each_walk(files: list[Path], fps: float | None, up: str, what: str, function: Callable) -> tuple[list[dict], int]:
     """`function(name, walk)` -> dict, for each walk of the files. What fails gets a message and a row with `error`."""
     rows, failed = [], 0
+
+    def refuse(name: str, error: Exception) -> None:
+        nonlocal failed
+        failed += 1
+        message = one_line(error)
+        message = message if message.startswith(name) else f"{name}: {message}"
+        say("error", message)
+        rows.append({"file": name, "error": message})
+
     for file in progress(files, what):
         try:
-            rows += [{"file": name, **function(name, walk)} for name, walk in read_walks(file, fps, up)]
+            walks = read_walks(file, fps, up)
         except (ValueError, OSError) as error:
-            message = str(error) if str(file) in str(error) else f"{file}: {error}"
-            say("error", error if isinstance(error, OSError) else message)
-            rows.append({"file": str(file), "error": message})
-            failed += 1
+            refuse(str(file), error)
+            continue
+        for name, walk in walks:
+            try:
+                rows.append({"file": name, **function(name, walk)})
+            except ValueError as error:
+                refuse(name, error)
     return rows, failed
 
 
@@ -283,20 +300,24 @@ def classify(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto"
 
 @command
 def report(
-    file: Annotated[Path, typer.Argument(help="A skeleton file.")],
+    file: Annotated[Path, typer.Argument(help="A skeleton file, or a video if the model reads videos.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")],
+    age: Annotated[float | None, typer.Option(help="Years, for the norms.")] = None,
+    sex: Annotated[str | None, typer.Option(help="female or male, for the norms.")] = None,
     model: Model = None,
+    fps: Fps = None,
     force: Force = False,
 ) -> Answer:
-    """Write a page about a walk: parameters beside norms, joint angles, classes. It needs no network to be read.
+    """Write a page about a walk: parameters beside norms, joint angles, classes and why. It needs no network to be read.
 
     \b
-    gait report walk.csv --out report.html
+    gait report walk.csv --out report.html --model outputs/knowledge
+    gait report walk.csv --out report.html --age 70 --sex female
     """
     output_files(out, 1, (".html",), force)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    folder, _ = find_model(model, CLASSIFIER, FAMILY)
+    folder, _ = find_model(model, KNOWLEDGE)
     from transformers import pipeline
 
     from . import pipeline_gait_report  # noqa: F401  registers the pipeline
@@ -304,8 +325,11 @@ def report(
     quiet()
     pipe = pipeline("gait-report", model=str(folder))
     with whole_files([out]) as paths:
-        result = pipe(str(file), html=str(paths[0]))
-    return Answer({"file": file, "out": out, "report": result}, f"report of {file} in {out}")
+        result = pipe(str(file), html=str(paths[0]), fps=fps, age=age, sex=sex)
+    names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
+    problems = [f"problem: {p}" for p in result.problems]
+    lines = [f"report of {file} in {out}", f"classes: {ranked(result.class_probabilities)}", result.sentence, *problems]
+    return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
 
 
 @command
@@ -324,6 +348,8 @@ def search(
     """
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
+    if Path(query).suffix.lower() in (".csv", ".tsv", ".npz", ".npy", ".bvh") and not Path(query).is_file():
+        raise FileNotFoundError(f"{query}: no such file")
     place, _ = find_model(model, TEXT)
     from datasets import load_dataset
 

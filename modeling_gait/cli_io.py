@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from .loading import Walk
 
 DEMO = Path("demo/model")
-FAMILY, CLASSIFIER, TEXT, TCN = "gpt2", "gait_classifier", "gait_text", "gait_tcn"  # model_type in config.json
+# model_type in config.json
+FAMILY, CLASSIFIER, TEXT, TCN, KNOWLEDGE = "gpt2", "gait_classifier", "gait_text", "gait_tcn", "gait_knowledge"
 KINDS = {
     FAMILY: "a model family (`make demo`, train/train_gpt2.py)",
     CLASSIFIER: "a classifier (train/train_classifier.py)",
     TEXT: "a dual encoder of walks and texts (train/train_text.py)",
     TCN: "a network for gait cycles (train/train_maml.py)",
+    KNOWLEDGE: "a knowledge model (GaitKnowledgeModelForSequenceClassification)",
 }
 WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".gif", ".mp4")  # what `save_walk` writes
 ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL"
@@ -79,8 +81,10 @@ def _download(name: str, wanted: str) -> Path:
 
 
 def quiet() -> None:
-    """transformers without its bars and notes."""
+    """Our models and pipelines known to transformers, and it without bars and notes."""
     from transformers.utils import logging
+
+    from . import GaitVQModel  # noqa: F401  all of the package is imported, and so registered
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -155,15 +159,9 @@ def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> tuple
         if values.ndim != 3 or values.shape[1:] != (config.num_phases, config.num_channels) or not len(values):
             raise ValueError(f"expected cycles (K, {config.num_phases}, {config.num_channels}), got {values.shape}")
         mask = np.ones(config.num_channels, bool) if channel_mask is None else np.asarray(channel_mask)
-        if (
-            mask.dtype != bool
-            or mask.shape[-1:] != values.shape[2:]
-            or mask.ndim > 2
-            or mask.shape[:-1] not in ((), (len(values),))
-        ):
-            raise ValueError(
-                f"channel_mask: expected bool ({len(values)}, {config.num_channels}), got {mask.dtype} {mask.shape}"
-            )
+        if mask.dtype != bool or mask.shape not in ((config.num_channels,), (len(values), config.num_channels)):
+            expected = f"bool ({len(values)}, {config.num_channels})"
+            raise ValueError(f"channel_mask: expected {expected}, got {mask.dtype} {mask.shape}")
         return values.astype(np.float32), np.broadcast_to(mask, (len(values), config.num_channels))
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error

@@ -1,0 +1,294 @@
+"""The command line: every command on tiny models, JSON, messages, exit codes; two runs as a process of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_modeling_gait_text import tiny as tiny_text
+from test_modeling_gait_text import write_sentence_encoder
+from typer.testing import CliRunner, Result
+
+from modeling_gait import (
+    GaitClassifierConfig,
+    GaitClassifierForSequenceClassification,
+    GaitFeatureExtractor,
+    GaitTCNConfig,
+    GaitTCNModel,
+    compute_gait_parameters,
+    load_walk,
+)
+from modeling_gait.cleaning import canonicalise
+from modeling_gait.cli import app
+from modeling_gait.export import write_bvh, write_csv
+from modeling_gait.gait_cycles import walk_cycles
+from modeling_gait.simulation import simulate_walks
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("generate", "describe", "parameters", "classify", "report", "search", "personalize", "convert")
+PROMPT = "severe steppage gait, right side, 0.6 m/s"
+
+
+def gait(*words, code: int = 0) -> Result:
+    """Run a command in this process; the exit code must be as expected, and no error a traceback."""
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    assert "Traceback" not in result.stderr
+    if code == 1:
+        assert "gait: error: " in result.stderr
+    return result
+
+
+def answer(*words, code: int = 0):
+    return json.loads(gait(*words, "--json", code=code).stdout, parse_constant=pytest.fail)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two skeleton files of 4 s, and one that is none."""
+    folder = tmp_path_factory.mktemp("files")
+    joints = simulate_walks(2, frames=120, seed=3).joints
+    write_csv(folder / "a.csv", joints[0], 30.0)
+    write_bvh(folder / "b.bvh", joints[1], 30.0)
+    (folder / "bad.csv").write_text("this,is\nno,walk\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tcn(tmp_path_factory) -> Path:
+    """A network for gait cycles of 25 joints."""
+    torch.manual_seed(0)
+    sizes = {"num_channels": 75, "num_phases": 20, "hidden_size": 8, "dilations": [1], "num_components": 2}
+    model = GaitTCNModel(GaitTCNConfig(**sizes, channels_per_sensor=3))
+    folder = tmp_path_factory.mktemp("tcn") / "base"
+    model.save_pretrained(folder)
+    return folder
+
+
+# --- generate ----------------------------------------------------------------------------------------------------------------
+
+
+def test_generate_a_file_and_again_with_its_seed(family_folder, tmp_path):
+    words = ("generate", PROMPT, "--frames", 32, "--model", family_folder, "-o")
+    first = answer(*words, tmp_path / "new" / "a.csv")
+    assert first["files"] == [str(tmp_path / "new" / "a.csv")] and "steppage" in first["understood"]
+    assert load_walk(tmp_path / "new" / "a.csv").joints.shape == (32, 25, 3)
+    again = gait(*words, tmp_path / "b.csv", "--seed", first["seed"])
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "new" / "a.csv").read_bytes()
+    assert f"seed: {first['seed']}" in again.stdout
+    assert "--force" in gait(*words, tmp_path / "b.csv", "--seed", 1, code=1).stderr
+    gait(*words, tmp_path / "b.csv", "--seed", int(first["seed"]) + 1, "--force", "--temperature", 2)
+    assert (tmp_path / "b.csv").read_bytes() != (tmp_path / "new" / "a.csv").read_bytes()
+
+
+def test_several_walks_are_numbered_files_or_one_table(family_folder, folder, tmp_path):
+    from datasets import load_dataset
+
+    from datasets_scripts.common import walk_features
+
+    words = ("generate", PROMPT, "--frames", 16, "--model", family_folder, "--seed", 0, "-n", 3, "--person", folder / "a.csv")
+    numbered = answer(*words, "-o", tmp_path / "walk.bvh")["files"]
+    assert [Path(f).name for f in numbered] == ["walk_01.bvh", "walk_02.bvh", "walk_03.bvh"]
+    gait(*words, "-o", tmp_path / "walks.parquet")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*(Path(f).name for f in numbered), "walks.parquet"]
+    rows = load_dataset("parquet", data_files=str(tmp_path / "walks.parquet"), split="train")
+    schema = walk_features()
+    assert {name: rows.features[name] for name in schema} == dict(schema)
+    assert rows["sample_index"] == [0, 1, 2] and rows[0]["prompt"] == PROMPT
+    assert rows.features["pathology"].int2str(rows[0]["pathology"]) == "steppage"
+    np.testing.assert_allclose(np.asarray(rows[1]["joints"]).shape, (16, 25, 3))
+    one = answer("convert", tmp_path / "walks.parquet", tmp_path / "again.npz")
+    assert [Path(r["out"]).name for r in one] == ["again_01.npz", "again_02.npz", "again_03.npz"]
+    np.testing.assert_array_equal(load_walk(tmp_path / "again_02.npz").joints, np.asarray(rows[1]["joints"], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["happy dance"], "happy dance|no known|which gait|names no"),
+        ([PROMPT, "--temperature", "0"], "temperature must be positive"),
+        ([PROMPT, "--frames", "3"], "multiple of"),
+        ([PROMPT, "--person", "nobody.csv"], "nobody.csv: No such file"),
+    ],
+)
+def test_generate_refuses_and_leaves_nothing(family_folder, tmp_path, words, message):
+    result = gait("generate", *words, "--model", family_folder, "-o", tmp_path / "a.csv", code=1)
+    assert re.search(message, result.stderr) and len(result.stderr.strip().splitlines()) == 1 and not result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+# --- walks to words and numbers ----------------------------------------------------------------------------------------------
+
+
+def test_describe(family_folder, folder):
+    rows = answer("describe", folder / "a.csv", folder / "b.bvh", "--model", family_folder)
+    assert [r["file"] for r in rows] == [str(folder / "a.csv"), str(folder / "b.bvh")]
+    assert sum(rows[0]["class_probabilities"].values()) == pytest.approx(1, abs=1e-4) and "speed" in rows[0]["gait_parameters"]
+    text = gait("describe", folder / "a.csv", "--model", family_folder).stdout
+    assert text.startswith(str(folder / "a.csv")) and "classes: " in text and "m/s" in text
+
+
+def test_one_bad_file_among_good_ones(folder, tmp_path):
+    words = ("parameters", folder / "a.csv", folder / "bad.csv", tmp_path / "missing.csv", folder / "b.bvh")
+    rows = answer(*words, code=1)
+    assert [("error" in r) for r in rows] == [False, True, True, False]
+    result = gait(*words, code=1)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("gait: error: ")]
+    assert len(errors) == 2 and "bad.csv: no column is named after a joint" in errors[0]
+    assert errors[1] == f"gait: error: {tmp_path / 'missing.csv'}: No such file or directory"
+    assert "cadence" in result.stdout and "bad.csv" not in result.stdout
+
+
+def test_parameters_are_those_of_python(folder):
+    row = answer("parameters", folder / "a.csv")[0]
+    walk = load_walk(folder / "a.csv")
+    expected = compute_gait_parameters(canonicalise(walk.joints), walk.fps)
+    assert row["gait_parameters"]["speed"] == pytest.approx(expected["speed"], abs=1e-3)
+    assert set(row["gait_parameters"]) == set(expected) and row["repaired"]["samples_repaired"] == 0
+
+
+def test_a_file_without_a_clock_takes_fps(folder, tmp_path):
+    np.save(tmp_path / "a.npy", load_walk(folder / "a.csv").joints)
+    assert "fps" in gait("parameters", tmp_path / "a.npy", code=1).stderr
+    slow, fast = (answer("parameters", tmp_path / "a.npy", "--fps", f)[0]["gait_parameters"]["speed"] for f in (15, 30))
+    assert fast == pytest.approx(2 * slow, rel=0.15)
+
+
+def test_classify_by_a_classifier_and_by_a_family(family_folder, folder, tmp_path):
+    torch.manual_seed(0)
+    GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(tmp_path / "gru")
+    for model in (tmp_path / "gru", family_folder):
+        row = answer("classify", folder / "a.csv", "--model", model)[0]
+        assert row["score"] == max(row["scores"].values()) == row["scores"][row["label"]]
+        assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-4)
+    assert f"{row['label']} {row['score']:.2f}" in gait("classify", folder / "a.csv", "--model", family_folder).stdout
+
+
+def test_report(folder, tmp_path):
+    from test_pipeline_gait_report import tiny
+
+    tiny().save_pretrained(tmp_path / "model")
+    words = ("report", folder / "a.csv", "--model", tmp_path / "model", "-o", tmp_path / "page.html")
+    data = answer(*words)
+    assert data["out"] == str(tmp_path / "page.html") and data["parameters"] and data["class_probabilities"]
+    assert "<html" in (tmp_path / "page.html").read_text() and "--force" in gait(*words, code=1).stderr
+    bad = ("report", folder / "bad.csv", "--model", tmp_path / "model", "-o", tmp_path / "bad.html")
+    assert "bad.csv" in gait(*bad, code=1).stderr and not (tmp_path / "bad.html").exists()
+
+
+# --- search, personalize, convert --------------------------------------------------------------------------------------------
+
+
+def test_search_files_and_tables(dataset_folder, folder, tmp_path):
+    pytest.importorskip("faiss", reason="needs FAISS: pip install faiss-cpu")
+    gait_config = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "num_frames": 32,
+    }
+    model = tmp_path / "text"
+    tiny_text(write_sentence_encoder(tmp_path / "encoder"), gait_config=gait_config).save_pretrained(model)
+    GaitFeatureExtractor(num_frames=32).save_pretrained(model)
+    walks = tmp_path / "walks"
+    walks.mkdir()
+    for name in ("a.csv", "b.bvh"):
+        (walks / name).write_bytes((folder / name).read_bytes())
+    best = answer("search", walks / "b.bvh", walks, "--model", model)
+    assert len(best) == 2 and best[0]["file"] == str(walks / "b.bvh") and best[0]["score"] == pytest.approx(1, abs=1e-4)
+    found = answer("search", "a slow walk", dataset_folder, "-k", 3, "--model", model)
+    assert len(found) == 3 and found[0]["score"] >= found[2]["score"] and "walk_id" in found[0]
+    assert "no such file" in gait("search", "none.csv", walks, "--model", model, code=1).stderr
+    assert "no such folder" in gait("search", "slow", tmp_path / "none", "--model", model, code=1).stderr
+
+
+def test_personalize(tcn, folder, tmp_path):
+    words = ("personalize", folder / "a.csv", folder / "b.bvh", "--model", tcn, "-o", tmp_path / "p01")
+    data = answer(*words)
+    assert data["cycles"] == sum(data["cycles_of_files"].values()) >= 2 and not list(tmp_path.glob(".gait*"))
+    walk = load_walk(folder / "a.csv")
+    cycles = walk_cycles(canonicalise(walk.joints), walk.fps, points=20)
+    assert data["cycles_of_files"][str(folder / "a.csv")] == len(cycles)
+    adapted = GaitTCNModel.from_pretrained(tmp_path / "p01")
+    assert adapted.adapter["steps"] == 3 and adapted.generate(2, seed=0).shape == (2, 20, 75)
+    assert "--force" in gait(*words, code=1).stderr
+    np.savez(tmp_path / "cycles.npz", values=cycles, channel_mask=np.ones(75, bool))
+    gait("personalize", tmp_path / "cycles.npz", "--model", tcn, "-o", tmp_path / "p01", "--force")
+    person = GaitTCNModel.from_pretrained(tcn).personalize(torch.from_numpy(cycles))
+    torch.testing.assert_close(GaitTCNModel.from_pretrained(tmp_path / "p01").generate(2, seed=0), person.generate(2, seed=0))
+    (tmp_path / "mine").mkdir()
+    assert "no adapter" in gait(*words[:-1], tmp_path / "mine", "--force", code=1).stderr
+
+
+def test_convert(folder, tmp_path):
+    row = answer("convert", folder / "a.csv", tmp_path / "a.npz")[0]
+    walk = load_walk(folder / "a.csv")
+    assert row["frames"] == 120 and row["repaired"] is None
+    np.testing.assert_array_equal(load_walk(tmp_path / "a.npz").joints, walk.joints)
+    broken = walk.joints.copy()
+    broken[40:43, 5] = np.nan
+    write_csv(tmp_path / "gap.csv", broken, 30.0)
+    assert "--clean" in gait("convert", tmp_path / "gap.csv", tmp_path / "gap.bvh", code=1).stderr
+    assert not (tmp_path / "gap.bvh").exists() and not list(tmp_path.glob(".gait*"))
+    row = answer("convert", tmp_path / "gap.csv", tmp_path / "gap.bvh", "--clean")[0]
+    assert row["repaired"]["nan_samples"] == 3 and np.isfinite(load_walk(tmp_path / "gap.bvh").joints).all()
+    for out in ("a.xlsx", "a"):
+        assert "expected one of .csv" in gait("convert", folder / "a.csv", tmp_path / out, code=1).stderr
+    assert "unknown suffix" in gait("convert", tmp_path / "a.docx", tmp_path / "b.csv", code=1).stderr
+
+
+# --- models, help, usage -----------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_or_wrong_model_says_what_to_do(tcn, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GAIT_MODEL", raising=False)
+    words = ("describe", folder / "a.csv")
+    message = gait(*words, code=1).stderr
+    assert "--model" in message and "Hub id" in message and "make demo" in message
+    assert "cannot be reached" in gait(*words, "--model", "someone/gait", code=1).stderr  # the tests are offline
+    assert "no such folder" in gait(*words, "--model", "no/such/folder", code=1).stderr
+    assert "config.json is missing" in gait(*words, "--model", tmp_path, code=1).stderr
+    message = gait(*words, "--model", tcn, code=1).stderr
+    assert "holds a network for gait cycles" in message and "needed is a model family" in message
+    monkeypatch.setenv("GAIT_MODEL", str(tcn))
+    assert str(tcn) in gait(*words, code=1).stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples(name):
+    text = gait(name, "--help").stdout
+    assert f"  gait {name} " in text and "--json" in text and "--debug" in text
+    assert name in gait("--help").stdout
+
+
+def test_usage_errors_and_debug(folder, tmp_path):
+    for words in ([], ["fly"], ["generate", PROMPT], ["generate", PROMPT, "-o", "a.csv", "-n", "0"], ["describe"]):
+        gait(*words, code=2)
+    result = CliRunner().invoke(app, ["convert", str(folder / "bad.csv"), str(tmp_path / "a.npz"), "--debug"])
+    assert result.exit_code == 1 and isinstance(result.exception, ValueError) and "gait: error" not in result.stderr
+    assert gait("--version").stdout.startswith("gait ")
+
+
+def run(*words, cwd: Path) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != "GAIT_MODEL"} | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "modeling_gait.cli", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_process_prints_json_alone_on_stdout(folder, tmp_path):
+    done = run("parameters", folder / "a.csv", folder / "bad.csv", "--json", cwd=tmp_path)
+    assert done.returncode == 1 and len(json.loads(done.stdout)) == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith("gait: error: ")] and "Traceback" not in done.stderr
+
+
+def test_a_process_without_network_and_model(folder, tmp_path):
+    done = run("generate", PROMPT, "-o", "a.csv", "--model", "someone/gait", cwd=tmp_path)
+    assert done.returncode == 1 and not done.stdout and not list(tmp_path.iterdir())
+    assert done.stderr.startswith("gait: error: someone/gait: ") and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,153 @@
+"""What the commands share: files that are whole or absent, names of several files, JSON, gait cycles, Parquet, models."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeling_gait.cli_io import (
+    DEMO,
+    FAMILY,
+    find_model,
+    output_files,
+    plain,
+    read_cycles,
+    read_walks,
+    whole_files,
+    whole_folder,
+)
+from modeling_gait.configuration_gait_tcn import GaitTCNConfig
+from modeling_gait.export import write_csv
+from modeling_gait.simulation import simulate_walks
+
+IMU = GaitTCNConfig(num_channels=36, num_phases=20)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_plain_is_strict_json_and_changes_only_what_json_lacks(value):
+    again = json.loads(json.dumps(plain(value), allow_nan=False))
+    assert plain(again) == again
+    if isinstance(value, float) and not math.isfinite(value):
+        assert again is None
+    elif not isinstance(value, list | dict):
+        assert again == value
+
+
+def test_plain_knows_numpy_and_dataclasses():
+    from modeling_gait.captions import WalkDescription
+
+    assert plain({"a": np.float32(0.5), "b": np.array([[1, np.nan]])}) == {"a": 0.5, "b": [[1, None]]}
+    assert plain(WalkDescription(pathology="normal"))["pathology"] == "normal"
+
+
+@given(st.integers(2, 2000))
+@settings(max_examples=20, deadline=None)
+def test_numbered_files_sort_as_they_count(tmp_path_factory, count):
+    files = output_files(tmp_path_factory.getbasetemp() / "nowhere" / "w.bvh", count, (".bvh",), False)
+    assert len(set(files)) == count and [f.name for f in files] == sorted(f.name for f in files)
+
+
+def test_all_files_or_none(tmp_path):
+    files = [tmp_path / "in" / n for n in ("a.csv", "b.csv")]
+    with pytest.raises(ZeroDivisionError), whole_files(files) as paths:
+        paths[0].write_text("a")
+        raise ZeroDivisionError
+    assert not list((tmp_path / "in").iterdir())
+    with whole_files(files) as paths:
+        for path in paths:
+            path.write_text(path.name)
+        assert not files[0].exists()
+    assert [f.read_text() for f in files] == ["a.csv", "b.csv"] and len(list((tmp_path / "in").iterdir())) == 2
+    with pytest.raises(FileExistsError, match=r"b\.csv: is there already; --force"):
+        output_files(files[1], 1, (".csv",), False)
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(FileExistsError, match="is a folder"):
+        output_files(tmp_path / "d.csv", 1, (".csv",), True)
+
+
+def test_a_folder_is_replaced_whole_or_stays(tmp_path):
+    folder = tmp_path / "p01"
+    with whole_folder(folder) as new:
+        (new / "a").write_text("1")
+    with pytest.raises(ZeroDivisionError), whole_folder(folder) as new:
+        (new / "a").write_text("2")
+        raise ZeroDivisionError
+    assert (folder / "a").read_text() == "1"
+    with whole_folder(folder) as new:
+        (new / "b").write_text("3")
+    assert [p.name for p in folder.iterdir()] == ["b"] and [p.name for p in tmp_path.iterdir()] == ["p01"]
+
+
+def test_samples_of_leg_sensors_become_cycles(tmp_path):
+    """A spike in the right foot's acceleration once in 1.2 s."""
+    rng, fps = np.random.default_rng(0), 60.0
+    samples = rng.normal(0, 0.05, (720, 36))
+    samples[np.arange(30, 720, 72), 0] += 20
+    np.savez(tmp_path / "a.npz", values=samples, fps=fps)
+    cycles, mask = read_cycles(tmp_path / "a.npz", IMU, None)
+    assert cycles.shape == (len(cycles), 20, 36) and 7 <= len(cycles) <= 9 and mask.shape == (len(cycles), 36) and mask.all()
+    np.save(tmp_path / "a.npy", samples)
+    with pytest.raises(ValueError, match=r"a\.npy: .*--fps"):
+        read_cycles(tmp_path / "a.npy", IMU, None)
+    np.testing.assert_array_equal(read_cycles(tmp_path / "a.npy", IMU, fps)[0], cycles)
+
+
+def test_cycles_that_do_not_fit_are_refused(tmp_path):
+    path = tmp_path / "c.npz"
+    for arrays, message in (
+        ({"values": np.zeros((3, 20, 30))}, r"expected cycles \(K, 20, 36\), got \(3, 20, 30\)"),
+        ({"values": np.zeros((0, 20, 36))}, "expected cycles"),
+        ({"values": np.zeros((50, 30)), "fps": 60.0}, r"only \(T, 36\)"),
+        ({"values": np.zeros((3, 20, 36)), "channel_mask": np.ones((2, 36), bool)}, "channel_mask: expected bool"),
+        ({"values": np.zeros((3, 20, 36)), "channel_mask": np.ones(36)}, "channel_mask: .*float64"),
+    ):
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=rf"c\.npz: .*{message}"):
+            read_cycles(path, IMU, None)
+    path.write_bytes(b"not a zip")
+    with pytest.raises(ValueError, match=r"c\.npz"):
+        read_cycles(path, IMU, None)
+    write_csv(tmp_path / "walk.csv", simulate_walks(1, frames=60, seed=0).joints[0], 30.0)
+    with pytest.raises(ValueError, match=r"walk\.csv: a skeleton of 25 joints; the model reads 36 channels"):
+        read_cycles(tmp_path / "walk.csv", IMU, None)
+
+
+def test_rows_of_a_table_are_walks(dataset_folder, tmp_path):
+    import pandas as pd
+
+    file = next((dataset_folder / "data").glob("*.parquet"))
+    walks = read_walks(file)
+    assert [name for name, _ in walks] == [f"{file}#{n}" for n in range(21)]
+    assert walks[3][1].joints.shape == (64, 25, 3) and walks[3][1].fps == 30 and walks[3][1].skeleton.name == "kinect_v2"
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="not in the walk schema"):
+        read_walks(tmp_path / "x.parquet")
+    (tmp_path / "y.parquet").write_text("no table")
+    with pytest.raises(ValueError, match=r"y\.parquet: not a Parquet file"):
+        read_walks(tmp_path / "y.parquet")
+    with pytest.raises(OSError, match="z.parquet"):
+        read_walks(tmp_path / "z.parquet")
+
+
+def test_where_a_model_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GAIT_MODEL", raising=False)
+    for folder in (tmp_path / "other", tmp_path / "third", DEMO):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    assert find_model(None, FAMILY) == (DEMO, FAMILY)
+    monkeypatch.setenv("GAIT_MODEL", str(tmp_path / "other"))
+    assert find_model(None, FAMILY) == (tmp_path / "other", FAMILY)
+    assert find_model("third", FAMILY)[0].name == "third"
+    (tmp_path / "third" / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"third: config\.json cannot be read"):
+        find_model("third", FAMILY)
