@@ -42,7 +42,8 @@ BONES = [(j, p) for j, p in enumerate(KINECT_V2.parents) if p >= 0]
 
 
 def skeleton_cycles(data, sensors: tuple[str, ...] = ("1", "4")) -> Cycles:
-    """Cycles of the walks of some sensors; the activity is the pathology. Walks without a whole cycle are left out."""
+    """Cycles of the walks of some sensors; an activity is a pathology seen by one of them, since each sees a person a little
+    askew in its own way. Walks without a whole cycle are left out."""
     names = data.features["pathology"].names
     keep = np.flatnonzero(np.isin(data["sensor"], sensors))
     values, subject, activity = [], [], []
@@ -53,7 +54,7 @@ def skeleton_cycles(data, sensors: tuple[str, ...] = ("1", "4")) -> Cycles:
             continue
         values.append(found)
         subject += [row["subject_id"]] * len(found)
-        activity += [names[row["pathology"]]] * len(found)
+        activity += [f"{names[row['pathology']]} {row['sensor']}"] * len(found)
     values = torch.from_numpy(np.concatenate(values))
     return Cycles(values, torch.ones(len(values), 75, dtype=torch.bool), np.array(subject), np.array(activity))
 
@@ -136,7 +137,7 @@ def main() -> None:
     real = {n: walks for n, walks in real.items() if walks}
 
     cycles = skeleton_cycles(own, ("1",))
-    normal = cycles.values[cycles.activity == "normal"]
+    normal = cycles.values[cycles.activity == "normal 1"]
     support, rest = normal[:SHOTS], normal[SHOTS:]
     person = model.personalize(support)
     error = {
@@ -156,8 +157,8 @@ def main() -> None:
         {
             "experiment": "same_person_gist",
             "dataset": "gist",
-            "protocol": f"network, family and judge trained without subject {args.subject}; personalised to {SHOTS} normal cycles "
-            f"of sensor 1; {args.walks} walks a class and kind; errors against the subject's own walks of that class, sensor 1",
+            "protocol": f"network, family and judge trained without subject {args.subject}; personalised to {SHOTS} normal "
+            f"cycles of sensor 1; {args.walks} walks a class and kind; errors against the subject's own walks of that class",
             "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
             "seeds": [0],
             "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "numpy")},
