@@ -70,8 +70,8 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature T that makes softmax(logits / T) most likely; above 1 where the logits (N, K) are too sure.
 
-    Fit it on people that are neither trained nor tested on. It stays within TEMPERATURE_LIMITS (T would be 0 for logits that are
-    never wrong). Raises ValueError: other shapes, values that are not finite, labels outside 0..K-1, no row.
+    Fit it on people that are neither trained nor tested on. It stays within TEMPERATURE_LIMITS (T would be 0 for logits that
+    are never wrong). Raises ValueError: other shapes, values that are not finite, labels outside 0..K-1, no row.
     """
     logits, labels = _checked(logits, labels)
 

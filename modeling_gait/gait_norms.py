@@ -27,22 +27,22 @@ _WHITTLE = {
 _WHITTLE_SOURCE = "Levine, Richards & Whittle, Whittle's Gait Analysis, 5th ed. 2012, appendix 1 (95 % limits)"
 # Stance as % of the cycle, mean and standard deviation, of 91 Caucasian subjects younger and older than 45 years.
 _STANCE = {18: (61.8, 2.5), 45: (63.6, 3.9)}
-_STANCE_SOURCE = "stance phase duration, normative values (clinicalgaitanalysis.com/data/stance.html), mean ± 2 SD"
+_STANCE_SOURCE = "Stance phase duration, normative values (clinicalgaitanalysis.com/data/stance.html), mean ± 2 SD"
 _KNEE_SOURCE = "Perry & Burnfield, Gait Analysis, 2nd ed. 2010; SD after Winter 1991 and Kadaba et al. 1990; mean ± 2 SD"
 # parameter without its side -> what it is computed from
 _FROM_WHITTLE = {
     "speed": ("speed", ""),
     "cadence": ("cadence", ""),
     "stride_length": ("stride_length", ""),
-    "step_length": ("stride_length", "half of the stride; "),
-    "step_time": ("cadence", "from the cadence; "),
-    "cycle_time": ("cadence", "from the cadence; "),
+    "step_length": ("stride_length", ", half of the stride"),
+    "step_time": ("cadence", ", from the cadence"),
+    "cycle_time": ("cadence", ", from the cadence"),
 }
 
 
 @dataclass(frozen=True)
 class Norm:
-    """The usual range of a parameter: low to high in `unit`, of which people, from which source."""
+    """The usual range of a parameter: low to high in `unit`, of which people (and how derived), from which source."""
 
     low: float
     high: float
@@ -94,7 +94,7 @@ def _whittle(stem: str, age: float | None, sex: str | None) -> Norm:
     who = {"female": "women", "male": "men", None: "adults"}[sex]
     ages = {None: f"{ADULT}-{OLDEST}", 18: "18-49", 50: "50-64", 65: "65-80"}[group]
     unit = {"speed": "m/s", "cadence": "steps/min", "step_time": "s", "cycle_time": "s"}.get(stem, "m")
-    return Norm(round(low, 3), round(high, 3), unit, f"{who}, {ages} years", how + _WHITTLE_SOURCE)
+    return Norm(round(low, 3), round(high, 3), unit, f"{who}, {ages} years{how}", _WHITTLE_SOURCE)
 
 
 def _support(stem: str, age: float | None) -> Norm:
@@ -103,7 +103,7 @@ def _support(stem: str, age: float | None) -> Norm:
     low, high = min(m - 2 * s for m, s in rows), max(m + 2 * s for m, s in rows)
     low, high = (100 - high, 100 - low) if stem == "single_support_percent" else (2 * low - 100, 2 * high - 100)
     ages = "13-75" if age is None else "45-75" if age >= 45 else "13-44"
-    return Norm(round(low, 1), round(high, 1), "%", f"{ages} years, both sexes", f"from the {_STANCE_SOURCE}")
+    return Norm(round(low, 1), round(high, 1), "%", f"{ages} years, both sexes, from the stance phase", _STANCE_SOURCE)
 
 
 __all__ = ["Norm", "normative_range"]

@@ -149,7 +149,7 @@ def plot_saliency(
     walk: np.ndarray,
     fps: float = 30.0,
     skeleton: Skeleton = KINECT_V2,
-    poses: int = 7,
+    poses: int = 5,
     title: str | None = None,
 ) -> None:
     """Poses of a walk, the joints coloured by their share, above the share of each moment; PNG, PDF or SVG.
@@ -166,31 +166,30 @@ def plot_saliency(
     if frames.ndim != 1 or not len(frames) or joints.shape != (len(skeleton),):
         raise ValueError(f"expected shares (T,) and ({len(skeleton)},), got {frames.shape} and {joints.shape}")
     figure, (top, low, bar) = _panels(path, title)
-    seconds = len(walk) / fps
-    chosen = np.linspace(0, len(walk) - 1, min(poses, len(walk)) + 2).round().astype(int)[1:-1]
-    step = 1.0  # metres between two poses in the picture
-    scale = seconds / (step * (len(chosen) + 1))
-    size, height = joints / max(joints.max(), 1e-12), walk[..., 2] - np.nanmin(walk[..., 2])
-    for i, t in enumerate(chosen):
-        x = (i + 1) * step * scale + scale * (walk[t, :, 1] - np.nanmedian(walk[t, :, 1]))
+    seconds, height = len(walk) / fps, walk[..., 2] - np.nanmin(walk[..., 2])
+    _time_bar(low, frames, seconds)
+    top.set(xlim=(0, seconds), ylim=(-0.08, np.nanmax(height) + 0.1), xticks=[], yticks=[])
+    top.spines[:].set_visible(False)
+    order = np.argsort(joints)[::-1][:6][::-1]
+    colours = _colours(joints / max(joints.max(), 1e-12))
+    bar.barh([skeleton.joint_names[j].replace("_", " ") for j in order], 100 * joints[order], color=colours[order])
+    bar.set_title("Joints, share [%]", fontsize=11)
+    figure.draw_without_rendering()  # the layout says how many seconds are as wide as a metre is high
+    box = top.get_window_extent()
+    metre = box.height / np.ptp(top.get_ylim()) * seconds / box.width
+    for moment in (np.arange(poses) + 0.5) / poses * seconds:
+        t = min(int(moment * fps), len(walk) - 1)
+        x = moment + metre * (walk[t, :, 1] - np.nanmedian(walk[t, :, 1]))
         for j, parent in enumerate(skeleton.parents):
             if parent >= 0:
                 top.plot(x[[j, parent]], height[t, [j, parent]], color="#BDBDBD", lw=2.2, solid_capstyle="round", zorder=1)
-        dots = top.scatter(x, height[t], s=6 + 60 * size, c=joints, cmap="YlOrRd", vmin=0, ec="#555555", lw=0.4, zorder=2)
-    top.set(xlim=(0, seconds), ylim=(-0.05, np.nanmax(height) + 0.12), yticks=[])
-    top.set_aspect(scale, adjustable="datalim", anchor="C")
-    top.spines[:].set_visible(False)
-    top.tick_params(axis="x", bottom=False, labelbottom=False)
-    _time_bar(low, frames, seconds)
-    order = np.argsort(joints)[::-1][:6][::-1]
-    bar.barh([skeleton.joint_names[j].replace("_", " ") for j in order], 100 * joints[order], color=dots.to_rgba(joints[order]))
-    bar.set(title="Joints, share [%]")
+        top.scatter(x, height[t], s=5 + 70 * joints / max(joints.max(), 1e-12), c=colours, ec="#666666", lw=0.3, zorder=2)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
 def plot_video_saliency(
-    path: str | Path, pixels: np.ndarray, video: np.ndarray, fps: float = 30.0, poses: int = 7, title: str | None = None
+    path: str | Path, pixels: np.ndarray, video: np.ndarray, fps: float = 30.0, poses: int = 5, title: str | None = None
 ) -> None:
     """Frames of a video under the heat of their pixels' shares, above the share of each moment; PNG, PDF or SVG.
 
@@ -216,7 +215,8 @@ def plot_video_saliency(
     _time_bar(low, pixels.sum((1, 2)), len(video) / fps)
     rows = pixels.sum((0, 2))
     bar.plot(100 * rows / max(rows.sum(), 1e-12), np.linspace(0, 1, len(rows)), color="#B30000")
-    bar.set(title="Height in the picture, share [%]", ylim=(1, 0), yticks=[0, 1], yticklabels=["top", "bottom"], xlim=(0, None))
+    bar.set_title("Height in the picture,\nshare [%]", fontsize=11)
+    bar.set(ylim=(1, 0), yticks=[0, 1], yticklabels=["top", "bottom"], xlim=(0, None))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
@@ -226,25 +226,28 @@ def _panels(path: str | Path, title: str | None):
 
     if Path(path).suffix.lower() not in (".png", ".pdf", ".svg"):
         raise ValueError(f"{path}: expected a picture .png, .pdf or .svg")
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    axes = figure.subplot_mosaic([["poses", "bar"], ["time", "bar"]], height_ratios=(3, 1), width_ratios=(3.4, 1))
+    figure = Figure(figsize=(8.0, 3.9), layout="constrained")
+    axes = figure.subplot_mosaic([["poses", "bar"], ["time", "bar"]], height_ratios=(3, 1), width_ratios=(3.2, 1))
     for ax in axes.values():
         ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=9)
-        ax.title.set_fontsize(10)
+        ax.tick_params(labelsize=10)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure, (axes["poses"], axes["time"], axes["bar"])
 
 
-def _time_bar(ax, frames: np.ndarray, seconds: float) -> None:
-    """Shares of the moments as a multiple of an even spread."""
+def _colours(strength: np.ndarray) -> np.ndarray:
+    """(N,) of 0..1 -> (N, 4) pale yellow to dark red."""
     from matplotlib import colormaps
 
+    return colormaps["YlOrRd"](0.08 + 0.92 * strength)
+
+
+def _time_bar(ax, frames: np.ndarray, seconds: float) -> None:
+    """Shares of the moments as a multiple of an even spread."""
     relative = frames * len(frames)
     left = np.linspace(0, seconds, len(frames), endpoint=False)
-    colours = colormaps["YlOrRd"](0.15 + 0.85 * relative / max(relative.max(), 1e-12))
-    ax.bar(left, relative, seconds / len(frames), align="edge", color=colours)
+    ax.bar(left, relative, seconds / len(frames), align="edge", color=_colours(relative / max(relative.max(), 1e-12)))
     ax.axhline(1, color="#4D4D4D", lw=0.8, ls=(0, (4, 3)))
     ax.set(xlim=(0, seconds), xlabel="time [s]", ylabel="share\n(even = 1)")
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait.gait_norms import normative_range
@@ -38,6 +38,7 @@ def test_no_norm_where_none_is_known():
     assert all(normative_range(name, age=12) is None for name in PARAMETERS)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(KNOWN), st.integers(18, 100), st.sampled_from(["female", "male"]))
 def test_the_range_of_a_person_lies_in_the_range_of_all(name, age, sex):
     everyone, mine = normative_range(name), normative_range(name, age, sex)
@@ -54,7 +55,7 @@ def test_bad_input_is_named(wrong):
 def test_simulated_healthy_adults_lie_inside_and_severe_parkinsonian_walks_outside():
     def share_inside(pathology: str) -> dict[str, float]:
         person = {"age": 30, "load": "none", "footwear": "trainers"}
-        walks = simulate_walks(12, frames=150, seed=3, pathology=pathology, severity=1.0, attributes=person)
+        walks = simulate_walks(8, frames=150, seed=3, pathology=pathology, severity=1.0, attributes=person)
         rows = [compute_gait_parameters(joints, walks.fps) for joints in walks.joints]
         sexes = [a["sex"] for a in walks.attributes]
         inside = {n: [normative_range(n, 30, s).contains(r[n]) for r, s in zip(rows, sexes)] for n in KNOWN}

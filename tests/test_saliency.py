@@ -48,15 +48,15 @@ def test_a_trained_classifier_shows_the_joint_that_it_was_trained_on(architectur
     config = GaitClassifierConfig(architecture=architecture, hidden_size=16, num_layers=1, num_labels=2)
     torch.manual_seed(0)
     model = GaitClassifierForSequenceClassification(config).train()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(120):
-        x, y = clips(32), torch.randint(2, (32,))
+    optimizer = torch.optim.Adam(model.parameters(), 2e-2)
+    for _ in range(60):
+        x, y = clips(16), torch.randint(2, (16,))
         x[:, FRAMES // 2 :, 3 * KNEE : 3 * KNEE + 3] += 3 * (2 * y - 1)[:, None, None]
         loss = model(x, labels=y).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss < 0.1
+    assert loss < 0.3
     x, y = clips(16), torch.arange(16) % 2
     x[:, FRAMES // 2 :, 3 * KNEE : 3 * KNEE + 3] += 3 * (2 * y - 1)[:, None, None]
     found = saliency(model.eval(), input_values=x)

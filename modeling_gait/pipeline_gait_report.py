@@ -1,0 +1,384 @@
+"""Pipeline `gait-report`: a video or a skeleton of a walk to what a clinician wants to know of it, as data and as a page.
+
+In: a video file, a skeleton file or joints (T, J, 3) [m], or both. Out: a `GaitReport`: class probabilities, severity, gait
+parameters with their norms, a sentence of them, evidence from the knowledge of the class, saliency; if asked, a page of HTML.
+The model is a `GaitKnowledgeModelForSequenceClassification`. Research software; nothing here is a diagnosis.
+"""
+
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoConfig, AutoModelForSequenceClassification, Pipeline
+from transformers.dynamic_module_utils import custom_object_save
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .calibration import expected_score
+from .configuration_gait_knowledge import GaitKnowledgeConfig
+from .gait_norms import normative_range
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+from .knowledge import KnowledgeSentence, load_knowledge
+from .loading import Walk, load_walk
+from .modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification, prepare_knowledge_input
+from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, check_spoken, spoken_sentence
+from .pipeline_gait_classification import GaitClassificationPipeline, Recording
+from .report_html import Evidence, GaitReport, ReportParameter, display_name, number, write_report
+from .saliency import Saliency, saliency
+from .skeletons import SKELETONS, Skeleton
+from .video import WINDOW, prepare_video
+from .walk_description import PATHOLOGIES, severity_from_parameters
+
+TASK = "gait-report"
+VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
+SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")  # of load_walk
+SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
+SPOKEN += ("single_support_percent_left", "single_support_percent_right")
+
+# What a sentence about a class says where it speaks of a parameter below or above its norm.
+_SPEAKS_OF = (
+    ("speed", "below", r"\bslow(er|ly)?\b|\bspeed\b[^,;]*\bfalls?\b"),
+    (
+        "step_length stride_length",
+        "below",
+        r"\bshort(er)?\b[^,;]*\b(steps?|strides?)\b|\b(steps?|strides?)\b[^,;]*\b(short|small)",
+    ),
+    ("step_length stride_length", "below", r"\bsmall steps\b|\bstride length\b[^,;]*\bfalls?\b"),
+    ("cadence", "above", r"\bhigher step rate\b|\bcadence\b[^,;]*\b(high|rises)"),
+    ("step_time", "below", r"\bhurried forward\b"),
+    ("single_support_percent", "below", r"\bsingle support\b[^,;]*\bshort|\bbrief support\b"),
+    ("double_support_percent", "above", r"\bboth feet are on the floor\b|\bdouble support\b[^,;]*\b(grows|long)"),
+    (
+        "peak_knee_flexion",
+        "below",
+        r"\bknee\b[^,;]*\bflexes far less\b|\bknee flexion\b[^,;]*\breduced\b",
+    ),
+    ("peak_knee_flexion", "above", r"\bknee flex more\b|\bknee is raised high\b"),
+)
+_CONTRASTS = re.compile(r"\b(unlike|whereas|instead|told from|tells? it|without dementia)\b", re.IGNORECASE)
+
+
+class GaitReportPipeline(Pipeline):
+    """A walk to a `GaitReport`.
+
+        pipe = pipeline("gait-report", model=FOLDER)
+        report = pipe("walk.mp4", html="report.html")
+        report.class_probabilities, report.sentence
+        pipe({"video": "walk.mp4", "skeleton": "walk.csv"}, age=71, sex="female")
+
+    Arguments of a call:
+        walks: a video (MP4, WebM, AVI, ...), a skeleton as `gait-classification` takes it (file, joints (T, J, 3) [m], dict
+            with `joints`, `Walk`), a dict with `video` and/or `skeleton`; or a list of these, which gives a list of reports.
+        html: path of a page to write; for one walk.
+        fps, skeleton: of joints that state none, as in `gait-classification`.
+        box: of the person in a video, as in `video.read_video`; by default the one who moves.
+        age [years], sex ("female", "male"): of the person, for the norms; unknown: those of all adults.
+        reference: of normal walks, as of `walk_description.fit_reference`, for a severity where the classes are no scores.
+
+    Raises ValueError (naming the file) for what is no walk, a video where the model has no video branch, a skeleton where it
+    has no skeleton branch; TypeError for what can be neither; OSError where a file cannot be opened.
+    """
+
+    _load_tokenizer = False
+    _load_feature_extractor = False
+    _load_image_processor = False
+    _load_processor = False
+
+    # A skeleton is cleaned as the classifiers' walks are.
+    _clean = GaitClassificationPipeline._clean
+    _clean_array = GaitClassificationPipeline._clean_array
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        config = self.model.config
+        if config.model_type != GaitKnowledgeConfig.model_type:
+            raise ValueError(f"{TASK} takes a {GaitKnowledgeConfig.model_type} model, got one of type {config.model_type!r}")
+        self.model.eval()
+        self.skeleton = SKELETONS[config.skeleton_config.skeleton] if "skeleton" in config.branches else None
+        self.fps = 30.0
+
+    def _sanitize_parameters(self, **kwargs):
+        groups = ("fps", "skeleton", "box"), (), ("age", "sex", "reference")
+        return tuple({k: kwargs[k] for k in names if kwargs.get(k) is not None} for names in groups)
+
+    def __call__(
+        self,
+        walks: Recording | dict | list,
+        html: str | Path | None = None,
+        fps: float | None = None,
+        skeleton: Skeleton | str | None = None,
+        box: tuple[float, ...] | str | None = None,
+        age: float | None = None,
+        sex: str | None = None,
+        reference: Mapping | None = None,
+    ) -> GaitReport | list[GaitReport]:
+        """One walk -> its report, a list -> a list of reports; see the class."""
+        prepare, _, finish = self._sanitize_parameters(
+            fps=fps, skeleton=skeleton, box=box, age=age, sex=sex, reference=reference
+        )
+        prepare, finish = {**self._preprocess_params, **prepare}, {**self._postprocess_params, **finish}
+        normative_range("speed", finish.get("age"), finish.get("sex"))  # a wrong age is refused before the work
+        if isinstance(walks, list | tuple):
+            if html is not None:
+                raise ValueError(f"html: {html} can hold one walk, got a list of {len(walks)}")
+            return [self._report(walk, prepare, finish) for walk in tqdm(walks, desc="reports")]
+        report = self._report(walks, prepare, finish)
+        if html is not None:
+            write_report(report, html)
+        return report
+
+    def _report(self, walk: Recording | dict, prepare: dict, finish: dict) -> GaitReport:
+        return self.postprocess(self.forward(self.preprocess(walk, **prepare)), **finish)
+
+    def preprocess(
+        self,
+        walk: Recording | dict,
+        fps: float | None = None,
+        skeleton: Skeleton | str | None = None,
+        box: tuple[float, ...] | str | None = None,
+    ) -> dict:
+        """Model inputs of one walk, what they were made of, and what went wrong on the way."""
+        video, recording = _parts(walk)
+        config, name = self.model.config, _name(video if video is not None else recording)
+        for given, branch in ((video, "video"), (recording, "skeleton")):
+            if given is not None and branch not in config.branches:
+                raise ValueError(f"{name}: a {branch}, but this model has no {branch} branch; it takes {config.branches[0]}s")
+        out = {"name": name, "inputs": {}, "walk": None, "problems": []}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            if recording is not None:
+                joints = self._read(recording, fps, skeleton)
+                out["walk"] = Walk(joints, self.fps, self.skeleton, name)
+                frames = config.skeleton_config.resample_frames
+                values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
+                out["inputs"]["input_values"] = torch.from_numpy(values)
+            if video is not None:
+                size = config.video_config.image_size
+                clips = torch.from_numpy(prepare_video(video, (size, size), self.fps, box))  # (N, 70, 3, H, W), 0..1
+                count = min(config.num_frames, clips.shape[1])
+                read = torch.linspace(0, clips.shape[1] - 1, count).round().long()  # as the model would do
+                out["inputs"]["pixel_values"] = clips[:, read]
+        out["problems"] = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+        if video is not None and recording is not None:  # the same skeleton beside each window of the video
+            count = len(out["inputs"]["pixel_values"])
+            out["inputs"]["input_values"] = out["inputs"]["input_values"].expand(count, -1, -1)
+        return out
+
+    def _read(self, walk: Recording, fps: float | None, skeleton: Skeleton | str | None) -> np.ndarray:
+        """Joints (T, J, 3) [m] of the model's skeleton at 30 fps, along +y, from any recording of a skeleton."""
+        if isinstance(walk, str | Path):
+            loaded = load_walk(walk, skeleton=skeleton, fps=fps)
+            try:
+                return self._clean(loaded.joints, loaded.times, loaded.skeleton)
+            except ValueError as error:
+                raise ValueError(f"{walk}: {error}") from error
+        if isinstance(walk, Walk):
+            times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
+            return self._clean(walk.joints, times, walk.skeleton)
+        if isinstance(walk, dict):
+            fps, skeleton = walk.get("fps", fps), walk.get("skeleton", skeleton)
+            walk = np.asarray(walk["joints"])
+        return self._clean_array(walk, fps, skeleton)
+
+    def _forward(self, inputs: dict) -> dict:
+        """Adds `probabilities` (K,) and, of a model that knows numbers, `decoded` (29,): means over the windows of a video."""
+        output = self.model(**inputs["inputs"])
+        each = output.logits.float().softmax(-1)
+        decoded = None if output.parameters is None else output.parameters.float().mean(0)
+        top = int(each.mean(0).argmax())
+        return {**inputs, "each": each, "top": top, "decoded": decoded}
+
+    def postprocess(
+        self, outputs: dict, age: float | None = None, sex: str | None = None, reference: Mapping | None = None
+    ) -> GaitReport:
+        probabilities = outputs["each"].mean(0).tolist()
+        labels = self.model.config.id2label
+        ranked = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)
+        label, walk, problems = labels[ranked[0]], outputs["walk"], list(outputs["problems"])
+        parameters = _parameters(walk, outputs["decoded"], "pixel_values" in outputs["inputs"], age, sex)
+        values = {p.name: p.value for p in parameters}
+        sentence = spoken_sentence(values, [PARAMETER_NAMES.index(n) for n in SPOKEN]) if values else ""
+        problems += check_spoken(sentence, values) if sentence else []
+        problems += self._doubts(probabilities[ranked[0]], parameters, walk)
+        severity, scale = _severity([labels[i] for i in range(len(labels))], probabilities, label, values, reference)
+        found, video = self._saliency(outputs)
+        return GaitReport(
+            name=outputs["name"],
+            class_probabilities={labels[i]: probabilities[i] for i in ranked},
+            severity=severity,
+            severity_scale=scale,
+            parameters=parameters,
+            sentence=sentence,
+            evidence=find_evidence(parameters, label, class_sentences(self.model.config, label)),
+            saliency=found,
+            problems=problems,
+            walk=walk,
+            video=video,
+            video_fps=self.fps * self.model.config.num_frames / WINDOW,
+        )
+
+    def _doubts(self, highest: float, parameters: list[ReportParameter], walk: Walk | None) -> list[str]:
+        out = []
+        if highest < 0.5:
+            out.append(f"the model is not sure: the most likely class has {100 * highest:.0f} %")
+        if float(self.model.calibration_temperature) == 1:
+            out.append("the model's probabilities have not been calibrated")
+        if not parameters:
+            out.append("this model reads no gait parameters from a video")
+        elif walk is None:
+            out.append("the gait parameters are the model's estimates from the video, not measurements")
+        else:
+            missing = [p for p in parameters if p.origin == "measured" and not np.isfinite(p.value)]
+            if missing:
+                out.append(f"{len(missing)} of {len(parameters)} parameters could not be measured: too few complete steps")
+        return out
+
+    def _saliency(self, outputs: dict) -> tuple[Saliency, np.ndarray | None]:
+        """Of the window in which the class is most likely, and the frames uint8 (T, H, W, 3) of that window."""
+        window = int(outputs["each"][:, outputs["top"]].argmax())
+        inputs = {k: v[window : window + 1] for k, v in outputs["inputs"].items()}
+        found = saliency(self.model, outputs["top"], samples=4, **{k: v.to(self.model.device) for k, v in inputs.items()})
+        pixels = inputs.get("pixel_values")
+        return found, None if pixels is None else (255 * pixels[0]).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """The model and this pipeline's code, as `GaitClassificationPipeline.save_pretrained` does it."""
+        os.makedirs(save_directory, exist_ok=True)
+        own = self.model.config
+        values = {k: v for k, v in own.to_dict().items() if k not in ("custom_pipelines", "auto_map")}
+        self.model.config = GaitReportConfig.from_dict(values)
+        try:
+            custom_object_save(self, save_directory)
+            self.model.save_pretrained(save_directory, **kwargs)
+        finally:
+            self.model.config = own
+
+
+def _parts(walk: Recording | dict) -> tuple[str | Path | None, Recording | None]:
+    """(video file, skeleton recording), one of which may be None."""
+    if isinstance(walk, dict) and set(walk) <= {"video", "skeleton"} and any(v is not None for v in walk.values()):
+        return walk.get("video"), walk.get("skeleton")
+    if isinstance(walk, dict) and "joints" not in walk:
+        keys = ", ".join(map(str, walk)) or "nothing"
+        raise ValueError(f"expected a dict with 'video', 'skeleton' or 'joints', got one with {keys}")
+    if not isinstance(walk, str | Path | dict | Walk | np.ndarray | torch.Tensor):
+        raise TypeError(f"expected a video, a skeleton file, an array (T, J, 3), a dict or a Walk, got {type(walk).__name__}")
+    if not isinstance(walk, str | Path):
+        return None, walk
+    suffix = Path(walk).suffix.lower()
+    if suffix not in VIDEO_SUFFIXES + SKELETON_SUFFIXES:
+        expected = f"a video ({', '.join(VIDEO_SUFFIXES)}) or a skeleton ({', '.join(SKELETON_SUFFIXES)})"
+        raise ValueError(f"{walk}: unknown suffix {suffix!r}; expected {expected}")
+    return (walk, None) if suffix in VIDEO_SUFFIXES else (None, walk)
+
+
+def _name(walk: Recording) -> str:
+    return Path(walk).name if isinstance(walk, str | Path) else walk.name if isinstance(walk, Walk) else "walk"
+
+
+def _parameters(
+    walk: Walk | None, decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
+) -> list[ReportParameter]:
+    """Measured where there is a skeleton; from the model where only a video shows them."""
+    measured = {} if walk is None else compute_gait_parameters(walk.joints, walk.fps, walk.skeleton)
+    said = dict(zip(PARAMETER_NAMES, decoded.tolist())) if decoded is not None and video else {}
+    out = []
+    for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
+        if p.name not in measured and p.name not in said:
+            continue
+        value, origin = measured.get(p.name, np.nan), "measured"
+        if not np.isfinite(value) and p.name in said:
+            value, origin = said[p.name], "model"
+        row = ReportParameter(p.name, p.unit, p.description, float(value), origin)
+        norm = normative_range(p.name, age, sex)
+        if norm:
+            inside = norm.contains(value) if np.isfinite(value) else None
+            row = ReportParameter(*list(vars(row).values())[:5], norm.low, norm.high, norm.people, norm.source, inside)
+        out.append(row)
+    return out
+
+
+def _severity(
+    labels: list[str], probabilities: list[float], label: str, values: dict[str, float], reference: Mapping | None
+) -> tuple[float | None, str | None]:
+    """The expected score where the labels are scores; else how far the measured walk is from the normal ones of a reference."""
+    if all(name.isdigit() for name in labels):
+        scores = np.array([int(name) for name in labels])
+        order = scores.argsort()
+        even = (scores[order] == np.arange(len(scores))).all()
+        expected = expected_score(np.array(probabilities)[order]) if even else np.array(probabilities) @ scores
+        return float(expected), f"expected score, {scores.min()} to {scores.max()}"
+    if reference is None or label not in PATHOLOGIES or "knee_range_left" not in values:
+        return None, None
+    severity = severity_from_parameters(values, label, reference)
+    return (severity, "0 (as normal walks) to 1") if np.isfinite(severity) else (None, None)
+
+
+def class_sentences(config: GaitKnowledgeConfig, label: str) -> list[KnowledgeSentence]:
+    """What is known of a class, with citations: the model's own sentences, else those of the packaged set with its classes."""
+    packaged = [load_knowledge(name) for name in ("gist", "updrs", "dementia")]
+    cited = {s.text: k.sources[s.source] for k in packaged for c in k.classes for s in c.descriptions}
+    texts = (config.class_descriptions or {}).get(label, [])
+    if not texts:
+        fitting = [k for k in packaged if set(config.id2label.values()) <= set(k.labels)]
+        texts = fitting[0].texts()[label] if fitting else []
+    return [KnowledgeSentence(text, cited.get(text, "class description of the model")) for text in texts]
+
+
+def find_evidence(parameters: list[ReportParameter], label: str, sentences: list[KnowledgeSentence]) -> list[Evidence]:
+    """For each parameter outside its norm the first sentence that says so of the class; contrasts to others are skipped."""
+    plain = [s for s in sentences if not _CONTRASTS.search(s.text) and not _names_another(s.text, label)]
+    out = []
+    for p in parameters:
+        if p.in_range is not False:
+            continue
+        side = "below" if p.value < p.low else "above"
+        stem = p.name.removesuffix("_left").removesuffix("_right")
+        patterns = [words for stems, way, words in _SPEAKS_OF if stem in stems.split() and way == side]
+        match = next((s for s in plain if any(re.search(words, s.text, re.IGNORECASE) for words in patterns)), None)
+        if match:
+            said = f"{phrase(p)} is {side} {number(p.low, p.unit)} to {number(p.high, p.unit)}"
+            out.append(Evidence(p.name, label, said, match.text, match.source))
+    return out
+
+
+def _names_another(text: str, label: str) -> bool:
+    """Whether a sentence names a class of gait other than its own, to tell them apart."""
+    others = [n for n in PATHOLOGIES if n not in (label, "normal", "lurch", "parkinsonian")]
+    return any(display_name(n) in text.lower().replace("-", " ") for n in others)
+
+
+def phrase(p: ReportParameter) -> str:
+    """ "right stride length 0.52 m"."""
+    value = number(p.value, p.unit)
+    if p.name in NUMERIC_PHRASES:
+        return NUMERIC_PHRASES[p.name].replace(NUM_TOKEN, value)
+    stem, _, side = p.name.rpartition("_")
+    words = f"{side} {stem}" if side in ("left", "right") else p.name
+    return f"{words.replace('_', ' ')} {value} {({'deg': 'degrees', '1': ''}).get(p.unit, p.unit)}".rstrip()
+
+
+class GaitReportConfig(GaitKnowledgeConfig):
+    """What the `auto_map` of a folder saved by the pipeline names as its configuration; see `GaitClassificationConfig`."""
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs) -> GaitKnowledgeConfig | tuple[GaitKnowledgeConfig, dict]:
+        """As `GaitKnowledgeConfig.from_pretrained`."""
+        loaded = GaitKnowledgeConfig.from_pretrained(*args, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        impl = f"pipeline_gait_report.{GaitReportPipeline.__name__}"
+        config.custom_pipelines = {TASK: {"impl": impl, "pt": ["AutoModelForSequenceClassification"]}}
+        return loaded
+
+
+AutoConfig.register(GaitKnowledgeConfig.model_type, GaitKnowledgeConfig, exist_ok=True)
+AutoModelForSequenceClassification.register(GaitKnowledgeConfig, GaitKnowledgeModelForSequenceClassification, exist_ok=True)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=GaitReportPipeline, pt_model=AutoModelForSequenceClassification, type="multimodal"
+)
+
+__all__ = ["GaitReportConfig", "GaitReportPipeline", "class_sentences", "find_evidence", "phrase"]

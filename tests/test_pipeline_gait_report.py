@@ -1,0 +1,281 @@
+"""Pipeline gait-report: skeletons, videos and both; numbers against the measured ones; evidence; the page; bad input."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import pipeline
+
+from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
+from modeling_gait.export import write_csv
+from modeling_gait.gait_norms import normative_range
+from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+from modeling_gait.knowledge import load_knowledge
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from modeling_gait.numeric_text import parse_spoken
+from modeling_gait.pipeline_gait_report import GaitReportPipeline, class_sentences, find_evidence, phrase
+from modeling_gait.report_html import DISCLAIMER, ReportParameter, write_report
+from modeling_gait.simulation import simulate_walks
+from modeling_gait.video_rendering import render_video
+from modeling_gait.walk_description import fit_reference
+
+SMALL = {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 16, "hidden_size": 16, "intermediate_size": 16}
+SMALL |= {"num_hidden_layers": 1, "num_attention_heads": 2, "projection_dim": 8}
+
+
+def tiny(branches=("skeleton",), **kwargs) -> GaitKnowledgeModelForSequenceClassification:
+    """An untrained model."""
+    torch.manual_seed(0)
+    parts = {"skeleton": {"skeleton_config": {"hidden_size": 16, "num_layers": 1}}, "video": {"video_config": SMALL}}
+    sizes = {"projection_size": 16, "num_frames": 4, "temporal_layers": 1, "text_config": {"hidden_size": 8}}
+    for branch in branches:
+        sizes |= parts[branch]
+    config = GaitKnowledgeConfig(branches=list(branches), **sizes, **{"use_numeric": True, **kwargs})
+    return GaitKnowledgeModelForSequenceClassification(config).eval()
+
+
+def pipe_of(branches=("skeleton",), **kwargs) -> GaitReportPipeline:
+    return GaitReportPipeline(model=tiny(branches, **kwargs))
+
+
+@pytest.fixture(scope="module")
+def walk() -> np.ndarray:
+    """A severe parkinsonian walk of 5 s."""
+    return simulate_walks(1, frames=150, seed=4, pathology="parkinsonian", severity=1.0).joints[0]
+
+
+@pytest.fixture(scope="module")
+def skeleton_file(walk, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("walks") / "anna <b>&.csv"
+    write_csv(path, walk, 30.0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def video_file(walk, tmp_path_factory) -> Path:
+    pytest.importorskip("av")
+    path = tmp_path_factory.mktemp("walks") / "anna.mp4"
+    render_video(walk[:110], path, size=(48, 48))  # a crop of the person
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(skeleton_file):
+    return pipe_of()(str(skeleton_file), age=70, sex="female")
+
+
+def test_probabilities_and_the_model_agree(report, skeleton_file):
+    pipe = pipe_of()
+    inputs = pipe.preprocess(skeleton_file)["inputs"]
+    with torch.no_grad():
+        expected = pipe.model(**inputs).logits.softmax(-1)[0]
+    assert sum(report.class_probabilities.values()) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(list(report.class_probabilities.values()), sorted(expected.tolist())[::-1], rtol=1e-5)
+    assert report.label == pipe.model.config.id2label[int(expected.argmax())]
+
+
+def test_parameters_are_those_of_the_walk_with_the_norms_of_the_person(report, walk):
+    measured = compute_gait_parameters(report.walk.joints, 30.0)
+    assert measured["speed"] == pytest.approx(compute_gait_parameters(walk, 30.0)["speed"], abs=0.02)
+    assert [p.name for p in report.parameters] == [p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)]
+    for p in report.parameters:
+        norm = normative_range(p.name, 70, "female")
+        assert p.value == pytest.approx(measured[p.name], nan_ok=True) and p.origin == "measured"
+        assert (p.low is None) == (norm is None)
+        if norm:
+            assert (p.low, p.high, p.in_range) == (norm.low, norm.high, norm.low <= p.value <= norm.high)
+    assert {p.name: p.in_range for p in report.parameters}["speed"] is False  # 0.3 m/s
+
+
+def test_the_sentence_says_the_measured_numbers(report):
+    values = {p.name: p.value for p in report.parameters}
+    said = parse_spoken(report.sentence)
+    assert {"speed", "cadence", "step_time_difference"} <= set(said)
+    assert all(abs(v - values[name]) <= 0.5 for name, v in said.items())
+    assert abs(said["speed"] - values["speed"]) <= 0.005
+    assert "not been calibrated" in " ".join(report.problems)
+
+
+def test_saliency_is_of_the_most_likely_class(report):
+    assert report.saliency.joints.shape == (1, 25) and report.saliency.frames.shape == (1, 64)
+    assert list(report.class_probabilities)[0] == pipe_of().model.config.id2label[int(report.saliency.labels[0])]
+
+
+def test_severity_of_scores_is_the_expected_score(walk):
+    labels = {"id2label": {0: "0", 1: "1", 2: "2", 3: "3"}}
+    report = pipe_of(**labels)({"joints": walk, "fps": 30})
+    expected = sum(int(k) * p for k, p in report.class_probabilities.items())
+    assert report.severity == pytest.approx(expected, abs=1e-4)
+    assert report.severity_scale == "expected score, 0 to 3"
+
+
+def test_severity_of_classes_needs_a_reference_of_normal_walks(walk):
+    normal = simulate_walks(8, frames=150, seed=1, pathology="normal").joints
+    reference = fit_reference([compute_gait_parameters(j, 30.0) for j in normal])
+    pipe = pipe_of(id2label={0: "parkinsonian", 1: "lurch"})
+    assert pipe(walk).severity is None
+    assert pipe(walk, reference=reference).severity > 0.5
+
+
+def test_a_video_gives_the_models_numbers_and_both_give_the_measured_ones(video_file, skeleton_file, walk):
+    pipe = pipe_of(("skeleton", "video"))
+    seen, both = pipe(video_file, box="full"), pipe({"video": str(video_file), "skeleton": str(skeleton_file)}, box="full")
+    assert {p.origin for p in seen.parameters} == {"model"} and len(seen.parameters) == 29
+    assert seen.walk is None and seen.saliency.joints is None
+    assert seen.saliency.pixels.shape == (1, 4, 32, 32) and seen.video.shape == (4, 32, 32, 3)
+    assert any("estimates from the video" in p for p in seen.problems)
+    assert both.parameters[0].origin == "measured" and len(both.parameters) == 46
+    assert both.saliency.joints is not None and both.saliency.pixels is not None
+    assert both.class_probabilities != seen.class_probabilities
+    plain = pipe_of(("video",), use_numeric=False)(video_file, box="full")
+    assert plain.parameters == [] and plain.sentence == "" and "no gait parameters" in " ".join(plain.problems)
+
+
+def test_probabilities_of_a_video_are_the_mean_of_its_windows(video_file):
+    pipe = pipe_of(("video",))
+    inputs = pipe.preprocess(video_file, box="full")["inputs"]
+    assert len(inputs["pixel_values"]) == 3
+    with torch.no_grad():
+        expected = pipe.model(**inputs).logits.softmax(-1).mean(0)
+    np.testing.assert_allclose(
+        list(pipe(video_file, box="full").class_probabilities.values()), sorted(expected.tolist())[::-1], rtol=1e-5
+    )
+
+
+def parameter(name: str, value: float) -> ReportParameter:
+    norm = normative_range(name)
+    unit = {p.name: p.unit for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)}[name]
+    return ReportParameter(
+        name, unit, "", value, "measured", norm.low, norm.high, norm.people, norm.source, norm.contains(value)
+    )
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "label", "name", "value", "words"),
+    [
+        ("gist", "antalgic", "speed", 0.5, "slow"),
+        ("gist", "antalgic", "single_support_percent_left", 20, "single support"),
+        ("gist", "stiff_legged", "peak_knee_flexion_right", 25, "less than normal"),
+        ("gist", "steppage", "peak_knee_flexion_right", 85, "more than normal"),
+        ("updrs", "2", "stride_length_left", 0.6, "short"),
+        ("updrs", "3", "double_support_percent_left", 50, "Both feet"),
+        ("dementia", "alzheimers", "speed", 0.5, "slower"),
+    ],
+)
+def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, words):
+    known = load_knowledge(knowledge)
+    config = GaitKnowledgeConfig(id2label=dict(enumerate(known.labels)))
+    (found,) = find_evidence([parameter(name, value)], label, class_sentences(config, label))
+    assert words in found.sentence and found.sentence in known.texts()[label]
+    assert found.source in known.sources.values()
+    assert found.statement.startswith(phrase(parameter(name, value)))
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "value"),
+    [
+        ("normal", "speed", 0.5),  # the knowledge of normal gait denies it
+        ("stiff_legged", "peak_knee_flexion_right", 85),  # said there of steppage gait only
+        ("steppage", "peak_knee_flexion_right", 25),
+        ("antalgic", "speed", 1.2),  # within the norm
+        ("trendelenburg", "cadence", 200),
+    ],
+)
+def test_no_evidence_where_the_knowledge_says_nothing_of_it(label, name, value):
+    config = GaitKnowledgeConfig()
+    assert find_evidence([parameter(name, value)], label, class_sentences(config, label)) == []
+
+
+def test_sentences_of_a_users_class_are_named_as_such():
+    config = GaitKnowledgeConfig(id2label={0: "mine", 1: "yours"}, class_descriptions={"mine": ["The walk is slow."]})
+    (found,) = find_evidence([parameter("speed", 0.3)], "mine", class_sentences(config, "mine"))
+    assert found.source == "class description of the model"
+
+
+class _Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.sources = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [v for k, v in attrs if k in ("src", "href")]
+
+
+def test_the_page(report, tmp_path):
+    write_report(report, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = _Page()
+    page.feed(text)
+    assert DISCLAIMER in text and text.index(DISCLAIMER) < text.index("Most like")
+    assert "anna &lt;b&gt;&amp;.csv" in text and "<b>&.csv" not in text
+    assert len(page.sources) == 3 and all(s.startswith("data:image/png;base64,") for s in page.sources)
+    assert "script" not in page.tags and not re.search(r"https?://", re.sub(r"base64,[^\"]*", "", text))
+    speed = next(p for p in report.parameters if p.name == "speed")
+    assert f"▼{speed.value:.2f}" in text and "0.80–1.52" in text
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_page_of_a_short_walk_says_what_is_missing(walk, tmp_path):
+    report = pipe_of()(walk[:20], html=tmp_path / "short.html")
+    assert any("could not be measured" in p for p in report.problems)
+    text = (tmp_path / "short.html").read_text(encoding="utf-8")
+    assert "no figure of the angles" in text and "no complete gait cycle" in text
+
+
+def test_a_list_gives_a_list_and_a_saved_pipeline_loads(walk, tmp_path):
+    pipe = pipe_of()
+    first, second = pipe([walk, walk[::-1].copy()])
+    assert first.class_probabilities != second.class_probabilities
+    pipe.model.save_pretrained(tmp_path / "model")
+    again = pipeline("gait-report", model=str(tmp_path / "model"))
+    assert isinstance(again, GaitReportPipeline)
+    assert again(walk).class_probabilities == pytest.approx(first.class_probabilities)
+    pipe.save_pretrained(tmp_path / "pipe")
+    assert (tmp_path / "pipe" / "pipeline_gait_report.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("branches", "walk", "error", "message"),
+    [
+        (("skeleton",), "walk.mp4", ValueError, r"walk.mp4: a video, but this model has no video branch"),
+        (("video",), "walk.csv", ValueError, r"walk.csv: a skeleton, but this model has no skeleton branch"),
+        (("skeleton",), "none.csv", OSError, r"none.csv"),
+        (("skeleton",), "walk.xyz", ValueError, r"walk.xyz: unknown suffix"),
+        (("skeleton",), {"film": 1}, ValueError, r"got one with film"),
+        (("skeleton",), {}, ValueError, r"nothing"),
+        (("skeleton",), 3.5, TypeError, r"float"),
+        (("skeleton",), np.zeros((30, 4, 3)), ValueError, r"\(T, 25, 3\)"),
+        (("skeleton",), np.zeros((30, 25, 3)), ValueError, r"metres"),
+    ],
+)
+def test_bad_input_is_named(branches, walk, error, message):
+    with pytest.raises(error, match=message):
+        pipe_of(branches)(walk)
+
+
+def test_more_bad_input(walk, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"broken\.mp4"):
+        pipe_of(("video",))(broken)
+    text = tmp_path / "bad.csv"
+    text.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"bad\.csv"):
+        pipe_of()(text)
+    for arguments, message in (({"sex": "x"}, "sex"), ({"age": 200}, "age"), ({"html": tmp_path / "x.pdf"}, "html")):
+        with pytest.raises(ValueError, match=message):
+            pipe_of()(walk, **arguments)
+    with pytest.raises(ValueError, match="one walk"):
+        pipe_of()([walk], html=tmp_path / "x.html")
+
+
+def test_another_model_is_refused():
+    from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
+    from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
+
+    with pytest.raises(ValueError, match="gait_knowledge"):
+        GaitReportPipeline(model=GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8)))
