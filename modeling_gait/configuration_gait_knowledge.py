@@ -7,7 +7,7 @@ from transformers import AutoConfig, CLIPVisionConfig, PreTrainedConfig
 
 from .configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
 from .configuration_gait_text import SentenceEncoderConfig
-from .gait_parameters import GAIT_PARAMETERS
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 
 BRANCHES = ("skeleton", "video")
 # A vision encoder that is trained from nothing: small, for videos of single persons.
@@ -38,7 +38,8 @@ class GaitKnowledgeConfig(PreTrainedConfig):
         numeric_weight: of the alignment of walks and numerical text; 0.05 in arXiv 2403.13756.
         numeric_batch_size: walks of a batch that are aligned, at most.
         parameter_weight: of the numbers' regression.
-        parameter_mean, parameter_std: of the 29 gait parameters of `GAIT_PARAMETERS` in the training walks, in their units.
+        parameter_mean, parameter_std: of G gait parameters in the training walks, in their units: the 29 of `GAIT_PARAMETERS`,
+            by default followed by the 17 of `KINEMATIC_PARAMETERS`.
         parameter_groups: indices of the parameters that share a sentence (`numeric_text.group_parameters`).
         loss, focal_gamma: "cross_entropy", or "focal" (Lin et al. 2017, arXiv 1708.02002).
         label_smoothing: of the cross-entropy.
@@ -99,8 +100,8 @@ class GaitKnowledgeConfig(PreTrainedConfig):
         self.image_mean = self.image_mean or [0.481, 0.458, 0.408]  # CLIP's
         self.image_std = self.image_std or [0.269, 0.261, 0.276]
         count = range(len(GAIT_PARAMETERS))
-        self.parameter_mean = self.parameter_mean or [0.0 for _ in count]
-        self.parameter_std = self.parameter_std or [1.0 for _ in count]
+        self.parameter_mean = self.parameter_mean or [0.0 for _ in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)]
+        self.parameter_std = self.parameter_std or [1.0 for _ in self.parameter_mean]
         self.parameter_groups = self.parameter_groups or [list(count[i : i + 4]) for i in count[::4]]
         super().__post_init__(**kwargs)
         self.label2id = {label: i for i, label in self.id2label.items()}
@@ -136,8 +137,11 @@ class GaitKnowledgeConfig(PreTrainedConfig):
 
     def _validate_parameters(self):
         count = len(GAIT_PARAMETERS)
-        if len(self.parameter_mean) != count or len(self.parameter_std) != count or min(self.parameter_std) <= 0:
-            raise ValueError(f"parameter_mean, parameter_std: expected {count} numbers each, the second above 0")
+        counts = (count, count + len(KINEMATIC_PARAMETERS))
+        if len(self.parameter_mean) not in counts or len(self.parameter_std) != len(self.parameter_mean):
+            raise ValueError(f"parameter_mean, parameter_std: expected {' or '.join(map(str, counts))} numbers each")
+        if min(self.parameter_std) <= 0:
+            raise ValueError("parameter_std: expected numbers above 0")
         if not all(group and set(group) <= set(range(count)) for group in self.parameter_groups):
             raise ValueError(f"parameter_groups: expected lists of indices below {count}, got {self.parameter_groups}")
 

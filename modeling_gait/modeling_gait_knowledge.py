@@ -43,6 +43,7 @@ class GaitKnowledgeOutput(ModelOutput):
         logits: (B, K), scaled cosines of walks and classes; outside training divided by the calibration temperature.
         embeds: (B, P) and class_embeds: (K, P), unit vectors of the walks and the classes.
         parameters: (B, 29), gait parameters in units, in the order of `GAIT_PARAMETERS`; None without `use_numeric`.
+        kinematics: (B, 17), those of `KINEMATIC_PARAMETERS`; None for a model that has not learned them.
     """
 
     loss: torch.Tensor | None = None
@@ -50,6 +51,7 @@ class GaitKnowledgeOutput(ModelOutput):
     embeds: torch.Tensor | None = None
     class_embeds: torch.Tensor | None = None
     parameters: torch.Tensor | None = None
+    kinematics: torch.Tensor | None = None
 
 
 def prepare_knowledge_input(
@@ -143,7 +145,7 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
 
     def __init__(self, config: GaitKnowledgeConfig):
         super().__init__(config)
-        width, text, count = config.projection_size, config.text_config.hidden_size, len(GAIT_PARAMETERS)
+        width, text, count = config.projection_size, config.text_config.hidden_size, len(config.parameter_mean)
         if "skeleton" in config.branches:
             self.skeleton = GaitClassifierForSequenceClassification(config.skeleton_config)
             self.skeleton.head = nn.Linear(config.skeleton_config.hidden_size, width)  # its logits are the projection
@@ -273,7 +275,7 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
         """Numerical text of some parameters: unit vectors (N, P), relative to the mean of the N.
 
         Args:
-            parameters: (N, 29) in units; those of the group must be measured.
+            parameters: (N, G) in units; those of the group must be measured.
             group: indices of the parameters that make up the sentence.
         """
         tokenizer = self.sentence_encoder.tokenizer
@@ -293,13 +295,13 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
     # --- numbers -------------------------------------------------------------------------------------------------------------
 
     def decode_parameters(self, embeds: torch.Tensor) -> torch.Tensor:
-        """Unit vectors (N, P) -> gait parameters (N, 29) in units. Raises ValueError without `use_numeric`."""
+        """Unit vectors (N, P) -> all parameters that were learned (N, G), in units. Raises ValueError without `use_numeric`."""
         return self._standardised(embeds) * self.parameter_std + self.parameter_mean
 
     def class_parameters(self) -> torch.Tensor:
         """Gait parameters (K, 29) in units that the classes' vectors stand for. Raises ValueError without `use_numeric`."""
         with torch.no_grad():
-            return self.decode_parameters(self.get_class_embeds())
+            return self.decode_parameters(self.get_class_embeds())[:, : len(GAIT_PARAMETERS)]
 
     def _standardised(self, embeds: torch.Tensor) -> torch.Tensor:
         if not self.config.use_numeric:
@@ -345,7 +347,8 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
             input_values: (B, T, 3 J + 1), see `prepare_knowledge_input`; attention_mask (B, T): frames that count.
             pixel_values: (B, T, 3, H, W), videos of a person: uint8, or 0..1; video_mask (B, T): frames that count.
             labels: (B,) class indices, -100 where unknown.
-            gait_parameters: (B, 29) in units, nan where not measured; unused without `use_numeric`.
+            gait_parameters: (B, G) in units, nan where not measured; unused without `use_numeric`. G is 29, `GAIT_PARAMETERS`,
+                or 46, with `KINEMATIC_PARAMETERS` after them, as the configuration has scales for.
             update_text: run the text encoder (costly): prompts anew, and alignment with numerical text; by default in training.
             return_dict: False for a plain tuple.
 
@@ -360,18 +363,20 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
         if not self.training:
             logits = logits / self.calibration_temperature
         loss = None if labels is None else self.classification_loss(logits, labels)
-        parameters = None
+        parameters = kinematics = None
         if self.config.use_numeric:
             standardised = self._standardised(embeds)
-            parameters = standardised * self.parameter_std + self.parameter_mean
+            both = standardised * self.parameter_std + self.parameter_mean
+            parameters, kinematics = both[:, : len(GAIT_PARAMETERS)], both[:, len(GAIT_PARAMETERS) :]
             if gait_parameters is not None:
-                if gait_parameters.shape != parameters.shape:
-                    raise ValueError(f"gait_parameters: expected {tuple(parameters.shape)}, got {tuple(gait_parameters.shape)}")
+                if gait_parameters.shape != both.shape:
+                    raise ValueError(f"gait_parameters: expected {tuple(both.shape)}, got {tuple(gait_parameters.shape)}")
                 numbers = self.parameter_loss(standardised, gait_parameters, class_embeds, labels)
                 loss = (0 if loss is None else loss) + self.config.parameter_weight * numbers
                 if update:
                     loss = loss + self.config.numeric_weight * self.numeric_loss(embeds, gait_parameters)
-        output = GaitKnowledgeOutput(loss, logits, embeds, class_embeds, parameters)
+            kinematics = kinematics if kinematics.shape[1] else None
+        output = GaitKnowledgeOutput(loss, logits, embeds, class_embeds, parameters, kinematics)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def _cosines(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

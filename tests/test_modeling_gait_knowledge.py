@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import ViTConfig, ViTModel
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
-from modeling_gait.gait_parameters import GAIT_PARAMETERS, compute_gait_parameters
+from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.modeling_gait_knowledge import (
     GaitKnowledgeModelForSequenceClassification,
@@ -105,6 +105,7 @@ def test_output_shapes_units_and_cosines(encoder_folder):
         torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(count))
     torch.testing.assert_close(output.logits, 10 * output.embeds @ output.class_embeds.T)
     torch.testing.assert_close(output.parameters, model.decode_parameters(output.embeds))
+    assert output.kinematics is None
     assert model.class_parameters().shape == (3, COUNT)
     plain = tiny()(input_values=given["input_values"])
     assert plain.loss is None and plain.parameters is None and plain.logits.shape == (4, 3)
@@ -252,6 +253,16 @@ def test_numbers_that_were_not_measured_change_nothing(encoder_folder):
     assert model.train()(**given | {"gait_parameters": everything}).loss.isfinite()
 
 
+def test_kinematic_parameters_follow_the_gait_parameters(encoder_folder):
+    count = COUNT + len(KINEMATIC_PARAMETERS)
+    model = full(encoder_folder, parameter_mean=[0.0] * count, parameter_std=[2.0] * count)
+    output = model(**batch() | {"gait_parameters": torch.randn(4, count)})
+    assert output.parameters.shape == (4, COUNT) and output.kinematics.shape == (4, count - COUNT)
+    decoded = model.decode_parameters(output.embeds)
+    torch.testing.assert_close(torch.cat((output.parameters, output.kinematics), dim=1), decoded)
+    assert model.class_parameters().shape == (3, COUNT)
+
+
 def test_parameters_of_a_model_without_numbers_are_refused():
     with pytest.raises(ValueError, match="train it with use_numeric"):
         tiny().class_parameters()
@@ -321,7 +332,7 @@ def test_configuration_refuses_what_does_not_fit():
         ("unknown label ataxic", {"class_descriptions": {"ataxic": ["x"]}}),
         ("has no sentence for lurch", {"use_knowledge": True, "class_descriptions": {"normal": ["x"], "steppage": ["y"]}}),
         ("branches: expected some of skeleton, video", {"branches": ["sound"]}),
-        ("expected 29 numbers", {"parameter_mean": [1.0]}),
+        ("expected 29 or 46 numbers", {"parameter_mean": [1.0]}),
         ("indices below 29", {"parameter_groups": [[29]]}),
         ("needs model_type", {"branches": ["video"], "video_config": {"hidden_size": 8}}),
         ("at least two labels", {"id2label": {0: "normal"}, "class_descriptions": None, "class_keywords": None}),

@@ -25,13 +25,14 @@ from loso import Walks, share_of_walks
 from tqdm import tqdm
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
-from modeling_gait.gait_parameters import GAIT_PARAMETERS
+from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification, prepare_knowledge_input
 from modeling_gait.modeling_gait_text import SentenceEncoder
-from modeling_gait.numeric_text import ParameterScale, group_parameters
+from modeling_gait.numeric_text import group_parameters
 from modeling_gait.video_rendering import render_video
 
+PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 CLIP = 70  # frames of a walk that a video shows
 VIDEO_FRAMES = 16  # of these, those that are drawn
 VIDEO_SIZE = 64
@@ -50,7 +51,7 @@ class KnowledgeArguments(TrainArguments):
     numeric: bool = field(default=True, metadata={"help": "learn gait parameters, as numerical text and as numbers"})
     branches: list[str] = field(default_factory=lambda: ["skeleton"], metadata={"help": "skeleton, video or both"})
     share: float = field(default=1.0, metadata={"help": "share of each person's walks of each class that is used"})
-    text_steps: int = field(default=4, metadata={"help": "the text encoder runs every so many steps"})
+    text_steps: int = field(default=8, metadata={"help": "the text encoder runs every so many steps"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
     loss: str = field(default="cross_entropy", metadata={"help": "cross_entropy or focal"})
     numeric_weight: float = 0.05
@@ -61,14 +62,17 @@ class KnowledgeArguments(TrainArguments):
 
 @dataclass
 class KnowledgeWalks(Walks):
-    """Walks with their gait parameters (N, 29), nan where not measured, and videos (N, 16, 3, 64, 64) uint8 if wanted."""
+    """Walks with their 46 `PARAMETERS` (N, 46), nan where not measured, and videos (N, 16, 3, 64, 64) uint8 if wanted."""
 
     parameters: np.ndarray = None
     videos: np.ndarray | None = None
 
 
 def load_knowledge_walks(
-    dataset: str, exclude_subjects: Sequence[str] = (), video_folder: str | Path | None = None
+    dataset: str,
+    exclude_subjects: Sequence[str] = (),
+    video_folder: str | Path | None = None,
+    only_subjects: Sequence[str] = (),
 ) -> KnowledgeWalks:
     """All walks of a data set as arrays.
 
@@ -76,7 +80,7 @@ def load_knowledge_walks(
         video_folder: where videos are kept; they are rendered if they are not there yet. None: no videos. With videos there is
             one row of each walk, whatever sensors saw it.
     """
-    data = load_walks(dataset, exclude_subjects)
+    data = load_walks(dataset, exclude_subjects, only_subjects)
     if video_folder is not None:
         data = data.select(np.sort(np.unique(np.array(data["walk_id"]), return_index=True)[1]))
     names = data.features["pathology"].names
@@ -96,8 +100,8 @@ def load_knowledge_walks(
 
 
 def parameter_row(values: dict[str, float | None]) -> np.ndarray:
-    """float32 (29,) in the order of `GAIT_PARAMETERS`, nan where not measured."""
-    return np.array([values.get(p.name) for p in GAIT_PARAMETERS], np.float32)
+    """float32 (46,) in the order of `PARAMETERS`, nan where not measured."""
+    return np.array([values.get(p.name) for p in PARAMETERS], np.float32)
 
 
 def load_videos(folder: Path, data: Dataset) -> np.ndarray:
@@ -135,7 +139,8 @@ def new_model(
         about["class_descriptions"] = {name: list(texts[name]) for name in walks.names}
         about["class_keywords"] = {name: list(knowledge[name].keywords) for name in walks.names}
     parameters = walks.parameters[rows]
-    scale = ParameterScale.fit(parameters)
+    measured = np.ma.masked_invalid(parameters.astype(np.float64))
+    std = measured.std(0).filled(0)
     options = ("branches", "loss", "numeric_weight", "numeric_batch_size", "parameter_weight")
     config = GaitKnowledgeConfig(
         **{name: getattr(args, name) for name in options},
@@ -147,9 +152,9 @@ def new_model(
         video_config=args.video_encoder,
         num_frames=VIDEO_FRAMES,
         text_config={"name": args.text_model, "hidden_size": 384 if encoder is None else encoder.hidden_size},
-        parameter_mean=np.nan_to_num(scale.mean).tolist(),
-        parameter_std=np.nan_to_num(scale.std, nan=1.0).tolist(),
-        parameter_groups=[list(group) for group in group_parameters(parameters)],
+        parameter_mean=measured.mean(0).filled(0).tolist(),
+        parameter_std=np.where(std > 1e-6, std, 1.0).tolist(),
+        parameter_groups=[list(group) for group in group_parameters(parameters[:, : len(GAIT_PARAMETERS)])],
     )
     model = GaitKnowledgeModelForSequenceClassification(config)
     if encoder is not None:
@@ -208,11 +213,11 @@ def model_inputs(walks: KnowledgeWalks, rows: np.ndarray, branches: Sequence[str
 def predict(
     model: GaitKnowledgeModelForSequenceClassification, walks: KnowledgeWalks, rows: np.ndarray, batch_size: int = 256
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Logits (N, K), and gait parameters (N, 29) in units (None without numbers), of these rows."""
+    """Logits (N, K), and `PARAMETERS` (N, 46) in units (None without numbers), of these rows."""
     parts = []
     for i in range(0, len(rows), batch_size):
         output = model(**model_inputs(walks, rows[i : i + batch_size], model.config.branches))
-        parts.append((output.logits, output.parameters))
+        parts.append((output.logits, model.decode_parameters(output.embeds) if model.config.use_numeric else None))
     logits = torch.cat([p[0] for p in parts]).numpy()
     return logits, torch.cat([p[1] for p in parts]).numpy() if model.config.use_numeric else None
 

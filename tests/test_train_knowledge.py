@@ -1,0 +1,128 @@
+"""train_knowledge.py: training, resuming, knowledge files, videos, and that it reads no other rows than it is given."""
+
+import json
+from dataclasses import replace
+
+import common
+import numpy as np
+import pytest
+import torch
+import train_knowledge
+from conftest import run_script
+from test_modeling_gait_text import write_sentence_encoder
+from train_knowledge import PARAMETERS, KnowledgeArguments, load_knowledge_walks, predict, train_model
+
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+
+STEPS = ["--max_steps", 4, "--save_steps", 2, "--batch_size", 4, "--text_steps", 2, "--mixed_precision", "no"]
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory):
+    return write_sentence_encoder(tmp_path_factory.mktemp("encoder") / "tiny", limit=256)
+
+
+@pytest.fixture(scope="module")
+def walks(dataset_folder):
+    return load_knowledge_walks(str(dataset_folder))
+
+
+@pytest.fixture(scope="module")
+def knowledge_file(walks, tmp_path_factory):
+    """A user's knowledge of all seven classes of the simulator."""
+    classes = [
+        {
+            "name": name,
+            "keywords": [name],
+            "descriptions": [{"text": f"{name}: sentence {i}", "source": "me"} for i in range(2)],
+        }
+        for name in walks.names
+    ]
+    path = tmp_path_factory.mktemp("knowledge") / "mine.json"
+    path.write_text(json.dumps({"sources": {"me": "Test"}, "sets": {"mine": {"classes": classes}}}))
+    return path
+
+
+def arguments(folder, encoder, **kwargs) -> KnowledgeArguments:
+    values = {"max_steps": 3, "save_steps": 3, "batch_size": 6, "mixed_precision": "no", "text_model": str(encoder)}
+    return KnowledgeArguments(dataset="unused", output_dir=str(folder), **values | {"knowledge": "none"} | kwargs)
+
+
+def test_walks_as_arrays(walks):
+    assert walks.inputs.shape == (21, 64, 76) and walks.parameters.shape == (21, len(PARAMETERS)) == (21, 46)
+    assert walks.videos is None and walks.names[0] == "normal"
+    assert np.isfinite(walks.parameters[:, 0]).all() and 0.1 < np.median(walks.parameters[:, 0]) < 2
+    row = train_knowledge.parameter_row({"speed": 0.5, "cadence": None, "body_height": 1.7})
+    assert row[0] == 0.5 and row[-1] == np.float32(1.7) and np.isnan(row[1:-1]).all()
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(
+    dataset_folder, knowledge_file, encoder_folder, tmp_path, monkeypatch
+):
+    given = ["--dataset", dataset_folder, "--knowledge", knowledge_file, "--text_model", encoder_folder, *STEPS]
+    run_script(train_knowledge, [*given, "--output_dir", tmp_path / "whole"])
+    save = common.save_checkpoint
+
+    def interrupted(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(common, "save_checkpoint", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_script(train_knowledge, [*given, "--output_dir", tmp_path / "parts"])
+    monkeypatch.undo()
+    assert (tmp_path / "parts" / "checkpoint").exists()
+    run_script(train_knowledge, [*given, "--output_dir", tmp_path / "parts"])
+    assert not (tmp_path / "parts" / "checkpoint").exists()
+    one, two = (GaitKnowledgeModelForSequenceClassification.from_pretrained(tmp_path / n) for n in ("whole", "parts"))
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(value, two.state_dict()[name], msg=name)
+    assert one.config.class_descriptions["steppage"] == ["steppage: sentence 0", "steppage: sentence 1"]
+    assert one.config.use_numeric and len(one.config.parameter_groups) == 8
+    assert one.class_features.norm(dim=-1).allclose(torch.ones(7))
+
+
+def test_knowledge_that_lacks_a_class_is_refused(walks, encoder_folder, tmp_path):
+    with pytest.raises(ValueError, match="'gist' says nothing of parkinsonian"):
+        train_model(arguments(tmp_path, encoder_folder, knowledge="gist"), walks, np.arange(21))
+
+
+def test_the_plain_arm_needs_no_text_encoder(walks, tmp_path):
+    model = train_model(arguments(tmp_path, "nowhere", numeric=False), walks, np.arange(21))
+    logits, parameters = predict(model, walks, np.arange(5))
+    assert logits.shape == (5, 7) and parameters is None
+
+
+def test_it_learns_classes_and_numbers(walks, encoder_folder, tmp_path):
+    model = train_model(arguments(tmp_path, encoder_folder, max_steps=60, batch_size=21), walks, np.arange(21))
+    logits, parameters = predict(model, walks, np.arange(21))
+    assert (logits.argmax(-1) == walks.labels).mean() > 0.9
+    assert np.corrcoef(parameters[:, 0], walks.parameters[:, 0])[0, 1] > 0.9
+    of_class = model.class_parameters().numpy()[:, 0]
+    means = [walks.parameters[walks.labels == k, 0].mean() for k in range(7)]
+    assert np.corrcoef(of_class, means)[0, 1] > 0.8
+
+
+def test_other_rows_change_nothing(walks, encoder_folder, tmp_path):
+    train = np.flatnonzero(walks.subjects != walks.subjects[0])
+    other = replace(walks, inputs=walks.inputs.copy(), parameters=walks.parameters.copy(), labels=walks.labels.copy())
+    held_out = np.setdiff1d(np.arange(21), train)
+    other.inputs[held_out], other.parameters[held_out], other.labels[held_out] = 1e3, 1e3, 0
+    models = [train_model(arguments(tmp_path, encoder_folder), w, train) for w in (walks, other)]
+    for (name, one), two in zip(models[0].state_dict().items(), models[1].state_dict().values()):
+        torch.testing.assert_close(one, two, rtol=0, atol=0, msg=name)
+    assert models[0].config.to_dict() == models[1].config.to_dict()
+
+
+def test_videos_are_drawn_once_and_trained_on(dataset_folder, encoder_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_knowledge, "VIDEO_FRAMES", 3)
+    walks = load_knowledge_walks(str(dataset_folder), video_folder=tmp_path)
+    assert walks.videos.shape == (21, 3, 3, 64, 64) and len(set(walks.walk_ids)) == 21
+    assert all(np.ptp(video) > 50 for video in walks.videos)
+    monkeypatch.setattr(train_knowledge, "render_video", lambda *_, **__: pytest.fail("drawn again"))
+    again = load_knowledge_walks(str(dataset_folder), video_folder=tmp_path)
+    np.testing.assert_array_equal(again.videos, walks.videos)
+    model = train_model(arguments(tmp_path, encoder_folder, branches=["skeleton", "video"], max_steps=2), walks, np.arange(21))
+    assert predict(model, walks, np.arange(2))[0].shape == (2, 7)
+    with pytest.raises(pytest.fail.Exception):  # other walks, other videos
+        load_knowledge_walks(str(dataset_folder), [walks.subjects[0]], tmp_path)
