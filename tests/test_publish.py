@@ -36,7 +36,7 @@ ABOUT = {  # what each template is given
     "adapter": {"base_model": "gpt2", "family": "me/family"},
     "classifier": {"architecture": "gru", "labels": ["normal", "lurch"], "num_joints": 25, "has_pipeline": True},
     "text": {"encoder": "a/encoder", "dimension": 8, "has_extractor": True, "num_joints": 25},
-    "knowledge": {"labels": ["normal", "lurch"]},
+    "knowledge": {"labels": ["normal", "lurch"], "has_pipeline": False},
     "tcn": {"num_channels": 36, "num_phases": 100},
 }
 SHARED = {"version": "1", "requires": ["torch"], "datasets": None}
@@ -273,6 +273,13 @@ def test_public_needs_a_licence(saved, dataset_folder, tmp_path):
         with pytest.raises(ValueError, match="card of gist states no licence"):
             dry_run(tmp_path / "out", public=True, **kwargs)
         dry_run(tmp_path / "out", **kwargs)  # private, for oneself, is possible; the second one replaces the first
+    synthetic = Path(shutil.copytree(gist, tmp_path / "synthetic"))
+    (synthetic / "README.md").write_text(card.replace("none-stated", "terms-of-the-training-data"))
+    with pytest.raises(ValueError, match="the terms of its training data apply to synthetic: --public needs --trained_on"):
+        dry_run(tmp_path / "out", public=True, dataset=[str(synthetic)])
+    with pytest.raises(ValueError, match="card of gist states no licence"):
+        dry_run(tmp_path / "out", public=True, dataset=[str(synthetic)], trained_on=str(gist))
+    dry_run(tmp_path / "made", public=True, dataset=[str(synthetic)], trained_on=str(dataset_folder))
     assert (tmp_path / "out" / "gait-gist" / "data").is_dir() and not (tmp_path / "out" / "gait-gru").exists()
     out = dry_run(tmp_path / "free", classifier=[str(saved)], trained_on=str(dataset_folder), public=True)
     assert json.loads((out / "collection.json").read_text())["private"] is False

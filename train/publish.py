@@ -18,6 +18,7 @@ Numbers on a card come from `--results`: of these files a card shows those that 
 named by `--trained_on` (its folder's name, as in chain_gist.json).
 """
 
+import ast
 import fnmatch
 import json
 import re
@@ -39,7 +40,7 @@ from safetensors import SafetensorError, safe_open
 from show import ShowArguments, make_walks, markdown_table, title
 from tqdm import tqdm
 from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig
-from transformers.dynamic_module_utils import get_imports, get_relative_imports
+from transformers.dynamic_module_utils import get_relative_imports
 
 from modeling_gait.rendering import render_animation
 from modeling_gait.skeletons import SKELETONS
@@ -140,11 +141,14 @@ def check_public(made: list[Repository], data: TrainingData | None, licences: li
     if data is None and any(r.type == "model" for r in made):
         raise ValueError("--public needs --trained_on: the card of the training data says whether its licence lets you share")
     for one in licences:
-        if one.unlicensed:
-            raise ValueError(
-                f"the card of {one.name} states no licence, so neither it nor what is made of it may be made public; ask its "
-                "authors and write the licence that they give into the card, or publish without --public"
-            )
+        if one.derived and data is None:
+            raise ValueError(f"the terms of its training data apply to {one.name}: --public needs --trained_on")
+        for source in [one, data] if one.derived else [one]:
+            if source.unlicensed:
+                raise ValueError(
+                    f"the card of {source.name} states no licence, so neither it nor what is made of it may be public; ask "
+                    "its authors and write the licence that they give into the card, or publish without --public"
+                )
 
 
 @dataclass
@@ -208,9 +212,9 @@ def stage_model(kind: str, source: Path, repository: Repository, card: CardWrite
     about: dict = {}
     if kind in ("classifier", "knowledge"):
         about |= {"labels": [config.id2label[i] for i in sorted(config.id2label)]}
+        about |= {"has_pipeline": bool(list(folder.glob("pipeline_*.py")))}
     if kind == "classifier":
         about |= {"architecture": config.architecture, "num_joints": config.num_joints}
-        about |= {"has_pipeline": (folder / "pipeline_gait_classification.py").exists()}
     if kind == "text":
         has_extractor = (folder / "preprocessor_config.json").exists()
         about |= {"encoder": config.text_config.name, "dimension": config.projection_size}
@@ -310,10 +314,16 @@ def check_code(folder: Path, root: Path) -> None:
 
 
 def requirements(folder: Path) -> list[str]:
-    """Packages that the code in a repository imports when it is loaded."""
-    found = {m for path in folder.glob("*.py") for m in get_imports(path)}
+    """Packages that the code in a repository imports."""
+    found = {"transformers"}
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                found.add(node.module.split(".")[0])
     return sorted(
-        {"yaml": "pyyaml", "PIL": "pillow"}.get(m, m) for m in found - set(sys.stdlib_module_names) | {"transformers"}
+        {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn"}.get(m, m) for m in found - sys.stdlib_module_names
     )
 
 
@@ -351,6 +361,8 @@ def push(api: HfApi, repository: Repository, private: bool) -> str:
     """
     where = {"repo_id": repository.id, "repo_type": repository.type}
     patient(api.create_repo, **where, private=private, exist_ok=True)
+    if private and not patient(api.repo_info, **where).private:
+        raise ValueError(f"{repository.id} is there and public; make it private on the Hub first, or give --public")
     files = {p.relative_to(repository.folder).as_posix(): p for p in sorted(repository.folder.rglob("*")) if p.is_file()}
     there = patient(api.list_repo_files, **where)
     operations = [CommitOperationDelete(p) for p in there if p not in files and p != ".gitattributes"]

@@ -96,6 +96,7 @@ TAGS = {
     "knowledge": ["gait-classification"],
     "tcn": ["meta-learning", "few-shot", "imu"],
 }
+DERIVED = "terms-of-the-training-data"  # license_name of what is made of data that is not free
 PERMISSIVE = {"apache-2.0", "mit", "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "unlicense"}
 
 # https://huggingface.co/docs/hub/repositories-licenses
@@ -127,7 +128,12 @@ class TrainingData:
     @property
     def unlicensed(self) -> bool:
         """Whether its authors state no licence."""
-        return self.license_name == "none-stated" or self.license == "unknown"
+        return self.license_name in ("none-stated", "not-stated") or self.license == "unknown"
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is made of other data, whose terms apply."""
+        return self.license_name == DERIVED
 
 
 @dataclass(frozen=True)
@@ -209,7 +215,7 @@ def eval_results(results: list[Result], kind: str, data: TrainingData) -> list[E
 def render_card(kind: str, repo: str, data: TrainingData | None, results: list[Result], about: dict) -> str:
     """The README.md of a model repository; `about`: what the template of the kind names. Raises ValueError as `check_card`."""
     free = data is not None and data.license in PERMISSIVE
-    terms = {"license": "apache-2.0"} if free else {"license": "other", "license_name": "terms-of-the-training-data"}
+    terms = {"license": "apache-2.0"} if free else {"license": "other", "license_name": DERIVED}
     if data is None:
         terms["license_name"] = "not-stated"
     elif not free and data.link:
