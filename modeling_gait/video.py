@@ -317,7 +317,7 @@ def _moving(frames: np.ndarray) -> np.ndarray:
     """bool (T, H, W): pixels that differ from the background by more than the noise of the video."""
     background = np.median(frames[:: max(1, len(frames) // 60)], axis=0).astype(np.int16)
     difference = np.abs(frames.astype(np.int16) - background).max(-1)
-    return difference > max(20.0, 5 * 1.4826 * float(np.median(difference)))
+    return difference > np.clip(5 * 1.4826 * float(np.median(difference)), 20, 60)
 
 
 def _two_people(boxes: np.ndarray, areas: np.ndarray) -> np.ndarray:
