@@ -1,0 +1,264 @@
+"""The Space: describe a walk and watch it in 3D; hand in a walk and read it.
+
+    python space/app.py --model demo/model        # http://127.0.0.1:7860
+    GAIT_MODEL=USER/FAMILY python app.py          # as the Space runs it
+
+Models are folders or Hub ids: --model or GAIT_MODEL (a family; needed), --classifier or GAIT_CLASSIFIER, --knowledge or
+GAIT_KNOWLEDGE (the report, and reading videos). From Python, without the page:
+
+    from gradio_client import Client, handle_file
+    client = Client("http://127.0.0.1:7860")
+    about, files = client.predict("severe steppage gait, right side", 0, api_name="/generate")
+    about = client.predict(handle_file("walk.csv"), 0, api_name="/describe")
+"""
+
+import argparse
+import html
+import os
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+import torch
+from figures import angles_figure, walk_figure
+from gait_demo import (
+    SKELETON_SUFFIXES,
+    VIDEO_SUFFIXES,
+    GaitDemo,
+    Generated,
+    Reading,
+    as_json,
+    measured,
+    parameter_rows,
+    write_files,
+    write_prompt,
+)
+
+PLAYER = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
+STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+EXAMPLES = (
+    "severe steppage gait, right side, 0.6 m/s",
+    "an old man limps slowly because his left knee hurts",
+    "moderate trendelenburg gait, left side, cadence 90 steps/min",
+    "normal gait, 1.2 m/s",
+)
+COLUMNS = ["Parameter", "This walk", "Normal walk", "Adults", "Unit", "Meaning"]
+HEAD = """<h1>modeling_gait</h1><p>Describe a walk in words and watch it in 3D. Hand in a walk and read it.</p>
+<p class="notice"><b>Research software, not a medical device.</b> Walks, words, classes and numbers are outputs of models, not
+findings; nothing here is a diagnosis. Files you hand in are read on this machine and removed.</p>"""
+THEME = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=("system-ui", "sans-serif"), font_mono=("monospace",))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, words in (("model", "a family"), ("classifier", "a classifier"), ("knowledge", "a knowledge model")):
+        variable = f"GAIT_{name.upper()}"
+        parser.add_argument(f"--{name}", default=os.environ.get(variable), help=f"folder or Hub id of {words} (${variable})")
+    parser.add_argument("--port", type=int, default=None)
+    options = parser.parse_args()
+    if not options.model:
+        parser.error("no model: give --model FOLDER_OR_HUB_ID or set GAIT_MODEL; `make demo` makes one in demo/model")
+    demo = GaitDemo(options.model, options.classifier, options.knowledge)
+    torch.set_num_threads(min(2, os.cpu_count() or 1))  # one walk at a time gains nothing from more
+    try:
+        demo.warm_up()
+    except OSError as error:
+        parser.error(f"no model family at {options.model!r}: {error}")
+    launch(build(demo), server_port=options.port)
+
+
+def launch(page: gr.Blocks, **options) -> tuple:
+    """Serve the page; `options` go to Gradio."""
+    return page.launch(theme=THEME, css=STYLE, max_file_size="50mb", ssr_mode=False, **options)
+
+
+def build(demo: GaitDemo) -> gr.Blocks:
+    """The page and its two named endpoints."""
+    with gr.Blocks(title="modeling_gait", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.HTML(HEAD, elem_id="head")
+        with gr.Tab("Describe a walk"):
+            writing_tab(demo, page)
+        with gr.Tab("Read a walk"):
+            reading_tab(demo)
+        endpoints(demo)
+    return page
+
+
+# ---------------------------------------------------------------- Describe a walk
+
+
+def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            prompt = gr.Textbox(EXAMPLES[0], label="The walk, in your words", lines=2, max_lines=4, elem_id="prompt")
+            with gr.Row():
+                gaits = [(name.replace("_", " "), name) for name in demo.labels]
+                gait = gr.Dropdown(gaits, value=None, label="Gait", min_width=140)
+                side = gr.Dropdown([("any", ""), "left", "right"], value="", label="Affected side", min_width=110)
+            severity = gr.Slider(0, 1, 0, step=0.05, label="Severity (0: not said)")
+            with gr.Row():
+                speed = gr.Slider(0, 1.6, 0, step=0.05, label="Speed [m/s] (0: not said)", min_width=140)
+                cadence = gr.Slider(0, 140, 0, step=2, label="Steps/min (0: not said)", min_width=140)
+            with gr.Row(equal_height=True):
+                seed = gr.Number(0, label="Seed (empty: any)", precision=0, minimum=0, min_width=110)
+                button = gr.Button("Generate", variant="primary", elem_id="generate", min_width=140)
+            gr.Examples([[e] for e in EXAMPLES], [prompt], label="For example")
+        with gr.Column(scale=9):
+            problem = gr.HTML(visible=False, elem_id="problem")
+            plot = gr.Plot(show_label=False, elem_id="walk")
+            summary = gr.Markdown(elem_id="summary")
+    with gr.Tab("Joint angles"):
+        angles = gr.Plot(show_label=False, elem_id="angles")
+    with gr.Tab("Parameters"):
+        table = parameter_table()
+    with gr.Tab("Download"):
+        gr.Markdown("The walk as a motion-capture file, as a table of joint positions in metres, and as a moving picture.")
+        with gr.Row():
+            files = [gr.DownloadButton(kind, elem_id=f"file-{kind.lower()}") for kind in ("BVH", "CSV", "GIF")]
+    walk = gr.State()
+
+    def show(prompt: str, seed: int | None) -> list:
+        try:
+            walk = demo.generate(prompt, seed)
+        except ValueError as error:
+            return [alert(error), *[gr.skip()] * 4, None]
+        return [gr.HTML(visible=False), *shown(walk), walk]
+
+    def save(walk: Generated | None) -> list:
+        return [gr.skip()] * 3 if walk is None else write_files(walk)
+
+    def words(*settings) -> str:
+        if not settings[0]:
+            return gr.skip()
+        try:
+            return write_prompt(*settings)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    settings = [gait, side, severity, speed, cadence]
+    gr.on([s.input for s in settings], words, settings, prompt, api_visibility="private", show_progress="hidden")
+    gr.on(
+        [button.click, prompt.submit, page.load],
+        show,
+        [prompt, seed],
+        [problem, plot, angles, table, summary, walk],
+        api_visibility="private",
+        show_progress="minimal",
+    ).then(save, walk, files, api_visibility="private", show_progress="hidden")
+    plot.change(None, plot, None, js=PLAYER.replace("#ID", "walk"))
+
+
+def shown(walk: Generated) -> list:
+    """Plot, joint angles, rows, summary of a generated walk."""
+    title = walk.description.pathology.replace("_", " ")
+    walks = {title: walk.joints} | ({"normal, same body": walk.normal} if walk.normal is not None else {})
+    parameters, normal = measured(walk)
+    said = f"Understood: **{walk.description.to_prompt()}** Seed {walk.seed}, {len(walk.joints) / walk.fps:.1f} s. "
+    got = f"Measured: {parameters['speed']:.2f} m/s, {parameters['cadence']:.0f} steps/min. ".replace("nan", "not measurable")
+    figures = walk_figure(walks, walk.fps, walk.skeleton), angles_figure(walk.joints, walk.fps, walk.skeleton)
+    return [*figures, parameter_rows(parameters, normal), said + got + " ".join(f"*Note: {n}.*" for n in walk.notes)]
+
+
+# ---------------------------------------------------------------- Read a walk
+
+
+def reading_tab(demo: GaitDemo) -> None:
+    suffixes = [*SKELETON_SUFFIXES, *(VIDEO_SUFFIXES if demo.knowledge else ())]
+    with gr.Row():
+        with gr.Column(scale=4, min_width=320):
+            label = f"A walk: {', '.join(s[1:].upper() for s in SKELETON_SUFFIXES)}" + (
+                ", or a video" if demo.knowledge else ""
+            )
+            file = gr.File(label=label, file_types=suffixes, elem_id="upload", height=170)
+            fps = gr.Number(0, label="Frames a second (0: as the file says)", minimum=0, elem_id="fps")
+            button = gr.Button("Read again")
+            problem = gr.HTML(visible=False, elem_id="read-problem")
+            text = gr.Textbox(label="In words", lines=3, interactive=False, elem_id="text")
+            by = "classifier" if demo.classifier else "from the walk's pathological codes"
+            scores = gr.Label(label=f"Class probabilities ({by})", num_top_classes=4, elem_id="scores")
+        with gr.Column(scale=9):
+            plot = gr.Plot(show_label=False, elem_id="read-walk")
+            notes = gr.Markdown()
+    with gr.Tab("Joint angles"):
+        angles = gr.Plot(show_label=False)
+    with gr.Tab("Parameters"):
+        table = parameter_table()
+    outputs = [problem, text, scores, plot, angles, table, notes]
+    if demo.knowledge:
+        with gr.Tab("Report"):
+            outputs += [gr.HTML(elem_id="report"), gr.DownloadButton("Download the report")]
+
+    def show(path: str | None, fps: float) -> list:
+        empty = [None] * (len(outputs) - 1)
+        if path is None:
+            return [gr.HTML(visible=False), *empty]
+        try:
+            reading = demo.read(path, fps)
+        except ValueError as error:
+            return [alert(error), *empty]
+        return [gr.HTML(visible=False), *read(reading)][: len(outputs)]
+
+    options = {"api_visibility": "private", "show_progress": "minimal"}
+    gr.on([file.upload, file.clear, button.click], show, [file, fps], outputs, **options)
+    plot.change(None, plot, None, js=PLAYER.replace("#ID", "read-walk"))
+
+
+def read(reading: Reading) -> list:
+    """Text, probabilities, plot, joint angles, rows, notes, report as HTML, report as a file."""
+    figures = [None, None]
+    if reading.joints is not None:
+        about = reading.fps, reading.skeleton
+        figures = [walk_figure({reading.name: reading.joints}, *about), angles_figure(reading.joints, *about)]
+    notes = "\n".join(f"- {html.escape(note)}" for note in reading.notes)
+    page = ""
+    if reading.report:
+        page = f'<iframe srcdoc="{html.escape(reading.report.read_text(encoding="utf-8"))}" sandbox></iframe>'
+    rows = parameter_rows(reading.parameters)
+    report = str(reading.report) if reading.report else None
+    return [reading.text or "(no words)", reading.probabilities, *figures, rows, notes, page, report]
+
+
+# ---------------------------------------------------------------- shared
+
+
+def parameter_table() -> gr.Dataframe:
+    widths = ["20%", "9%", "10%", "12%", "8%", "41%"]
+    return gr.Dataframe(headers=COLUMNS, interactive=False, max_height=330, column_widths=widths, wrap=True, buttons=["copy"])
+
+
+def alert(error: ValueError) -> gr.HTML:
+    return gr.HTML(f'<div role="alert"><b>That did not work.</b> {html.escape(str(error))}</div>', visible=True)
+
+
+def endpoints(demo: GaitDemo) -> None:
+    """/generate: prompt, seed -> numbers, files. /describe: file, frames a second (0: as the file says) -> words, numbers."""
+
+    def generate(prompt: str, seed: int | None) -> tuple[dict, list[str]]:
+        try:
+            walk = demo.generate(prompt, seed)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        about = {"prompt": walk.prompt, "understood": walk.description.to_prompt(), "seed": walk.seed, "fps": walk.fps}
+        about |= {"frames": len(walk.joints), "skeleton": walk.skeleton.name, "notes": walk.notes}
+        return about | {"gait_parameters": as_json(measured(walk)[0])}, write_files(walk)
+
+    def describe(file: str, fps: float) -> dict:
+        if file is None:
+            raise gr.Error("no file given", print_exception=False)
+        try:
+            reading = demo.read(file, fps)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        about = {"text": reading.text, "class_probabilities": reading.probabilities, "notes": reading.notes}
+        return about | {"gait_parameters": as_json(reading.parameters)}
+
+    with gr.Row(visible=False):
+        prompt, seed, about, files = gr.Textbox(label="prompt"), gr.Number(0, label="seed", precision=0), gr.JSON(), gr.Files()
+        file, fps = gr.File(label="file"), gr.Number(0, label="fps")
+        gr.Button().click(generate, [prompt, seed], [about, files], api_name="generate")
+        gr.Button().click(describe, [file, fps], about, api_name="describe")
+
+
+if __name__ == "__main__":
+    main()

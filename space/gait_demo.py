@@ -1,0 +1,252 @@
+"""What the Space does, without its page: a prompt to a walk, a file to words and numbers, tables, files to download.
+
+In: names of models (folders or Hub repositories), prompts, files of a visitor. Out: `Generated`, `Reading`. Whatever is wrong
+with a visitor's input is a ValueError whose text is for the visitor: it names the file as they know it, no path of ours.
+"""
+
+import atexit
+import secrets
+import shutil
+import tempfile
+import time
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import pipeline
+
+from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
+from modeling_gait.augmentation import mirror
+from modeling_gait.gait_norms import normative_range
+from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, generate_walks, prepare_walk
+from modeling_gait.skeletons import SKELETONS, Skeleton
+
+SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
+VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
+DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
+MAX_SEED = 2**31 - 1
+KEEP_SECONDS = 3600  # of files to download
+_FILES = Path(tempfile.mkdtemp(prefix="gait-space-"))
+atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
+
+
+@dataclass
+class Generated:
+    """A generated walk; `joints` and `normal` (a normal walk of the same body, or None) are float32 (T, J, 3) [m]."""
+
+    prompt: str
+    description: WalkDescription
+    seed: int
+    joints: np.ndarray
+    normal: np.ndarray | None
+    fps: float
+    skeleton: Skeleton
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Reading:
+    """What was read from a file; `joints` (T, J, 3) [m] are None for a video, `report` is a page of HTML or None."""
+
+    name: str
+    text: str
+    probabilities: dict[str, float]
+    parameters: dict[str, float]
+    joints: np.ndarray | None
+    fps: float
+    skeleton: Skeleton
+    notes: list[str] = field(default_factory=list)
+    report: Path | None = None
+
+
+class GaitDemo:
+    """The models of the Space, loaded when first needed.
+
+    Args:
+        family: folder or Hub id of a model family (GPT-2, `vq/`, `decoder/`).
+        classifier: of a gait classifier; without one, class probabilities are those that the tokeniser's codes give.
+        knowledge: of a knowledge model, which writes the report and reads videos; without one there are neither.
+    """
+
+    def __init__(self, family: str, classifier: str | None = None, knowledge: str | None = None):
+        self.family, self.classifier, self.knowledge = family, classifier, knowledge
+
+    @cached_property
+    def writer(self) -> TextToGaitPipeline:
+        return pipeline("text-to-gait", model=self.family)
+
+    @cached_property
+    def reader(self) -> GaitToTextPipeline:
+        return pipeline("gait-to-text", model=self.writer.model, tokenizer=self.writer.tokenizer)
+
+    @cached_property
+    def classify(self):
+        return pipeline("gait-classification", model=self.classifier)
+
+    @cached_property
+    def report(self):
+        import modeling_gait.pipeline_gait_report  # noqa: F401, makes the task known
+
+        return pipeline("gait-report", model=self.knowledge)
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self.reader.extractor.labels)
+
+    def warm_up(self) -> None:
+        """Load the family and run it once, so that the first visitor does not wait for it."""
+        self.generate("normal gait", seed=0)
+
+    def generate(self, prompt: str, seed: int | None = None) -> Generated:
+        """A prompt to a walk, and beside it a normal walk of the same body. No seed: one is drawn.
+
+        Raises ValueError for a prompt that asks for no walk, or a seed out of range.
+        """
+        seed = secrets.randbelow(MAX_SEED) if seed is None else int(seed)
+        if not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"the seed must be a whole number from 0 to {MAX_SEED}, got {seed}")
+        options = {"num_frames": self.reader.extractor.num_frames, "seed": seed}
+        with collected_warnings() as notes:
+            walk = self.writer(prompt or "", **options)
+        description, normal = walk["description"], None
+        if description.pathology != "normal" and "normal" in self.labels:
+            parts = self.writer.model, self.writer.tokenizer, self.writer.decoder
+            asked = [WalkDescription("normal", "none")]
+            normal = generate_walks(*parts, asked, **options, body_codes=walk["codes"].body)[0][0]
+            if description.side == "left":  # the walk was sampled as its mirror image, and so was its body
+                normal = mirror(torch.from_numpy(normal[None]), self.writer.decoder.skeleton)[0].numpy()
+        return Generated(
+            prompt,
+            description,
+            seed,
+            walk["joints"],
+            normal,
+            walk["fps"],
+            SKELETONS[walk["skeleton"]],
+            list(dict.fromkeys(notes)),
+        )
+
+    def read(self, path: str | Path, fps: float | None = None) -> Reading:
+        """A skeleton file or a video to words, class probabilities, parameters and, with a knowledge model, a report.
+
+        Raises ValueError, in words for the visitor, for what is not a walk.
+        """
+        path = Path(path)
+        if path.suffix.lower() in VIDEO_SUFFIXES and not self.knowledge:
+            raise ValueError(
+                f"{path.name}: videos need a knowledge model, and none is set up here (GAIT_KNOWLEDGE); "
+                f"expected a skeleton file: {', '.join(SKELETON_SUFFIXES)}"
+            )
+        try:
+            with collected_warnings() as notes:
+                reading = self._read_video(path) if path.suffix.lower() in VIDEO_SUFFIXES else self._read_skeleton(path, fps)
+        except (ValueError, TypeError, OSError) as error:
+            raise ValueError(_without_folder(str(error), path)) from error
+        reading.notes += [_without_folder(note, path) for note in dict.fromkeys(notes)]
+        return reading
+
+    def _read_skeleton(self, path: Path, fps: float | None) -> Reading:
+        extractor = self.reader.extractor
+        joints = prepare_walk(extractor, path, fps or None)
+        read = self.reader(joints)
+        scores = read["class_probabilities"]
+        if self.classifier:
+            walk = {"joints": joints, "fps": extractor.fps, "skeleton": extractor.skeleton}
+            scores = {s["label"]: s["score"] for s in self.classify(walk)}
+        notes = [f"the text does not agree with the numbers: {p}" for p in read["problems"]]
+        about = read["gait_parameters"], joints, extractor.fps, SKELETONS[extractor.skeleton], notes
+        page = None
+        if self.knowledge and "skeleton" in self.report.model.config.branches:
+            page = self._write_report(path, fps)[1]
+        return Reading(path.name, read["text"], scores, *about, page)
+
+    def _read_video(self, path: Path) -> Reading:
+        report, page = self._write_report(path)
+        parameters = {p.name: p.value for p in report.parameters}
+        skeleton = SKELETONS[self.reader.extractor.skeleton]
+        return Reading(
+            path.name, report.sentence, report.class_probabilities, parameters, None, 30.0, skeleton, report.problems, page
+        )
+
+    def _write_report(self, path: Path, fps: float | None = None) -> tuple:
+        """(GaitReport, path of its page) of a file."""
+        page = new_folder() / "report.html"
+        return self.report(str(path), html=page, fps=fps or None), page
+
+
+@contextmanager
+def collected_warnings():
+    """A list that gets the texts of the user warnings within."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield texts
+    texts += [str(w.message) for w in caught if w.category is UserWarning]
+
+
+def _without_folder(text: str, path: Path) -> str:
+    return text.replace(str(path), path.name).replace(str(path.parent), "")
+
+
+def write_prompt(gait: str, side: str = "", severity: float = 0, speed: float = 0, cadence: float = 0) -> str:
+    """The prompt for these settings; 0 or "" leaves a setting out. Normal gait has no side and no severity.
+
+    Raises ValueError for a value that no walk has.
+    """
+    normal = gait == "normal"
+    description = WalkDescription(
+        gait,
+        "none" if normal else side or "unknown",
+        None if normal else severity or None,
+        speed=speed or None,
+        cadence=cadence or None,
+    )
+    return description.to_prompt()
+
+
+def parameter_rows(parameters: dict[str, float], normal: dict[str, float] | None = None) -> list[list[str]]:
+    """Rows of name, value, the normal walk's value, usual range of adults, unit, meaning; "" where not known."""
+    rows = []
+    for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
+        norm = normative_range(p.name)
+        digits = DIGITS.get(p.unit, 2)
+        usual = f"{norm.low:.{digits}f} to {norm.high:.{digits}f}" if norm else ""
+        values = [_number((d or {}).get(p.name), digits) for d in (parameters, normal)]
+        rows.append([p.name.replace("_", " "), *values, usual, "" if p.unit == "1" else p.unit, p.description])
+    return rows
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None or not np.isfinite(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def measured(walk: Generated) -> tuple[dict[str, float], dict[str, float] | None]:
+    """Gait parameters of the walk and of the normal walk beside it."""
+    of = lambda joints: compute_gait_parameters(joints, walk.fps, walk.skeleton)  # noqa: E731
+    return of(walk.joints), None if walk.normal is None else of(walk.normal)
+
+
+def new_folder() -> Path:
+    """A folder for files to download; folders older than `KEEP_SECONDS` are removed."""
+    for old in _FILES.iterdir():
+        if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=_FILES))
+
+
+def write_files(walk: Generated) -> list[str]:
+    """The walk as BVH, CSV and GIF; their paths."""
+    folder = new_folder()
+    paths = [folder / f"{walk.description.pathology}_{walk.seed}{suffix}" for suffix in (".bvh", ".csv", ".gif")]
+    for path in paths:
+        save_walk(path, walk.joints, walk.fps, walk.skeleton)
+    return [str(p) for p in paths]
+
+
+def as_json(values: dict[str, float]) -> dict[str, float | None]:
+    """Numbers as JSON knows them: None for nan."""
+    return {name: float(v) if np.isfinite(v) else None for name, v in values.items()}

@@ -1,0 +1,55 @@
+(value) => {
+  // Plays the frames of the plot in #ID; called with the value of a gr.Plot (a figure of figures.walk_figure) once it changed.
+  // In real time whatever the machine: frames are left out where it is slow. Dragging the walk stops it for as long as it lasts.
+  const host = document.getElementById("#ID");
+  if (!value || !host) return;
+  const figure = JSON.parse(value.plot);
+  const { id, fps, speeds, traces } = figure.layout.meta;
+  const frames = figure.layout.meta.frames.map((data, t) => ({ name: String(t), data, traces }));
+  host.dataset.walk = id;
+  const state = { frame: 0, playing: true, held: false, speed: 1, since: null };
+
+  const show = (plot, frame) => {
+    state.frame = frame;
+    host.dataset.frame = frame;
+    const now = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: true } };
+    return window.Plotly.animate(plot, [String(frame)], now);
+  };
+
+  const loop = async (plot) => {
+    if (host.dataset.walk !== id || !plot.isConnected) return;
+    if (state.playing && !state.held && host.offsetParent) {
+      const time = performance.now() / 1000;
+      state.since ??= time - state.frame / fps / state.speed;
+      const frame = Math.floor((time - state.since) * fps * state.speed) % frames.length;
+      if (frame !== state.frame) await show(plot, frame).catch(() => {}); // interrupted by the next one
+    } else state.since = null;
+    requestAnimationFrame(() => loop(plot));
+  };
+
+  const begin = async () => {
+    if (host.dataset.walk !== id) return; // a newer walk came
+    const plot = host.querySelector(".js-plotly-plot");
+    if (!window.Plotly || !plot || plot.layout?.meta?.id !== id) return setTimeout(begin, 50);
+    const old = (plot._transitionData?._frames || []).map((_, i) => i);
+    if (old.length) await window.Plotly.deleteFrames(plot, old);
+    await window.Plotly.addFrames(plot, frames);
+    for (const name of ["plotly_buttonclicked", "plotly_sliderchange"]) plot.removeAllListeners(name);
+    plot.on("plotly_buttonclicked", (event) => {
+      const speed = speeds[event.active];
+      if (event.menu._index === 0) state.playing = event.active === 0;
+      else state.speed = speed;
+      state.since = null;
+    });
+    plot.on("plotly_sliderchange", (event) => {
+      if (!event.interaction) return; // moved by the player
+      state.playing = false;
+      show(plot, Number(event.step.args[0][0])).catch(() => {});
+    });
+    plot.onpointerdown = (event) => (state.held = event.target.closest(".gl-container, .main-svg .draglayer, .scene") !== null);
+    window.addEventListener("pointerup", () => (state.held = false));
+    host.dataset.ready = id;
+    loop(plot);
+  };
+  begin();
+}
