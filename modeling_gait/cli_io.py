@@ -25,7 +25,7 @@ DEMO = Path("demo/model")
 # model_type in config.json
 FAMILY, CLASSIFIER, TEXT, TCN, KNOWLEDGE = "gpt2", "gait_classifier", "gait_text", "gait_tcn", "gait_knowledge"
 KINDS = {
-    FAMILY: "a model family (`make demo`, train/train_gpt2.py)",
+    FAMILY: "a model family (`make demo` in the repository makes one in demo/model)",
     CLASSIFIER: "a classifier (train/train_classifier.py)",
     TEXT: "a dual encoder of walks and texts (train/train_text.py)",
     TCN: "a network for gait cycles (train/train_maml.py)",
@@ -47,8 +47,7 @@ def find_model(name: str | None, *kinds: str) -> tuple[Path, str]:
     wanted = " or ".join(KINDS[k] for k in kinds)
     name = name or os.environ.get("GAIT_MODEL") or (str(DEMO) if DEMO.is_dir() else None)
     if not name:
-        make = "; `make demo` in the repository makes one in demo/model, where it is found" if FAMILY in kinds else ""
-        raise ValueError(f"no model: {ADVICE}; needed is {wanted}{make}")
+        raise ValueError(f"no model: {ADVICE}; needed is {wanted}")
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _download(name, wanted)
