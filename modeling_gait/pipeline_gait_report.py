@@ -36,27 +36,25 @@ from .walk_description import PATHOLOGIES, severity_from_parameters
 TASK = "gait-report"
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
 SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")  # of load_walk
+PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)  # in the order in which a model says them
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
 SPOKEN += ("single_support_percent_left", "single_support_percent_right")
 
 # What a sentence about a class says where it speaks of a parameter below or above its norm.
 _SPEAKS_OF = (
-    ("speed", "below", r"\bslow(er|ly)?\b|\bspeed\b[^,;]*\bfalls?\b"),
+    ("speed", "below", r"\bslow(er|ly)?\b|\bspeed\b[^,;]*\bfalls?\b|\blost of stride length and speed\b"),
     (
         "step_length stride_length",
         "below",
         r"\bshort(er)?\b[^,;]*\b(steps?|strides?)\b|\b(steps?|strides?)\b[^,;]*\b(short|small)",
     ),
-    ("step_length stride_length", "below", r"\bsmall steps\b|\bstride length\b[^,;]*\bfalls?\b"),
+    ("step_length stride_length", "below", r"\bsmall steps\b|\bsteps large enough\b|\bstride length\b[^,;]*\bfalls?\b"),
+    ("stride_length", "below", r"\blost of stride length\b"),
     ("cadence", "above", r"\bhigher step rate\b|\bcadence\b[^,;]*\b(high|rises)"),
     ("step_time", "below", r"\bhurried forward\b"),
     ("single_support_percent", "below", r"\bsingle support\b[^,;]*\bshort|\bbrief support\b"),
     ("double_support_percent", "above", r"\bboth feet are on the floor\b|\bdouble support\b[^,;]*\b(grows|long)"),
-    (
-        "peak_knee_flexion",
-        "below",
-        r"\bknee\b[^,;]*\bflexes far less\b|\bknee flexion\b[^,;]*\breduced\b",
-    ),
+    ("peak_knee_flexion", "below", r"\bknee\b[^,;]*\bflexes far less\b|\bknee flexion\b[^,;]*\breduced\b"),
     ("peak_knee_flexion", "above", r"\bknee flex more\b|\bknee is raised high\b"),
 )
 _CONTRASTS = re.compile(r"\b(unlike|whereas|instead|told from|tells? it|without dementia)\b", re.IGNORECASE)
@@ -185,10 +183,12 @@ class GaitReportPipeline(Pipeline):
         return self._clean_array(walk, fps, skeleton)
 
     def _forward(self, inputs: dict) -> dict:
-        """Adds `probabilities` (K,) and, of a model that knows numbers, `decoded` (29,): means over the windows of a video."""
+        """Adds probabilities `each` (N, K) of the windows, the most likely class `top`, and of a model that knows numbers
+        `decoded` (G,), their mean over the windows."""
         output = self.model(**inputs["inputs"])
         each = output.logits.float().softmax(-1)
-        decoded = None if output.parameters is None else output.parameters.float().mean(0)
+        numbers = [v.float().mean(0) for v in (output.parameters, output.kinematics) if v is not None]
+        decoded = torch.cat(numbers) if numbers else None
         top = int(each.mean(0).argmax())
         return {**inputs, "each": each, "top": top, "decoded": decoded}
 
@@ -204,7 +204,8 @@ class GaitReportPipeline(Pipeline):
         sentence = spoken_sentence(values, [PARAMETER_NAMES.index(n) for n in SPOKEN]) if values else ""
         problems += check_spoken(sentence, values) if sentence else []
         problems += self._doubts(probabilities[ranked[0]], parameters, walk)
-        severity, scale = _severity([labels[i] for i in range(len(labels))], probabilities, label, values, reference)
+        measured = {p.name: p.value for p in parameters if p.origin == "measured"}
+        severity, scale = _severity([labels[i] for i in range(len(labels))], probabilities, label, measured, reference)
         found, video = self._saliency(outputs)
         return GaitReport(
             name=outputs["name"],
@@ -285,9 +286,9 @@ def _parameters(
 ) -> list[ReportParameter]:
     """Measured where there is a skeleton; from the model where only a video shows them."""
     measured = {} if walk is None else compute_gait_parameters(walk.joints, walk.fps, walk.skeleton)
-    said = dict(zip(PARAMETER_NAMES, decoded.tolist())) if decoded is not None and video else {}
+    said = dict(zip((p.name for p in PARAMETERS), decoded.tolist())) if decoded is not None and video else {}
     out = []
-    for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
+    for p in PARAMETERS:
         if p.name not in measured and p.name not in said:
             continue
         value, origin = measured.get(p.name, np.nan), "measured"
@@ -303,7 +304,7 @@ def _parameters(
 
 
 def _severity(
-    labels: list[str], probabilities: list[float], label: str, values: dict[str, float], reference: Mapping | None
+    labels: list[str], probabilities: list[float], label: str, measured: dict[str, float], reference: Mapping | None
 ) -> tuple[float | None, str | None]:
     """The expected score where the labels are scores; else how far the measured walk is from the normal ones of a reference."""
     if all(name.isdigit() for name in labels):
@@ -312,9 +313,9 @@ def _severity(
         even = (scores[order] == np.arange(len(scores))).all()
         expected = expected_score(np.array(probabilities)[order]) if even else np.array(probabilities) @ scores
         return float(expected), f"expected score, {scores.min()} to {scores.max()}"
-    if reference is None or label not in PATHOLOGIES or "knee_range_left" not in values:
+    if reference is None or label not in PATHOLOGIES or not measured:
         return None, None
-    severity = severity_from_parameters(values, label, reference)
+    severity = severity_from_parameters(measured, label, reference)
     return (severity, "0 (as normal walks) to 1") if np.isfinite(severity) else (None, None)
 
 
@@ -339,11 +340,17 @@ def find_evidence(parameters: list[ReportParameter], label: str, sentences: list
         side = "below" if p.value < p.low else "above"
         stem = p.name.removesuffix("_left").removesuffix("_right")
         patterns = [words for stems, way, words in _SPEAKS_OF if stem in stems.split() and way == side]
-        match = next((s for s in plain if any(re.search(words, s.text, re.IGNORECASE) for words in patterns)), None)
+        match = next((s for s in plain if any(_says(words, s.text) for words in patterns)), None)
         if match:
             said = f"{phrase(p)} is {side} {number(p.low, p.unit)} to {number(p.high, p.unit)}"
             out.append(Evidence(p.name, label, said, match.text, match.source))
     return out
+
+
+def _says(words: str, text: str) -> bool:
+    """Whether the pattern is in the text and nothing before it denies it."""
+    match = re.search(words, text, re.IGNORECASE)
+    return match is not None and not re.search(r"\b(not?|without|never)\b", text[: match.start()], re.IGNORECASE)
 
 
 def _names_another(text: str, label: str) -> bool:

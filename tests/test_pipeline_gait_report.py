@@ -13,7 +13,7 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.export import write_csv
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from modeling_gait.knowledge import load_knowledge
+from modeling_gait.knowledge import KnowledgeSentence, load_knowledge
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from modeling_gait.numeric_text import parse_spoken
 from modeling_gait.pipeline_gait_report import GaitReportPipeline, class_sentences, find_evidence, phrase
@@ -116,20 +116,22 @@ def test_severity_of_classes_needs_a_reference_of_normal_walks(walk):
     normal = simulate_walks(8, frames=150, seed=1, pathology="normal").joints
     reference = fit_reference([compute_gait_parameters(j, 30.0) for j in normal])
     pipe = pipe_of(id2label={0: "parkinsonian", 1: "lurch"})
-    assert pipe(walk).severity is None
+    assert pipe(walk).severity is None and pipe(walk).severity_scale is None
     assert pipe(walk, reference=reference).severity > 0.5
 
 
 def test_a_video_gives_the_models_numbers_and_both_give_the_measured_ones(video_file, skeleton_file, walk):
     pipe = pipe_of(("skeleton", "video"))
     seen, both = pipe(video_file, box="full"), pipe({"video": str(video_file), "skeleton": str(skeleton_file)}, box="full")
-    assert {p.origin for p in seen.parameters} == {"model"} and len(seen.parameters) == 29
+    assert {p.origin for p in seen.parameters} == {"model"} and len(seen.parameters) == 46
     assert seen.walk is None and seen.saliency.joints is None
     assert seen.saliency.pixels.shape == (1, 4, 32, 32) and seen.video.shape == (4, 32, 32, 3)
     assert any("estimates from the video" in p for p in seen.problems)
     assert both.parameters[0].origin == "measured" and len(both.parameters) == 46
     assert both.saliency.joints is not None and both.saliency.pixels is not None
     assert both.class_probabilities != seen.class_probabilities
+    few = pipe_of(("video",), parameter_mean=[0.0] * 29, parameter_std=[1.0] * 29)(video_file, box="full")
+    assert [p.name for p in few.parameters] == [p.name for p in GAIT_PARAMETERS]
     plain = pipe_of(("video",), use_numeric=False)(video_file, box="full")
     assert plain.parameters == [] and plain.sentence == "" and "no gait parameters" in " ".join(plain.problems)
 
@@ -156,11 +158,12 @@ def parameter(name: str, value: float) -> ReportParameter:
 @pytest.mark.parametrize(
     ("knowledge", "label", "name", "value", "words"),
     [
-        ("gist", "antalgic", "speed", 0.5, "slow"),
+        ("gist", "antalgic", "step_length_left", 0.3, "short step"),
         ("gist", "antalgic", "single_support_percent_left", 20, "single support"),
         ("gist", "stiff_legged", "peak_knee_flexion_right", 25, "less than normal"),
         ("gist", "steppage", "peak_knee_flexion_right", 85, "more than normal"),
-        ("updrs", "2", "stride_length_left", 0.6, "short"),
+        ("updrs", "2", "stride_length_left", 0.6, "stride length"),
+        ("updrs", "3", "speed", 0.3, "slow"),
         ("updrs", "3", "double_support_percent_left", 50, "Both feet"),
         ("dementia", "alzheimers", "speed", 0.5, "slower"),
     ],
@@ -170,14 +173,14 @@ def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, word
     config = GaitKnowledgeConfig(id2label=dict(enumerate(known.labels)))
     (found,) = find_evidence([parameter(name, value)], label, class_sentences(config, label))
     assert words in found.sentence and found.sentence in known.texts()[label]
-    assert found.source in known.sources.values()
+    assert found.source in known.sources.values() and found.label == label
     assert found.statement.startswith(phrase(parameter(name, value)))
 
 
 @pytest.mark.parametrize(
     ("label", "name", "value"),
     [
-        ("normal", "speed", 0.5),  # the knowledge of normal gait denies it
+        ("normal", "single_support_percent_left", 20),  # the knowledge of normal gait denies it
         ("stiff_legged", "peak_knee_flexion_right", 85),  # said there of steppage gait only
         ("steppage", "peak_knee_flexion_right", 25),
         ("antalgic", "speed", 1.2),  # within the norm
@@ -187,6 +190,22 @@ def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, word
 def test_no_evidence_where_the_knowledge_says_nothing_of_it(label, name, value):
     config = GaitKnowledgeConfig()
     assert find_evidence([parameter(name, value)], label, class_sentences(config, label)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The walk is slow.", 1),
+        ("The walk is not slow.", 0),
+        ("It is slow, not fast.", 1),
+        ("Unlike others the walk is slow.", 0),
+        ("In steppage gait the walk is slow.", 0),
+        ("The walk is fast.", 0),
+    ],
+)
+def test_a_denied_or_contrasted_sentence_is_no_evidence(text, found):
+    assert len(find_evidence([parameter("speed", 0.3)], "mine", [KnowledgeSentence(text, "me")])) == found
+    assert find_evidence([parameter("speed", 3.0)], "mine", [KnowledgeSentence(text, "me")]) == []
 
 
 def test_sentences_of_a_users_class_are_named_as_such():
