@@ -66,7 +66,7 @@ def main() -> None:
     rows.append(np.concatenate(crop_person(frames[kept], boxes[kept], (SIDE, SIDE)), axis=1))
     target = ROOT / "model_cards" / "figures" / "rendered_video.png"
     with atomic_path(target) as temporary:
-        Image.fromarray(np.concatenate(rows)).save(temporary)
+        Image.fromarray(np.concatenate(rows)).quantize(256).save(temporary, optimize=True)
     print(target)
 
 
