@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 from transformers import pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,9 +27,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "train")]
 from common import load_walks, write_json  # noqa: E402
 from loso_generator import train_judge  # noqa: E402
 from train_classifier import predict  # noqa: E402
-from train_maml import Cycles, MamlArguments, train  # noqa: E402
+from train_maml import Cycles, MamlArguments, skeleton_cycles, train  # noqa: E402
 
-from modeling_gait.gait_cycles import cycles_to_walk, walk_cycles  # noqa: E402
+from modeling_gait.gait_cycles import cycles_to_walk  # noqa: E402
 from modeling_gait.gait_parameters import compute_gait_parameters  # noqa: E402
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input  # noqa: E402
 from modeling_gait.modeling_gait_tcn import GaitTCNModel  # noqa: E402
@@ -38,25 +37,8 @@ from modeling_gait.rendering import plot_pose_strip  # noqa: E402
 from modeling_gait.skeletons import KINECT_V2  # noqa: E402
 
 SHOTS = 5
+SENSORS = ("1", "4")  # whose cycles the network learns; two of six, for speed
 BONES = [(j, p) for j, p in enumerate(KINECT_V2.parents) if p >= 0]
-
-
-def skeleton_cycles(data, sensors: tuple[str, ...] = ("1", "4")) -> Cycles:
-    """Cycles of the walks of some sensors; an activity is a pathology seen by one of them, since each sees a person a little
-    askew in its own way. Walks without a whole cycle are left out."""
-    names = data.features["pathology"].names
-    keep = np.flatnonzero(np.isin(data["sensor"], sensors))
-    values, subject, activity = [], [], []
-    for row in tqdm(data.select(keep), desc="cycles"):
-        try:
-            found = walk_cycles(np.asarray(row["joints"], np.float32), row["fps"])
-        except ValueError:
-            continue
-        values.append(found)
-        subject += [row["subject_id"]] * len(found)
-        activity += [f"{names[row['pathology']]} {row['sensor']}"] * len(found)
-    values = torch.from_numpy(np.concatenate(values))
-    return Cycles(values, torch.ones(len(values), 75, dtype=torch.bool), np.array(subject), np.array(activity))
 
 
 def network(folder: Path, training: Cycles, num_threads: int) -> GaitTCNModel:
@@ -130,13 +112,14 @@ def main() -> None:
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     others = load_walks(args.dataset, exclude_subjects=[args.subject])
-    model = network(ROOT / "outputs" / f"same_person_{args.subject}", skeleton_cycles(others), args.num_threads)
+    cycles = skeleton_cycles(others.filter(lambda row: row["sensor"] in SENSORS))
+    model = network(ROOT / "outputs" / f"same_person_{args.subject}", cycles, args.num_threads)
     data = load_walks(args.dataset, only_subjects=[args.subject])
     own, names = data.filter(lambda row: row["sensor"] == "1"), data.features["pathology"].names
     real = {n: [np.asarray(w) for w in own.filter(lambda row, n=n: names[row["pathology"]] == n)["joints"]] for n in names}
     real = {n: walks for n, walks in real.items() if walks}
 
-    cycles = skeleton_cycles(own, ("1",))
+    cycles = skeleton_cycles(own)
     normal = cycles.values[cycles.activity == "normal 1"]
     support, rest = normal[:SHOTS], normal[SHOTS:]
     person = model.personalize(support)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modeling_gait import GaitClassifierConfig, GaitClassifierForSequenceClassification
+from modeling_gait import GaitClassifierConfig, GaitClassifierForSequenceClassification, GaitTCNConfig, GaitTCNModel
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,17 +76,20 @@ def test_links_of_the_readme_exist():
 
 
 def test_code_runs(family_folder, tmp_path, tmp_path_factory, monkeypatch):
-    """The README's Python, one block after another, on a tiny family and a tiny classifier."""
-    classifier = tmp_path_factory.mktemp("classifier")
+    """The README's Python, one block after another, on a tiny family, classifier and network of cycles."""
+    classifier, cycles = tmp_path_factory.mktemp("classifier"), tmp_path_factory.mktemp("cycles")
+    GaitTCNModel(GaitTCNConfig(num_channels=75, channels_per_sensor=3, hidden_size=8)).save_pretrained(cycles)
     GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(classifier)
     monkeypatch.chdir(tmp_path)
     namespace: dict = {}
     code = blocks("python")
-    assert len(code) == 4
+    assert len(code) == 5
     for number, block in enumerate(code):
-        block = block.replace("demo/model", str(family_folder)).replace("outputs/gist_10/gru", str(classifier))
+        models = {"demo/model": family_folder, "outputs/gist_10/gru": classifier, "outputs/cycles_10": cycles}
+        for name, folder in models.items():
+            block = block.replace(name, str(folder))
         exec(compile(block, f"README block {number}", "exec"), namespace)
-    assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data"}
+    assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data", "p01"}
     assert namespace["walk"].joints.shape == (96, 25, 3)
     assert set(namespace["result"]["class_probabilities"]) >= {"normal", "steppage"}
     assert (tmp_path / "data" / "mine" / "README.md").is_file()

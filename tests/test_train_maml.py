@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import train_maml
+from common import load_walks
 from conftest import TRAIN, run_script
 from datasets import Array2D, ClassLabel, Dataset, Features, List, Value
 
@@ -206,3 +207,14 @@ def test_the_evaluation_writes_resumes_and_measures(folder, tmp_path, monkeypatc
     assert 2 < excess[0] / excess[1] < 8
     for figure in ("tiny_errors.png", "tiny_cycles.png"):
         assert (tmp_path / "model_cards" / "figures" / figure).stat().st_size > 5000
+
+
+def test_cycles_of_walks(dataset_folder):
+    cycles = train_maml.load_cycles(str(dataset_folder))
+    walks = load_walks(str(dataset_folder))
+    assert cycles.values.shape[1:] == (100, 75) and len(cycles.values) > 0 and cycles.mask.all()
+    assert set(cycles.subject) <= set(walks["subject_id"])
+    assert {a.split()[0] for a in cycles.activity} <= set(walks.features["pathology"].names)
+    assert not cycles.values[..., :3].any(), "relative to the pelvis"
+    left_out = str(walks["subject_id"][0])
+    assert left_out not in train_maml.load_cycles(str(dataset_folder), [left_out]).subject

@@ -4,7 +4,8 @@
     python train/train_maml.py train/configs/maml_hugadb.json --algorithm anil --output_dir outputs/anil
     accelerate launch --num_processes 2 train/train_maml.py ...   (GPUs)
 
-In: a data set of cycles (`subject_id`, `activity`, `values` (P, C), `channel_mask` (C,)). Out: a folder for `from_pretrained`.
+In: a data set of cycles (`subject_id`, `activity`, `values` (P, C), `channel_mask` (C,)), or walks of the walk schema, whose
+cycles are found. Out: a folder for `from_pretrained`.
 A task is a subject in one activity. A step draws tasks, some support cycles of each and other cycles as queries, adapts to
 the support in all tasks at once (`vmap`), and improves how the adapted networks generate and reconstruct the queries.
 
@@ -19,10 +20,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from common import TrainArguments, load_rows, parse_arguments, save_model, start, training_loop
+from common import TrainArguments, load_rows, load_walks, parse_arguments, save_model, start, training_loop
+from datasets import Dataset
 from torch.func import functional_call, vmap
+from tqdm import tqdm
 
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
+from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
 
 ALGORITHMS = ("maml", "first_order", "anil", "reptile", "pretrain")
@@ -65,13 +69,15 @@ class Cycles:
 
 
 def load_cycles(dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()) -> Cycles:
-    """Cycles of a `load_dataset` name or a folder of Parquet.
+    """Cycles of a `load_dataset` name or a folder of Parquet, of cycles or of walks.
 
     Raises ValueError where a column is missing, a person to hold out is not there, no row is left, or a valid value is not
     finite.
     """
     columns = {"subject_id", "activity", "values", "channel_mask"}
-    data = load_rows(dataset, columns, "expected a data set of gait cycles", exclude_subjects, only_subjects)
+    if "joints" in load_rows(dataset, {"subject_id"}, "expected gait cycles or walks").column_names:
+        return skeleton_cycles(load_walks(dataset, exclude_subjects, only_subjects))
+    data = load_rows(dataset, columns, "expected a data set of gait cycles or walks", exclude_subjects, only_subjects)
     subject = np.array([str(s) for s in data["subject_id"]])
     names = getattr(data.features["activity"], "names", None)
     activity = np.array([str(names[a]) if names else str(a) for a in data["activity"]])
@@ -84,6 +90,28 @@ def load_cycles(dataset: str, exclude_subjects: list[str] = (), only_subjects: l
     if broken.any():
         raise ValueError(f"{dataset}: row {int(broken.nonzero()[0])}: a value of a valid channel is not finite")
     return Cycles(values, mask, subject, activity)
+
+
+def skeleton_cycles(walks: Dataset) -> Cycles:
+    """Skeleton cycles (`walk_cycles`) of rows of the walk schema; walks without a whole cycle are left out.
+
+    An activity is a pathology seen by one sensor, since each sensor sees a person a little askew in its own way.
+    Raises ValueError where no walk has a whole cycle.
+    """
+    names = walks.features["pathology"].names
+    values, subject, activity = [], [], []
+    for row in tqdm(walks, desc="cycles"):
+        try:
+            found = walk_cycles(np.asarray(row["joints"], np.float32), float(row["fps"]))
+        except ValueError:
+            continue
+        values.append(found)
+        subject += [str(row["subject_id"])] * len(found)
+        activity += [f"{names[int(row['pathology'])]} {row['sensor']}"] * len(found)
+    if not values:
+        raise ValueError(f"none of {len(walks)} walks has a whole gait cycle")
+    cycles = torch.from_numpy(np.concatenate(values))
+    return Cycles(cycles, torch.ones(len(cycles), cycles.shape[2], dtype=torch.bool), np.array(subject), np.array(activity))
 
 
 def fit_noise(model: GaitTCNModel, cycles: Cycles, least: int = 5) -> None:
