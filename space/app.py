@@ -40,13 +40,17 @@ STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 EXAMPLES = (
     "severe steppage gait, right side, 0.6 m/s",
     "an old man limps slowly because his left knee hurts",
-    "moderate trendelenburg gait, left side, cadence 90 steps/min",
+    "moderate trendelenburg gait, left side",
     "normal gait, 1.2 m/s",
 )
 COLUMNS = ["Parameter", "This walk", "Normal walk", "Adults", "Unit", "Meaning"]
-HEAD = """<h1>modeling_gait</h1><p>Describe a walk in words and watch it in 3D. Hand in a walk and read it.</p>
-<p class="notice"><b>Research software, not a medical device.</b> Walks, words, classes and numbers are outputs of models, not
-findings; nothing here is a diagnosis. Files you hand in are read on this machine and removed.</p>"""
+HEAD = """<div><h1>modeling_gait</h1><span>Describe a walk in words and watch it in 3D. Hand in a walk and read it.</span></div>
+<p class="notice"><b>Research software, not a medical device.</b> What it shows are outputs of models, not findings; nothing
+here is a diagnosis. Files that you hand in are deleted after about an hour.</p>"""
+CAN_READ = """**What can be read.** A table with a line a frame (CSV, TSV, TXT: columns such as `left_knee_x`, and `time`),
+arrays (NPZ, NPY: frames, joints, 3) or motion capture (BVH), of a Kinect, Azure Kinect, OpenPose or SMPL skeleton. Metres,
+centimetres and millimetres are told apart by the body's size; the walk is turned, repaired and resampled to 30 frames a
+second."""
 THEME = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=("system-ui", "sans-serif"), font_mono=("monospace",))
 
 
@@ -96,18 +100,19 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
                 gaits = [(name.replace("_", " "), name) for name in demo.labels]
                 gait = gr.Dropdown(gaits, value=None, label="Gait", min_width=140)
                 side = gr.Dropdown([("any", ""), "left", "right"], value="", label="Affected side", min_width=110)
-            severity = gr.Slider(0, 1, 0, step=0.05, label="Severity (0: not said)")
+            severity = gr.Slider(0, 1, 0, step=0.05, label="Severity")
             with gr.Row():
-                speed = gr.Slider(0, 1.6, 0, step=0.05, label="Speed [m/s] (0: not said)", min_width=140)
-                cadence = gr.Slider(0, 140, 0, step=2, label="Steps/min (0: not said)", min_width=140)
+                speed = gr.Slider(0, 1.6, 0, step=0.05, label="Speed [m/s]", min_width=140)
+                cadence = gr.Slider(0, 140, 0, step=2, label="Steps/min", min_width=140)
+            gr.Markdown("The controls write the sentence; 0 leaves it to the model.", elem_id="hint")
             with gr.Row(equal_height=True):
                 seed = gr.Number(0, label="Seed (empty: any)", precision=0, minimum=0, min_width=110)
                 button = gr.Button("Generate", variant="primary", elem_id="generate", min_width=140)
-            gr.Examples([[e] for e in EXAMPLES], [prompt], label="For example")
         with gr.Column(scale=9):
             problem = gr.HTML(visible=False, elem_id="problem")
             plot = gr.Plot(show_label=False, elem_id="walk")
             summary = gr.Markdown(elem_id="summary")
+            gr.Examples([[e] for e in EXAMPLES], [prompt], label="For example", elem_id="examples")
     with gr.Tab("Joint angles"):
         angles = gr.Plot(show_label=False, elem_id="angles")
     with gr.Tab("Parameters"):
@@ -172,14 +177,14 @@ def reading_tab(demo: GaitDemo) -> None:
             )
             file = gr.File(label=label, file_types=suffixes, elem_id="upload", height=170)
             fps = gr.Number(0, label="Frames a second (0: as the file says)", minimum=0, elem_id="fps")
-            button = gr.Button("Read again")
+            button = gr.Button("Read again", size="sm")
             problem = gr.HTML(visible=False, elem_id="read-problem")
             text = gr.Textbox(label="In words", lines=3, interactive=False, elem_id="text")
             by = "classifier" if demo.classifier else "from the walk's pathological codes"
             scores = gr.Label(label=f"Class probabilities ({by})", num_top_classes=4, elem_id="scores")
         with gr.Column(scale=9):
             plot = gr.Plot(show_label=False, elem_id="read-walk")
-            notes = gr.Markdown()
+            notes = gr.Markdown(CAN_READ, elem_id="notes")
     with gr.Tab("Joint angles"):
         angles = gr.Plot(show_label=False)
     with gr.Tab("Parameters"):
@@ -190,7 +195,7 @@ def reading_tab(demo: GaitDemo) -> None:
             outputs += [gr.HTML(elem_id="report"), gr.DownloadButton("Download the report")]
 
     def show(path: str | None, fps: float) -> list:
-        empty = [None] * (len(outputs) - 1)
+        empty = [None] * 5 + [CAN_READ] + [None] * (len(outputs) - 7)
         if path is None:
             return [gr.HTML(visible=False), *empty]
         try:

@@ -44,9 +44,9 @@
     plot.on("plotly_sliderchange", (event) => {
       if (!event.interaction) return; // moved by the player
       state.playing = false;
-      show(plot, Number(event.step.args[0][0])).catch(() => {});
+      host.dataset.frame = state.frame = Number(event.step.args[0][0]); // plotly shows it
     });
-    plot.onpointerdown = (event) => (state.held = event.target.closest(".gl-container, .main-svg .draglayer, .scene") !== null);
+    plot.onpointerdown = (event) => (state.held = event.target.closest(".gl-container") !== null);
     window.addEventListener("pointerup", () => (state.held = false));
     host.dataset.ready = id;
     loop(plot);

@@ -1,0 +1,96 @@
+"""The Space in a headless Chromium: a walk that moves and can be turned, an error that can be read, a file dragged in."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+if CHROMIUM is None:
+    pytest.skip("no chromium here (Debian: apt install chromium)", allow_module_level=True)
+
+from playwright.sync_api import Page, expect, sync_playwright  # noqa: E402
+from test_space import demo, url, walk_file  # noqa: E402, F401
+
+ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+WAIT = 60_000  # ms, for a machine with other work
+
+
+@pytest.fixture
+def page(url) -> Iterator[Page]:  # noqa: F811
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(WAIT)
+        page.goto(url, wait_until="domcontentloaded")
+        yield page
+        browser.close()
+
+
+def moving_joints(page: Page) -> list:
+    """Heights of the first moving line of the plot."""
+    return page.evaluate("(p => p.data[p.layout.meta.traces[0]].z)(document.querySelector('#walk .js-plotly-plot'))")
+
+
+def camera(page: Page) -> dict:
+    return page.evaluate("document.querySelector('#walk .js-plotly-plot')._fullLayout.scene._scene.getCamera().eye")
+
+
+def wait_for_frame(page: Page, other_than: str) -> None:
+    page.wait_for_function("seen => document.getElementById('walk').dataset.frame !== seen", arg=other_than)
+
+
+def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
+    """One visit."""
+    walk = page.locator("#walk")
+    page.wait_for_selector("#walk[data-ready]")  # the first example is there without a click
+    first = walk.get_attribute("data-ready")
+
+    # A prompt: another walk, which moves.
+    page.locator("#prompt textarea").fill("moderate lurch gait, left side")
+    page.locator("#generate").click()
+    expect(page.locator("#summary")).to_contain_text("lurch gait, left side, moderate", timeout=WAIT)
+    page.wait_for_function("old => document.getElementById('walk').dataset.ready !== old", arg=first)
+    wait_for_frame(page, walk.get_attribute("data-frame"))
+    joints, picture = moving_joints(page), page.locator("#walk .gl-container").screenshot()
+    wait_for_frame(page, walk.get_attribute("data-frame"))
+    assert moving_joints(page) != joints and page.locator("#walk .gl-container").screenshot() != picture
+
+    # Pause holds it; dragging turns it; play goes on and leaves it turned.
+    page.locator("#walk .updatemenu-button", has_text="Pause").click()
+    page.wait_for_timeout(300)
+    held = walk.get_attribute("data-frame")
+    page.wait_for_timeout(300)
+    assert walk.get_attribute("data-frame") == held
+    before, box = camera(page), page.locator("#walk .gl-container").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 200, y + 20, steps=4)
+    page.mouse.up()
+    turned = camera(page)
+    assert abs(turned["x"] - before["x"]) > 0.1
+    page.locator("#walk .updatemenu-button", has_text="Play").click()
+    wait_for_frame(page, held)
+    assert camera(page)["x"] == pytest.approx(turned["x"], abs=0.05)
+
+    # A broken file: its error in words.
+    page.get_by_role("tab", name="Read a walk").click()
+    broken = tmp_path / "broken.csv"
+    broken.write_text("time,left_knee_x\n0,a\n")
+    page.locator("#upload input[type=file]").set_input_files(str(broken))
+    expect(page.locator("#read-problem [role=alert]")).to_contain_text("broken.csv", timeout=WAIT)
+    assert "Traceback" not in page.inner_text("body")
+
+    # A good one, dragged in.
+    page.locator("#upload").get_by_label("Clear").first.click()
+    content = walk_file.read_text()
+    dropped = page.evaluate_handle(
+        "text => { const d = new DataTransfer(); d.items.add(new File([text], 'my_walk.csv', {type: 'text/csv'})); return d; }",
+        content,
+    )
+    page.locator("#upload").get_by_text("Drop File Here").dispatch_event("drop", {"dataTransfer": dropped})
+    page.wait_for_function("document.querySelector('#text textarea').value.length > 0")
+    page.wait_for_selector("#read-walk[data-ready]")
+    expect(page.locator("#read-problem [role=alert]")).to_have_count(0)
