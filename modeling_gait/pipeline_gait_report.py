@@ -232,6 +232,7 @@ class GaitReportPipeline(Pipeline):
             out.append("this model reads no gait parameters from a video")
         elif walk is None:
             out.append("the gait parameters are the model's estimates from the video, not measurements")
+            out += [f"the model's estimate of {p.name} is impossible" for p in parameters if not np.isfinite(p.value)]
         else:
             missing = [p for p in parameters if p.origin == "measured" and not np.isfinite(p.value)]
             if missing:
@@ -294,6 +295,8 @@ def _parameters(
         value, origin = measured.get(p.name, np.nan), "measured"
         if not np.isfinite(value) and p.name in said:
             value, origin = said[p.name], "model"
+            if value < 0 and p.unit in ("m/s", "steps/min", "s", "m", "%") and not p.name.endswith("difference"):
+                value = np.nan  # no such thing
         row = ReportParameter(p.name, p.unit, p.description, float(value), origin)
         norm = normative_range(p.name, age, sex)
         if norm:
@@ -342,7 +345,7 @@ def find_evidence(parameters: list[ReportParameter], label: str, sentences: list
         patterns = [words for stems, way, words in _SPEAKS_OF if stem in stems.split() and way == side]
         match = next((s for s in plain if any(_says(words, s.text) for words in patterns)), None)
         if match:
-            said = f"{phrase(p)} is {side} {number(p.low, p.unit)} to {number(p.high, p.unit)}"
+            said = f"{phrase(p)}, {side} the norm of {number(p.low, p.unit)} to {number(p.high, p.unit)}"
             out.append(Evidence(p.name, label, said, match.text, match.source))
     return out
 

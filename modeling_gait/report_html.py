@@ -50,7 +50,7 @@ class Evidence:
 
     parameter: str
     label: str
-    statement: str  # "left stride length 0.52 m is below 0.94 to 1.85 m"
+    statement: str  # "left stride length 0.52 m, below the norm of 0.94 to 1.85"
     sentence: str
     source: str
 
@@ -133,7 +133,8 @@ def write_report(report: GaitReport, path: str | Path) -> None:
         sources=sorted({p.source for p in report.parameters if p.source}),
         people=next((p.people for p in report.parameters if p.people), "healthy adults"),
         title=display_name(report.label),
-        classes=[(display_name(label), p) for label, p in report.class_probabilities.items()],
+        classes=_classes(report),
+        outside=_outside(report.parameters),
         evidence=_grouped(report.evidence),
         colours=SIDE_COLOURS,
         disclaimer=DISCLAIMER,
@@ -211,6 +212,29 @@ def _rows(parameters: list[ReportParameter]) -> list[dict]:
     return [r for r in rows.values() if any(c["text"] for c in r["cells"].values())]
 
 
+def _classes(report: GaitReport) -> list[dict]:
+    """Bars: the most likely class first; scores in their order."""
+    items = list(report.class_probabilities.items())
+    if all(label.isdigit() for label, _ in items):
+        items.sort(key=lambda item: int(item[0]))
+    return [{"name": display_name(k), "p": p, "first": k == report.label} for k, p in items]
+
+
+def _outside(parameters: list[ReportParameter]) -> list[str]:
+    """ "speed (low)", "step length (left, right low)" of what lies outside its norm."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for p in parameters:
+        if p.in_range is False:
+            stem, _, side = p.name.rpartition("_")
+            stem, side = (stem, side) if side in ("left", "right") else (p.name, "")
+            found.setdefault((stem, "low" if p.value < p.low else "high"), []).append(side)
+    lines = []
+    for (stem, way), sides in found.items():
+        how = f"{', '.join(sides)} {way}".strip()
+        lines.append(f"{_TABLE_WORDS.get(stem, stem.replace('_', ' '))} ({how})")
+    return lines
+
+
 def _grouped(evidence: list[Evidence]) -> list[dict]:
     """One entry for each sentence, with all parameters that it is about."""
     out: dict[tuple, dict] = {}
@@ -252,36 +276,40 @@ _PAGE = """<!DOCTYPE html>
 <header><h1>Gait report: {{ report.name }}</h1><span class="muted">{{ today }}</span></header>
 <div class="banner">{{ disclaimer }} The classes and estimates below are outputs of a statistical model.</div>
 <div class="grid">
+<div>
 <section><h2>Most like: {{ title }}</h2>
-{% for label, p in classes %}
-<div class="class{{ ' first' if loop.first }}"><span>{{ label }}</span>
-<span class="track"><span class="fill" style="width:{{ '%.1f' % (100 * p) }}%"></span></span>
-<span class="right">{{ '%.0f' % (100 * p) }} %</span></div>
+{% for c in classes %}
+<div class="class{{ ' first' if c.first }}"><span>{{ c.name }}</span>
+<span class="track"><span class="fill" style="width:{{ '%.1f' % (100 * c.p) }}%"></span></span>
+<span class="right">{{ '%.0f' % (100 * c.p) }} %</span></div>
 {% endfor %}
 {% if report.severity is not none %}
 <p style="margin-top:10px"><span class="score">{{ '%.1f' % report.severity }}</span>
  <span class="muted">severity: {{ report.severity_scale }}</span></p>
 {% endif %}
 </section>
+{% if problems %}
+<section style="margin-top:14px;border-color:#E0B100"><h2>Read with care</h2><ul>
+{% for problem in problems %}<li>{{ problem }}</li>{% endfor %}
+</ul></section>
+{% endif %}
+</div>
 <section><h2>In short</h2>
 <p>{{ sentence or 'No gait parameter could be read from this walk' }}.</p>
+<p>{% if outside %}<b>Outside the norm:</b> {{ outside | join(', ') }}.
+{% else %}No parameter lies outside a norm that is known.{% endif %}</p>
 {% if evidence %}
-<h2 style="margin-top:12px">Outside the norm, as the literature says of {{ title }}</h2>
+<h2 style="margin-top:12px">What the literature says of {{ title }}</h2>
 <ul>
 {% for e in evidence %}
 <li>{{ e.statements | join('; ') }}.<br><q>{{ e.sentence }}</q> <span class="muted small">{{ e.source }}</span></li>
 {% endfor %}
 </ul>
-{% else %}
-<p class="muted">No parameter lies outside its norm in a way that the knowledge of this class speaks of.</p>
+{% elif outside %}
+<p class="muted">The knowledge of {{ title }} says nothing of these.</p>
 {% endif %}
 </section>
 </div>
-{% if problems %}
-<section class="wide" style="border-color:#E0B100"><h2>Read with care</h2><ul>
-{% for problem in problems %}<li>{{ problem }}</li>{% endfor %}
-</ul></section>
-{% endif %}
 {% if figures.poses %}<section class="wide"><h2>The walk, from its right side</h2>
 <img src="{{ figures.poses }}" alt="poses of the walk"></section>{% endif %}
 <div class="grid">

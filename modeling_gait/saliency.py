@@ -204,16 +204,17 @@ def plot_video_saliency(
     pixels, video = np.asarray(pixels, np.float64), np.asarray(video, np.float64)
     if pixels.ndim != 3 or video.shape != (*pixels.shape, 3) or not pixels.size:
         raise ValueError(f"expected shares (T, H, W) and a video (T, H, W, 3), got {pixels.shape} and {video.shape}")
-    figure, (top, low, bar) = _panels(path, title)
+    figure, (top, low, bar) = _panels(path, title, height=3.0)
     chosen = np.linspace(0, len(video) - 1, min(poses, len(video)) + 2).round().astype(int)[1:-1]
-    heat = gaussian_filter(pixels, (1, 0.03 * pixels.shape[1], 0.03 * pixels.shape[2]))[chosen]
+    heat = gaussian_filter(pixels, (1, 0.03 * pixels.shape[1], 0.03 * pixels.shape[2]))
+    heat = np.concatenate(heat[chosen] / max(heat.mean(), 1e-20) - 1, axis=1)  # above an even spread
     grey = video[chosen].mean(-1) / (255 if video.max() > 1.5 else 1)
-    top.imshow(np.concatenate(grey, axis=1), cmap="gray", vmin=0, vmax=1.4)
-    heat = np.concatenate(heat, axis=1)
-    top.imshow(heat, cmap="YlOrRd", alpha=np.clip(heat / max(np.percentile(heat, 99.5), 1e-12), 0, 0.75))
+    top.imshow(np.concatenate(grey, axis=1), cmap="gray", vmin=0, vmax=1.2)
+    strength = np.clip(heat / max(np.percentile(heat, 99.5), 1e-12), 0, 1)
+    top.imshow(strength, cmap="YlOrRd", vmin=0, vmax=1, alpha=0.8 * strength)
     top.axis("off")
     _time_bar(low, pixels.sum((1, 2)), len(video) / fps)
-    rows = pixels.sum((0, 2))
+    rows = gaussian_filter(pixels.sum((0, 2)), 0.03 * pixels.shape[1])
     bar.plot(100 * rows / max(rows.sum(), 1e-12), np.linspace(0, 1, len(rows)), color="#B30000")
     bar.set_title("Height in the picture,\nshare [%]", fontsize=11)
     bar.set(ylim=(1, 0), yticks=[0, 1], yticklabels=["top", "bottom"], xlim=(0, None))
@@ -221,12 +222,12 @@ def plot_video_saliency(
         figure.savefig(temporary, dpi=150)
 
 
-def _panels(path: str | Path, title: str | None):
+def _panels(path: str | Path, title: str | None, height: float = 3.9):
     from matplotlib.figure import Figure
 
     if Path(path).suffix.lower() not in (".png", ".pdf", ".svg"):
         raise ValueError(f"{path}: expected a picture .png, .pdf or .svg")
-    figure = Figure(figsize=(8.0, 3.9), layout="constrained")
+    figure = Figure(figsize=(8.0, height), layout="constrained")
     axes = figure.subplot_mosaic([["poses", "bar"], ["time", "bar"]], height_ratios=(3, 1), width_ratios=(3.2, 1))
     for ax in axes.values():
         ax.spines[["top", "right"]].set_visible(False)

@@ -127,6 +127,9 @@ def test_a_video_gives_the_models_numbers_and_both_give_the_measured_ones(video_
     assert seen.walk is None and seen.saliency.joints is None
     assert seen.saliency.pixels.shape == (1, 4, 32, 32) and seen.video.shape == (4, 32, 32, 3)
     assert any("estimates from the video" in p for p in seen.problems)
+    assert all(not p.value < 0 for p in seen.parameters if p.unit == "s" and "difference" not in p.name)
+    impossible = [p.name for p in seen.parameters if np.isnan(p.value)]
+    assert [p for p in seen.problems if "impossible" in p] == [f"the model's estimate of {n} is impossible" for n in impossible]
     assert both.parameters[0].origin == "measured" and len(both.parameters) == 46
     assert both.saliency.joints is not None and both.saliency.pixels is not None
     assert both.class_probabilities != seen.class_probabilities
@@ -234,7 +237,7 @@ def test_the_page(report, tmp_path):
     assert len(page.sources) == 3 and all(s.startswith("data:image/png;base64,") for s in page.sources)
     assert "script" not in page.tags and not re.search(r"https?://", re.sub(r"base64,[^\"]*", "", text))
     speed = next(p for p in report.parameters if p.name == "speed")
-    assert f"▼{speed.value:.2f}" in text and "0.80–1.52" in text
+    assert f"▼{speed.value:.2f}" in text and "0.80–1.52" in text and "speed (low)" in text
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
