@@ -2,7 +2,7 @@
 
     python train/evaluate_knowledge.py --dataset data/gist --shares 1.0 --seeds 0
     python train/evaluate_knowledge.py --dataset data/gist --shares 0.05 --seeds 0 1 2
-    python train/evaluate_knowledge.py --dataset data/gist --branch video --seeds 0
+    python train/evaluate_knowledge.py --dataset data/gist --branch video --batch_size 32 --arms plain both
     python train/evaluate_knowledge.py --dataset data/gist --people 1 2 3 4 5 --parameter_weight 1 --output_dir outputs/half
 
 In: walks of the walk schema. Out: `OUTPUT_DIR/rows/*.json`, one a run (arm, branch, held-out subject, seed, share of walks),

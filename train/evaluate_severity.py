@@ -44,7 +44,7 @@ class SeverityArguments:
     """Arguments of the experiment."""
 
     output_dir: str = field(default="outputs/severity_simulated", metadata={"help": "the trained model"})
-    num_subjects: int = field(default=150, metadata={"help": "simulated people"})
+    num_subjects: int = field(default=240, metadata={"help": "simulated people"})
     walks_per_subject: int = 16
     noise: float = field(default=0.01, metadata={"help": "sensor noise of the trunk joints [m]"})
     knowledge: str = field(default="updrs", metadata={"help": "a set of gait_knowledge.json, a JSON or YAML file, or none"})

@@ -1,7 +1,7 @@
 """Train the gait classifier with medical knowledge and numbers: skeletons, rendered videos, or both.
 
     python train/train_knowledge.py train/configs/knowledge_gist.json --exclude_subjects 10
-    python train/train_knowledge.py --dataset data/gist --knowledge mine.yaml --branches video --output_dir outputs/video
+    python train/train_knowledge.py --dataset data/gist --branches video --batch_size 32 --knowledge mine.yaml --output_dir out
     python train/train_knowledge.py --dataset data/gist --knowledge none --numeric false --output_dir outputs/plain
 
 In: walks of the walk schema. Out: a folder that `AutoModelForSequenceClassification` and `pipeline("gait-report")` load. Run it
