@@ -361,6 +361,6 @@ def test_hf_download(published, two_families, hub, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "got" / "decoder" / "model.safetensors").read_bytes() == two_families.read_bytes()
     assert not (tmp_path / "got" / "config.json").exists()
-    command[2] = "me/secret"
+    command[2], command[-1] = "me/secret", "nothing"
     done = subprocess.run(command, cwd=tmp_path, env=environment(hub, tmp_path), capture_output=True, text=True, timeout=120)
     assert done.returncode != 0 and "not found" in (done.stdout + done.stderr).lower()

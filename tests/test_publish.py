@@ -62,7 +62,7 @@ def test_every_template_makes_a_card_that_the_hub_accepts(kind, data):
     assert all(
         part in text for part in ("## Use", "## Limits", "## Citation", "## Training data and licence", "No measurement")
     )
-    assert ("states no licence" in text) == (data is GIST) and ("did not state" in text) == (data is None)
+    assert ("authors state no licence" in text) == (data is GIST) and ("did not state" in text) == (data is None)
     assert metadata.get("base_model") == ABOUT[kind].get("base_model")
 
 
