@@ -45,13 +45,15 @@ EXAMPLES = (
 )
 COLUMNS = ["Parameter", "This walk", "Normal walk", "Adults", "Unit", "Meaning"]
 HEAD = """<div><h1>modeling_gait</h1><span>Describe a walk in words and watch it in 3D. Hand in a walk and read it.</span></div>
-<p class="notice"><b>Research software, not a medical device.</b> What it shows are outputs of models, not findings; nothing
-here is a diagnosis. Files that you hand in are deleted after about an hour.</p>"""
+<p class="notice"><b>Research software, not a medical device.</b> What it shows are outputs of models; nothing here is
+a diagnosis. Files you hand in are deleted after about an hour.</p>"""
 CAN_READ = """**What can be read.** A table with a line a frame (CSV, TSV, TXT: columns such as `left_knee_x`, and `time`),
 arrays (NPZ, NPY: frames, joints, 3) or motion capture (BVH), of a Kinect, Azure Kinect, OpenPose or SMPL skeleton. Metres,
 centimetres and millimetres are told apart by the body's size; the walk is turned, repaired and resampled to 30 frames a
 second."""
-THEME = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=("system-ui", "sans-serif"), font_mono=("monospace",))
+THEME = gr.themes.Base(
+    primary_hue="blue", neutral_hue="slate", font=("system-ui", "sans-serif"), font_mono=("system-ui", "sans-serif")
+)
 
 
 def main() -> None:
@@ -96,15 +98,15 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             prompt = gr.Textbox(EXAMPLES[0], label="The walk, in your words", lines=2, max_lines=4, elem_id="prompt")
-            with gr.Row():
-                gaits = [(name.replace("_", " "), name) for name in demo.labels]
-                gait = gr.Dropdown(gaits, value=None, label="Gait", min_width=140)
-                side = gr.Dropdown([("any", ""), "left", "right"], value="", label="Affected side", min_width=110)
-            severity = gr.Slider(0, 1, 0, step=0.05, label="Severity")
-            with gr.Row():
-                speed = gr.Slider(0, 1.6, 0, step=0.05, label="Speed [m/s]", min_width=140)
-                cadence = gr.Slider(0, 140, 0, step=2, label="Steps/min", min_width=140)
-            gr.Markdown("The controls write the sentence; 0 leaves it to the model.", elem_id="hint")
+            with gr.Group():
+                with gr.Row():
+                    gaits = [(name.replace("_", " "), name) for name in demo.labels]
+                    gait = gr.Dropdown(gaits, value=None, label="Gait", min_width=140)
+                    side = gr.Dropdown([("any", ""), "left", "right"], value="", label="Affected side", min_width=110)
+                severity = gr.Slider(0, 1, 0, step=0.05, label="Severity")
+                speed = gr.Slider(0, 1.6, 0, step=0.05, label="Speed [m/s]")
+                cadence = gr.Slider(0, 140, 0, step=2, label="Cadence [steps/min]")
+            gr.Markdown("These write the sentence above; 0: not said.", elem_id="hint")
             with gr.Row(equal_height=True):
                 seed = gr.Number(0, label="Seed (empty: any)", precision=0, minimum=0, min_width=110)
                 button = gr.Button("Generate", variant="primary", elem_id="generate", min_width=140)
@@ -156,11 +158,12 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
 
 def shown(walk: Generated) -> list:
     """Plot, joint angles, rows, summary of a generated walk."""
-    title = walk.description.pathology.replace("_", " ")
-    walks = {title: walk.joints} | ({"normal, same body": walk.normal} if walk.normal is not None else {})
+    title = f"{walk.description.pathology.replace('_', ' ')} gait"
+    walks = {title: walk.joints} | ({"normal gait": walk.normal} if walk.normal is not None else {})
     parameters, normal = measured(walk)
     said = f"Understood: **{walk.description.to_prompt()}** Seed {walk.seed}, {len(walk.joints) / walk.fps:.1f} s. "
     got = f"Measured: {parameters['speed']:.2f} m/s, {parameters['cadence']:.0f} steps/min. ".replace("nan", "not measurable")
+    got += "Beside it: a normal walk of the same body. " if walk.normal is not None else ""
     figures = walk_figure(walks, walk.fps, walk.skeleton), angles_figure(walk.joints, walk.fps, walk.skeleton)
     return [*figures, parameter_rows(parameters, normal), said + got + " ".join(f"*Note: {n}.*" for n in walk.notes)]
 

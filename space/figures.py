@@ -24,7 +24,7 @@ ANGLES = {"hip_flexion": "Hip flexion", "knee_flexion": "Knee flexion", "ankle_d
 ANGLES["pelvic_obliquity"] = "Pelvis, own side up"
 MAX_FRAMES = 300  # shown of a longer walk
 SPEEDS = (0.25, 0.5, 1.0)
-_HALF_LENGTH, _HALF_LANE, _STRIPE = 1.0, 0.42, 0.5  # of the floor that a walker walks on, its stripes' distance [m]
+_HALF_LENGTH, _HALF_LANE, _STRIPE = 0.75, 0.42, 0.5  # of the floor that a walker walks on, its stripes' distance [m]
 _UNUSED = ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]  # buttons of plotly
 _UNUSED_3D = ["zoom3d", "pan3d", "orbitRotation", "tableRotation", "resetCameraLastSave3d", "hoverClosest3d"]
 _INK, _GREY = "#333333", "#8A8A8A"
@@ -116,7 +116,7 @@ def _styles(colours: dict[str, str], legend: bool) -> list[dict]:
         }
         for side in ("left", "right", "centre")
     ]
-    head = {**common, "mode": "markers", "marker": {"color": colours["centre"], "size": 14}}
+    head = {**common, "mode": "markers", "marker": {"color": colours["centre"], "size": 12}}
     return [*limbs, head, {**common, "mode": "lines", "line": {"color": "#C4C4BE", "width": 2}}]
 
 
@@ -143,7 +143,7 @@ def _labels(names: list[str], lanes: list[float]) -> dict:
         "mode": "text",
         "x": lanes,
         "y": [0.0] * len(lanes),
-        "z": [1.95] * len(lanes),
+        "z": [1.9] * len(lanes),
         "text": names,
         "textfont": {"size": 14, "color": _INK},
         "hoverinfo": "skip",
@@ -156,14 +156,28 @@ def _scene(half_width: float, count: int, fps: float) -> dict:
     hidden = {"visible": False, "showspikes": False}
     x, y, z = (-half_width, half_width), (-_HALF_LENGTH, _HALF_LENGTH), (-0.02, 2.05)
     ratio = {k: (b - a) / 1.6 for k, (a, b) in zip("xyz", (x, y, z))}
-    height = {"title": {"text": ""}, "tickvals": [0, 0.5, 1, 1.5], "ticksuffix": " m", "tickfont": {"size": 11}}
+    height = {
+        "title": {"text": ""},
+        "tickvals": [0, 0.5, 1, 1.5],
+        "ticktext": ["0", "0.5 m", "1 m", "1.5 m"],
+        "tickfont": {"size": 11},
+    }
     height |= {"showspikes": False, "showbackground": False, "gridcolor": "#E3E3DE", "color": _GREY, "range": z}
     scene = {"xaxis": hidden | {"range": x}, "yaxis": hidden | {"range": y}, "zaxis": height}
     scene |= {"aspectmode": "manual", "aspectratio": ratio, "uirevision": "camera", "dragmode": "turntable"}
-    scene["camera"] = {"eye": {"x": 1.6, "y": 1.6, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.03}}
+    scene["camera"] = {"eye": {"x": 1.0, "y": 1.83, "z": 0.43}, "center": {"x": 0, "y": 0, "z": -0.06}}
     now = {"mode": "immediate", "transition": {"duration": 0}, "frame": {"duration": 0, "redraw": True}}
     steps = [{"label": f"{t / fps:.2f} s", "method": "animate", "args": [[str(t)], now]} for t in range(count)]
-    slider = {"steps": steps, "x": 0.42, "len": 0.56, "y": 0, "pad": {"t": 10, "b": 4}, "ticklen": 0, "minorticklen": 0}
+    slider = {
+        "steps": steps,
+        "x": 0.42,
+        "len": 0.56,
+        "y": 0,
+        "pad": {"t": 10, "b": 4},
+        "ticklen": 0,
+        "minorticklen": 0,
+        "transition": {"duration": 0},
+    }
     slider |= {"currentvalue": {"font": {"size": 12, "color": _INK}, "xanchor": "right"}, "font": {"color": "rgba(0,0,0,0)"}}
     look = {"type": "buttons", "direction": "left", "y": 0, "yanchor": "top", "xanchor": "left", "showactive": True}
     look |= {"font": {"size": 12, "color": _INK}, "bgcolor": "#FFFFFF", "bordercolor": "#D5D5D0", "pad": {"t": 22, "r": 6}}
