@@ -22,7 +22,7 @@ from .calibration import expected_score
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from .knowledge import KnowledgeSentence, load_knowledge
+from .knowledge import PACKAGED_KNOWLEDGE, KnowledgeSentence, load_knowledge
 from .loading import Walk, load_walk
 from .modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification, prepare_knowledge_input
 from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, check_spoken, spoken_sentence
@@ -232,7 +232,8 @@ class GaitReportPipeline(Pipeline):
             out.append("this model reads no gait parameters from a video")
         elif walk is None:
             out.append("the gait parameters are the model's estimates from the video, not measurements")
-            out += [f"the model's estimate of {p.name} is impossible" for p in parameters if not np.isfinite(p.value)]
+            impossible = [p.name.replace("_", " ") for p in parameters if not np.isfinite(p.value)]
+            out += [f"impossible estimates are left out: {', '.join(impossible)}"] if impossible else []
         else:
             missing = [p for p in parameters if p.origin == "measured" and not np.isfinite(p.value)]
             if missing:
@@ -324,7 +325,8 @@ def _severity(
 
 def class_sentences(config: GaitKnowledgeConfig, label: str) -> list[KnowledgeSentence]:
     """What is known of a class, with citations: the model's own sentences, else those of the packaged set with its classes."""
-    packaged = [load_knowledge(name) for name in ("gist", "updrs", "dementia")]
+    sets = ("gist", "updrs", "dementia") if PACKAGED_KNOWLEDGE.exists() else ()  # code on the Hub comes without the file
+    packaged = [load_knowledge(name) for name in sets]
     cited = {s.text: k.sources[s.source] for k in packaged for c in k.classes for s in c.descriptions}
     texts = (config.class_descriptions or {}).get(label, [])
     if not texts:

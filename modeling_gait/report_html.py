@@ -208,7 +208,7 @@ def _rows(parameters: list[ReportParameter]) -> list[dict]:
         if np.isfinite(p.value):
             row["cells"][side]["arrow"] = "" if p.in_range else "▼" if p.value < p.low else "▲"
             place = 50 + 40 * (p.value - (p.low + p.high) / 2) / (p.high - p.low)  # the norm lies from 30 to 70 %
-            row["marks"].append({"side": side, "x": round(float(np.clip(place, 3, 97)), 1)})
+            row["marks"].append({"side": side, "x": round(float(np.clip(place, 6, 94)), 1)})
     return [r for r in rows.values() if any(c["text"] for c in r["cells"].values())]
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import pipeline
 
+from modeling_gait import pipeline_gait_report
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.export import write_csv
 from modeling_gait.gait_norms import normative_range
@@ -128,8 +129,8 @@ def test_a_video_gives_the_models_numbers_and_both_give_the_measured_ones(video_
     assert seen.saliency.pixels.shape == (1, 4, 32, 32) and seen.video.shape == (4, 32, 32, 3)
     assert any("estimates from the video" in p for p in seen.problems)
     assert all(not p.value < 0 for p in seen.parameters if p.unit == "s" and "difference" not in p.name)
-    impossible = [p.name for p in seen.parameters if np.isnan(p.value)]
-    assert [p for p in seen.problems if "impossible" in p] == [f"the model's estimate of {n} is impossible" for n in impossible]
+    impossible = [p.name.replace("_", " ") for p in seen.parameters if np.isnan(p.value)]
+    assert impossible and f"impossible estimates are left out: {', '.join(impossible)}" in seen.problems
     assert both.parameters[0].origin == "measured" and len(both.parameters) == 46
     assert both.saliency.joints is not None and both.saliency.pixels is not None
     assert both.class_probabilities != seen.class_probabilities
@@ -211,10 +212,13 @@ def test_a_denied_or_contrasted_sentence_is_no_evidence(text, found):
     assert find_evidence([parameter("speed", 3.0)], "mine", [KnowledgeSentence(text, "me")]) == []
 
 
-def test_sentences_of_a_users_class_are_named_as_such():
+def test_sentences_of_a_users_class_are_named_as_such(monkeypatch):
     config = GaitKnowledgeConfig(id2label={0: "mine", 1: "yours"}, class_descriptions={"mine": ["The walk is slow."]})
     (found,) = find_evidence([parameter("speed", 0.3)], "mine", class_sentences(config, "mine"))
     assert found.source == "class description of the model"
+    monkeypatch.setattr(pipeline_gait_report, "PACKAGED_KNOWLEDGE", Path("nowhere.json"))
+    assert class_sentences(config, "mine") == [KnowledgeSentence("The walk is slow.", found.source)]
+    assert class_sentences(GaitKnowledgeConfig(), "normal") == []
 
 
 class _Page(HTMLParser):
