@@ -26,7 +26,9 @@ from publish_cards import RESULTS, TrainingData, check_card, is_number, read_dat
 from safetensors.torch import save_file
 
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
+from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 
 GIST = TrainingData("gist", "Gist, cleaned", "other", "none-stated", "https://example.org/gist")
@@ -208,6 +210,14 @@ def test_an_adapter_names_its_base(saved, tmp_path):
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(saved)}))
     with pytest.raises(ValueError, match=r"adapter_config.json: base_model_name_or_path .* expected the base's id on the Hub"):
         stage_adapter(tmp_path / "family", repository, "me/gait", writer)
+
+
+def test_a_knowledge_model_is_staged_with_its_classes(tmp_path):
+    config = {"skeleton_config": {"hidden_size": 8, "num_layers": 1, "num_features": 76}, "projection_size": 8}
+    labels = {"id2label": {0: "normal", 1: "ataxic"}}
+    GaitKnowledgeModelForSequenceClassification(GaitKnowledgeConfig(**config, **labels)).save_pretrained(tmp_path / "knowledge")
+    out = dry_run(tmp_path / "out", knowledge=str(tmp_path / "knowledge")) / "gait-knowledge"
+    assert "Classes: normal, ataxic." in (out / "README.md").read_text() and (out / "modeling_gait_knowledge.py").is_file()
 
 
 def test_broken_model_folders_are_named(classifier, tmp_path):
