@@ -6,6 +6,9 @@ Only what the literature states for the same quantity is here. Parameters withou
 (they follow from the cadence), the rise of the ankle, the toe-out angle (depth cameras see feet poorly), ranges of motion (the
 literature's are of marker-based angles between segments), and right-left differences: published limits of asymmetry (about 5 %)
 are means of many strides on a walkway, and a short clip's own error is larger.
+
+Of the 1,200 recordings of normal gait in gist (norms of 18-49 years) 81 to 97 % lie inside each range, but only 41 and 47 %
+inside that of the peak knee flexion, which the depth camera reads low: the norm is of angles from markers.
 """
 
 from dataclasses import dataclass
@@ -78,7 +81,7 @@ def normative_range(name: str, age: float | None = None, sex: str | None = None)
         mean, spread = normative_curves()["knee_flexion"]
         top = mean.argmax()
         low, high = mean[top] - 2 * spread[top], mean[top] + 2 * spread[top]
-        return Norm(round(float(low)), round(float(high)), "deg", "adults", _KNEE_SOURCE)
+        return Norm(round(float(low)), round(float(high)), "deg", "adults, angles from markers", _KNEE_SOURCE)
     return None
 
 

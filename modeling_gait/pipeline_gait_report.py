@@ -235,6 +235,8 @@ class GaitReportPipeline(Pipeline):
             impossible = [p.name.replace("_", " ") for p in parameters if not np.isfinite(p.value)]
             out += [f"impossible estimates are left out: {', '.join(impossible)}"] if impossible else []
         else:
+            if any(p.in_range is False and p.name.startswith("peak_knee_flexion") and p.value < p.low for p in parameters):
+                out.append("the norm of the knee flexion is of angles from markers; depth cameras read lower ones")
             missing = [p for p in parameters if p.origin == "measured" and not np.isfinite(p.value)]
             if missing:
                 out.append(f"{len(missing)} of {len(parameters)} parameters could not be measured: too few complete steps")

@@ -98,6 +98,8 @@ def test_the_sentence_says_the_measured_numbers(report):
     assert all(abs(v - values[name]) <= 0.5 for name, v in said.items())
     assert abs(said["speed"] - values["speed"]) <= 0.005
     assert "not been calibrated" in " ".join(report.problems)
+    knees = [p.in_range for p in report.parameters if p.name.startswith("peak_knee")]
+    assert (False in knees) == ("depth cameras" in " ".join(report.problems))
 
 
 def test_saliency_is_of_the_most_likely_class(report):
