@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright  # noqa: E402
 from test_space import demo, url, walk_file  # noqa: E402, F401
 
 ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
-WAIT = 60_000  # ms, for a machine with other work
+WAIT = 120_000  # ms, for a machine with other work
 
 
 @pytest.fixture
@@ -35,6 +35,13 @@ def moving_joints(page: Page) -> list:
 
 def camera(page: Page) -> dict:
     return page.evaluate("document.querySelector('#walk .js-plotly-plot')._fullLayout.scene._scene.getCamera().eye")
+
+
+def press(page: Page, button: str) -> None:
+    """Click a button of the plot where it is: plotly draws them anew with each frame, so Playwright sees none at rest."""
+    find = "text => [...document.querySelectorAll('#walk .updatemenu-button')].find(b => b.textContent === text)"
+    box = page.evaluate(f"text => (({find})(text)).getBoundingClientRect().toJSON()", button)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
 def wait_for_frame(page: Page, other_than: str) -> None:
@@ -58,7 +65,7 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     assert moving_joints(page) != joints and page.locator("#walk .gl-container").screenshot() != picture
 
     # Pause holds it; dragging turns it; play goes on and leaves it turned.
-    page.locator("#walk .updatemenu-button", has_text="Pause").click()
+    press(page, "Pause")
     page.wait_for_timeout(300)
     held = walk.get_attribute("data-frame")
     page.wait_for_timeout(300)
@@ -71,7 +78,7 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     page.mouse.up()
     turned = camera(page)
     assert abs(turned["x"] - before["x"]) > 0.1
-    page.locator("#walk .updatemenu-button", has_text="Play").click()
+    press(page, "Play")
     wait_for_frame(page, held)
     assert camera(page)["x"] == pytest.approx(turned["x"], abs=0.05)
 
