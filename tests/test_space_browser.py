@@ -33,6 +33,12 @@ def moving_joints(page: Page) -> list:
     return page.evaluate("(p => p.data[p.layout.meta.traces[0]].z)(document.querySelector('#walk .js-plotly-plot'))")
 
 
+def picture(page: Page) -> bytes:
+    """The plot as it is drawn; not the locator's screenshot, which waits for an element at rest."""
+    box = page.evaluate("document.querySelector('#walk .gl-container').getBoundingClientRect().toJSON()")
+    return page.screenshot(clip={k: box[k] for k in ("x", "y", "width", "height")})
+
+
 def camera(page: Page) -> dict:
     return page.evaluate("document.querySelector('#walk .js-plotly-plot')._fullLayout.scene._scene.getCamera().eye")
 
@@ -60,9 +66,9 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     expect(page.locator("#summary")).to_contain_text("lurch gait, left side, moderate", timeout=WAIT)
     page.wait_for_function("old => document.getElementById('walk').dataset.ready !== old", arg=first)
     wait_for_frame(page, walk.get_attribute("data-frame"))
-    joints, picture = moving_joints(page), page.locator("#walk .gl-container").screenshot()
+    joints, picture = moving_joints(page), picture(page)
     wait_for_frame(page, walk.get_attribute("data-frame"))
-    assert moving_joints(page) != joints and page.locator("#walk .gl-container").screenshot() != picture
+    assert moving_joints(page) != joints and picture(page) != picture
 
     # Pause holds it; dragging turns it; play goes on and leaves it turned.
     press(page, "Pause")
