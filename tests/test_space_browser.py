@@ -66,9 +66,9 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     expect(page.locator("#summary")).to_contain_text("lurch gait, left side, moderate", timeout=WAIT)
     page.wait_for_function("old => document.getElementById('walk').dataset.ready !== old", arg=first)
     wait_for_frame(page, walk.get_attribute("data-frame"))
-    joints, picture = moving_joints(page), picture(page)
+    joints, shot = moving_joints(page), picture(page)
     wait_for_frame(page, walk.get_attribute("data-frame"))
-    assert moving_joints(page) != joints and picture(page) != picture
+    assert moving_joints(page) != joints and picture(page) != shot
 
     # Pause holds it; dragging turns it; play goes on and leaves it turned.
     press(page, "Pause")
