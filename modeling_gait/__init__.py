@@ -17,6 +17,7 @@ from .captions import PATHOLOGIES, WalkDescription, check_faithfulness, describe
 from .cleaning import clean_walk
 from .configuration_gait_classifier import GaitClassifierConfig
 from .configuration_gait_decoder import GaitDecoderConfig
+from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .configuration_gait_tcn import GaitTCNConfig
 from .configuration_gait_text import GaitTextConfig
 from .configuration_gait_vq import GaitVQConfig
@@ -25,29 +26,33 @@ from .feature_extraction_gait import GaitFeatureExtractor
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
 from .gait_search import GaitSearch
 from .kinematics import forward_kinematics, joint_angles
+from .knowledge import load_knowledge
 from .loading import Walk, load_walk
 from .modeling_gait_classifier import GaitClassifierForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
+from .modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from .modeling_gait_tcn import GaitTCNModel
 from .modeling_gait_text import GaitTextModel
 from .modeling_gait_vq import GaitVQModel
 from .pipeline_gait_classification import GaitClassificationPipeline
+from .pipeline_gait_report import GaitReportPipeline
 from .pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from .processing_gait import GaitProcessor
-from .rendering import plot_joint_angles, plot_pose_strip, render_animation
+from .rendering import plot_joint_angles, plot_pose_strip, render_animation, render_video
 from .simulation import simulate_walks
 from .skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, convert_joints
 from .tokenization_gait import GaitCodes, GaitTokenizer
 
 __version__ = "0.1.0"
 
-for _config in (GaitVQConfig, GaitDecoderConfig, GaitClassifierConfig, GaitTCNConfig):
+for _config in (GaitVQConfig, GaitDecoderConfig, GaitClassifierConfig, GaitTCNConfig, GaitKnowledgeConfig):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
 AutoModel.register(GaitVQConfig, GaitVQModel, exist_ok=True)
 AutoModel.register(GaitDecoderConfig, GaitDecoderModel, exist_ok=True)
 AutoModel.register(GaitTCNConfig, GaitTCNModel, exist_ok=True)
 AutoModelForSequenceClassification.register(GaitClassifierConfig, GaitClassifierForSequenceClassification, exist_ok=True)
+AutoModelForSequenceClassification.register(GaitKnowledgeConfig, GaitKnowledgeModelForSequenceClassification, exist_ok=True)
 AutoFeatureExtractor.register(GaitVQConfig, GaitFeatureExtractor, exist_ok=True)
 # A family's own model is a GPT-2, so these two are found by the class name in their files, not by the model's configuration.
 AutoTokenizer.register(GaitDecoderConfig, tokenizer_class=GaitTokenizer, exist_ok=True)
@@ -63,7 +68,10 @@ __all__ = [
     "GaitDecoderConfig",
     "GaitDecoderModel",
     "GaitFeatureExtractor",
+    "GaitKnowledgeConfig",
+    "GaitKnowledgeModelForSequenceClassification",
     "GaitProcessor",
+    "GaitReportPipeline",
     "GaitSearch",
     "GaitTCNConfig",
     "GaitTCNModel",
@@ -92,12 +100,14 @@ __all__ = [
     "detect_gait_events",
     "forward_kinematics",
     "joint_angles",
+    "load_knowledge",
     "load_walk",
     "paraphrase",
     "parse_prompt",
     "plot_joint_angles",
     "plot_pose_strip",
     "render_animation",
+    "render_video",
     "save_walk",
     "simulate_walks",
     "write_bvh",

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoConfig, AutoModelForSequenceClassification, Pipeline
+from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -24,7 +24,7 @@ from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from .knowledge import PACKAGED_KNOWLEDGE, KnowledgeSentence, load_knowledge
 from .loading import Walk, load_walk
-from .modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification, prepare_knowledge_input
+from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, check_spoken, spoken_sentence
 from .pipeline_gait_classification import GaitClassificationPipeline, Recording
 from .report_html import Evidence, GaitReport, ReportParameter, display_name, number, write_report
@@ -389,8 +389,6 @@ class GaitReportConfig(GaitKnowledgeConfig):
         return loaded
 
 
-AutoConfig.register(GaitKnowledgeConfig.model_type, GaitKnowledgeConfig, exist_ok=True)
-AutoModelForSequenceClassification.register(GaitKnowledgeConfig, GaitKnowledgeModelForSequenceClassification, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=GaitReportPipeline, pt_model=AutoModelForSequenceClassification, type="multimodal"
 )
