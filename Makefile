@@ -23,7 +23,7 @@ setup: .venv/ready
 	elif $(PIP) install -q "torch==2.13.0+cpu" 2>/dev/null; then true; \
 	elif [ "$$(uname)" = Linux ]; then $(PIP) install "torch>=2.6,<3" --index-url https://download.pytorch.org/whl/cpu; \
 	else $(PIP) install "torch>=2.6,<3"; fi
-	$(PIP) install -q -e ".[dev,video,search]"
+	$(PIP) install -q -e ".[dev,video,search,demo]"
 	@touch $@
 
 # Each step of the demo is made once; after an interruption `make demo` goes on where it was.

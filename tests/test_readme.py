@@ -10,7 +10,7 @@ from modeling_gait import GaitClassifierConfig, GaitClassifierForSequenceClassif
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FOLDERS = ("modeling_gait", "train", "datasets_scripts", "benchmarks")
+FOLDERS = ("modeling_gait", "train", "datasets_scripts", "benchmarks", "space")
 
 
 def blocks(kind: str) -> list[str]:
