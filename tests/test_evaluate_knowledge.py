@@ -111,7 +111,8 @@ def test_scores_follow_the_severity_and_people_are_split():
         split_people(np.array(["a", "b"]), 0)
 
 
-def test_measures_of_perfect_and_of_blind_predictions():
+def test_measures_of_perfect_and_of_blind_predictions(monkeypatch):
+    monkeypatch.setattr(evaluate_severity, "DRAWS", 100)
     labels = np.arange(40) % 4
     perfect = measure(np.eye(4)[labels] * 50, labels)
     assert perfect["quadratic_kappa"] == 1 and perfect["ece"] < 1e-6 and perfect["mean_absolute_error"] < 1e-6
@@ -119,12 +120,13 @@ def test_measures_of_perfect_and_of_blind_predictions():
     assert blind["quadratic_kappa"] == 0 and blind["accuracy"] == 0.25 and blind["ece"] < 1e-6
     rng = np.random.default_rng(0)
     logits, subjects = np.eye(4)[labels] + rng.normal(size=(40, 4)), np.repeat(np.arange(8), 5)
-    found, around = measure(logits, labels), intervals(logits, labels, subjects, draws=200)
+    found, around = measure(logits, labels), intervals(logits, labels, subjects)
     assert around["quadratic_kappa_ci_low"] < found["quadratic_kappa"] < around["quadratic_kappa_ci_high"]
 
 
 def test_severity_from_simulation_to_result(encoder_folder, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate_severity, "DRAWS", 20)
     given = [
         "--num_subjects",
         10,

@@ -94,7 +94,7 @@ def test_the_plain_arm_needs_no_text_encoder(walks, tmp_path):
 
 
 def test_it_learns_classes_and_numbers(walks, encoder_folder, tmp_path):
-    model = train_model(arguments(tmp_path, encoder_folder, max_steps=60, batch_size=21), walks, np.arange(21))
+    model = train_model(arguments(tmp_path, encoder_folder, max_steps=45, batch_size=21), walks, np.arange(21))
     logits, parameters = predict(model, walks, np.arange(21))
     assert (logits.argmax(-1) == walks.labels).mean() > 0.9
     assert np.corrcoef(parameters[:, 0], walks.parameters[:, 0])[0, 1] > 0.9

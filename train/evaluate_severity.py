@@ -37,6 +37,7 @@ from modeling_gait.simulation import simulate_walks
 
 SCORES = ("0", "1", "2", "3")
 SPLIT = (0.6, 0.2)  # people to train on, to fit the temperature on; the rest are the test
+DRAWS = 1000  # of the bootstrap
 
 
 @dataclass
@@ -94,12 +95,12 @@ def measure(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def intervals(logits: np.ndarray, labels: np.ndarray, subjects: np.ndarray, draws: int = 1000) -> dict[str, float]:
+def intervals(logits: np.ndarray, labels: np.ndarray, subjects: np.ndarray) -> dict[str, float]:
     """95 % intervals of `measure`, bootstrapped over people. (ECE is not negative, so its interval lies above the estimate.)"""
     rng = np.random.default_rng(0)
     rows = [np.flatnonzero(subjects == s) for s in np.unique(subjects)]
     found = []
-    for _ in range(draws):
+    for _ in range(DRAWS):
         chosen = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
         found.append(measure(logits[chosen], labels[chosen]))
     out = {}
