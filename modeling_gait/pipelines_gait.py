@@ -135,6 +135,12 @@ def generate_walks(
     return joints, codes
 
 
+def family_of(pipeline: Pipeline) -> dict[str, str]:
+    """Where the other parts of a GPT-2's family are: its folder or repository, at the revision of its tokeniser."""
+    revision = getattr(pipeline.tokenizer, "revision", None) or "main"
+    return {"pretrained_model_name_or_path": pipeline.model.name_or_path, "revision": revision}
+
+
 def _refuse_unknown(options: dict, *known: str) -> None:
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -164,7 +170,7 @@ class TextToGaitPipeline(Pipeline):
     def __init__(self, *args, decoder: GaitDecoderModel | None = None, **kwargs):
         super().__init__(*args, **kwargs)
         if decoder is None:
-            decoder = GaitDecoderModel.from_pretrained(self.model.name_or_path, subfolder="decoder")
+            decoder = GaitDecoderModel.from_pretrained(**family_of(self), subfolder="decoder")
         self.decoder = decoder.to(self.model.device).eval()
 
     def _sanitize_parameters(self, num_frames=None, temperature=None, top_p=None, seed=None, person=None, **_):
@@ -195,9 +201,8 @@ class TextToGaitPipeline(Pipeline):
     @torch.no_grad()
     def body_codes(self, person: str | Path | np.ndarray) -> np.ndarray:
         """Body codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window."""
-        folder = self.model.name_or_path
-        vq = GaitVQModel.from_pretrained(folder, subfolder="vq").to(self.model.device).eval()
-        extractor = GaitFeatureExtractor.from_pretrained(folder)
+        vq = GaitVQModel.from_pretrained(**family_of(self), subfolder="vq").to(self.model.device).eval()
+        extractor = GaitFeatureExtractor.from_pretrained(**family_of(self))
         window, mask = extractor.window(prepare_walk(extractor, person))
         features = extractor.to_features(torch.from_numpy(window)[None])
         codes = vq.encode(features.to(vq.device), torch.from_numpy(mask)[None].to(vq.device))
@@ -262,9 +267,8 @@ class GaitToTextPipeline(Pipeline):
 
     def __init__(self, *args, vq: GaitVQModel | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        folder = self.model.name_or_path
-        self.vq = (vq or GaitVQModel.from_pretrained(folder, subfolder="vq")).to(self.model.device).eval()
-        self.extractor = GaitFeatureExtractor.from_pretrained(folder)
+        self.vq = (vq or GaitVQModel.from_pretrained(**family_of(self), subfolder="vq")).to(self.model.device).eval()
+        self.extractor = GaitFeatureExtractor.from_pretrained(**family_of(self))
 
     def _sanitize_parameters(self, fps=None, skeleton=None, **_):
         return {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None}, {}, {}

@@ -41,6 +41,13 @@ class GaitTokenizer(PreTrainedTokenizerFast):
         return [tuple(block) for block in self.init_kwargs.get("motion_blocks", ())]
 
     @classmethod
+    def from_pretrained(cls, *args, **kwargs) -> "GaitTokenizer":
+        """As in transformers; `revision` is kept, since the other parts of a family must come from the same one."""
+        tokenizer = super().from_pretrained(*args, **kwargs)
+        tokenizer.revision = kwargs.get("revision")
+        return tokenizer
+
+    @classmethod
     def from_base(cls, base: PreTrainedTokenizerFast, vq_config) -> "GaitTokenizer":
         """Extend `base` (GPT-2's tokeniser, or `train_text_tokenizer`) by the motion tokens of a `GaitVQConfig`."""
         blocks = [

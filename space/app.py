@@ -58,9 +58,10 @@ THEME = gr.themes.Base(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, words in (("model", "a family"), ("classifier", "a classifier"), ("knowledge", "a knowledge model")):
-        variable = f"GAIT_{name.upper()}"
-        parser.add_argument(f"--{name}", default=os.environ.get(variable), help=f"folder or Hub id of {words} (${variable})")
+    model, classifier, knowledge = (os.environ.get(f"GAIT_{name}") for name in ("MODEL", "CLASSIFIER", "KNOWLEDGE"))
+    parser.add_argument("--model", default=model, help="folder or Hub id of a family ($GAIT_MODEL)")
+    parser.add_argument("--classifier", default=classifier, help="folder or Hub id of a classifier ($GAIT_CLASSIFIER)")
+    parser.add_argument("--knowledge", default=knowledge, help="folder or Hub id of a knowledge model ($GAIT_KNOWLEDGE)")
     parser.add_argument("--port", type=int, default=None)
     options = parser.parse_args()
     if not options.model:

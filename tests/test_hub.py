@@ -221,7 +221,6 @@ def test_a_pinned_revision_gives_the_old_weights(seen, two_families):
     assert seen["new"] == pytest.approx(total(tiny_vq(hidden_size=24).state_dict()))
 
 
-@pytest.mark.xfail(strict=True, reason="pipelines_gait.py takes the decoder from main, whatever revision GPT-2 has")
 def test_a_pinned_pipeline_has_the_decoder_of_its_revision(seen, two_families):
     assert seen["pinned"][1] == pytest.approx(total(load_file(two_families)))
 

@@ -42,7 +42,6 @@ from tqdm import tqdm
 from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig
 from transformers.dynamic_module_utils import get_relative_imports
 
-import modeling_gait.pipeline_gait_report  # noqa: F401  (registers the knowledge model)
 from modeling_gait.rendering import render_animation
 from modeling_gait.skeletons import SKELETONS
 
