@@ -9,11 +9,11 @@
   host.dataset.walk = id;
   const state = { frame: 0, playing: true, held: false, speed: 1, since: null };
 
-  const show = (plot, frame) => {
+  const show = async (plot, frame) => {
     state.frame = frame;
-    host.dataset.frame = frame;
     const now = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: true } };
-    return window.Plotly.animate(plot, [String(frame)], now);
+    await window.Plotly.animate(plot, [String(frame)], now);
+    host.dataset.frame = frame; // it is on the screen now
   };
 
   const loop = async (plot) => {
