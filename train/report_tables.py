@@ -31,6 +31,21 @@ ARMS = {
 }
 PERSONS = (("personalised network", "personalised"), ("one walk", "one_walk"), ("nobody", "nobody"))
 TABLES = {
+    "privacy_gist": (
+        Table(
+            "**Privacy of walks that GPT-2 wrote, gist** (0.5: an attack that guesses)",
+            (("", ""),),
+            (
+                ("membership inference, AUC", "membership_auc{}", ".3f"),
+                ("... interval, low", "membership_auc_ci_low{}", ".3f"),
+                ("... interval, high", "membership_auc_ci_high{}", ".3f"),
+                ("presence of a person, AUC", "person_auc{}", ".3f"),
+                ("copies (0.05 expected of real walks)", "copies{}", ".3f"),
+                ("distance to the nearest training walk, against unseen real walks: gait", "distance_ratio_gait{}", ".2f"),
+                ("... body and posture", "distance_ratio_pose{}", ".2f"),
+            ),
+        ),
+    ),
     "personalisation_hugadb": (
         Table(
             "**A person from a few gait cycles, HuGaDB**: error of the expected cycle, in variances of a channel",
