@@ -52,15 +52,15 @@ def summarise(rows: list[dict]) -> dict[str, float]:
 
 def draw_errors(rows: list[dict], path: Path) -> None:
     """Error against the number of support cycles, and against the steps of the adaptation."""
-    metrics, figure = summarise(rows), plt.figure(figsize=(10, 4), layout="constrained")
+    metrics, figure = summarise(rows), plt.figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     shots = sorted({r["shots"] for r in rows})
-    for arm in ("maml", "finetune", "scratch", "support_mean", "population_mean", "nearest", "floor"):
+    for arm in ("maml", "shrunk_mean", "finetune", "scratch", "support_mean", "population_mean", "nearest", "floor"):
         style = {"color": "black", "linestyle": ":"} if arm == "floor" else {"marker": "o"}
         left.plot(shots, [metrics[f"mse_{arm}_{k}"] for k in shots], label=arm.replace("_", " "), **style)
     left.set(xlabel="support cycles", ylabel="MSE [variances of a channel]", xscale="log", xticks=shots, xticklabels=shots)
     left.minorticks_off()
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     for k in shots:
         right.plot(MAML_STEPS, [metrics[f"mse_maml_after_{s}_{k}"] for s in MAML_STEPS], marker="o", label=f"{k} cycles")
     right.set(xlabel="adaptation steps", ylabel="MSE [variances of a channel]")
@@ -92,7 +92,8 @@ def draw_cycles(model: GaitTCNModel, test: Cycles, path: Path, shots: int = 5) -
                     mean, sd = cycles.mean(0), cycles.std(0)
                     axis.plot(phase, mean, color=colour, label=label)
                     axis.fill_between(phase, mean - 2 * sd, mean + 2 * sd, color=colour, alpha=0.2, linewidth=0)
-            axis.plot(phase, test.values[support][..., channel].T, color="black", linewidth=0.4)
+            seen = support[test.mask[support][:, channel].numpy()]
+            axis.plot(phase, test.values[seen][..., channel].T, color="black", linewidth=0.4)
             axis.set_title(f"subject {test.subject[rows[0]]}, {test.activity[rows[0]]}: {name}", fontsize=8)
     axes[0, 0].legend(fontsize=7)
     for axis in axes[-1]:
