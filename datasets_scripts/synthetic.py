@@ -97,9 +97,7 @@ class Batch:
 
 @functools.lru_cache(maxsize=1)
 def load_family(model: str) -> tuple[GPT2LMHeadModel, GaitTokenizer, GaitDecoderModel, int]:
-    """GPT-2, tokeniser, decoder, frames a walk. Once a process; several processes take one thread each."""
-    if multiprocessing.parent_process() is not None:
-        torch.set_num_threads(1)
+    """GPT-2, tokeniser, decoder, frames a walk. Once a process."""
     decoder = GaitDecoderModel.from_pretrained(model, subfolder="decoder").eval()
     frames = GaitProcessor.from_pretrained(model).feature_extractor.num_frames
     return GPT2LMHeadModel.from_pretrained(model).eval(), GaitTokenizer.from_pretrained(model), decoder, frames
@@ -151,6 +149,8 @@ def _drawn(label: str, reference: dict, rng: np.random.Generator) -> WalkDescrip
 
 def sample_batch(batch: Batch) -> list[tuple[dict, dict]]:
     """Sample one batch, each walk of another person: its row, and its quality with what was asked for."""
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)  # one each; more would wait for ever for threads that were not forked
     config = batch.config
     *models, frames = load_family(config.model)
     seed = int(np.random.SeedSequence([config.seed, batch.first]).generate_state(1)[0])

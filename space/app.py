@@ -67,11 +67,11 @@ def main() -> None:
     if not options.model:
         parser.error("no model: give --model FOLDER_OR_HUB_ID or set GAIT_MODEL; `make demo` makes one in demo/model")
     demo = GaitDemo(options.model, options.classifier, options.knowledge)
-    torch.set_num_threads(min(2, os.cpu_count() or 1))  # one walk at a time gains nothing from more
     try:
         demo.warm_up()
     except OSError as error:
         parser.error(f"no model family at {options.model!r}: {error}")
+    torch.set_num_threads(min(2, os.cpu_count() or 1))  # one walk at a time gains nothing from more
     launch(build(demo), server_port=options.port)
 
 
