@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from datasets import Features
+
     from .configuration_gait_tcn import GaitTCNConfig
     from .loading import Walk
 
@@ -266,24 +268,31 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(earlier, ignore_errors=True)
 
 
-def write_parquet(path: Path, walks: list[dict], model: str, seed: int) -> None:
-    """Results of `text-to-gait` in the walk schema with the columns of train/generate.py."""
-    from datasets import ClassLabel, Dataset, Features, Sequence, Value
+def generated_features(joints: int) -> "Features":
+    """The walk schema with the columns of provenance."""
+    from datasets import ClassLabel, Features, Sequence, Value
     from datasets.features import Array3D
 
     from .captions import PATHOLOGIES
-    from .skeletons import SKELETONS
 
     text = Value("string")
-    joints = Array3D((None, len(SKELETONS[walks[0]["skeleton"]]), 3), "float32")
-    features = Features(
+    return Features(
         {
             **{"subject_id": text, "walk_id": text, "sensor": text, "pathology": ClassLabel(names=list(PATHOLOGIES))},
-            **{"severity": Value("float32"), "attributes": text, "fps": Value("float32"), "joints": joints},
-            **{"gait_parameters": text, "captions": Sequence(text)},
+            **{"severity": Value("float32"), "attributes": text, "fps": Value("float32")},
+            **{"joints": Array3D((None, joints, 3), "float32"), "gait_parameters": text, "captions": Sequence(text)},
             **{"prompt": text, "generator": text, "seed": Value("int64"), "sample_index": Value("int64")},
         }
     )
+
+
+def write_parquet(path: Path, walks: list[dict], model: str, seed: int) -> None:
+    """Results of `text-to-gait` in the walk schema with the columns of train/generate.py."""
+    from datasets import Dataset
+
+    from .skeletons import SKELETONS
+
+    features = generated_features(len(SKELETONS[walks[0]["skeleton"]]))
     rows = [walk_row(walk, model, seed, number) for number, walk in enumerate(walks)]
     Dataset.from_list(rows, features=features).to_parquet(path)
 

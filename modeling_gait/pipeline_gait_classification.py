@@ -123,29 +123,32 @@ class GaitClassificationPipeline(Pipeline):
 
     def preprocess(self, walk: Recording, fps: float | None = None, skeleton: Skeleton | str | None = None) -> dict:
         """One walk -> `input_values` float32 (1, resample_frames, 3 J) [m], the same as of its row in a data set."""
-        if isinstance(walk, str | Path):
-            walk, path = load_walk(walk, skeleton=skeleton, fps=fps), walk
-            try:
-                joints = self._clean(walk.joints, walk.times, walk.skeleton)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-        elif isinstance(walk, Walk):
-            times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
-            joints = self._clean(walk.joints, times, walk.skeleton)
-        else:
-            if isinstance(walk, dict):
-                if "joints" not in walk:
-                    raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, walk)) or 'nothing'}")
-                fps, skeleton = walk.get("fps", fps), walk.get("skeleton", skeleton)
-                walk = np.asarray(walk["joints"])
-            elif not isinstance(walk, np.ndarray | torch.Tensor):
-                raise TypeError(
-                    f"expected a file, an array (T, J, 3), a dict or a Walk, got {type(walk).__name__}; "
-                    "a list of lists takes vote=True"
-                )
-            joints = self._clean_array(walk, fps, skeleton)
+        joints = self._read(walk, fps, skeleton)
         x = prepare_classifier_input([joints], self.model.config.resample_frames, self.skeleton.root)
         return {"input_values": torch.from_numpy(x)}
+
+    def _read(self, walk: Recording, fps: float | None, skeleton: Skeleton | str | None) -> np.ndarray:
+        """Clean joints (T, J, 3) [m] of the model's skeleton at its frame rate, along +y, from any recording of a skeleton."""
+        if isinstance(walk, str | Path):
+            loaded = load_walk(walk, skeleton=skeleton, fps=fps)
+            try:
+                return self._clean(loaded.joints, loaded.times, loaded.skeleton)
+            except ValueError as error:
+                raise ValueError(f"{walk}: {error}") from error
+        if isinstance(walk, Walk):
+            times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
+            return self._clean(walk.joints, times, walk.skeleton)
+        if isinstance(walk, dict):
+            if "joints" not in walk:
+                raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, walk)) or 'nothing'}")
+            fps, skeleton = walk.get("fps", fps), walk.get("skeleton", skeleton)
+            walk = np.asarray(walk["joints"])
+        elif not isinstance(walk, np.ndarray | torch.Tensor):
+            raise TypeError(
+                f"expected a file, an array (T, J, 3), a dict or a Walk, got {type(walk).__name__}; "
+                "a list of lists takes vote=True"
+            )
+        return self._clean_array(walk, fps, skeleton)
 
     def _clean_array(self, joints: np.ndarray | torch.Tensor, fps: float | None, skeleton: Skeleton | str | None) -> np.ndarray:
         source = self.skeleton if skeleton is None else skeleton

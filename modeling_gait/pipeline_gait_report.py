@@ -23,7 +23,7 @@ from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from .knowledge import PACKAGED_KNOWLEDGE, KnowledgeSentence, load_knowledge
-from .loading import Walk, load_walk
+from .loading import Walk
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, check_spoken, spoken_sentence
 from .pipeline_gait_classification import GaitClassificationPipeline, Recording
@@ -87,6 +87,7 @@ class GaitReportPipeline(Pipeline):
     _load_processor = False
 
     # A skeleton is cleaned as the classifiers' walks are.
+    _read = GaitClassificationPipeline._read
     _clean = GaitClassificationPipeline._clean
     _clean_array = GaitClassificationPipeline._clean_array
 
@@ -165,22 +166,6 @@ class GaitReportPipeline(Pipeline):
             count = len(out["inputs"]["pixel_values"])
             out["inputs"]["input_values"] = out["inputs"]["input_values"].expand(count, -1, -1)
         return out
-
-    def _read(self, walk: Recording, fps: float | None, skeleton: Skeleton | str | None) -> np.ndarray:
-        """Joints (T, J, 3) [m] of the model's skeleton at 30 fps, along +y, from any recording of a skeleton."""
-        if isinstance(walk, str | Path):
-            loaded = load_walk(walk, skeleton=skeleton, fps=fps)
-            try:
-                return self._clean(loaded.joints, loaded.times, loaded.skeleton)
-            except ValueError as error:
-                raise ValueError(f"{walk}: {error}") from error
-        if isinstance(walk, Walk):
-            times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
-            return self._clean(walk.joints, times, walk.skeleton)
-        if isinstance(walk, dict):
-            fps, skeleton = walk.get("fps", fps), walk.get("skeleton", skeleton)
-            walk = np.asarray(walk["joints"])
-        return self._clean_array(walk, fps, skeleton)
 
     def _forward(self, inputs: dict) -> dict:
         """Adds probabilities `each` (N, K) of the windows, the most likely class `top`, and of a model that knows numbers

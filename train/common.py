@@ -337,6 +337,13 @@ class atomic_folder:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def bootstrap(values: np.ndarray, draws: int = 10000) -> tuple[float, float]:
+    """95 % interval of the mean of values (N,), one a held-out subject or group."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(1)
+    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
+
+
 def write_json(path: Path, content: dict) -> None:
     """Write a JSON file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

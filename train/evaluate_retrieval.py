@@ -28,7 +28,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import load_walks, numbered, save_model, write_json
+from common import bootstrap, load_walks, numbered, save_model, write_json
 from sklearn.manifold import TSNE
 from sklearn.metrics import average_precision_score, f1_score
 from tqdm import tqdm
@@ -301,13 +301,6 @@ def embed_texts(model: GaitTextModel, texts: list[str]) -> np.ndarray:
 
 
 # --- results -----------------------------------------------------------------------------------------------------------------
-
-
-def bootstrap(values: np.ndarray, draws: int = 10000) -> tuple[float, float]:
-    """95 % interval of the mean of values (N,), one a held-out subject or group."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(1)
-    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
 
 
 def gather(folder: Path, main_variant: str) -> tuple[dict, list[dict]]:

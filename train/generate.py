@@ -10,8 +10,6 @@ Out: a folder that `load_dataset` reads, in the walk schema plus provenance: `pr
 Walks are sampled in batches, each with a seed of its own, so their content does not depend on the number of processes.
 """
 
-import json
-import math
 import shutil
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,13 +18,12 @@ import pandas as pd
 import torch
 from accelerate import PartialState
 from common import atomic_folder
-from datasets import ClassLabel, Dataset, Features, Sequence, Value
-from datasets.features import Array3D
+from datasets import Dataset
 from tqdm import tqdm
 from transformers import HfArgumentParser, pipeline
 
-from modeling_gait.captions import PATHOLOGIES, WalkDescription, parse_prompt
-from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.captions import WalkDescription, parse_prompt
+from modeling_gait.cli_io import generated_features, walk_row
 from modeling_gait.skeletons import SKELETONS
 
 COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")
@@ -82,42 +79,7 @@ def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int, see
     walks = pipe(
         prompts, num_frames=args.num_frames, temperature=args.temperature, top_p=args.top_p, seed=seed, batch_size=len(prompts)
     )
-    rows = []
-    for i, walk in enumerate(walks):
-        said = walk["description"]
-        parameters = compute_gait_parameters(walk["joints"], walk["fps"], SKELETONS[walk["skeleton"]])
-        rows.append(
-            {
-                "subject_id": f"synthetic_{first + i}",
-                "walk_id": f"synthetic_{first + i}",
-                "sensor": "generated",
-                "pathology": said.pathology,
-                "severity": math.nan if said.severity is None else said.severity,
-                "attributes": json.dumps({"side": said.side}),
-                "fps": walk["fps"],
-                "joints": walk["joints"],
-                "gait_parameters": json.dumps({k: None if math.isnan(v) else round(v, 4) for k, v in parameters.items()}),
-                "captions": [said.to_prompt()],
-                "prompt": walk["prompt"],
-                "generator": args.model,
-                "seed": seed,
-                "sample_index": first + i,
-            }
-        )
-    return rows
-
-
-def features(joints: int) -> Features:
-    """The walk schema with the columns of provenance."""
-    text = Value("string")
-    return Features(
-        {
-            **{"subject_id": text, "walk_id": text, "sensor": text, "pathology": ClassLabel(names=list(PATHOLOGIES))},
-            **{"severity": Value("float32"), "attributes": text, "fps": Value("float32")},
-            **{"joints": Array3D((None, joints, 3), "float32"), "gait_parameters": text, "captions": Sequence(text)},
-            **{"prompt": text, "generator": text, "seed": Value("int64"), "sample_index": Value("int64")},
-        }
-    )
+    return [walk_row(walk, args.model, seed, first + i) for i, walk in enumerate(walks)]
 
 
 def main() -> None:
@@ -125,7 +87,7 @@ def main() -> None:
     prompts = read_prompts(args.prompts, args.walks_per_prompt)
     state = PartialState(cpu=not torch.accelerator.is_available())
     pipe = pipeline("text-to-gait", model=args.model, device=state.device)
-    schema = features(len(SKELETONS[pipe.decoder.config.skeleton]))
+    schema = generated_features(len(SKELETONS[pipe.decoder.config.skeleton]))
     shards = Path(args.output_dir + ".shards")
     if state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)

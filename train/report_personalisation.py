@@ -11,6 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from common import bootstrap
 from train_maml import Cycles
 
 from modeling_gait.export import atomic_path
@@ -18,13 +19,6 @@ from modeling_gait.modeling_gait_tcn import GaitTCNModel
 
 ARMS = ("maml", "maml_unadapted", "finetune", "scratch", "shrunk_mean", "support_mean", "population_mean", "nearest", "floor")
 MAML_STEPS = (0, 1, 2, 3, 5, 8)
-
-
-def bootstrap(differences: np.ndarray, samples: int = 10000) -> tuple[float, float]:
-    """95 % interval of the mean over subjects."""
-    at = np.random.default_rng(0).integers(len(differences), size=(samples, len(differences)))
-    low, high = np.percentile(differences[at].mean(1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def summarise(rows: list[dict]) -> dict[str, float]:
