@@ -208,7 +208,8 @@ def reading_tab(demo: GaitDemo) -> None:
             return [alert(error), *empty]
         return [gr.HTML(visible=False), *read(reading)][: len(outputs)]
 
-    options = {"api_visibility": "private", "show_progress": "minimal"}
+    # always_last: a file handed in while the last one is still being read (or cleared) is read after it, not dropped
+    options = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
     gr.on([file.upload, file.clear, button.click], show, [file, fps], outputs, **options)
     plot.change(None, plot, None, js=PLAYER.replace("#ID", "read-walk"))
 
