@@ -32,6 +32,7 @@ class GaitKnowledgeConfig(PreTrainedConfig):
         image_mean, image_std: of the pixels in 0..1, by channel.
         use_knowledge: classes are vectors of prompts with medical knowledge; else learned vectors.
         class_descriptions: {label: sentences}, the medical descriptions of each class.
+        class_sources: {label: citations}, of each of these sentences.
         class_keywords: {label: words}, its keywords.
         num_context_tokens: learned vectors at the head of each prompt.
         use_numeric: gait parameters are learned too, as numerical text and as numbers.
@@ -71,6 +72,7 @@ class GaitKnowledgeConfig(PreTrainedConfig):
     image_std: list[float] | None = None
     use_knowledge: bool = False
     class_descriptions: dict[str, list[str]] | None = None
+    class_sources: dict[str, list[str]] | None = None
     class_keywords: dict[str, list[str]] | None = None
     num_context_tokens: int = 4
     use_numeric: bool = False
@@ -126,10 +128,13 @@ class GaitKnowledgeConfig(PreTrainedConfig):
         labels = set(self.id2label.values())
         if len(labels) < 2 or len(labels) < len(self.id2label):
             raise ValueError(f"id2label: expected at least two labels, each once, got {', '.join(self.id2label.values())}")
-        for name in ("class_descriptions", "class_keywords"):
+        for name in ("class_descriptions", "class_sources", "class_keywords"):
             unknown = set(getattr(self, name) or {}) - labels
             if unknown:
                 raise ValueError(f"{name}: unknown label {', '.join(sorted(unknown))}; labels: {', '.join(sorted(labels))}")
+        for label, sources in (self.class_sources or {}).items():
+            if len(sources) != len((self.class_descriptions or {}).get(label, ())):
+                raise ValueError(f"class_sources: expected a citation for each sentence of {label}, got {len(sources)}")
         if self.use_knowledge:
             missing = [label for label in sorted(labels) if not (self.class_descriptions or {}).get(label)]
             if missing:

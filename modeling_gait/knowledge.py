@@ -10,7 +10,7 @@ Out: a `Knowledge`. `with_class` adds a class; `to_dict` gives the format above 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -54,9 +54,17 @@ class Knowledge:
                 return c
         raise KeyError(f"knowledge {self.name!r} has no class {label!r}; it has {', '.join(self.labels)}")
 
-    def texts(self) -> dict[str, list[str]]:
-        """Label -> its sentences."""
-        return {c.name: [s.text for s in c.descriptions] for c in self.classes}
+    def config_fields(self, labels: Iterable[str] | None = None) -> dict[str, dict[str, list[str]]]:
+        """What a `GaitKnowledgeConfig` carries of these classes (default: all): sentences, their citations, keywords.
+
+        Raises KeyError for a label that is not known.
+        """
+        own = [self[label] for label in (self.labels if labels is None else labels)]
+        return {
+            "class_descriptions": {c.name: [s.text for s in c.descriptions] for c in own},
+            "class_sources": {c.name: [self.sources[s.source] for s in c.descriptions] for c in own},
+            "class_keywords": {c.name: list(c.keywords) for c in own},
+        }
 
     def with_class(self, new: ClassKnowledge, sources: Mapping[str, str] | None = None) -> "Knowledge":
         """This knowledge and one more class, with the citations that its sentences need. Raises as `parse_knowledge`."""

@@ -6,7 +6,6 @@ A walk is cleaned, resampled and turned as the rows of the data sets are, then m
 `prepare_classifier_input`: root-relative joints (1, resample_frames, 3 J) [m].
 """
 
-import os
 import warnings
 from pathlib import Path
 
@@ -14,13 +13,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
-from transformers.dynamic_module_utils import custom_object_save
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .cleaning import canonicalise, clean_walk
 from .configuration_gait_classifier import GaitClassifierConfig
 from .loading import Walk, load_walk
 from .modeling_gait_classifier import prepare_classifier_input
+from .pipeline_saving import know_pipeline, save_pipeline
 from .skeletons import SKELETONS, Skeleton, convert_joints
 
 TASK = "gait-classification"
@@ -198,19 +197,8 @@ class GaitClassificationPipeline(Pipeline):
         return [{"label": names[i], "score": s} for i, s in zip(order[:top_k].tolist(), scores[:top_k].tolist())]
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
-        """The model, and this pipeline's code for `pipeline(..., trust_remote_code=True)` where the package is not installed.
-
-        Unlike that of transformers, it leaves `custom_pipelines` out of config.json: see `GaitClassificationConfig`.
-        """
-        os.makedirs(save_directory, exist_ok=True)
-        own = self.model.config
-        values = {k: v for k, v in own.to_dict().items() if k not in ("custom_pipelines", "auto_map")}
-        self.model.config = GaitClassificationConfig.from_dict(values)
-        try:
-            custom_object_save(self, save_directory)
-            self.model.save_pretrained(save_directory, **kwargs)
-        finally:
-            self.model.config = own
+        """The model, and this pipeline's code; see `save_pipeline`."""
+        save_pipeline(self, save_directory, GaitClassificationConfig, **kwargs)
 
 
 def mean_scores(results: list[list[dict]]) -> list[dict]:
@@ -224,20 +212,13 @@ def mean_scores(results: list[list[dict]]) -> list[dict]:
 
 
 class GaitClassificationConfig(GaitClassifierConfig):
-    """What the `auto_map` of a folder saved by the pipeline names as its configuration: it knows the pipeline as well.
-
-    Only `trust_remote_code=True` reads it. Were `custom_pipelines` written to config.json, `pipeline` would ask for
-    `trust_remote_code` also where this package is installed and has registered it.
-    """
+    """The configuration in a folder saved by the pipeline; see `save_pipeline`."""
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs) -> GaitClassifierConfig | tuple[GaitClassifierConfig, dict]:
         """As `GaitClassifierConfig.from_pretrained`."""
         loaded = GaitClassifierConfig.from_pretrained(*args, **kwargs)
-        config = loaded[0] if isinstance(loaded, tuple) else loaded
-        impl = f"pipeline_gait_classification.{GaitClassificationPipeline.__name__}"
-        config.custom_pipelines = {TASK: {"impl": impl, "pt": ["AutoModelForSequenceClassification"]}}
-        return loaded
+        return know_pipeline(loaded, TASK, GaitClassificationPipeline, AutoModelForSequenceClassification)
 
 
 PIPELINE_REGISTRY.register_pipeline(

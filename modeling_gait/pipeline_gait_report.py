@@ -5,7 +5,6 @@ parameters with their norms, a sentence of them, evidence from the knowledge of 
 The model is a `GaitKnowledgeModelForSequenceClassification`. Research software; nothing here is a diagnosis.
 """
 
-import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,18 +14,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
-from transformers.dynamic_module_utils import custom_object_save
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .calibration import expected_score
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from .knowledge import PACKAGED_KNOWLEDGE, KnowledgeSentence, load_knowledge
 from .loading import Walk
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, check_spoken, spoken_sentence
 from .pipeline_gait_classification import GaitClassificationPipeline, Recording
+from .pipeline_saving import know_pipeline, save_pipeline
 from .report_html import Evidence, GaitReport, ReportParameter, display_name, number, write_report
 from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
@@ -236,16 +234,8 @@ class GaitReportPipeline(Pipeline):
         return found, None if pixels is None else (255 * pixels[0]).byte().permute(0, 2, 3, 1).cpu().numpy()
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
-        """The model and this pipeline's code, as `GaitClassificationPipeline.save_pretrained` does it."""
-        os.makedirs(save_directory, exist_ok=True)
-        own = self.model.config
-        values = {k: v for k, v in own.to_dict().items() if k not in ("custom_pipelines", "auto_map")}
-        self.model.config = GaitReportConfig.from_dict(values)
-        try:
-            custom_object_save(self, save_directory)
-            self.model.save_pretrained(save_directory, **kwargs)
-        finally:
-            self.model.config = own
+        """The model, and this pipeline's code; see `save_pipeline`."""
+        save_pipeline(self, save_directory, GaitReportConfig, **kwargs)
 
 
 def _parts(walk: Recording | dict) -> tuple[str | Path | None, Recording | None]:
@@ -310,21 +300,15 @@ def _severity(
     return (severity, "0 (as normal walks) to 1") if np.isfinite(severity) else (None, None)
 
 
-def class_sentences(config: GaitKnowledgeConfig, label: str) -> list[KnowledgeSentence]:
-    """What is known of a class, with citations: the model's own sentences, else those of the packaged set with its classes."""
-    sets = ("gist", "updrs", "dementia") if PACKAGED_KNOWLEDGE.exists() else ()  # code on the Hub comes without the file
-    packaged = [load_knowledge(name) for name in sets]
-    cited = {s.text: k.sources[s.source] for k in packaged for c in k.classes for s in c.descriptions}
+def class_sentences(config: GaitKnowledgeConfig, label: str) -> list[tuple[str, str]]:
+    """What the model was told of a class: sentences and their citations."""
     texts = (config.class_descriptions or {}).get(label, [])
-    if not texts:
-        fitting = [k for k in packaged if set(config.id2label.values()) <= set(k.labels)]
-        texts = fitting[0].texts()[label] if fitting else []
-    return [KnowledgeSentence(text, cited.get(text, "class description of the model")) for text in texts]
+    return list(zip(texts, (config.class_sources or {}).get(label) or ["class description of the model"] * len(texts)))
 
 
-def find_evidence(parameters: list[ReportParameter], label: str, sentences: list[KnowledgeSentence]) -> list[Evidence]:
+def find_evidence(parameters: list[ReportParameter], label: str, sentences: list[tuple[str, str]]) -> list[Evidence]:
     """For each parameter outside its norm the first sentence that says so of the class; contrasts to others are skipped."""
-    plain = [s for s in sentences if not _CONTRASTS.search(s.text) and not _names_another(s.text, label)]
+    plain = [s for s in sentences if not _CONTRASTS.search(s[0]) and not _names_another(s[0], label)]
     out = []
     for p in parameters:
         if p.in_range is not False:
@@ -332,10 +316,10 @@ def find_evidence(parameters: list[ReportParameter], label: str, sentences: list
         side = "below" if p.value < p.low else "above"
         stem = p.name.removesuffix("_left").removesuffix("_right")
         patterns = [words for stems, way, words in _SPEAKS_OF if stem in stems.split() and way == side]
-        match = next((s for s in plain if any(_says(words, s.text) for words in patterns)), None)
+        match = next((s for s in plain if any(_says(words, s[0]) for words in patterns)), None)
         if match:
             said = f"{phrase(p)}, {side} the norm of {number(p.low, p.unit)} to {number(p.high, p.unit)}"
-            out.append(Evidence(p.name, label, said, match.text, match.source))
+            out.append(Evidence(p.name, label, said, *match))
     return out
 
 
@@ -362,16 +346,13 @@ def phrase(p: ReportParameter) -> str:
 
 
 class GaitReportConfig(GaitKnowledgeConfig):
-    """What the `auto_map` of a folder saved by the pipeline names as its configuration; see `GaitClassificationConfig`."""
+    """The configuration in a folder saved by the pipeline; see `save_pipeline`."""
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs) -> GaitKnowledgeConfig | tuple[GaitKnowledgeConfig, dict]:
         """As `GaitKnowledgeConfig.from_pretrained`."""
         loaded = GaitKnowledgeConfig.from_pretrained(*args, **kwargs)
-        config = loaded[0] if isinstance(loaded, tuple) else loaded
-        impl = f"pipeline_gait_report.{GaitReportPipeline.__name__}"
-        config.custom_pipelines = {TASK: {"impl": impl, "pt": ["AutoModelForSequenceClassification"]}}
-        return loaded
+        return know_pipeline(loaded, TASK, GaitReportPipeline, AutoModelForSequenceClassification)
 
 
 PIPELINE_REGISTRY.register_pipeline(

@@ -17,6 +17,9 @@ from .configuration_gait_text import GaitTextConfig
 from .feature_extraction_gait import GaitFeatureExtractor
 from .loading import load_walk
 from .modeling_gait_text import GaitTextModel
+from .pipeline_saving import know_pipeline, save_pipeline
+
+TASK = "zero-shot-gait-classification"
 
 
 def open_extractor(model: GaitTextModel, extractor: GaitFeatureExtractor | None = None) -> GaitFeatureExtractor | None:
@@ -138,6 +141,23 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         ranked = sorted(zip(scores, outputs["labels"]), reverse=True)
         return [{"label": label, "score": score} for score, label in ranked]
 
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """The model, its feature extractor, and this pipeline's code; see `save_pipeline`."""
+        save_pipeline(self, save_directory, ZeroShotGaitConfig, **kwargs)
+        if self.extractor is not None:
+            self.extractor.save_pretrained(save_directory)
+
+
+class ZeroShotGaitConfig(GaitTextConfig):
+    """The configuration in a folder saved by the pipeline; see `save_pipeline`."""
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs) -> GaitTextConfig | tuple[GaitTextConfig, dict]:
+        """As `GaitTextConfig.from_pretrained`."""
+        return know_pipeline(
+            GaitTextConfig.from_pretrained(*args, **kwargs), TASK, ZeroShotGaitClassificationPipeline, AutoModel
+        )
+
 
 @torch.no_grad()
 def label_vectors(model: GaitTextModel, descriptions: Sequence[Sequence[str]]) -> torch.Tensor:
@@ -149,7 +169,7 @@ def label_vectors(model: GaitTextModel, descriptions: Sequence[Sequence[str]]) -
 AutoConfig.register(GaitTextConfig.model_type, GaitTextConfig, exist_ok=True)
 AutoModel.register(GaitTextConfig, GaitTextModel, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
-    "zero-shot-gait-classification", pipeline_class=ZeroShotGaitClassificationPipeline, pt_model=AutoModel, type="multimodal"
+    TASK, pipeline_class=ZeroShotGaitClassificationPipeline, pt_model=AutoModel, type="multimodal"
 )
 
-__all__ = ["ZeroShotGaitClassificationPipeline", "label_vectors", "open_extractor", "prepare_walk"]
+__all__ = ["ZeroShotGaitClassificationPipeline", "ZeroShotGaitConfig", "label_vectors", "open_extractor", "prepare_walk"]

@@ -28,12 +28,18 @@ from test_remote_code import BLOCK
 
 from modeling_gait import GaitProcessor
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
+from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.configuration_gait_text import GaitTextConfig
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.modeling_gait_text import GaitTextModel
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
+from modeling_gait.pipeline_gait_report import GaitReportPipeline
+from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 
 TOKENS = {"hf_me": "me", "hf_other": "other", "read_me": "me"}
 
@@ -70,16 +76,25 @@ def tiny_text() -> GaitTextModel:
     return GaitTextModel(GaitTextConfig(gait_config=gait, text_config={"name": "me/encoder", "hidden_size": 16})).eval()
 
 
+def tiny_knowledge() -> GaitKnowledgeModelForSequenceClassification:
+    small = {"skeleton_config": {"hidden_size": 16}, "text_config": {"name": "me/encoder", "hidden_size": 16}}
+    return GaitKnowledgeModelForSequenceClassification(
+        GaitKnowledgeConfig(**small, **load_knowledge("gist").config_fields())
+    ).eval()
+
+
 def tiny_tcn() -> GaitTCNModel:
     return GaitTCNModel(GaitTCNConfig(num_channels=6, num_phases=20, hidden_size=8, dilations=[1], num_components=4)).eval()
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> Path:
-    """Folders of a classifier, a dual encoder and a personalised network, untrained."""
+    """Folders of a classifier, a dual encoder, a classifier with knowledge and a personalised network, untrained."""
     folder = tmp_path_factory.mktemp("models")
     GaitClassificationPipeline(tiny_classifier(), device="cpu").save_pretrained(folder / "gru")
-    tiny_text().save_pretrained(folder / "text")
+    extractor = GaitFeatureExtractor()
+    ZeroShotGaitClassificationPipeline(tiny_text(), extractor=extractor, device="cpu").save_pretrained(folder / "text")
+    GaitReportPipeline(tiny_knowledge(), device="cpu").save_pretrained(folder / "knowledge")
     tiny_tcn().save_pretrained(folder / "tcn")
     return folder
 
@@ -95,20 +110,21 @@ def published(api, hub, family_folder, models, dataset_folder) -> str:
         family=str(family),
         classifier=[str(models / "gru")],
         text=str(models / "text"),
+        knowledge=str(models / "knowledge"),
         tcn=str(models / "tcn"),
         dataset=[str(dataset_folder)],
         trained_on=str(dataset_folder),
         name="gait-tiny",
         public=True,
     )
-    assert len(publish(args, api)) == 5
+    assert len(publish(args, api)) == 6
     return hub.repositories["models", "me/gait-tiny"].branches["main"]
 
 
 def test_one_command_publishes_repositories_cards_and_a_collection(published, hub, api, family_folder):
     assert {(k, r) for k, r in hub.repositories if "gait-tiny" in r} == {
         ("datasets", "me/gait-tiny-simulated"),
-        *(("models", f"me/gait-tiny{end}") for end in ("", "-gru", "-text", "-tcn")),
+        *(("models", f"me/gait-tiny{end}") for end in ("", "-gru", "-text", "-knowledge", "-tcn")),
     }
     family = hub.head("me/gait-tiny").files
     saved = {p.relative_to(family_folder).as_posix() for p in family_folder.rglob("*") if p.is_file()}
@@ -141,6 +157,9 @@ walk = write("steppage gait, right side", num_frames=16, seed=3)
 words = read(walk["joints"], fps=30)
 classes = pipeline("gait-classification", model="me/gait-tiny-gru", **trust)(walk["joints"], fps=30)
 text = AutoModel.from_pretrained("me/gait-tiny-text", **trust)
+search = pipeline("zero-shot-gait-classification", model="me/gait-tiny-text", **trust)
+seen = search.preprocess(walk["joints"], fps=30)["input_values"]
+report = pipeline("gait-report", model="me/gait-tiny-knowledge", **trust)(walk["joints"], fps=30)
 tcn = AutoModel.from_pretrained("me/gait-tiny-tcn", **trust).personalize(torch.zeros(1, 20, 6))
 rows = load_dataset("me/gait-tiny-simulated", split="train")
 old = AutoModel.from_pretrained("me/two-versions", revision=OLD, **trust)
@@ -151,10 +170,13 @@ try:
 except OSError as error:
     secret = str(error)
 print(json.dumps({
-    "modules": sorted({type(x).__module__.split(".")[0] for x in (vq, tokenizer, processor, write, read, text, tcn, old)}),
+    "modules": sorted({
+        type(x).__module__.split(".")[0] for x in (vq, tokenizer, processor, write, read, text, search, report, tcn, old)
+    }),
     "walk": walk["joints"].astype(float).sum(), "text": words["text"], "classes": [c["label"] for c in classes],
     "vq": total(vq), "text_model": total(text), "tcn": tcn.adapter["steps"], "vocabulary": len(tokenizer),
     "old": total(old), "new": total(new), "pinned": [total(pinned.model), total(pinned.decoder)], "secret": secret,
+    "zero_shot": list(seen.shape), "report": sorted(report.class_probabilities),
     "rows": len(rows), "columns": rows.column_names, "joints": torch.tensor(rows[0]["joints"]).double().sum().item(),
 }))
 """
@@ -211,6 +233,7 @@ def test_everything_loads_where_the_package_is_not_installed(seen, family_folder
     assert seen["text_model"] == pytest.approx(total(load_file(models / "text" / "model.safetensors")))
     assert isinstance(seen["text"], str) and sorted(seen["classes"]) == sorted(tiny_classifier().config.label2id)
     assert seen["vocabulary"] == len(write.tokenizer) and seen["tcn"] == GaitTCNConfig().inner_steps
+    assert seen["zero_shot"] == [1, 96, 75] and seen["report"] == sorted(tiny_knowledge().config.label2id)
     rows = datasets.load_dataset("parquet", data_files=str(dataset_folder / "data" / "*.parquet"), split="train")
     assert (seen["rows"], seen["columns"]) == (len(rows), rows.column_names)
     assert seen["joints"] == pytest.approx(float(np.asarray(rows[0]["joints"], np.float64).sum()), abs=1e-3)

@@ -47,7 +47,10 @@ def test_packaged_set(name):
     assert len({s.text for s in texts}) == len(texts), "no sentence serves two classes"
     assert all(s.text.endswith(".") and len(s.text) < 150 for s in texts), "short enough for CLIP's 77 tokens"
     assert not any(ch.isdigit() for s in texts for ch in s.text), "numbers belong to measured parameters"
-    assert knowledge.texts()[knowledge.labels[0]] == [s.text for s in knowledge.classes[0].descriptions]
+    fields, first = knowledge.config_fields(), knowledge.classes[0]
+    assert fields["class_descriptions"][first.name] == [s.text for s in first.descriptions]
+    assert fields["class_sources"][first.name] == [knowledge.sources[s.source] for s in first.descriptions]
+    assert fields["class_keywords"] == {c.name: list(c.keywords) for c in knowledge.classes}
 
 
 def test_all_sources_are_cited_with_a_year_and_used():
@@ -58,7 +61,7 @@ def test_all_sources_are_cited_with_a_year_and_used():
 
 def test_lookalikes_are_told_apart():
     gist = load_knowledge()
-    lurch, trendelenburg = (" ".join(gist.texts()[name]) for name in ("lurch", "trendelenburg"))
+    lurch, trendelenburg = (" ".join(s.text for s in gist[name].descriptions) for name in ("lurch", "trendelenburg"))
     assert "gluteus maximus" in lurch and "trunk is thrown backward" in lurch
     assert "gluteus medius" in trendelenburg and "pelvis drops on the opposite, swinging side" in trendelenburg
     assert gist["steppage"].name == "steppage"

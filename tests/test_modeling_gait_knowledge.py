@@ -330,6 +330,7 @@ def test_another_text_encoder_is_refused(encoder_folder, tmp_path):
 def test_configuration_refuses_what_does_not_fit():
     for match, wrong in (
         ("unknown label ataxic", {"class_descriptions": {"ataxic": ["x"]}}),
+        ("citation for each sentence of normal", {"class_descriptions": {"normal": ["x"]}, "class_sources": {"normal": []}}),
         ("has no sentence for lurch", {"use_knowledge": True, "class_descriptions": {"normal": ["x"], "steppage": ["y"]}}),
         ("branches: expected some of skeleton, video", {"branches": ["sound"]}),
         ("expected 29 or 46 numbers", {"parameter_mean": [1.0]}),

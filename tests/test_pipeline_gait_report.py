@@ -9,12 +9,11 @@ import pytest
 import torch
 from transformers import pipeline
 
-from modeling_gait import pipeline_gait_report
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.export import write_csv
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from modeling_gait.knowledge import KnowledgeSentence, load_knowledge
+from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from modeling_gait.numeric_text import parse_spoken
 from modeling_gait.pipeline_gait_report import GaitReportPipeline, class_sentences, find_evidence, phrase
@@ -176,9 +175,9 @@ def parameter(name: str, value: float) -> ReportParameter:
 )
 def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, words):
     known = load_knowledge(knowledge)
-    config = GaitKnowledgeConfig(id2label=dict(enumerate(known.labels)))
+    config = GaitKnowledgeConfig(id2label=dict(enumerate(known.labels)), **known.config_fields())
     (found,) = find_evidence([parameter(name, value)], label, class_sentences(config, label))
-    assert words in found.sentence and found.sentence in known.texts()[label]
+    assert words in found.sentence and found.sentence in config.class_descriptions[label]
     assert found.source in known.sources.values() and found.label == label
     assert found.statement.startswith(phrase(parameter(name, value)))
 
@@ -194,7 +193,7 @@ def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, word
     ],
 )
 def test_no_evidence_where_the_knowledge_says_nothing_of_it(label, name, value):
-    config = GaitKnowledgeConfig()
+    config = GaitKnowledgeConfig(**load_knowledge("gist").config_fields())
     assert find_evidence([parameter(name, value)], label, class_sentences(config, label)) == []
 
 
@@ -210,16 +209,14 @@ def test_no_evidence_where_the_knowledge_says_nothing_of_it(label, name, value):
     ],
 )
 def test_a_denied_or_contrasted_sentence_is_no_evidence(text, found):
-    assert len(find_evidence([parameter("speed", 0.3)], "mine", [KnowledgeSentence(text, "me")])) == found
-    assert find_evidence([parameter("speed", 3.0)], "mine", [KnowledgeSentence(text, "me")]) == []
+    assert len(find_evidence([parameter("speed", 0.3)], "mine", [(text, "me")])) == found
+    assert find_evidence([parameter("speed", 3.0)], "mine", [(text, "me")]) == []
 
 
-def test_sentences_of_a_users_class_are_named_as_such(monkeypatch):
+def test_sentences_of_a_users_class_are_named_as_such():
     config = GaitKnowledgeConfig(id2label={0: "mine", 1: "yours"}, class_descriptions={"mine": ["The walk is slow."]})
     (found,) = find_evidence([parameter("speed", 0.3)], "mine", class_sentences(config, "mine"))
     assert found.source == "class description of the model"
-    monkeypatch.setattr(pipeline_gait_report, "PACKAGED_KNOWLEDGE", Path("nowhere.json"))
-    assert class_sentences(config, "mine") == [KnowledgeSentence("The walk is slow.", found.source)]
     assert class_sentences(GaitKnowledgeConfig(), "normal") == []
 
 

@@ -78,6 +78,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     for name, value in one.state_dict().items():
         torch.testing.assert_close(value, two.state_dict()[name], msg=name)
     assert one.config.class_descriptions["steppage"] == ["steppage: sentence 0", "steppage: sentence 1"]
+    assert len(one.config.class_sources["steppage"]) == 2
     assert one.config.use_numeric and len(one.config.parameter_groups) == 8
     assert one.class_features.norm(dim=-1).allclose(torch.ones(7))
 

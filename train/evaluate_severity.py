@@ -33,6 +33,7 @@ from modeling_gait.calibration import (
 )
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.modeling_gait_knowledge import prepare_knowledge_input
+from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.simulation import simulate_walks
 
 SCORES = ("0", "1", "2", "3")
@@ -127,7 +128,7 @@ def evaluate(args: SeverityArguments) -> tuple[dict, list[dict], np.ndarray, np.
     raw = predict(model, walks, test)[0]
     model.set_temperature(temperature)
     logits, labels, subjects = predict(model, walks, test)[0], walks.labels[test], walks.subjects[test]
-    save_model(args.output_dir, model)
+    save_model(args.output_dir, GaitReportPipeline(model, device="cpu"))
     metrics = measure(logits, labels) | intervals(logits, labels, subjects)
     metrics |= {"ece_uncalibrated": measure(raw, labels)["ece"], "temperature": temperature}
     metrics |= {"people_trained_on": len(set(walks.subjects[train])), "people_tested": len(set(subjects))}

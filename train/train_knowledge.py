@@ -30,6 +30,7 @@ from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification, prepare_knowledge_input
 from modeling_gait.modeling_gait_text import SentenceEncoder
 from modeling_gait.numeric_text import group_parameters
+from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.video_rendering import render_video
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
@@ -135,9 +136,7 @@ def new_model(
         missing = set(walks.names) - set(knowledge.labels)
         if missing:
             raise ValueError(f"knowledge {args.knowledge!r} says nothing of {', '.join(sorted(missing))}")
-        texts = knowledge.texts()
-        about["class_descriptions"] = {name: list(texts[name]) for name in walks.names}
-        about["class_keywords"] = {name: list(knowledge[name].keywords) for name in walks.names}
+        about = knowledge.config_fields(walks.names)
     parameters = walks.parameters[rows]
     measured = np.ma.masked_invalid(parameters.astype(np.float64))
     std = measured.std(0).filled(0)
@@ -226,7 +225,7 @@ def main() -> None:
     args = parse_arguments(KnowledgeArguments)
     walks = load_knowledge_walks(args.dataset, args.exclude_subjects, args.output_dir if "video" in args.branches else None)
     rows = np.flatnonzero(share_of_walks(walks, args.share))
-    save_model(args.output_dir, train_model(args, walks, rows))
+    save_model(args.output_dir, GaitReportPipeline(train_model(args, walks, rows), device="cpu"))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from modeling_gait.configuration_gait_text import GaitEncoderConfig, GaitTextCon
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_text import GaitTextModel, SentenceEncoder
+from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 
 # What sensors on feet, shins and thighs notice of each activity of HuGaDB; written before any model was trained on it.
 DESCRIPTIONS = {
@@ -400,12 +401,12 @@ def train(args: TextArguments) -> GaitTextModel:
             raise ValueError(f"{args.dataset}: no such subject or activity: {', '.join(sorted(unknown))}")
         excluded = [ACTIVITIES.index(a) for a in args.exclude_activities]
         keep = ~np.isin(recordings.subjects, args.exclude_subjects) & ~np.isin(recordings.labels, excluded)
-        windows, parts = RecordingWindows(recordings.select(keep), args.channel_dropout), []
+        windows, extractor = RecordingWindows(recordings.select(keep), args.channel_dropout), None
         model = fit_model(args, windows, encoder, "imu", recordings.fps)
     else:
         windows, extractor = open_walks(args)
-        model, parts = fit_model(args, windows, encoder, extractor.skeleton, extractor.fps), [extractor]
-    save_model(args.output_dir, model, *parts)
+        model = fit_model(args, windows, encoder, extractor.skeleton, extractor.fps)
+    save_model(args.output_dir, ZeroShotGaitClassificationPipeline(model, extractor=extractor, device="cpu"))
     print(f"{args.output_dir}: {len(windows):,} windows, {time.perf_counter() - began:.0f} s")
     return model
 
