@@ -39,7 +39,7 @@ from scipy.spatial.transform import Rotation
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
 
 from datasets_scripts import common
-from datasets_scripts.densegait import NOT_MEASURED, write_walks
+from datasets_scripts.densegait import NOT_MEASURED
 from modeling_gait.cleaning import canonicalise, floor_height
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.kinematics import forward_kinematics
@@ -344,8 +344,8 @@ def prepare(
                 yield row
 
     body = functools.partial(card_body, report, max_seconds)
-    name = "BABEL actions over AMASS"
-    report.rows = write_walks(rows(), features(), Path(output_dir), body, pretty_name=name, license="other")
+    card = {"pretty_name": "BABEL actions over AMASS", "license": "other"}
+    report.rows = common.write_dataset(rows(), Path(output_dir), body, columns=features(), **card)
     return report
 
 

@@ -5,11 +5,9 @@ data/train-00000-of-0000N.parquet and README.md, the data card. It is written un
 renamed at the end, so an interrupted run leaves no half-made data set.
 """
 
+import itertools
 import json
 import math
-import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import Pool
@@ -21,6 +19,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm import tqdm
 
 from modeling_gait.captions import PATHOLOGIES, captions_for
+from modeling_gait.export import atomic_folder
 from modeling_gait.gait_parameters import compute_gait_parameters
 
 ROWS_PER_SHARD = 1200  # about 45 MB
@@ -111,12 +110,17 @@ def parallel(function: Callable, items: list, num_proc: int, unit: str) -> Itera
 
 
 def write_dataset(
-    rows: Iterable[dict], output_dir: Path, body: Callable[[], str], rows_per_shard: int = ROWS_PER_SHARD, **card: object
+    rows: Iterable[dict],
+    output_dir: Path,
+    body: Callable[[], str],
+    rows_per_shard: int = ROWS_PER_SHARD,
+    columns: datasets.Features | None = None,
+    **card: object,
 ) -> int:
     """Write rows as Parquet shards and a data card; returns the number of rows.
 
     Args:
-        rows: in the schema of `walk_features`; read once.
+        rows: in the schema of `walk_features`, or of `columns`; read once.
         output_dir: made, or replaced if it holds an earlier data set.
         body: called after the last row; the Markdown of the card below its metadata.
         card: metadata fields of the card (`license`, `pretty_name`, `tags` ...).
@@ -126,33 +130,20 @@ def write_dataset(
     """
     output_dir = Path(output_dir)
     check_output(output_dir)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}-", dir=output_dir.parent))
-    try:
+    shards: list[Path] = []
+    total = num_bytes = 0
+    with atomic_folder(output_dir) as work:
         (work / "data").mkdir()
-        shards: list[Path] = []
-        batch: list[dict] = []
-        total = num_bytes = 0
-        for row in rows:
-            batch.append(row)
-            if len(batch) == rows_per_shard:
-                num_bytes += _write_shard(batch, shards, work / "data")
-                total, batch = total + len(batch), []
-        if batch:
-            num_bytes += _write_shard(batch, shards, work / "data")
+        rows = iter(rows)
+        while batch := list(itertools.islice(rows, rows_per_shard)):
+            columns = columns or walk_features(batch[0]["joints"].shape[1])
+            num_bytes += _write_shard(batch, columns, shards, work / "data")
             total += len(batch)
         if not total:
             raise ValueError("no row to write: there is no file, or every one was skipped")
         for i, shard in enumerate(shards):
             shards[i] = shard.rename(work / "data" / f"train-{i:05d}-of-{len(shards):05d}.parquet")
-        (work / "README.md").write_text(_card(body(), total, num_bytes, shards, card), encoding="utf-8")
-        work.chmod(0o755)
-        if output_dir.exists():
-            shutil.rmtree(output_dir)
-        os.replace(work, output_dir)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+        (work / "README.md").write_text(_card(body(), total, num_bytes, columns, shards, card), encoding="utf-8")
     return total
 
 
@@ -168,10 +159,9 @@ def check_output(output_dir: Path) -> None:
         raise ValueError(f"{output_dir} is a file; --output_dir must be a folder")
 
 
-def _write_shard(rows: list[dict], shards: list[Path], folder: Path) -> int:
+def _write_shard(rows: list[dict], columns: datasets.Features, shards: list[Path], folder: Path) -> int:
     """Append a shard; returns its size in memory [bytes]."""
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    table = datasets.Dataset.from_dict(columns, features=walk_features(rows[0]["joints"].shape[1]))
+    table = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in columns}, features=columns)
     shards.append(folder / f"part-{len(shards):05d}.parquet")
     was_on = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
@@ -181,12 +171,12 @@ def _write_shard(rows: list[dict], shards: list[Path], folder: Path) -> int:
     return int(table.data.nbytes)
 
 
-def _card(body: str, rows: int, num_bytes: int, shards: list[Path], fields: dict) -> str:
+def _card(body: str, rows: int, num_bytes: int, columns: datasets.Features, shards: list[Path], fields: dict) -> str:
     """Data card: YAML metadata that the Hub and `load_dataset` read, then `body`."""
     splits = datasets.SplitDict()
     splits.add(datasets.SplitInfo("train", num_bytes=num_bytes, num_examples=rows))
     download = sum(s.stat().st_size for s in shards)
-    info = datasets.DatasetInfo(features=walk_features(), splits=splits, download_size=download, dataset_size=num_bytes)
+    info = datasets.DatasetInfo(features=columns, splits=splits, download_size=download, dataset_size=num_bytes)
     data = DatasetCardData(
         task_categories=["other"],
         tags=["gait", "skeleton", "motion", "biomechanics"],

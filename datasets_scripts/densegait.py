@@ -18,19 +18,15 @@ import argparse
 import functools
 import json
 import math
-import os
-import shutil
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pandas as pd
-from huggingface_hub import DatasetCard, DatasetCardData
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
 
@@ -232,64 +228,6 @@ def features() -> datasets.Features:
     return datasets.Features({**common.walk_features(18), "confidence": datasets.Array2D((None, 18), "float32")})
 
 
-def write_walks(
-    rows: Iterable[dict],
-    columns: datasets.Features,
-    output_dir: Path,
-    body: Callable[[], str],
-    rows_per_shard: int = 2000,
-    **card: object,
-) -> int:
-    """`common.write_dataset` for the walk schema with further columns: Parquet shards and card; returns the number of rows.
-
-    Raises ValueError where `output_dir` holds something else, or there is no row.
-    """
-    common.check_output(output_dir)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}-", dir=output_dir.parent))
-    batch, shards, total, num_bytes = [], [], 0, 0
-
-    def flush() -> int:
-        shards.append(work / "data" / f"part-{len(shards):05d}.parquet")
-        table = datasets.Dataset.from_dict({name: [row[name] for row in batch] for name in columns}, features=columns)
-        table.to_parquet(shards[-1])
-        batch.clear()
-        return int(table.data.nbytes)
-
-    try:
-        (work / "data").mkdir()
-        datasets.disable_progress_bars()
-        for row in rows:
-            batch.append(row)
-            total += 1
-            if len(batch) == rows_per_shard:
-                num_bytes += flush()
-        if batch:
-            num_bytes += flush()
-        if not total:
-            raise ValueError("no row to write: there is no file, or every one was skipped")
-        for i, shard in enumerate(shards):
-            shard.rename(work / "data" / f"train-{i:05d}-of-{len(shards):05d}.parquet")
-        split = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}]
-        data = DatasetCardData(tags=["gait", "skeleton", "motion"], configs=split, **card)
-        splits = datasets.SplitDict()
-        splits.add(datasets.SplitInfo("train", num_bytes=num_bytes, num_examples=total))
-        download = sum(p.stat().st_size for p in (work / "data").iterdir())
-        info = datasets.DatasetInfo(features=columns, splits=splits, download_size=download, dataset_size=num_bytes)
-        datasets.info.DatasetInfosDict({"default": info}).to_dataset_card_data(data)
-        text = str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body()}"))
-        (work / "README.md").write_text(text, encoding="utf-8")
-        work.chmod(0o755)
-        shutil.rmtree(output_dir, ignore_errors=True)
-        os.replace(work, output_dir)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    finally:
-        datasets.enable_progress_bars()
-    return total
-
-
 @dataclass
 class Report:
     """What was read: rows, tracks, words of each attribute, messages of what was skipped."""
@@ -321,7 +259,8 @@ def prepare(data_dir: Path, output_dir: Path, fps: float = FPS, num_proc: int = 
             yield result
 
     body = functools.partial(card_body, report, fps)
-    report.rows = write_walks(rows(), features(), Path(output_dir), body, pretty_name="DenseGait tracklets", license="other")
+    card = {"pretty_name": "DenseGait tracklets", "license": "other"}
+    report.rows = common.write_dataset(rows(), Path(output_dir), body, columns=features(), **card)
     return report
 
 

@@ -16,10 +16,7 @@ import argparse
 import functools
 import hashlib
 import json
-import os
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,7 +49,7 @@ from datasets_scripts.hugadb_files import (
     find_files,
     read_file,
 )
-from modeling_gait.export import atomic_path
+from modeling_gait.export import atomic_folder, atomic_path
 from modeling_gait.gait_cycles import POINTS, cycle_correlations, find_cycles, resample_cycle
 
 REPOSITORY = "https://github.com/romanchereshnev/HuGaDB"
@@ -308,34 +305,32 @@ def prepare(
     output_dir = Path(output_dir)
     check_output(output_dir)
     files = find_files(Path(data_dir or download()), subjects)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{output_dir.name}-", dir=output_dir.parent))
     datasets.disable_progress_bars()
     try:
-        shards = {"recordings": Shards(work, "recordings", 100), "cycles": Shards(work, "cycles", 4000)}
-        report = Report()
-        for result in parallel(functools.partial(try_rows, on_error=on_error), files, num_proc, "files"):
-            if isinstance(result, str):
-                report.skipped.append(result)
-                print(f"\nskipped: {result}", file=sys.stderr)
-                continue
-            recording, cycles = report.add(*result)
-            shards["recordings"].add([recording])
-            shards["cycles"].add(cycles)
-        for part in shards.values():
-            part.close()
-        if not shards["cycles"].rows:
-            raise ValueError(f"no gait cycle in {len(files)} files: {dict(report.reasons)}")
-        (work / "README.md").write_text(_card(shards, report), encoding="utf-8")
-        work.chmod(0o755)
-        if output_dir.exists():
-            shutil.rmtree(output_dir)
-        os.replace(work, output_dir)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+        with atomic_folder(output_dir) as work:
+            report = write_files(files, work, num_proc, on_error)
     finally:
         datasets.enable_progress_bars()
+    return report
+
+
+def write_files(files: list[Path], folder: Path, num_proc: int, on_error: str) -> "Report":
+    """Both configs and the card into a folder."""
+    shards = {"recordings": Shards(folder, "recordings", 100), "cycles": Shards(folder, "cycles", 4000)}
+    report = Report()
+    for result in parallel(functools.partial(try_rows, on_error=on_error), files, num_proc, "files"):
+        if isinstance(result, str):
+            report.skipped.append(result)
+            print(f"\nskipped: {result}", file=sys.stderr)
+            continue
+        recording, cycles = report.add(*result)
+        shards["recordings"].add([recording])
+        shards["cycles"].add(cycles)
+    for part in shards.values():
+        part.close()
+    if not shards["cycles"].rows:
+        raise ValueError(f"no gait cycle in {len(files)} files: {dict(report.reasons)}")
+    (folder / "README.md").write_text(_card(shards, report), encoding="utf-8")
     return report
 
 

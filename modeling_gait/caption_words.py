@@ -116,7 +116,7 @@ UNSUPPORTED = (
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class ClassWords:
     """What the literature says of a class: whole sentences without numbers or sides, and where they come from."""
 
     sentences: tuple[str, ...]
@@ -128,49 +128,49 @@ _PERRY = "Perry and Burnfield 2010, Gait Analysis: Normal and Pathological Funct
 _WHITTLE = "Levine, Richards and Whittle 2012, Whittle's Gait Analysis, 5th ed."
 
 KNOWLEDGE = {
-    "normal": Knowledge(
+    "normal": ClassWords(
         (
             "Stance and swing are shared evenly between the legs and the trunk stays upright.",
             "The steps are even, the knees flex freely in swing and the pelvis stays level.",
         ),
         _PERRY,
     ),
-    "antalgic": Knowledge(
+    "antalgic": ClassWords(
         (
             "Stance on the painful limb is cut short to unload it.",
             "Weight is taken off the painful leg as soon as possible, so the steps are uneven.",
         ),
         f"{_WHITTLE}; {_JUN}",
     ),
-    "stiff_legged": Knowledge(
+    "stiff_legged": ClassWords(
         (
             "The stiff knee hardly flexes in swing, so the leg clears the floor by circumduction and a raised pelvis.",
             "Knee flexion in swing is reduced and the stiff leg swings outward.",
         ),
         f"{_PERRY}; {_JUN}",
     ),
-    "lurch": Knowledge(
+    "lurch": ClassWords(
         (
             "The trunk is thrown backward at heel strike because the gluteus maximus is weak.",
             "Weak hip extensors are spared by an extensor lurch: the trunk leans back through stance.",
         ),
         f"{_WHITTLE}; {_JUN}",
     ),
-    "steppage": Knowledge(
+    "steppage": ClassWords(
         (
             "Foot drop is cleared by lifting the thigh and flexing the hip and knee more than usual in swing.",
             "Weak ankle dorsiflexors leave a dropped foot, so the knee is raised high in swing.",
         ),
         f"{_PERRY}; {_JUN}",
     ),
-    "trendelenburg": Knowledge(
+    "trendelenburg": ClassWords(
         (
             "The pelvis sinks toward the swinging leg because of hip abductor weakness of the standing one.",
             "A weak gluteus medius lets the pelvis fall away from the standing leg.",
         ),
         f"{_PERRY}; {_JUN}",
     ),
-    "parkinsonian": Knowledge(
+    "parkinsonian": ClassWords(
         (
             "Shuffling feet, a stooped trunk and little arm swing are typical.",
             "The trunk is stooped, the arms hardly swing and the feet shuffle along the floor.",

@@ -7,7 +7,6 @@ orange (Okabe & Ito's colours, told apart by colour-blind people). Animations ar
 import textwrap
 import warnings
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from .gait_parameters import detect_gait_events
 from .kinematics import joint_angles
 from .loading import Walk
 from .skeletons import KINECT_V2, Skeleton
+from .video import write_video
 from .video_rendering import render_video  # noqa: F401  (also found here)
 
 if TYPE_CHECKING:
@@ -69,8 +69,11 @@ def render_animation(
     walks = [w if isinstance(w, Walk) else Walk(np.asarray(w), fps, skeleton, "") for w in walks]
     shown_fps = fps / np.ceil(fps / 50) if suffix == ".gif" and fps > 50 else fps
     frames = render_frames(walks, shown_fps, titles, view, size)
+    if suffix == ".mp4":
+        write_video(np.stack([np.asarray(image) for image in frames]), path, fps)
+        return
     with atomic_path(path) as temporary:
-        (_write_gif if suffix == ".gif" else _write_mp4)(frames, temporary, shown_fps)
+        _write_gif(frames, temporary, shown_fps)
 
 
 def render_frames(
@@ -217,22 +220,6 @@ def _write_gif(frames: Iterator["Image.Image"], path: Path, fps: float) -> None:
     pictures = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in (first, *frames)]
     ends = np.round(np.arange(len(pictures) + 1) / fps * 100).astype(int) * 10  # GIF counts in 10 ms
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=np.diff(ends).tolist(), loop=0)
-
-
-def _write_mp4(frames: Iterator["Image.Image"], path: Path, fps: float) -> None:
-    try:
-        import av
-    except ImportError:
-        raise ImportError("MP4 needs PyAV: pip install av (or write a .gif)") from None
-    with av.open(str(path), "w") as container:
-        stream = None
-        for image in frames:
-            if stream is None:
-                stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "18"})
-                stream.width, stream.height, stream.pix_fmt = image.width // 2 * 2, image.height // 2 * 2, "yuv420p"
-            even = image.crop((0, 0, stream.width, stream.height))  # yuv420p knows no odd sizes
-            container.mux(stream.encode(av.VideoFrame.from_image(even)))
-        container.mux(stream.encode())
 
 
 # ---------------------------------------------------------------- figures

@@ -15,7 +15,7 @@ import torch
 import train_decoder
 import train_gpt2
 import train_vq
-from common import StepBatches, WindowLoader, atomic_folder, load_walks, mirror_parameters
+from common import StepBatches, WindowLoader, load_walks, mirror_parameters
 from conftest import CACHE, DECODER_ARGUMENTS, GPT2_ARGUMENTS, NUM_FRAMES, ROOT, TRAIN, VQ_ARGUMENTS, run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from datasets_scripts.common import walk_features
 from modeling_gait import GaitProcessor, GaitVQModel, compute_gait_parameters
 from modeling_gait.augmentation import mirror
+from modeling_gait.export import atomic_folder
 from modeling_gait.quantization import VectorQuantizer
 from modeling_gait.tokenization_gait import train_text_tokenizer
 

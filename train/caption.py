@@ -41,7 +41,6 @@ from caption_texts import (
     check_action,
     check_appearance,
 )
-from common import atomic_folder
 from datasets import ClassLabel, Dataset, Features, Sequence, Value, load_dataset
 from huggingface_hub import DatasetCardData
 from pyarrow import parquet
@@ -50,7 +49,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, 
 
 from modeling_gait.captions import check_faithfulness as check_gait
 from modeling_gait.captions import describe_walk, paraphrase
-from modeling_gait.export import atomic_path
+from modeling_gait.export import atomic_folder, atomic_path
 
 MAX_CHARACTERS = 500  # a caption; sentence encoders read about 128 to 512 tokens
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from modeling_gait.augmentation import Augmentation, mirror
-from modeling_gait.export import atomic_path
+from modeling_gait.export import atomic_folder, atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.skeletons import SKELETONS
 
@@ -311,30 +311,6 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
             f"{folder}: this checkpoint does not fit the model ({error}); remove the folder to start anew"
         ) from error
     return step
-
-
-class atomic_folder:
-    """`with atomic_folder(target) as temporary:` fill `temporary`; at the end it takes the place of `target`."""
-
-    def __init__(self, target: str | Path):
-        self.target = Path(target)
-        self.temporary = self.target.with_name(self.target.name + ".tmp")
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.temporary, ignore_errors=True)
-        self.temporary.mkdir(parents=True)
-        return self.temporary
-
-    def __exit__(self, kind, *_) -> None:
-        if kind is not None:
-            shutil.rmtree(self.temporary, ignore_errors=True)
-            return
-        old = self.target.with_name(self.target.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self.target.exists():
-            os.replace(self.target, old)
-        os.replace(self.temporary, self.target)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def bootstrap(values: np.ndarray, draws: int = 10000) -> tuple[float, float]:

@@ -25,13 +25,13 @@ from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
-from common import atomic_folder, load_walks
+from common import load_walks
 from datasets import Dataset
 from matplotlib.figure import Figure
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from modeling_gait.export import atomic_path
+from modeling_gait.export import atomic_folder, atomic_path
 from modeling_gait.metrics import gait_features
 from modeling_gait.privacy import (
     TrainingDistances,

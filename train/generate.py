@@ -17,13 +17,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 from accelerate import PartialState
-from common import atomic_folder
 from datasets import Dataset
 from tqdm import tqdm
 from transformers import HfArgumentParser, pipeline
 
 from modeling_gait.captions import WalkDescription, parse_prompt
 from modeling_gait.cli_io import generated_features, walk_row
+from modeling_gait.export import atomic_folder
 from modeling_gait.skeletons import SKELETONS
 
 COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")

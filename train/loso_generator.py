@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import atomic_folder, load_walks, numbered
+from common import load_walks, numbered
 from datasets import Dataset
 from loso import fold_folder, load_inputs, share_of_walks
 from safetensors.numpy import save_file
@@ -37,7 +37,7 @@ from transformers import GPT2LMHeadModel, HfArgumentParser
 
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.continuation import continue_walk
-from modeling_gait.export import atomic_path
+from modeling_gait.export import atomic_folder, atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from common import atomic_folder, write_json
+from common import write_json
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from huggingface_hub.utils import validate_repo_id
@@ -42,6 +42,7 @@ from tqdm import tqdm
 from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig
 from transformers.dynamic_module_utils import get_relative_imports
 
+from modeling_gait.export import atomic_folder
 from modeling_gait.rendering import render_animation
 from modeling_gait.skeletons import SKELETONS
 
