@@ -177,8 +177,9 @@ def gather(folder: Path) -> tuple[dict, list[dict], list[dict]]:
                     metrics[f"{before}{key}_{arm}{after}"] = float(table.by_subject(arm, branch, share, key).mean())
                 if arm != "plain" and "plain" in arms and table.comparable(arm, "plain", branch, share):
                     gain = table.gain(arm, "plain", branch, share)
-                    name = f"{before}gain_points{'' if arm == 'both' else f'_{arm}'}{after}"
-                    metrics |= {name: gain["mean"], f"{name}_ci_low": gain["low"], f"{name}_ci_high": gain["high"]}
+                    names = [f"{before}gain_points_{arm}{after}"] + [f"{before}gain_points{after}"] * (arm == "both")
+                    for name in names:
+                        metrics |= {name: gain["mean"], f"{name}_ci_low": gain["low"], f"{name}_ci_high": gain["high"]}
             if share == 1 and "both" in arms:
                 chosen = [r for r in rows if (r["arm"], r["classifier"], r["share"]) == ("both", branch, 1.0)]
                 found = numeracy(chosen)

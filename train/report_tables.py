@@ -29,6 +29,29 @@ ARMS = {
     "nearest": "nearest training cycle",
     "floor": "mean of the query cycles (bound)",
 }
+SEARCHES = (
+    ("caption", ""),
+    ("paraphrase", "paraphrase_"),
+    ("class name only", "label_"),
+    ("measured numbers", "parameters_"),
+    ("chance", "chance_"),
+)
+LOSSES = (
+    ("CLIP", ""),
+    ("MSE", "mse_"),
+    ("triplet", "triplet_"),
+    ("SigLIP", "siglip_"),
+    ("MSE + triplet", "mse_triplet_"),
+    ("CLIP + triplet", "clip_triplet_"),
+    ("all three", "mse_triplet_clip_"),
+    ("MSE + triplet, text fixed (the paper's)", "paper_"),
+)
+ATTRIBUTES = (("class", "pathology"), ("side", "side"), ("speed", "speed"), ("cadence", "cadence"))
+READERS = (("nearest description", ""), ("linear probe", "probe_"), ("classifier", "classifier_"))
+APPEARANCE = tuple((a, a) for a in ("sex", "age", "stature", "build", "load", "footwear", "clothing"))
+KNOWLEDGE = (("neither", "plain"), ("knowledge", "knowledge"), ("numbers", "numeric"), ("both", "both"))
+CODES = (("with pathological codes", "ours"), ("without", "no_pathological_tokens"))
+ONE = (("", ""),)
 PERSONS = (("personalised network", "personalised"), ("one walk", "one_walk"), ("nobody", "nobody"))
 TABLES = {
     "privacy_gist": (
@@ -71,6 +94,128 @@ TABLES = {
             ),
         ),
     ),
+    "class_in_codes": (
+        Table(
+            "**Which codes carry the class, gist**: accuracy on people that the tokeniser never saw",
+            CODES,
+            (
+                ("class from the spatial codes", "{}_class_from_spatial", ".3f"),
+                ("... the temporal codes", "{}_class_from_temporal", ".3f"),
+                ("... the body codes", "{}_class_from_body", ".3f"),
+                ("... all of these", "{}_class_from_motion_and_body", ".3f"),
+                ("... the pathological codes", "{}_class_from_pathological", ".3f"),
+                ("sampled walks judged as asked", "{}_sampled_as_asked", ".3f"),
+            ),
+        ),
+    ),
+    "retrieval_gist": (
+        Table(
+            "**Text to walk, gist**",
+            SEARCHES,
+            (
+                ("recall@1, the recording", "{}recall_at_1", ".3f"),
+                ("recall@5", "{}recall_at_5", ".3f"),
+                ("recall@10", "{}recall_at_10", ".3f"),
+                ("recall@1, a recording of the same walk", "{}walk_recall_at_1", ".3f"),
+                ("recall@10, the same", "{}walk_recall_at_10", ".3f"),
+                ("median rank", "{}median_rank", ".1f"),
+                ("nDCG@10, shared attributes", "{}ndcg_at_10", ".3f"),
+                ("nDCG@10, exponential gain", "{}ndcg_exponential_at_10", ".3f"),
+            ),
+        ),
+        Table(
+            "Asked by words alone (macro over the values)",
+            ATTRIBUTES,
+            (
+                ("F1", "{}_f1", ".3f"),
+                ("average precision", "{}_average_precision", ".3f"),
+                ("F1 by chance", "{}_chance_f1", ".3f"),
+            ),
+        ),
+        Table(
+            "Losses (the difference to CLIP is paired by subject and seed; the rest are means over the subjects run)",
+            LOSSES,
+            (
+                ("subjects", "{}subjects", "d"),
+                ("seeds", "{}seeds", "d"),
+                ("nDCG@10", "{}ndcg_at_10", ".3f"),
+                ("... less CLIP's", "{}ndcg_at_10_difference", "+.3f"),
+                ("... interval, low", "{}ndcg_at_10_difference_ci_low", "+.3f"),
+                ("... interval, high", "{}ndcg_at_10_difference_ci_high", "+.3f"),
+                ("recall@10", "{}recall_at_10", ".3f"),
+            ),
+        ),
+    ),
+    "actions_hugadb": (
+        Table(
+            "**Activities of leg sensors, HuGaDB** (windows of held-out people)",
+            READERS,
+            (
+                ("top-1", "{}top1", ".3f"),
+                ("... interval, low", "{}top1_ci_low", ".3f"),
+                ("... interval, high", "{}top1_ci_high", ".3f"),
+                ("top-1, elevators as standing, car as sitting", "{}top1_merged", ".3f"),
+                ("top-1, each activity weighs the same", "{}top1_balanced", ".3f"),
+                ("top-5", "{}top5", ".3f"),
+            ),
+        ),
+        Table(
+            "Activities never trained on, by description alone, each three among themselves",
+            ONE,
+            (
+                ("top-1", "zero_shot_top1{}", ".3f"),
+                ("... interval, low", "zero_shot_top1_ci_low{}", ".3f"),
+                ("... interval, high", "zero_shot_top1_ci_high{}", ".3f"),
+                ("chance", "zero_shot_chance{}", ".3f"),
+                ("top-1 among all twelve", "zero_shot_top1_of_all{}", ".3f"),
+            ),
+        ),
+    ),
+    "appearance_simulated": (
+        Table(
+            "**Appearance from gait, simulated**: F1, macro over the values of an attribute",
+            APPEARANCE,
+            (
+                ("rich captions", "rich_{}_f1", ".3f"),
+                ("raw labels", "raw_{}_f1", ".3f"),
+                ("rich less raw", "rich_minus_raw_{}_f1", "+.3f"),
+                ("... interval, low", "rich_minus_raw_{}_f1_ci_low", "+.3f"),
+                ("... interval, high", "rich_minus_raw_{}_f1_ci_high", "+.3f"),
+                ("chance", "{}_chance_f1", ".3f"),
+            ),
+        ),
+    ),
+    "knowledge_gist": tuple(
+        Table(
+            title,
+            KNOWLEDGE,
+            (
+                ("accuracy", f"{front}accuracy_{{}}{end}", ".3f"),
+                ("macro F1", f"{front}macro_f1_{{}}{end}", ".3f"),
+                ("gain over neither [points]", f"{front}gain_points_{{}}{end}", "+.2f"),
+                ("... interval, low", f"{front}gain_points_{{}}{end}_ci_low", "+.2f"),
+                ("... interval, high", f"{front}gain_points_{{}}{end}_ci_high", "+.2f"),
+            ),
+        )
+        for title, front, end in (
+            ("**Classes with medical knowledge and numbers, gist, skeletons**", "", ""),
+            ("The same with 5 % of the training walks", "", "_at_5_percent"),
+            ("The same from rendered videos", "video_", ""),
+        )
+    ),
+    "severity_simulated": (
+        Table(
+            "**UPDRS gait scores of simulated parkinsonian walks** (simulated people held out)",
+            (("", ""), ("interval, low", "_ci_low"), ("interval, high", "_ci_high")),
+            (
+                ("quadratic kappa", "quadratic_kappa{}", ".3f"),
+                ("mean absolute error", "mean_absolute_error{}", ".3f"),
+                ("accuracy", "accuracy{}", ".3f"),
+                ("calibration error (ECE)", "ece{}", ".3f"),
+                ("... before temperature scaling", "ece_uncalibrated{}", ".3f"),
+            ),
+        ),
+    ),
     "same_person_gist": (
         Table(
             "**This person, another gait, gist**: generated walks against the held-out person's own",
@@ -88,7 +233,7 @@ TABLES = {
 def tables(name: str, result: dict) -> list[str]:
     """Markdown of a result: its tables, under what they stand on; nothing where there is no table for it."""
     parts = []
-    for i, table in enumerate(TABLES.get(name, ())):
+    for table in TABLES.get(name, ()):
         lines = [
             "| " + " | ".join(["", *(heading for heading, _ in table.columns)]) + " |",
             "|---" * (len(table.columns) + 1) + "|",
@@ -97,7 +242,9 @@ def tables(name: str, result: dict) -> list[str]:
             values = [result["metrics"].get(key.format(column)) for _, column in table.columns]
             if any(v is not None for v in values):
                 lines.append("| " + " | ".join([words, *("" if v is None else format(v, form) for v in values)]) + " |")
+        if len(lines) == 2:
+            continue  # nothing of it was measured
         seeds = ", ".join(map(str, result["seeds"]))
-        about = f" (seeds {seeds}; {result['protocol']}; `{result['command']}`)" if i == 0 else ""
+        about = f" (seeds {seeds}; {result['protocol']}; `{result['command']}`)" if not parts else ""
         parts += [f"{table.title}{about}:", "\n".join(lines)]
     return parts
