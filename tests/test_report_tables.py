@@ -16,7 +16,7 @@ def test_only_what_was_measured_is_shown():
 
 
 def test_results_without_a_table_show_none():
-    assert tables("generation_speed", RESULT | {"metrics": {}}) == []
+    assert tables("gait_parameters_gist", RESULT | {"metrics": {}}) == []
 
 
 @pytest.mark.parametrize("name", TABLES)

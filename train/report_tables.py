@@ -94,6 +94,33 @@ TABLES = {
             ),
         ),
     ),
+    "generation_speed": (
+        Table(
+            "**Time of text to joints**",
+            ONE,
+            (("1,000 walks [s]", "seconds_per_1000_walks{}", ".1f"), ("10,000 walks [s]", "seconds_per_10000_walks{}", ".0f")),
+        ),
+    ),
+    "search_speed": (
+        Table(
+            "**Time of encoding and search**",
+            ONE,
+            (
+                ("clean walks encoded a second", "walks_per_second{}", ",.0f"),
+                ("raw walks cleaned and encoded a second", "cleaned_walks_per_second{}", ",.0f"),
+                ("a new text among 100,000 walks [ms]", "text_query_ms{}", ".1f"),
+                ("... the slowest", "text_query_ms_slowest{}", ".1f"),
+                ("a walk among them [ms]", "walk_query_ms{}", ".1f"),
+            ),
+        ),
+    ),
+    "report_speed": (
+        Table(
+            "**Time from a 10 s video to a report**",
+            ONE,
+            (("seconds", "seconds_10_s_video{}", ".2f"), ("seconds of processor", "processor_seconds_10_s_video{}", ".2f")),
+        ),
+    ),
     "class_in_codes": (
         Table(
             "**Which codes carry the class, gist**: accuracy on people that the tokeniser never saw",
