@@ -180,6 +180,7 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Makes the walks repeatable. Default: a random one, which is shown.")] = None,
     temperature: Annotated[float, typer.Option(help="Lower is more usual, higher more varied.")] = 0.7,
     frames: Annotated[int, typer.Option(help="Length; 30 frames are a second.")] = 96,
+    candidates: Annotated[int, typer.Option(min=1, help="Walks sampled for each one; the one that fits best is kept.")] = 8,
     person: Annotated[Path | None, typer.Option(help="A walk of somebody: their bones, posture and usual speed.")] = None,
     model: Model = None,
     force: Force = False,
@@ -202,7 +203,7 @@ def generate(
 
     quiet()
     seed = secrets.randbelow(2**31) if seed is None else seed
-    options = {} if person is None else {"person": str(person)}
+    options = {"candidates": candidates} | ({} if person is None else {"person": str(person)})
     pipe = pipeline("text-to-gait", model=str(folder))
     walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
     named = model or os.environ.get("GAIT_MODEL") or str(folder)
@@ -216,7 +217,9 @@ def generate(
     data = {"files": files, "count": count, "prompt": prompt, "understood": understood, "seed": seed, "model": named}
     shown = str(files[0]) if len(files) == 1 else f"{files[0]} ... {files[-1]}"
     text = f"{count} walk{'s' if count > 1 else ''} in {shown}\nunderstood: {understood}\nseed: {seed}"
-    return Answer(data | {"num_frames": frames, "fps": walks[0]["fps"], "temperature": temperature}, text)
+    return Answer(
+        data | {"num_frames": frames, "fps": walks[0]["fps"], "temperature": temperature, "candidates": candidates}, text
+    )
 
 
 @command

@@ -5,6 +5,7 @@ Both load a *family* folder or Hub repository: GPT-2, tokeniser and processor at
 """
 
 import warnings
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,39 @@ def generate_walks(
     return joints, codes
 
 
+# What a walk's number may differ from the one asked for and still be near it.
+NEAR = {"speed": 0.1, "cadence": 6.0}  # m/s, steps/min
+
+
+@torch.no_grad()
+def choose_walks(
+    joints: np.ndarray, descriptions: list[WalkDescription], vq: GaitVQModel, extractor: GaitFeatureExtractor
+) -> np.ndarray:
+    """Rows (N,) of the one walk of each description that fits it best, of joints (N * K, T, J, 3) [m], K walks of each in turn.
+
+    Least is: minus the log probability of the class, read by the tokeniser from the walk, plus the squares of how far measured
+    speed and cadence are from those asked for, in `NEAR`; what cannot be measured counts as three of these away.
+    """
+    count = len(joints) // len(descriptions)
+    turned = torch.from_numpy(joints.copy())  # as they were sampled, so that left and right choose alike
+    left = torch.tensor([d.side == "left" for d in descriptions]).repeat_interleave(count)
+    turned[left] = mirror(turned[left], SKELETONS[extractor.skeleton])
+    features = extractor.to_features(turned).to(vq.device)
+    mask = torch.ones(features.shape[:2], dtype=torch.long, device=vq.device)
+    logits = torch.cat([vq.pathology_logits(f, m) for f, m in zip(features.split(250), mask.split(250))])
+    misfit = -logits.float().log_softmax(-1).cpu().numpy()
+    cost = np.empty(len(joints))
+    for i, walk in enumerate(joints):
+        asked = descriptions[i // count]
+        cost[i] = misfit[i, extractor.labels.index(asked.pathology)]
+        numbers = {k: getattr(asked, k) for k in NEAR if getattr(asked, k) is not None}
+        if numbers:
+            measured = compute_gait_parameters(walk, extractor.fps, SKELETONS[extractor.skeleton])
+            away = [(measured[k] - v) / NEAR[k] for k, v in numbers.items()]
+            cost[i] += sum(a * a if np.isfinite(a) else 9.0 for a in away)
+    return cost.reshape(-1, count).argmin(1) + count * np.arange(len(descriptions))
+
+
 def family_of(pipeline: Pipeline) -> dict[str, str]:
     """Where the other parts of a GPT-2's family are: its folder or repository, at the revision of its tokeniser."""
     revision = getattr(pipeline.tokenizer, "revision", None) or "main"
@@ -155,6 +189,7 @@ class TextToGaitPipeline(Pipeline):
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
     Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature` (0.7), `top_p` (1), `seed`, `batch_size`;
+    `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `person`: a walk of somebody, a skeleton file or joints (T, J, 3) [m] of 30 frames a second walking along +y, whose body
     codes (bones, posture, usual speed) all walks get.
     Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
@@ -173,25 +208,37 @@ class TextToGaitPipeline(Pipeline):
             decoder = GaitDecoderModel.from_pretrained(**family_of(self), subfolder="decoder")
         self.decoder = decoder.to(self.model.device).eval()
 
-    def _sanitize_parameters(self, num_frames=None, temperature=None, top_p=None, seed=None, person=None, **_):
+    @cached_property
+    def vq(self) -> GaitVQModel:
+        """The family's tokeniser; needed for `person` and `candidates` only."""
+        return GaitVQModel.from_pretrained(**family_of(self), subfolder="vq").to(self.model.device).eval()
+
+    @cached_property
+    def extractor(self) -> GaitFeatureExtractor:
+        return GaitFeatureExtractor.from_pretrained(**family_of(self))
+
+    def _sanitize_parameters(self, num_frames=None, temperature=None, top_p=None, seed=None, person=None, candidates=None, **_):
         if num_frames is not None and (num_frames < 4 or num_frames % self.decoder.config.downsampling):
             raise ValueError(f"num_frames must be a multiple of {self.decoder.config.downsampling}, got {num_frames}")
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
-        given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "seed": seed}
+        if candidates is not None and candidates < 1:
+            raise ValueError(f"candidates must be 1 or more, got {candidates}")
+        given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "seed": seed, "candidates": candidates}
         if person is not None:
             given["body_codes"] = self.body_codes(person)
         return {}, {k: v for k, v in given.items() if v is not None}, {}
 
     def __call__(self, prompts: str | list[str], batch_size: int = 250, **kwargs) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
-        _refuse_unknown(kwargs, "num_frames", "temperature", "top_p", "seed", "person")
+        _refuse_unknown(kwargs, "num_frames", "temperature", "top_p", "seed", "person", "candidates")
         _, options, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(prompts, str)
         asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
         results = []
+        batch_size = max(1, batch_size // options.get("candidates", 1))
         starts = range(0, len(asked), batch_size)
         for at in tqdm(starts, desc="walks", disable=len(starts) < 2):
             now = dict(options, seed=options["seed"] + at) if "seed" in options else options
@@ -201,11 +248,9 @@ class TextToGaitPipeline(Pipeline):
     @torch.no_grad()
     def body_codes(self, person: str | Path | np.ndarray) -> np.ndarray:
         """Body codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window."""
-        vq = GaitVQModel.from_pretrained(**family_of(self), subfolder="vq").to(self.model.device).eval()
-        extractor = GaitFeatureExtractor.from_pretrained(**family_of(self))
-        window, mask = extractor.window(prepare_walk(extractor, person))
-        features = extractor.to_features(torch.from_numpy(window)[None])
-        codes = vq.encode(features.to(vq.device), torch.from_numpy(mask)[None].to(vq.device))
+        window, mask = self.extractor.window(prepare_walk(self.extractor, person))
+        features = self.extractor.to_features(torch.from_numpy(window)[None])
+        codes = self.vq.encode(features.to(self.vq.device), torch.from_numpy(mask)[None].to(self.vq.device))
         return codes.body_codes[0].cpu().numpy()
 
     def preprocess(self, prompt: str) -> dict:
@@ -215,9 +260,13 @@ class TextToGaitPipeline(Pipeline):
             raise ValueError(f"this model was not trained on {description.pathology} gait; it knows {', '.join(known)}")
         return {"prompt": prompt, "description": description}
 
-    def _forward(self, asked: list[dict], num_frames: int = 96, **options) -> dict:
+    def _forward(self, asked: list[dict], num_frames: int = 96, candidates: int = 1, **options) -> dict:
         descriptions = [a["description"] for a in asked]
-        joints, codes = generate_walks(self.model, self.tokenizer, self.decoder, descriptions, num_frames, **options)
+        each = [d for d in descriptions for _ in range(candidates)]
+        joints, codes = generate_walks(self.model, self.tokenizer, self.decoder, each, num_frames, **options)
+        if candidates > 1:
+            chosen = choose_walks(joints, descriptions, self.vq, self.extractor)
+            joints, codes = joints[chosen], [codes[i] for i in chosen]
         return {"asked": asked, "codes": codes, "joints": joints}
 
     def postprocess(self, outputs: dict) -> list[dict]:
@@ -361,4 +410,12 @@ PIPELINES = (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPi
 for _task, _pipeline in PIPELINES:
     PIPELINE_REGISTRY.register_pipeline(_task, pipeline_class=_pipeline, pt_model=AutoModelForCausalLM, type="text")
 
-__all__ = ["generate_walks", "GaitFamilyConfig", "GaitToTextPipeline", "TextToGaitPipeline", "decode_walks", "sample_codes"]
+__all__ = [
+    "GaitFamilyConfig",
+    "GaitToTextPipeline",
+    "TextToGaitPipeline",
+    "choose_walks",
+    "decode_walks",
+    "generate_walks",
+    "sample_codes",
+]

@@ -30,6 +30,7 @@ VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
 DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
 MAX_SEED = 2**31 - 1
 KEEP_SECONDS = 3600  # of files to download
+CANDIDATES = 8  # walks sampled for each one shown, the one that fits the prompt best
 _FILES = Path(tempfile.mkdtemp(prefix="gait-space-"))
 atexit.register(shutil.rmtree, _FILES, ignore_errors=True)
 
@@ -111,7 +112,7 @@ class GaitDemo:
             raise ValueError(f"the seed must be a whole number from 0 to {MAX_SEED}, got {seed}")
         options = {"num_frames": self.reader.extractor.num_frames, "seed": seed}
         with collected_warnings() as notes:
-            walk = self.writer(prompt or "", **options)
+            walk = self.writer(prompt or "", **options, candidates=CANDIDATES)
         description, normal = walk["description"], None
         if description.pathology != "normal" and "normal" in self.labels:
             parts = self.writer.model, self.writer.tokenizer, self.writer.decoder

@@ -7,9 +7,16 @@ from conftest import run_script, tiny_decoder
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline
 
 from modeling_gait.augmentation import mirror
-from modeling_gait.captions import PATHOLOGIES
+from modeling_gait.captions import PATHOLOGIES, parse_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
-from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, _nucleus, decode_walks, sample_codes
+from modeling_gait.pipelines_gait import (
+    GaitToTextPipeline,
+    TextToGaitPipeline,
+    _nucleus,
+    choose_walks,
+    decode_walks,
+    sample_codes,
+)
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
 from modeling_gait.tokenization_gait import GAIT_START, GaitGrammarLogitsProcessor
@@ -65,6 +72,21 @@ def test_misspelt_options_are_refused(maker, reader):
         maker(PROMPT, num_frame=16)
     with pytest.raises(TypeError, match="unknown option frames"):
         reader(np.zeros((40, 25, 3), np.float32), frames=3)
+
+
+def test_of_several_candidates_the_fitting_one_is_chosen(maker):
+    speeds = (0.5, 1.3, 0.9, 1.3, 0.9, 0.5)  # three candidates for each of two descriptions
+    joints = np.stack([simulate_walks(1, frames=96, seed=0, pathology="normal", speed=s).joints[0] for s in speeds])
+    asked = [parse_prompt("normal gait, 0.9 m/s"), parse_prompt("normal gait, 1.3 m/s")]
+    assert choose_walks(joints, asked, maker.vq, maker.extractor).tolist() == [2, 3]
+
+
+def test_a_chosen_candidate_fits_no_worse_than_any_other(maker):
+    chosen = maker([PROMPT, "normal gait"], num_frames=96, seed=5, candidates=3)
+    each = maker([PROMPT] * 3 + ["normal gait"] * 3, num_frames=96, seed=5)
+    at = choose_walks(np.stack([w["joints"] for w in each]), [w["description"] for w in each[::3]], maker.vq, maker.extractor)
+    assert [same(each[i], walk) for i, walk in zip(at, chosen)] == [True, True]
+    assert [w["prompt"] for w in chosen] == [PROMPT, "normal gait"]
 
 
 def test_a_person_lends_the_body_codes(maker, tmp_path):
@@ -187,6 +209,7 @@ def test_bad_prompts_are_refused(maker, prompt, message):
         ({"temperature": 0.0}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
         ({"top_p": 1.5}, "top_p"),
+        ({"candidates": 0}, "candidates"),
     ],
 )
 def test_bad_options_are_refused(maker, options, message):

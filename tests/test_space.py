@@ -72,7 +72,7 @@ def test_the_normal_walk_has_the_same_body(demo, monkeypatch):
     real, asked = gait_demo.generate_walks, []
     monkeypatch.setattr(gait_demo, "generate_walks", lambda *a, **k: asked.append((a[3], k["body_codes"])) or real(*a, **k))
     right, left = (demo.generate(f"severe steppage gait, {side} side", 1) for side in ("right", "left"))
-    body = demo.writer("severe steppage gait, right side", num_frames=32, seed=1)["codes"].body
+    body = demo.writer("severe steppage gait, right side", num_frames=32, seed=1, candidates=gait_demo.CANDIDATES)["codes"].body
     assert all(d[0].pathology == "normal" and np.array_equal(codes, body) for d, codes in asked)
     assert right.normal.shape == right.joints.shape
     np.testing.assert_allclose(left.normal, mirror(torch.from_numpy(right.normal[None]), KINECT_V2)[0].numpy(), atol=1e-5)

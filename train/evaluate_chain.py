@@ -37,7 +37,7 @@ from modeling_gait.metrics import (
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
-from modeling_gait.pipelines_gait import generate_walks
+from modeling_gait.pipelines_gait import choose_walks, generate_walks
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.walk_description import describe_walk
@@ -53,6 +53,7 @@ class EvaluateArguments:
     name: str = field(default="chain_gist", metadata={"help": "model_cards/results/NAME.json"})
     samples: int = field(default=1000, metadata={"help": "walks sampled from text"})
     temperature: float = 0.7
+    candidates: int = field(default=1, metadata={"help": "walks sampled for each one kept, the best by its text"})
     seed: int = 0
     num_threads: int = 0
 
@@ -192,11 +193,16 @@ def training_prompts(data, family: Family, samples: int, seed: int) -> list:
 def sampled(family: Family, judge, train, train_windows: dict, args: EvaluateArguments) -> tuple[dict, np.ndarray]:
     """Sample walks from text; what share of them is what was asked for, and how they compare with real walks."""
     asked = training_prompts(train, family, args.samples, args.seed)
-    parts, began = [], time.perf_counter()
-    for at in range(0, len(asked), 250):
+    parts, began, size = [], time.perf_counter(), max(1, 250 // args.candidates)
+    for at in range(0, len(asked), size):
         models, frames = (family.model, family.tokenizer, family.decoder), family.extractor.num_frames
         options = {"temperature": args.temperature, "seed": args.seed + at}
-        parts.append(generate_walks(*models, asked[at : at + 250], frames, **options))
+        batch = asked[at : at + size]
+        joints, codes = generate_walks(*models, [d for d in batch for _ in range(args.candidates)], frames, **options)
+        if args.candidates > 1:
+            chosen = choose_walks(joints, batch, family.vq, family.extractor)
+            joints, codes = joints[chosen], [codes[i] for i in chosen]
+        parts.append((joints, codes))
     joints, codes = np.concatenate([p[0] for p in parts]), [c for p in parts for c in p[1]]
     seconds = (time.perf_counter() - began) * 1000 / len(asked)
     labels = np.array([family.extractor.labels.index(d.pathology) for d in asked])

@@ -114,11 +114,36 @@ TABLES = {
             ),
         ),
     ),
+    "space_speed": (
+        Table(
+            "**Time of the Space**",
+            ONE,
+            (
+                ("first walk on the screen [s]", "seconds_to_first_walk{}", ".1f"),
+                ("from Generate to the next one [s]", "seconds_to_next_walk{}", ".1f"),
+            ),
+        ),
+    ),
     "report_speed": (
         Table(
             "**Time from a 10 s video to a report**",
             ONE,
             (("seconds", "seconds_10_s_video{}", ".2f"), ("seconds of processor", "processor_seconds_10_s_video{}", ".2f")),
+        ),
+    ),
+    "prompt_control_gist": (
+        Table(
+            "**Walks that follow their prompt, gist**: the best of so many candidates",
+            (("1", "1"), ("4", "4"), ("8", "8")),
+            (
+                ("judged as the prompted class", "sampled_prompt_accuracy_{}", ".3f"),
+                ("speed asked and measured, r", "speed_correlation_{}", ".2f"),
+                ("... mean error [m/s]", "speed_error_{}", ".3f"),
+                ("cadence asked and measured, r", "cadence_correlation_{}", ".2f"),
+                ("... mean error [steps/min]", "cadence_error_{}", ".1f"),
+                ("Frechet gait distance to real walks", "fgd_{}", ".1f"),
+                ("diversity", "diversity_{}", ".1f"),
+            ),
         ),
     ),
     "class_in_codes": (
