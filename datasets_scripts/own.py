@@ -1,0 +1,302 @@
+"""Walks of your own: skeleton files and a table of them -> Parquet shards and a data card.
+
+    python datasets_scripts/own.py --data_dir my_walks --output_dir data/own
+    python datasets_scripts/own.py --data_dir my_walks --output_dir data/own --up=-y --num_proc 4
+
+In: DIR with files that `modeling_gait.load_walk` reads (CSV, TSV, TXT, NPZ, NPY, BVH; Kinect v2, Azure Kinect, OpenPose 18 or
+SMPL 22 joints in metres, centimetres or millimetres), and DIR/walks.csv, a row a file: `file` (a path in DIR), `subject_id`,
+`pathology`, and if wanted `walk_id` (default: the file), `sensor` (default: the layout of the joints), `severity` (0 to 1),
+`side` (left, right, both, none), `fps` (where the file has no clock), `caption`.
+
+Out: one row a file in the schema of `common.walk_features`, at 30 frames a second, cleaned by `modeling_gait.cleaning`, with
+the 25 joints of Kinect v2, which the models of this package know: a joint that the file has is copied, one that it lacks is
+computed (`skeletons.convert_joints`); the card says which. Gait parameters that rest on a joint that is not in the file are
+null. A caption comes before those that the grammar writes; the dual encoder (train_text.py) learns from it, while GPT-2's
+sentences are written anew from class, side, severity and numbers.
+
+Nothing is written unless every row and file is good: the error lists all that are not, the table's first.
+"""
+
+import argparse
+import csv
+import functools
+import io
+import json
+import math
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
+
+from datasets_scripts import common
+from datasets_scripts.gist import cleaning_table
+from modeling_gait.bvh import parse_number, read_text
+from modeling_gait.captions import PATHOLOGIES, WalkDescription
+from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
+from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.loading import load_walk
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton, convert_joints
+
+TABLE = "walks.csv"
+REQUIRED = ("file", "subject_id", "pathology")
+OPTIONAL = ("walk_id", "sensor", "severity", "side", "fps", "caption")
+FPS = 30.0
+MIN_PATH = 0.3  # m, `cleaning.canonicalise` takes the heading from a longer way
+LEGS = (0.3, 1.2)  # m, hip to ankle, of a small child and of a tall adult
+
+
+# --- the table ---------------------------------------------------------------------------------------------------------------
+
+
+def read_table(data_dir: Path) -> list[dict]:
+    """Rows of DIR/walks.csv: strings of all columns, numbers of `severity` (nan: unknown) and `fps` (None: the file's own).
+
+    Raises:
+        ValueError: all that is wrong with the table, a line each: file, line, column, what was expected.
+        OSError: there is no table.
+    """
+    table = Path(data_dir) / TABLE
+    text = read_text(table)
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.split("\n")[0].count))
+    try:
+        (_, header), *lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
+        raise ValueError(f"{table}, line {reader.line_num}: {error}") from None
+    header = [title.strip() for title in header]
+    known = (*REQUIRED, *OPTIONAL)
+    if set(REQUIRED) - set(header) or set(header) - set(known) or len(set(header)) < len(header):
+        expected = f"expected {', '.join(REQUIRED)} and any of {', '.join(OPTIONAL)}"
+        raise ValueError(f"{table}: columns {', '.join(header)}; {expected}")
+    rows, problems = [], [] if lines else [f"{table}: holds no row below its header"]
+    for number, cells in lines:
+        place = f"{table}, line {number}"
+        if len(cells) != len(header):
+            problems.append(f"{place}: {len(cells)} cells, expected {len(header)} as in the first line")
+            continue
+        row = dict.fromkeys(known, "") | {k: c.strip() for k, c in zip(header, cells)} | {"line": number, "place": place}
+        problems += [f"{place}, {problem}" for problem in _check(row, Path(data_dir))]
+        rows.append(row)
+    problems += _repetitions([row for row in rows if row["file"]])
+    if problems:
+        raise ValueError("\n".join(problems))
+    return rows
+
+
+def _check(row: dict, data_dir: Path) -> list[str]:
+    """Fill in a row's defaults and numbers; returns what is wrong with it."""
+    problems = [f"{name}: is empty" for name in REQUIRED if not row[name]]
+    row["path"] = data_dir / row["file"]
+    if row["file"] and not row["path"].is_file():
+        problems.append(f"file: there is no {row['path']}")
+    row["walk_id"] = row["walk_id"] or row["file"].removesuffix(Path(row["file"]).suffix)
+    for name, low, high in (("severity", 0, 1), ("fps", 1, 1000)):
+        value = parse_number(row[name].replace(",", "."))
+        if value is None or value < low or value > high:  # nan, an empty cell, is neither
+            problems.append(f"{name}: {row[name]!r} is not a number from {low} to {high}")
+        row[name] = value
+    row["fps"] = None if row["fps"] != row["fps"] else row["fps"]  # nan: not given
+    row["pathology"] = row["pathology"].lower().replace(" ", "_").replace("-", "_")
+    row["side"] = row["side"].lower() or ("none" if row["pathology"] == "normal" else "unknown")
+    if row["pathology"] and row["pathology"] not in PATHOLOGIES:
+        problems.append(f"pathology: {row['pathology']!r} is no class of this package; known are {', '.join(PATHOLOGIES)}")
+        return problems
+    try:
+        WalkDescription(row["pathology"] or None, row["side"])
+    except ValueError as error:
+        problems.append(f"side: {error}")
+    return problems
+
+
+def _repetitions(rows: list[dict]) -> list[str]:
+    """Files named twice, walks twice by one sensor, and walks of two people."""
+    problems = []
+    files, walks, people = {}, {}, {}
+    for row in rows:
+        walk = row["walk_id"]
+        same_file = files.setdefault(row["path"].resolve(), row)
+        same_walk = walks.setdefault((walk, row["sensor"]), row)
+        person = people.setdefault(walk, row)
+        if same_file is not row:
+            problems.append(f"{row['place']}, file: {row['file']} is in line {same_file['line']} already")
+        elif person["subject_id"] != row["subject_id"]:
+            who = f"{row['subject_id']} and, in line {person['line']}, of {person['subject_id']}"
+            problems.append(f"{row['place']}, walk_id: {walk!r} is of subject {who}; give each walk a name of its own")
+        elif same_walk is not row:
+            problems.append(f"{row['place']}, walk_id: {walk!r} by the same sensor is in line {same_walk['line']} already")
+    return problems
+
+
+# --- the files ---------------------------------------------------------------------------------------------------------------
+
+
+def make_row(row: dict, up: str = "auto") -> tuple[dict, CleaningReport, str, float] | str:
+    """Row of the schema, what was cleaned, layout of the file's joints and length of the legs [m]; or what is wrong with it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # which unit was recognised: `check_walk` sees what came of it
+            walk = load_walk(row["path"], fps=row["fps"], up=up)
+        skeleton = walk.skeleton
+        joints, report = clean_walk(walk.times, walk.joints, fps=FPS, skeleton=skeleton)
+        joints = canonicalise(joints, skeleton)
+        leg = check_walk(joints, skeleton)
+        measured = compute_gait_parameters(joints, FPS, skeleton)
+        out = common.walk_row(
+            canonicalise(convert_joints(joints, skeleton, KINECT_V2)),
+            FPS,
+            **{name: row[name] for name in ("subject_id", "walk_id", "pathology", "severity")},
+            sensor=row["sensor"] or skeleton.name,
+            attributes={"side": row["side"]},
+        )
+    except (ValueError, OSError) as error:
+        return f"{row['place']}: {error}" if str(row["path"]) in str(error) else f"{row['place']}: {row['path']}: {error}"
+    kept = {k: v if math.isfinite(measured[k]) else None for k, v in json.loads(out["gait_parameters"]).items()}
+    out["gait_parameters"] = json.dumps(kept)
+    out["captions"] = [row["caption"], *out["captions"]] if row["caption"] else out["captions"]
+    return out, report, skeleton.name, leg
+
+
+def check_walk(joints: np.ndarray, skeleton: Skeleton) -> float:
+    """Length of the legs [m] of joints (T, J, 3) that walk along +y.
+
+    Raises ValueError for legs of no body, a person who does not get along, or whose left hip is on the right.
+    """
+    track = {n: joints[:, [skeleton.index(f"{s}_{n}") for s in ("left", "right")]] for n in ("hip", "knee", "ankle")}
+    bones = (track["hip"] - track["knee"], track["knee"] - track["ankle"])
+    leg = float(np.median(sum(np.linalg.norm(bone, axis=-1) for bone in bones)))
+    if not LEGS[0] <= leg <= LEGS[1]:
+        raise ValueError(f"legs of {leg:.3g} m; expected {LEGS[0]} to {LEGS[1]} m, in metres, centimetres or millimetres")
+    path = np.linalg.norm(track["hip"][-1, :, :2].mean(0) - track["hip"][0, :, :2].mean(0))
+    if path < MIN_PATH:
+        raise ValueError(
+            f"ends {path:.2f} m from where it starts; expected a straight walk over the floor: cut a walk "
+            "with a turn in pieces, add the belt's way to one on a treadmill"
+        )
+    if np.median(track["hip"][:, 0, 0] - track["hip"][:, 1, 0]) > 0:
+        raise ValueError(
+            "the left hip is on the right of the direction of travel; expected a person who walks forward: are left and right "
+            "exchanged, or the axes left-handed (then change the sign of one)?"
+        )
+    return leg
+
+
+def prepare(
+    data_dir: Path, output_dir: Path, up: str = "auto", num_proc: int = 2
+) -> tuple[int, list[CleaningReport], list[str]]:
+    """Table and files -> Parquet shards and card in `output_dir`.
+
+    Returns the number of rows, what was cleaned, and the walk files in DIR that the table does not name.
+
+    Raises:
+        ValueError: all that is wrong with the table, else all that is wrong with the files, a line each.
+        OSError: there is no table.
+    """
+    common.check_output(Path(output_dir))
+    table = read_table(Path(data_dir))
+    reports: list[CleaningReport] = []
+    layouts: dict[str, list[float]] = {}
+    problems: list[str] = []
+
+    def rows() -> Iterator[dict]:
+        for result in common.parallel(functools.partial(make_row, up=up), table, num_proc, "files"):
+            if isinstance(result, str):
+                problems.append(result)
+            elif not problems:
+                reports.append(result[1])
+                layouts.setdefault(result[2], []).append(result[3])
+                yield result[0]
+        if problems:
+            raise ValueError("\n".join(problems))
+
+    total = common.write_dataset(
+        rows(),
+        Path(output_dir),
+        lambda: card_body(table, reports, layouts),
+        pretty_name=f"Walks of {Path(data_dir).resolve().name}",
+        license="unknown",
+    )
+    return total, reports, unused_files(Path(data_dir), table)
+
+
+def unused_files(data_dir: Path, table: list[dict]) -> list[str]:
+    """Walk files in DIR that the table does not name."""
+    named = {row["path"].resolve() for row in table} | {(Path(data_dir) / TABLE).resolve()}
+    kinds = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
+    there = sorted(p for p in Path(data_dir).rglob("*") if p.suffix.lower() in kinds)
+    return [str(p) for p in there if p.resolve() not in named]
+
+
+def card_body(table: list[dict], reports: list[CleaningReport], layouts: dict[str, list[float]]) -> str:
+    """The data card below its metadata."""
+    people = sorted({row["subject_id"] for row in table})
+    counts = Counter(row["pathology"] for row in table)
+    classes = "\n".join(f"| {name} | {counts[name]} |" for name in PATHOLOGIES if counts[name])
+    lines = []
+    for name, legs in sorted(layouts.items()):
+        lacking = [joint for joint in KINECT_V2.joint_names if not SKELETONS[name].has(joint)]
+        lines.append(f"| {name} | {len(legs)} | {min(legs):.2f} to {max(legs):.2f} | {', '.join(lacking) or 'none'} |")
+    frames = sum(r.frames_out for r in reports)
+    return f"""# Walks of one's own
+
+{len(table):,} recordings of {len(people)} people ({", ".join(people)}), {frames:,} frames at {FPS:g} a second. Made by
+`datasets_scripts/own.py` of modeling_gait. Licence and consent are not stated here: walks identify people, so ask them
+before you share this folder or a model of it.
+
+| class | recordings |
+|---|---:|
+{classes}
+
+## Columns
+
+{common.COLUMNS}
+Class, side and severity are those of `{TABLE}`. A caption of `{TABLE}` is the first of `captions`.
+
+## Joints
+
+| layout of the files | recordings | legs, hip to ankle [m] | joints that it lacks, computed |
+|---|---:|---|---|
+{chr(10).join(lines)}
+
+A joint of trunk or head that the file lacks is the mean of its neighbours, a hand or foot stands at the standing pose's offset
+from the joint that carries it (`modeling_gait.skeletons.convert_joints`): do not measure these. Gait parameters that rest on a
+joint that the file lacks are null. BVH files are converted when they are read and count as kinect_v2.
+
+## Cleaning
+
+{cleaning_table(reports)}
+
+## Splits
+
+There is one split. **Divide it by `subject_id`**, never by row.
+"""
+
+
+# --- command line ------------------------------------------------------------------------------------------------------------
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, required=True, help=f"folder with {TABLE} and the files it names")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
+    axes = ["auto", "y", "-y", "z", "-z"]
+    parser.add_argument("--up", default="auto", choices=axes, help="vertical axis of the files (--up=-y); default: found out")
+    parser.add_argument("--num_proc", type=int, default=2, help="processes that read and clean (default 2)")
+    args = parser.parse_args(argv)
+    if args.num_proc < 1:
+        parser.error("--num_proc must be at least 1")
+    try:
+        total, reports, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc)
+    except (ValueError, OSError) as error:
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+    print(cleaning_table(reports))
+    for path in unused:
+        print(f"not in {TABLE}, left out: {path}")
+    print(f"{total:,} rows in {args.output_dir}")
+
+
+if __name__ == "__main__":
+    main()
