@@ -220,7 +220,9 @@ class Experiment:
             self.kept = key, tuple(np.concatenate(p) for p in zip(*parts))
         return self.kept[1]
 
-    def one_set(self, name: str, run: dict, train: np.ndarray, copies: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    def one_set(self, name: str, run: dict, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A set; of fewer real walks more new people are made, so that their number does not depend on the share."""
+        copies = round(2 / run["share"])
         if name == "people":
             return self.people_of(train, self.chosen("people", run["subject"]), copies)
         source = "language" if name == "same_people" else name
