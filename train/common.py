@@ -7,6 +7,7 @@ What a step sees depends on (seed, step, process) alone: the rows, the windows, 
 So a run that was killed and started again ends with the same weights as one that was not.
 """
 
+import copy
 import json
 import os
 import random
@@ -18,14 +19,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from datasets import Dataset, load_dataset
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from modeling_gait.augmentation import Augmentation, mirror
+from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.export import atomic_folder, atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.skeletons import SKELETONS
@@ -63,6 +66,31 @@ def parse_arguments(kind: type) -> TrainArguments:
         given = [w for k, v in values.items() for w in (f"--{k}", *(map(str, v) if isinstance(v, list) else [str(v)]))]
         argv = given + argv[1:]
     return parser.parse_args_into_dataclasses(argv)[0]
+
+
+def check_sizes(args: TrainArguments, sizes: dict[str, object]) -> None:
+    """Raise ValueError where an argument that is not at its default asks for another size than `--init_from` has."""
+    for name, size in sizes.items():
+        asked = getattr(args, name)
+        if asked not in (size, type(args).__dataclass_fields__[name].default):
+            raise ValueError(
+                f"--{name} {asked} does not fit --init_from {args.init_from}, which has {size!r}: leave one of them out"
+            )
+
+
+def check_tokeniser(vq: str, family: str) -> None:
+    """Raise ValueError unless the tokeniser `vq` is that of `family` or was fine-tuned from it, so that its codes fit."""
+    names = ("labels", "num_frames", "position_mean", "root_mean", "root_std")
+    here, there = (vars(GaitFeatureExtractor.from_pretrained(place)) for place in (vq, family))
+    differ = [name for name in names if here[name] != there[name]]
+    sizes = [name for name in GaitVQConfig.__annotations__ if not name.endswith(("_weight", "_decay"))]
+    here, there = GaitVQConfig.from_pretrained(vq), GaitVQConfig.from_pretrained(family, subfolder="vq")
+    differ += [name for name in sizes if getattr(here, name) != getattr(there, name)]
+    if differ:
+        raise ValueError(
+            f"--vq {vq} does not come from --init_from {family}: {', '.join(differ)} differ; "
+            f"fine-tune it first, with train_vq.py --init_from {family}"
+        )
 
 
 def start(args: TrainArguments) -> Accelerator:
@@ -242,11 +270,13 @@ def training_loop(
 
     Returns: the unwrapped model in eval mode. Raises FloatingPointError where the loss is not finite.
     """
+    plain = copy.deepcopy(model) if accelerator.distributed_type == DistributedType.FSDP else model  # FSDP shards in place
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     checkpoint = Path(args.output_dir) / "checkpoint"
     first = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else 0
-    prepared, optimizer = accelerator.prepare(model, optimizer)
     prepared.train()
     bar = tqdm(range(first, args.max_steps), initial=first, total=args.max_steps, desc=name, mininterval=5)
     bar.disable = bar.disable or not accelerator.is_main_process
@@ -266,7 +296,9 @@ def training_loop(
         if (step + 1) % args.save_steps == 0 and step + 1 < args.max_steps:
             save_checkpoint(checkpoint, accelerator, model, optimizer, step + 1)
     accelerator.wait_for_everyone()
-    return model.eval()
+    if plain is not model:
+        plain.load_state_dict({k: _whole(v) for k, v in model.state_dict().items()})
+    return plain.eval()
 
 
 def schedule(step: int, warmup: int, total: int) -> float:
@@ -277,11 +309,12 @@ def schedule(step: int, warmup: int, total: int) -> float:
 
 def save_checkpoint(folder: Path, accelerator: Accelerator, model: torch.nn.Module, optimizer, step: int) -> None:
     """Weights, optimiser state and step; written beside the old checkpoint and renamed."""
+    weights = {k: _whole(v) for k, v in _distinct(model.state_dict()).items()}  # on all processes: FSDP collects the shards
+    state = optimizer.state_dict()["state"]
+    flat = {f"{i}.{k}": _whole(v).contiguous() for i, entry in state.items() for k, v in entry.items()}
     if accelerator.is_main_process:
         with atomic_folder(folder) as temporary:
-            save_file(_distinct(model.state_dict()), temporary / "model.safetensors")
-            state = optimizer.state_dict()["state"]
-            flat = {f"{i}.{k}": v.contiguous() for i, entry in state.items() for k, v in entry.items()}
+            save_file(weights, temporary / "model.safetensors")
             save_file(flat, temporary / "optimizer.safetensors")
             (temporary / "state.json").write_text(json.dumps({"step": step}))
     accelerator.wait_for_everyone()
@@ -293,20 +326,35 @@ def _distinct(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k: v.contiguous() for k, v in state.items() if seen.setdefault(v.data_ptr() or id(v), k) == k}
 
 
+def _whole(value: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or all shards of it."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _shared_as(value: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """A whole tensor, sharded over the processes where `own` is."""
+    if not isinstance(own, DTensor) or value.shape != own.shape:
+        return value
+    return distribute_tensor(value.to(own.device), own.device_mesh, own.placements)
+
+
 def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Load what `save_checkpoint` wrote; returns the step to go on from. Raises ValueError where it does not fit."""
     try:
         step = json.loads((folder / "state.json").read_text())["step"]
-        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        own = model.state_dict()
+        weights = {k: _shared_as(v, own[k]) if k in own else v for k, v in load_file(folder / "model.safetensors").items()}
+        missing, unexpected = model.load_state_dict(weights, strict=False)
         tied = set(model.state_dict()) - set(_distinct(model.state_dict()))
         if set(missing) - tied or unexpected:
             raise ValueError(f"missing {sorted(set(missing) - tied)[:3]}, unexpected {sorted(unexpected)[:3]}")
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, torch.Tensor]] = {}
         for key, value in load_file(folder / "optimizer.safetensors").items():
             index, entry = key.split(".", 1)
-            state.setdefault(int(index), {})[entry] = value
+            state.setdefault(int(index), {})[entry] = _shared_as(value, parameters[int(index)])
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, LookupError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: this checkpoint does not fit the model ({error}); remove the folder to start anew"
         ) from error

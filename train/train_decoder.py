@@ -5,6 +5,7 @@
     accelerate launch --num_processes 2 train/train_decoder.py ...   (GPUs)
     torchrun --nproc_per_node 2 train/train_decoder.py ...   (CPUs)
 
+It starts from the tokeniser's own decoder, so a fine-tuned tokeniser gives a fine-tuned decoder.
 Beside reconstruction it learns to transplant: the pathological codes of another walk, put on this one, must make a walk that
 the tokeniser reads as the other's class, while body codes (so bone lengths) and motion codes stay.
 """

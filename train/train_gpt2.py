@@ -3,6 +3,7 @@
     python train/train_gpt2.py --dataset data/simulated --vq outputs/demo/vq --decoder outputs/demo/decoder \
         --output_dir outputs/demo
     python train/train_gpt2.py train/configs/gpt2_gist.json --base_model gpt2 --lora_rank 16 ...   (GPT-2 from the Hub, LoRA)
+    python train/train_gpt2.py --dataset data/own --init_from demo/model --vq outputs/own/vq ...   (fine-tuning)
     accelerate launch --num_processes 2 train/train_gpt2.py ...   (GPUs)
     torchrun --nproc_per_node 2 train/train_gpt2.py ...   (CPUs)
 
@@ -26,6 +27,8 @@ from common import (
     StepBatches,
     TrainArguments,
     WindowLoader,
+    check_sizes,
+    check_tokeniser,
     load_walks,
     parse_arguments,
     save_model,
@@ -59,6 +62,7 @@ class GPT2Arguments(TrainArguments):
 
     vq: str = field(default="", metadata={"help": "folder or Hub id of the trained tokeniser"})
     decoder: str = field(default="", metadata={"help": "folder or Hub id of the trained decoder"})
+    init_from: str = field(default="", metadata={"help": "family (folder or Hub id) to fine-tune; empty: from base_model"})
     base_model: str = field(default="", metadata={"help": "e.g. gpt2; empty: a small GPT-2 from configuration, no download"})
     n_embd: int = 192
     n_layer: int = 4
@@ -95,7 +99,9 @@ class GaitToLanguage(torch.nn.Module):
 
 
 def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel) -> GaitTokenizer:
-    """GPT-2's tokeniser, or a small one trained on captions, extended by the motion tokens."""
+    """The family's, GPT-2's tokeniser, or a small one trained on captions; the latter two extended by the motion tokens."""
+    if args.init_from:
+        return GaitTokenizer.from_pretrained(args.init_from)
     if args.base_model:
         return GaitTokenizer.from_base(AutoTokenizer.from_pretrained(args.base_model), vq.config)
     rows = data.select_columns(["captions"])[np.unique(np.linspace(0, len(data) - 1, 2000).astype(int)).tolist()]
@@ -110,7 +116,12 @@ def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel) -> Gait
 
 
 def build_model(args: GPT2Arguments, tokenizer: GaitTokenizer) -> GPT2LMHeadModel:
-    """GPT-2 with its vocabulary extended to the tokeniser's."""
+    """The family's GPT-2; or one with its vocabulary extended to the tokeniser's."""
+    if args.init_from:
+        check_tokeniser(args.vq, args.init_from)
+        model = GPT2LMHeadModel.from_pretrained(args.init_from)
+        check_sizes(args, {"base_model": ""} | {k: getattr(model.config, k) for k in ("n_embd", "n_layer", "n_head")})
+        return model
     if args.base_model:
         model = GPT2LMHeadModel.from_pretrained(args.base_model)
         model.resize_token_embeddings(len(tokenizer))
@@ -211,6 +222,10 @@ class GaitSentenceLoss(torch.nn.Module):
         self.model = model
         self.ranges = [(0, tokenizer.gait_start_id), *sorted(set(tokenizer.grammar(1)[:-1]))]
 
+    def tie_weights(self) -> None:
+        """Accelerate asks for it where FSDP has moved the model."""
+        self.model.tie_weights()
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         inputs, targets = {"input_ids": input_ids, "attention_mask": attention_mask}, labels[:, 1:]
         if isinstance(self.model, PeftModel):
@@ -279,11 +294,13 @@ def with_lora(model: GPT2LMHeadModel, args: GPT2Arguments, tokenizer: GaitTokeni
     return get_peft_model(model, config)
 
 
-def normal_reference(data: Dataset) -> dict | None:
-    """`fit_reference` on the normal walks of the training people; None where there are too few."""
+def normal_reference(data: Dataset, family: str = "") -> dict | None:
+    """`fit_reference` on the normal walks of the training people; that of `family` where there are too few, if one is given."""
     label = data.features["pathology"].names.index("normal")
     rows = [i for i, p in enumerate(data["pathology"]) if p == label][:2000]
-    return fit_reference([json.loads(str(p)) for p in data[rows]["gait_parameters"]]) if len(rows) >= 5 else None
+    if len(rows) >= 5:
+        return fit_reference([json.loads(str(p)) for p in data[rows]["gait_parameters"]])
+    return GaitProcessor.from_pretrained(family).normal_reference if family else None
 
 
 def main() -> None:
@@ -293,10 +310,10 @@ def main() -> None:
     vq = GaitVQModel.from_pretrained(args.vq).eval().requires_grad_(False)
     extractor = GaitFeatureExtractor.from_pretrained(args.vq)
     tokenizer = build_tokenizer(args, data, vq)
-    processor = GaitProcessor(extractor, tokenizer, normal_reference=normal_reference(data))
+    processor = GaitProcessor(extractor, tokenizer, normal_reference=normal_reference(data, args.init_from))
     model = build_model(args, tokenizer)
     loader = SentenceLoader(data, vq, processor, args)
-    if not (Path(args.output_dir) / "checkpoint").exists():
+    if not (args.init_from or (Path(args.output_dir) / "checkpoint").exists()):
         learn_rows(accelerator, GaitSentenceLoss(model, tokenizer), vq, loader, args, len(data))
     if args.lora_rank:
         model = with_lora(model, args, tokenizer)

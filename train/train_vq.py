@@ -2,6 +2,7 @@
 
     python train/train_vq.py --dataset data/simulated --output_dir outputs/demo/vq
     python train/train_vq.py train/configs/vq_gist.json --exclude_subjects 10 --output_dir outputs/gist_10/vq
+    python train/train_vq.py --dataset data/own --init_from demo/model --output_dir outputs/own/vq   (fine-tuning)
     accelerate launch --num_processes 2 train/train_vq.py ...   (GPUs)
     torchrun --nproc_per_node 2 train/train_vq.py ...   (CPUs)
 
@@ -15,6 +16,7 @@ from common import (
     StepBatches,
     TrainArguments,
     WindowLoader,
+    check_sizes,
     fit_extractor,
     load_walks,
     parse_arguments,
@@ -22,6 +24,7 @@ from common import (
     start,
     training_loop,
 )
+from datasets import Dataset
 
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.configuration_gait_vq import GaitVQConfig
@@ -41,6 +44,7 @@ PATHOLOGY_PARAMETERS = (
 class VQArguments(TrainArguments):
     """Arguments of the tokeniser's training."""
 
+    init_from: str = field(default="", metadata={"help": "family (folder or Hub id) to fine-tune; empty: from scratch"})
     num_frames: int = field(default=96, metadata={"help": "frames a window"})
     hidden_size: int = 192
     num_layers: int = 3
@@ -63,15 +67,29 @@ AUGMENTATION = Augmentation(mirror=0, yaw=8, scale=0.08, window=0, body=0.06, bo
 STRETCH = 0.15
 
 
-def main() -> None:
-    args = parse_arguments(VQArguments)
-    accelerator = start(args)
-    data = load_walks(args.dataset, args.exclude_subjects)
+def build(args: VQArguments, data: Dataset) -> tuple[GaitVQModel, GaitFeatureExtractor]:
+    """A new tokeniser for the classes and scales of `data`, or that of the family to fine-tune, with its classes and scales.
+
+    Fine-tuning leaves the codebooks as they are (a decay of 1), so that the family's decoder and GPT-2 still know the codes.
+    Raises ValueError where a size or a class is not the family's.
+    """
     names = data.features["pathology"].names
-    present = sorted({int(label) for label in data["pathology"]})
-    extractor = GaitFeatureExtractor(
-        num_frames=args.num_frames, parameter_names=PATHOLOGY_PARAMETERS, labels=[names[i] for i in present]
-    )
+    present = [names[i] for i in sorted({int(label) for label in data["pathology"]})]
+    if args.init_from:
+        extractor = GaitFeatureExtractor.from_pretrained(args.init_from)
+        if unknown := set(present) - set(extractor.labels):
+            raise ValueError(
+                f"{args.dataset}: {args.init_from} does not know the class {', '.join(sorted(unknown))}, only "
+                f"{', '.join(extractor.labels)}; leave its rows out, or train from scratch"
+            )
+        losses = {k: getattr(args, k) for k in vars(args) if k.endswith("_weight")}
+        model = GaitVQModel.from_pretrained(args.init_from, subfolder="vq", codebook_decay=1.0, **losses)
+        others = (*losses, "codebook_decay")
+        sizes = {k: getattr(model.config, k) for k in vars(args) if hasattr(GaitVQConfig, k) and k not in others}
+        sizes |= {"num_frames": extractor.num_frames, "codebook_size": model.config.spatial_codebook_size}
+        check_sizes(args, sizes)
+        return model, extractor
+    extractor = GaitFeatureExtractor(num_frames=args.num_frames, parameter_names=PATHOLOGY_PARAMETERS, labels=present)
     fit_extractor(data, extractor)
     config = GaitVQConfig(
         **{k: getattr(args, k) for k in vars(args) if hasattr(GaitVQConfig, k)},
@@ -82,7 +100,14 @@ def main() -> None:
         id2label=dict(enumerate(extractor.labels)),
         label2id={n: i for i, n in enumerate(extractor.labels)},
     )
-    model = GaitVQModel(config)
+    return GaitVQModel(config), extractor
+
+
+def main() -> None:
+    args = parse_arguments(VQArguments)
+    accelerator = start(args)
+    data = load_walks(args.dataset, args.exclude_subjects)
+    model, extractor = build(args, data)
     loader = WindowLoader(data, extractor, *((AUGMENTATION, 0.5, STRETCH) if args.augment else ()))
     batches = StepBatches(len(data), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
 
