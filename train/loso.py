@@ -70,6 +70,7 @@ class Arm:
     real: bool = True
     sets: tuple[str, ...] = ()
     classical: bool = False
+    copies: int = 2  # new people for each walk; more where there are fewer walks
 
 
 # Sets: `language`, walks sampled from words by the fold's generator and given to new people; `people`, the training walks given
@@ -84,6 +85,7 @@ ARMS = {
     "synthetic": Arm(real=False, sets=("language", "people")),
     "language": Arm(sets=("language",)),
     "people": Arm(sets=("people",)),
+    "more_people": Arm(sets=("people",), copies=8),
     "language_synthetic": Arm(real=False, sets=("language",)),
     "same_people": Arm(sets=("same_people",)),
     "unconstrained": Arm(sets=("unconstrained",)),
@@ -183,7 +185,7 @@ class Experiment:
         """The row of one run."""
         train, test = self.walks.fold(run["subject"], run["share"])
         arm = ARMS[run["arm"]]
-        synthetic = self.synthetic(arm.sets, run, train) if arm.sets else None
+        synthetic = self.synthetic(arm, run, train) if arm.sets else None
         augmentation = self.chosen("classical", run["subject"]) if arm.classical else None
         return self.fit(run, train, test, synthetic, augmentation, arm.real)
 
@@ -209,20 +211,18 @@ class Experiment:
         probabilities = predict_logits(model, walks.inputs[test]).softmax(-1).numpy()
         return run | scores(probabilities, walks.labels[test], walks.walk_ids[test])
 
-    def synthetic(self, names: tuple[str, ...], run: dict, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and labels of the fold's synthetic sets, as many of each set."""
-        key = (names, run["subject"], run["share"])
+    def synthetic(self, arm: Arm, run: dict, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and labels of the fold's synthetic sets, as many of each set; kept for the next run."""
+        key = (arm.sets, arm.copies, run["subject"], run["share"])
         if self.kept is None or self.kept[0] != key:
-            parts = [self.one_set(name, run, train) for name in names]
+            parts = [self.one_set(name, run, train, round(arm.copies / run["share"])) for name in arm.sets]
             count = min(len(labels) for _, labels in parts)
             rng = np.random.default_rng(0)
             parts = [(x[keep], y[keep]) for x, y in parts for keep in [rng.permutation(len(y))[:count]]]
             self.kept = key, tuple(np.concatenate(p) for p in zip(*parts))
         return self.kept[1]
 
-    def one_set(self, name: str, run: dict, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A set; of fewer real walks more new people are made, so that their number does not depend on the share."""
-        copies = round(2 / run["share"])
+    def one_set(self, name: str, run: dict, train: np.ndarray, copies: int) -> tuple[np.ndarray, np.ndarray]:
         if name == "people":
             return self.people_of(train, self.chosen("people", run["subject"]), copies)
         source = "language" if name == "same_people" else name

@@ -22,7 +22,8 @@ NAMES = {
     "classical": "real + classical augmentation",
     "naive": "real + naive token model",
     "language": "real + walks from words, new people",
-    "people": "real + new people of real walks",
+    "people": "real + new people, two of each real walk",
+    "more_people": "real + new people, eight of each real walk",
     "ours": "real + ours (both of these)",
     "both": "real + classical + ours",
     "synthetic": "synthetic only",
@@ -125,16 +126,17 @@ def metrics(rows: Rows, privacy: Path) -> dict[str, float]:
                 f"gru_{arm}_over_classical_{k}": found[v]
                 for k, v in (("points", "mean"), ("ci_low", "low"), ("ci_high", "high"))
             }
-    for classifier in ("lstm", "cnn", "graph"):
-        if rows.comparable("ours", "real", classifier):
-            out[f"{classifier}_real"] = rows.by_subject("real", classifier).mean()
-            out[f"{classifier}_ours"] = rows.by_subject("ours", classifier).mean()
-            out[f"{classifier}_gain_points"] = rows.gain("ours", "real", classifier)["mean"]
-    for share in (0.05, 0.25):
-        if rows.comparable("ours", "real", share=share):
-            found = rows.gain("ours", "real", share=share)
-            name = f"gain_points_at_{100 * share:.0f}_percent"
-            out |= {name: found["mean"], f"{name}_ci_low": found["low"], f"{name}_ci_high": found["high"]}
+    for arm, before in (("ours", ""), ("people", "people_")):
+        for classifier in ("lstm", "cnn", "graph"):
+            if rows.comparable(arm, "real", classifier):
+                out[f"{classifier}_real"] = rows.by_subject("real", classifier).mean()
+                out[f"{classifier}_{arm}"] = rows.by_subject(arm, classifier).mean()
+                out[f"{classifier}_{before}gain_points"] = rows.gain(arm, "real", classifier)["mean"]
+        for share in (0.05, 0.25):
+            if rows.comparable(arm, "real", share=share):
+                found = rows.gain(arm, "real", share=share)
+                name = f"{before}gain_points_at_{100 * share:.0f}_percent"
+                out |= {name: found["mean"], f"{name}_ci_low": found["low"], f"{name}_ci_high": found["high"]}
     if {"synthetic", "real"} <= set(arms):
         out["synthetic_only_ratio"] = out["gru_synthetic"] / out["gru_real"]
     if rows.comparable("no_pathological_tokens", "real"):
