@@ -127,7 +127,8 @@ def test_no_row_of_a_test_subject_reaches_a_fit(fits, same_bodies, tmp_path, sha
         chosen = CANDIDATES["classical"][CHOSEN["classical"][half]]
         assert call["augmentation"] == (chosen if ARMS[run["arm"]].classical else None)
         assert call["seed"] == run["seed"] and call["architecture"] == "gru"
-    assert len(same_bodies) == 2 * len({(arm.sets, arm.copies) for arm in ARMS.values() if "people" in arm.sets}), "once for like arms"
+    kinds = {(arm.sets, arm.copies) for arm in ARMS.values() if "people" in arm.sets}
+    assert len(same_bodies) == 2 * len(kinds), "once for like arms"
     for inputs, _, subjects, _, _ in same_bodies:  # of the second half
         assert (e.walks.subjects[inputs[MARK].astype(int)] == subjects).all() and len(set(subjects)) == 3
         assert not set(PEOPLE[2:]) <= set(subjects)
