@@ -40,7 +40,7 @@ from modeling_gait.captions import PATHOLOGIES, WalkDescription
 from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.loading import load_walk
-from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton, convert_joints
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
 
 TABLE = "walks.csv"
 REQUIRED = ("file", "subject_id", "pathology")
@@ -146,7 +146,7 @@ def make_row(row: dict, up: str = "auto") -> tuple[dict, CleaningReport, str, fl
         leg = check_walk(joints, skeleton)
         measured = compute_gait_parameters(joints, FPS, skeleton)
         out = common.walk_row(
-            canonicalise(convert_joints(joints, skeleton, KINECT_V2)),
+            canonicalise(joints, skeleton, KINECT_V2),
             FPS,
             **{name: row[name] for name in ("subject_id", "walk_id", "pathology", "severity")},
             sensor=row["sensor"] or skeleton.name,

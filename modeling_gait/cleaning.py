@@ -14,7 +14,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import median_filter
 from scipy.signal import butter, sosfiltfilt
 
-from .skeletons import KINECT_V2, Skeleton
+from .skeletons import KINECT_V2, Skeleton, convert_joints
 
 CLOCK_PERIOD = 60.0  # s, the stamps of gist start again at 0 every minute
 ABSURD = 10.0  # m, no joint is this far from the sensor
@@ -132,8 +132,10 @@ def clean_walk(
     return out.reshape(len(grid), len(skeleton), 3).astype(np.float32), report
 
 
-def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
+def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2, target: Skeleton | None = None) -> np.ndarray:
     """Turn a walk about the vertical so that it travels along +y, and put the first frame's pelvis above the origin.
+
+    With `target` its joints become those of another skeleton, after the turn: a hand or foot that is lacking is put in front.
 
     The heading is the straight line from the root's median place in the first tenth of the frames to that in the last; a walk
     of less than 0.3 m takes the mean facing direction of hips and shoulders instead. The floor (z = 0)
@@ -143,11 +145,13 @@ def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarr
     Args:
         joints: (T, J, 3) [m], finite, z up.
 
-    Returns: float32 (T, J, 3) [m].
+    Returns: float32 (T, J, 3) [m]; (T, K, 3) of the target.
 
     Raises:
         ValueError: wrong shape or values that are not finite.
     """
+    if target is not None and target.name != skeleton.name:
+        return canonicalise(convert_joints(canonicalise(joints, skeleton), skeleton, target), target)
     joints = np.asarray(joints, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or len(joints) == 0:
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")

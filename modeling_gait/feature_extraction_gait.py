@@ -14,7 +14,7 @@ import torch
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .cleaning import canonicalise, clean_walk
-from .skeletons import SKELETONS, convert_joints
+from .skeletons import SKELETONS
 
 
 class GaitFeatureExtractor(FeatureExtractionMixin):
@@ -143,8 +143,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(f"fps must be a positive number, got {fps}")
         times = np.arange(len(joints)) / fps if times is None else times
         joints, _ = clean_walk(times, joints, fps=self.fps, skeleton=source)
-        target = SKELETONS[self.skeleton]
-        return canonicalise(convert_joints(joints, source, target), target).astype(np.float32)
+        return canonicalise(joints, source, SKELETONS[self.skeleton])
 
     def window(self, joints: np.ndarray, start: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Cut frames from `start` (default: the middle) of a clean walk (T, J, 3); pad with the last frame.

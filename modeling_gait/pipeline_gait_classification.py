@@ -20,7 +20,7 @@ from .configuration_gait_classifier import GaitClassifierConfig
 from .loading import Walk, load_walk
 from .modeling_gait_classifier import prepare_classifier_input
 from .pipeline_saving import know_pipeline, save_pipeline
-from .skeletons import SKELETONS, Skeleton, convert_joints
+from .skeletons import SKELETONS, Skeleton
 
 TASK = "gait-classification"
 Recording = str | Path | np.ndarray | torch.Tensor | dict | Walk
@@ -185,7 +185,7 @@ class GaitClassificationPipeline(Pipeline):
                 f"not a walking person: from the ankles to the head it is {np.round(axis, 3).tolist()} m (x, y, z); "
                 "expected metres, z up"
             )
-        return canonicalise(convert_joints(joints, source, self.skeleton), self.skeleton)
+        return canonicalise(joints, source, self.skeleton)
 
     def _forward(self, inputs: dict) -> dict:
         return {"logits": self.model(**inputs).logits}

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait.cleaning import canonicalise, clean_walk, floor_height, heading, smooth
-from modeling_gait.skeletons import KINECT_V2, SKELETONS
+from modeling_gait.simulation import simulate_walks
+from modeling_gait.skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, convert_joints
 
 LEFT_FOOT, RIGHT_ANKLE, HEAD = (KINECT_V2.index(n) for n in ("left_foot", "right_ankle", "head"))
 TIMES = {"frames_in", "frames_out", "longest_gap"}  # not artefacts
@@ -310,3 +311,14 @@ def test_smooth_keeps_shape_and_type_and_leaves_short_walks_alone():
     assert smooth(joints, 30.0).shape == joints.shape and smooth(joints, 30.0).dtype == np.float32
     np.testing.assert_array_equal(smooth(joints[:6], 30.0), joints[:6])
     assert len(smooth(joints[:10], 30.0)) == 10
+
+
+def test_joints_that_a_layout_lacks_are_put_in_front_whatever_the_heading():
+    """OpenPose 18 has no feet: those of a walk along +x must not point sideways."""
+    straight = simulate_walks(1, frames=60, seed=0, pathology="normal").joints[0]
+    along_x = straight[..., [1, 0, 2]] * np.array([1, -1, 1], np.float32)
+    turned = canonicalise(convert_joints(along_x, KINECT_V2, OPENPOSE_18), OPENPOSE_18, KINECT_V2)
+    assert turned.shape == straight.shape
+    for side in ("left", "right"):
+        foot = turned[:, KINECT_V2.index(f"{side}_foot")] - turned[:, KINECT_V2.index(f"{side}_ankle")]
+        assert (foot[:, 1] > 0.05).all() and np.abs(foot[:, 0]).max() < 0.05

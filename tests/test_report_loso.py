@@ -9,7 +9,7 @@ import report_loso
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from report_loso import Rows, arm_table, cell_list, load_rows, metrics, other_table, section, write_result
+from report_loso import Rows, arm_table, cell_list, load_rows, metrics, other_table, part_table, section, write_result
 
 PEOPLE = [str(i) for i in range(1, 11)]
 ABOUT = {
@@ -213,6 +213,13 @@ def test_tables():
     assert [line[:2] for line in table[2:]] == [["cnn", "100 %"], ["gru", "5 %"]]
     assert table[3][-3:] == ["73.0", "76.0", "+3.00 (+3.00 to +3.00)"]
     assert other_table(Rows(rows_of("real", REAL))) == ""
+
+
+def test_arms_of_some_people_are_compared_on_these():
+    rows = Rows(whole().rows + rows_of("naive", REAL[1:3] + 0.02, PEOPLE[1:3]))
+    (line,) = cells_of(part_table(rows))[2:]
+    assert line[0:2] == ["gru", "100 %"] and line[3:] == ["2 3", "1", "74.5", "76.5", "+2.00 (+2.00 to +2.00)"]
+    assert part_table(whole()) == "" and "naive" not in rows.arms()
 
 
 def test_figures(tmp_path):

@@ -217,6 +217,26 @@ def other_table(rows: Rows) -> str:
     return head + "\n".join(lines) if lines else ""
 
 
+def part_table(rows: Rows) -> str:
+    """Arms that were run for some of the subjects: means over these, and the gain over real walks on the same."""
+    lines = []
+    for classifier, share in sorted({(r["classifier"], r["share"]) for r in rows.rows}, key=lambda k: (-k[1], k[0])):
+        for arm in NAMES:
+            had = {s for s, _ in rows.table(arm, classifier, share)}
+            some = Rows([r for r in rows.rows if r["subject"] in had])
+            if arm == "real" or had == set(rows.subjects) or not some.comparable(arm, "real", classifier, share):
+                continue
+            found = some.gain(arm, "real", classifier, share)
+            values = percent([some.by_subject(a, classifier, share).mean() for a in ("real", arm)])
+            gain = f"{found['mean']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f})"
+            cells = (classifier, f"{100 * share:g} %", NAMES[arm], " ".join(some.subjects), str(found["seeds"]), *values, gain)
+            lines.append("| " + " | ".join(cells) + " |")
+    head = (
+        "| classifier | share | arm | subjects run | seeds | real only, the same | arm | gain [points] |\n" + "|---" * 8 + "|\n"
+    )
+    return head + "\n".join(lines) if lines else ""
+
+
 def cell_list(rows: Rows, arm: str) -> str:
     """The cells (a person's one class) that are right less than 90 % of the time."""
     cells = rows.cells(arm, 0.9)
@@ -227,7 +247,7 @@ def cell_list(rows: Rows, arm: str) -> str:
 
 def draw(rows: Rows, folder: Path) -> None:
     """Bars by subject, confusion matrices, gain against the share of real walks."""
-    arms = [a for a in ("real", "classical", "naive", "ours", "both") if a in rows.arms()]
+    arms = [a for a in ("real", "classical", "ours", "both", "people", "more_people") if a in rows.arms()]
     if "real" not in arms:
         return
     fig, axis = plt.subplots(figsize=(10, 4), layout="constrained")
@@ -255,17 +275,25 @@ def draw(rows: Rows, folder: Path) -> None:
         shown.plot(ax=axis, cmap="Blues", colorbar=False, values_format=".1f", xticks_rotation=45)
         axis.set_title(f"{NAMES[arm]} [%]", fontsize=10)
     save(fig, folder / "loso_gist_confusion.png")
-    shares = [s for s in (0.05, 0.25, 1.0) if rows.comparable("ours", "real", share=s)]
-    if len(shares) > 1:
-        fig, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
-        found = [rows.gain("ours", "real", share=s) for s in shares]
+    if not (shares := shares_run(rows)):
+        return
+    fig, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    for arm, there in shares.items():
+        found = [rows.gain(arm, "real", share=s) for s in there]
         means = np.array([f["mean"] for f in found])
         spread = [means - [f["low"] for f in found], np.array([f["high"] for f in found]) - means]
-        axis.errorbar([100 * s for s in shares], means, spread, marker="o", capsize=4)
-        axis.axhline(0, color="grey", lw=0.8)
-        axis.set(xscale="log", xticks=[100 * s for s in shares], xticklabels=[f"{100 * s:g}" for s in shares])
-        axis.set(xlabel="share of real walks [%]", ylabel="gain of ours over real only [points]", title="GRU, 95 % interval")
-        save(fig, folder / "loso_gist_share.png")
+        axis.errorbar([100 * s for s in there], means, spread, marker="o", capsize=4, label=NAMES[arm])
+    axis.axhline(0, color="grey", lw=0.8)
+    axis.set(xscale="log", xticks=[5, 25, 100], xticklabels=["5", "25", "100"])
+    axis.set(xlabel="share of real walks [%]", ylabel="gain over real only [points]", title="GRU, 95 % interval")
+    axis.legend(fontsize=8)
+    save(fig, folder / "loso_gist_share.png")
+
+
+def shares_run(rows: Rows) -> dict[str, list[float]]:
+    """The arms that were run at several shares of the real walks, and these."""
+    found = {a: [s for s in (0.05, 0.25, 1.0) if rows.comparable(a, "real", share=s)] for a in ("classical", "ours", "people")}
+    return {arm: shares for arm, shares in found.items() if len(shares) > 1}
 
 
 def save(fig, path: Path) -> None:
@@ -284,4 +312,6 @@ def section(rows: Rows, result: dict) -> list[str]:
         "![confusion](model_cards/figures/loso_gist_confusion.png)",
     ]
     parts += [cell_list(rows, arm) for arm in ("real", "classical", "ours", "both") if arm in rows.arms()]
-    return parts + [t for t in [other_table(rows)] if t]
+    if shares_run(rows):
+        parts.append("![gain against the share of real walks](model_cards/figures/loso_gist_share.png)")
+    return parts + [t for t in [other_table(rows), part_table(rows)] if t]
