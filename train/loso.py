@@ -222,7 +222,7 @@ class Experiment:
             self.kept = key, tuple(np.concatenate(p) for p in zip(*parts))
         return self.kept[1]
 
-    def one_set(self, name: str, run: dict, train: np.ndarray, copies: int) -> tuple[np.ndarray, np.ndarray]:
+    def one_set(self, name: str, run: dict, train: np.ndarray, copies: int = 2) -> tuple[np.ndarray, np.ndarray]:
         if name == "people":
             return self.people_of(train, self.chosen("people", run["subject"]), copies)
         source = "language" if name == "same_people" else name
