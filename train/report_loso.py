@@ -222,8 +222,9 @@ def part_table(rows: Rows) -> str:
     lines = []
     for classifier, share in sorted({(r["classifier"], r["share"]) for r in rows.rows}, key=lambda k: (-k[1], k[0])):
         for arm in NAMES:
-            had = {s for s, _ in rows.table(arm, classifier, share)}
-            some = Rows([r for r in rows.rows if r["subject"] in had])
+            run = rows.table(arm, classifier, share)
+            had = {s for s, _ in run}
+            some = Rows([r for r in rows.rows if (r["subject"], r["seed"]) in run])  # the same people and seeds
             if arm == "real" or had == set(rows.subjects) or not some.comparable(arm, "real", classifier, share):
                 continue
             found = some.gain(arm, "real", classifier, share)
