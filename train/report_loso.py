@@ -22,8 +22,8 @@ NAMES = {
     "classical": "real + classical augmentation",
     "naive": "real + naive token model",
     "language": "real + walks from words, new people",
-    "people": "real + new people, two of each real walk",
-    "more_people": "real + new people, eight of each real walk",
+    "people": "real + new people of real walks",
+    "more_people": "real + four times as many new people",
     "ours": "real + ours (both of these)",
     "both": "real + classical + ours",
     "synthetic": "synthetic only",
@@ -264,7 +264,7 @@ def draw(rows: Rows, folder: Path) -> None:
         xticks=range(len(rows.subjects)), xticklabels=rows.subjects, xlabel="held-out subject", ylabel="accuracy by file [%]"
     )
     axis.set(ylim=(max(0, 100 * lowest - 5), 101), title="gist, GRU, leave one subject out (dots: seeds)")
-    axis.legend(fontsize=8, ncols=len(arms), loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    axis.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     save(fig, folder / "loso_gist_subjects.png")
     arms = [a for a in ("real", "classical", "both") if a in arms]
     fig, axes = plt.subplots(1, len(arms), figsize=(5 * len(arms), 4.6), layout="constrained", squeeze=False)
