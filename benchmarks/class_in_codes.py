@@ -10,8 +10,6 @@ the class asked for. Out: `model_cards/results/class_in_codes.json`.
 
 import argparse
 import sys
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "train")]
 
-from common import load_walks, write_json  # noqa: E402
+from common import load_walks, write_result  # noqa: E402
 from evaluate_chain import windows_of  # noqa: E402
 
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor  # noqa: E402
@@ -112,22 +110,12 @@ def main() -> None:
         for key in keys
         if any(key in r for r in rows if r["variant"] == variant)
     }
-    target = ROOT / "model_cards" / "results" / "class_in_codes.json"
-    write_json(
-        target,
-        {
-            "experiment": "class_in_codes",
-            "dataset": args.dataset,
-            "protocol": "tokenisers of train/loso_generator.py; logistic regression on counts of codes, fitted to the other "
-            "people (every third walk), accuracy on the held-out person; sampled_as_asked: by the fold's judge",
-            "command": "python benchmarks/class_in_codes.py " + " ".join(sys.argv[1:]),
-            "seeds": [0],
-            "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "scikit-learn")},
-            "date": date.today().isoformat(),
-            "metrics": metrics,
-            "rows": rows,
-        },
+    protocol = (
+        "tokenisers of train/loso_generator.py; logistic regression on counts of codes, fitted to the other people (every "
+        "third walk), accuracy on the held-out person; sampled_as_asked: by the fold's judge"
     )
+    packages = ("torch", "transformers", "datasets", "scikit-learn")
+    write_result("class_in_codes", args.dataset, protocol, metrics, rows, packages)
     print(metrics)
 
 

@@ -8,8 +8,6 @@ people, is not the model that chooses. Writes model_cards/results/prompt_control
 
 import argparse
 import sys
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "train")]
 
-from common import load_walks, write_json  # noqa: E402
+from common import load_walks, write_result  # noqa: E402
 from evaluate_chain import EvaluateArguments, Family, judge_inputs, sampled, windows_of  # noqa: E402
 from train_classifier import train_classifier  # noqa: E402
 
@@ -52,22 +50,12 @@ def main() -> None:
         for count in CANDIDATES
         for key in keys
     }
-    write_json(
-        ROOT / "model_cards" / "results" / "prompt_control_gist.json",
-        {
-            "experiment": "prompt_control_gist",
-            "dataset": Path(args.dataset).name,
-            "protocol": f"{args.samples} walks sampled for descriptions of training walks; the candidate is chosen by the "
-            "tokeniser's class head and the measured speed and cadence; judged by a GRU trained on the same people; families "
-            "trained without the subject named; means over families",
-            "command": "python benchmarks/prompt_control.py " + " ".join(sys.argv[1:]),
-            "seeds": [0],
-            "versions": {p: version(p) for p in ("torch", "transformers", "datasets")},
-            "date": date.today().isoformat(),
-            "metrics": metrics,
-            "rows": rows,
-        },
+    protocol = (
+        f"{args.samples} walks sampled for descriptions of training walks; the candidate is chosen by the tokeniser's class "
+        "head and the measured speed and cadence; judged by a GRU trained on the same people; families trained without the "
+        "subject named; means over families"
     )
+    write_result("prompt_control_gist", args.dataset, protocol, metrics, rows)
     print(metrics)
 
 

@@ -22,7 +22,7 @@ from datasets import Dataset
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "train")]
 
-from evaluate_retrieval import write_result  # noqa: E402
+from common import write_result  # noqa: E402
 
 from modeling_gait.configuration_gait_text import GaitTextConfig  # noqa: E402
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor  # noqa: E402
@@ -81,8 +81,7 @@ def main() -> None:
         f"processors, load average {os.getloadavg()[0]:.1f}; {'trained' if args.model else 'untrained'} model"
     )
     print(protocol, metrics)
-    path = write_result("search_speed", "simulated", protocol, metrics, [{"seed": 0}])
-    path.write_text(path.read_text().replace("train/search_speed.py", "benchmarks/search_speed.py"))
+    write_result("search_speed", "simulated", protocol, metrics, [{"seed": 0}])
 
 
 if __name__ == "__main__":

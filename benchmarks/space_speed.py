@@ -13,8 +13,6 @@ import statistics
 import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "train"), str(ROOT / "space")]
 
 from app import build, launch  # noqa: E402
-from common import write_json  # noqa: E402
+from common import write_result  # noqa: E402
 from gait_demo import GaitDemo  # noqa: E402
 
 FIGURES = ROOT / "model_cards" / "figures"
@@ -81,20 +79,14 @@ def main() -> None:
             browser.close()
     served.close()
     load = os.getloadavg()[0]
-    content = {
-        "experiment": "space_speed",
-        "dataset": "none: prompts only",
-        "protocol": f"headless Chromium with software graphics on the server's {os.cpu_count()} processors, load average "
-        f"{load:.1f}; a new browser each visit, models warm; medians of {args.visits} visits",
-        "command": "python benchmarks/space_speed.py " + " ".join(sys.argv[1:]),
-        "seeds": [0],
-        "versions": {p: version(p) for p in ("torch", "transformers", "gradio", "plotly", "playwright")},
-        "date": date.today().isoformat(),
-        "metrics": {k: statistics.median(r[k] for r in rows) for k in rows[0]},
-        "rows": rows,
-    }
-    write_json(ROOT / "model_cards" / "results" / "space_speed.json", content)
-    print(content["metrics"])
+    protocol = (
+        f"headless Chromium with software graphics on the server's {os.cpu_count()} processors, load average {load:.1f}; "
+        f"a new browser each visit, models warm; medians of {args.visits} visits"
+    )
+    metrics = {k: statistics.median(r[k] for r in rows) for k in rows[0]}
+    packages = ("torch", "transformers", "gradio", "plotly", "playwright")
+    write_result("space_speed", "none: prompts only", protocol, metrics, rows, packages)
+    print(metrics)
 
 
 if __name__ == "__main__":

@@ -169,6 +169,24 @@ def choose_walks(
     return cost.reshape(-1, count).argmin(1) + count * np.arange(len(descriptions))
 
 
+def best_walks(
+    model: PreTrainedModel,
+    tokenizer: GaitTokenizer,
+    decoder: GaitDecoderModel,
+    vq: GaitVQModel,
+    extractor: GaitFeatureExtractor,
+    descriptions: list[WalkDescription],
+    num_frames: int,
+    candidates: int,
+    **options,
+) -> tuple[np.ndarray, list[GaitCodes]]:
+    """As `generate_walks`, the best of so many candidates for each description by `choose_walks`."""
+    each = [d for d in descriptions for _ in range(candidates)]
+    joints, codes = generate_walks(model, tokenizer, decoder, each, num_frames, **options)
+    chosen = choose_walks(joints, descriptions, vq, extractor)
+    return joints[chosen], [codes[i] for i in chosen]
+
+
 def family_of(pipeline: Pipeline) -> dict[str, str]:
     """Where the other parts of a GPT-2's family are: its folder or repository, at the revision of its tokeniser."""
     revision = getattr(pipeline.tokenizer, "revision", None) or "main"
@@ -262,11 +280,12 @@ class TextToGaitPipeline(Pipeline):
 
     def _forward(self, asked: list[dict], num_frames: int = 96, candidates: int = 1, **options) -> dict:
         descriptions = [a["description"] for a in asked]
-        each = [d for d in descriptions for _ in range(candidates)]
-        joints, codes = generate_walks(self.model, self.tokenizer, self.decoder, each, num_frames, **options)
+        models = self.model, self.tokenizer, self.decoder
         if candidates > 1:
-            chosen = choose_walks(joints, descriptions, self.vq, self.extractor)
-            joints, codes = joints[chosen], [codes[i] for i in chosen]
+            parts = *models, self.vq, self.extractor
+            joints, codes = best_walks(*parts, descriptions, num_frames, candidates, **options)
+        else:
+            joints, codes = generate_walks(*models, descriptions, num_frames, **options)
         return {"asked": asked, "codes": codes, "joints": joints}
 
     def postprocess(self, outputs: dict) -> list[dict]:
@@ -414,6 +433,7 @@ __all__ = [
     "GaitFamilyConfig",
     "GaitToTextPipeline",
     "TextToGaitPipeline",
+    "best_walks",
     "choose_walks",
     "decode_walks",
     "generate_walks",

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 CACHE = tempfile.mkdtemp(prefix="gait-tests-")
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "train"
 sys.path[:0] = [str(ROOT), str(TRAIN)]
 
+import common  # noqa: E402
 import datasets  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -137,3 +139,19 @@ def _seeded() -> None:
     """Every test starts from the same random state."""
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@contextmanager
+def interrupted_at(step: int):
+    """Inside, a training run is killed (KeyboardInterrupt) as it comes to this step; fails if none is."""
+    seed_step = common.seed_step
+
+    def interrupted(seed, now, process):
+        if now == step:
+            raise KeyboardInterrupt
+        return seed_step(seed, now, process)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(common, "seed_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            yield

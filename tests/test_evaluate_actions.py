@@ -47,7 +47,7 @@ def test_every_activity_is_unseen_once():
 
 def test_script_makes_rows_once_and_gathers_them(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_actions, "ROOT", tmp_path)
-    monkeypatch.setattr("evaluate_retrieval.ROOT", tmp_path)
+    monkeypatch.setattr("common.ROOT", tmp_path)
     encoder = write_sentence_encoder(tmp_path / "encoder", limit=512)
     real = evaluate_actions.TextArguments
     monkeypatch.setattr(evaluate_actions, "TextArguments", lambda **k: real(**k, text_model=str(encoder)))

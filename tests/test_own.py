@@ -15,7 +15,7 @@ import torch
 import train_decoder
 import train_gpt2
 import train_vq
-from conftest import run_script
+from conftest import interrupted_at, run_script
 from datasets import load_dataset
 from safetensors.torch import load_file
 from transformers import pipeline
@@ -250,19 +250,10 @@ def test_the_start_is_the_family(data, family_folder, tmp_path):
     assert all(torch.equal(decoder[k], after[k]) for k in decoder if k.startswith(("trunk", "head")))
 
 
-def test_an_interrupted_fine_tuning_goes_on_to_the_same_weights(data, family_folder, tuned, tmp_path, monkeypatch):
+def test_an_interrupted_fine_tuning_goes_on_to_the_same_weights(data, family_folder, tuned, tmp_path):
     given = ["--dataset", data, "--init_from", family_folder, *STEPS, "--vq", tuned / "vq", "--decoder", tuned / "decoder"]
-    seed_step = common.seed_step
-
-    def interrupted(seed, step, process):
-        if step == 1:
-            raise KeyboardInterrupt
-        return seed_step(seed, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(common, "seed_step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run_script(train_gpt2, [*given, "--output_dir", tmp_path / "again"])
+    with interrupted_at(1):
+        run_script(train_gpt2, [*given, "--output_dir", tmp_path / "again"])
     assert (tmp_path / "again" / "checkpoint").is_dir()
     run_script(train_gpt2, [*given, "--output_dir", tmp_path / "again"])
     before, after = weights(tuned), weights(tmp_path / "again")

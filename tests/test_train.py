@@ -16,7 +16,7 @@ import train_decoder
 import train_gpt2
 import train_vq
 from common import StepBatches, WindowLoader, load_walks, mirror_parameters
-from conftest import CACHE, DECODER_ARGUMENTS, GPT2_ARGUMENTS, NUM_FRAMES, ROOT, TRAIN, VQ_ARGUMENTS, run_script
+from conftest import CACHE, DECODER_ARGUMENTS, GPT2_ARGUMENTS, NUM_FRAMES, ROOT, TRAIN, VQ_ARGUMENTS, interrupted_at, run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
@@ -261,19 +261,10 @@ def test_killed_runs_go_on_to_the_same_weights(dataset_folder, vq_folder, tmp_pa
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_an_interrupted_decoder_goes_on_to_the_same_weights(dataset_folder, vq_folder, decoder_folder, tmp_path, monkeypatch):
+def test_an_interrupted_decoder_goes_on_to_the_same_weights(dataset_folder, vq_folder, decoder_folder, tmp_path):
     arguments = ["--dataset", dataset_folder, "--vq", vq_folder, "--output_dir", tmp_path / "decoder", *DECODER_ARGUMENTS]
-    seed_step = common.seed_step
-
-    def interrupted(seed, step, process):
-        if step == 3:
-            raise KeyboardInterrupt
-        return seed_step(seed, step, process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(common, "seed_step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run_script(train_decoder, arguments)
+    with interrupted_at(3):
+        run_script(train_decoder, arguments)
     run_script(train_decoder, arguments)
     assert same_weights(tmp_path / "decoder", decoder_folder)
 

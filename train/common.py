@@ -15,6 +15,8 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,8 @@ from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.export import atomic_folder, atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.skeletons import SKELETONS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -373,6 +377,32 @@ def write_json(path: Path, content: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_result(
+    name: str,
+    dataset: str,
+    protocol: str,
+    metrics: dict,
+    rows: list[dict],
+    packages: tuple[str, ...] = ("torch", "transformers", "datasets", "numpy"),
+) -> Path:
+    """`model_cards/results/NAME.json`, with the command that runs now; its seeds are those of the rows, or 0."""
+    script = Path(sys.argv[0]).resolve()
+    path = ROOT / "model_cards" / "results" / f"{name}.json"
+    content = {
+        "experiment": name,
+        "dataset": Path(dataset).name,
+        "protocol": protocol,
+        "command": "python " + " ".join([f"{script.parent.name}/{script.name}", *sys.argv[1:]]),
+        "seeds": sorted({r.get("seed", 0) for r in rows}),
+        "versions": {p: version(p) for p in packages},
+        "date": date.today().isoformat(),
+        "metrics": metrics,
+        "rows": rows,
+    }
+    write_json(path, content)
+    return path
 
 
 def save_model(folder: str | Path, *parts) -> None:

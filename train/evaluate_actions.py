@@ -27,8 +27,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import bootstrap, save_model, start, training_loop, write_json
-from evaluate_retrieval import ROOT, write_result
+from common import ROOT, bootstrap, save_model, start, training_loop, write_json, write_result
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix

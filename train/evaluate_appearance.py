@@ -23,8 +23,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import bootstrap, load_walks, save_model, write_json
-from evaluate_retrieval import ROOT, chance_ndcg, embed_texts, embed_walks, ndcg, question_scores, write_result
+from common import ROOT, bootstrap, load_walks, save_model, write_json, write_result
+from evaluate_retrieval import chance_ndcg, embed_texts, embed_walks, ndcg, question_scores
 from tqdm import tqdm
 from train_text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder
 from transformers import HfArgumentParser

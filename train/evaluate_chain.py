@@ -37,7 +37,7 @@ from modeling_gait.metrics import (
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
-from modeling_gait.pipelines_gait import choose_walks, generate_walks
+from modeling_gait.pipelines_gait import best_walks, generate_walks
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.walk_description import describe_walk
@@ -198,11 +198,11 @@ def sampled(family: Family, judge, train, train_windows: dict, args: EvaluateArg
         models, frames = (family.model, family.tokenizer, family.decoder), family.extractor.num_frames
         options = {"temperature": args.temperature, "seed": args.seed + at}
         batch = asked[at : at + size]
-        joints, codes = generate_walks(*models, [d for d in batch for _ in range(args.candidates)], frames, **options)
         if args.candidates > 1:
-            chosen = choose_walks(joints, batch, family.vq, family.extractor)
-            joints, codes = joints[chosen], [codes[i] for i in chosen]
-        parts.append((joints, codes))
+            judges = family.vq, family.extractor
+            parts.append(best_walks(*models, *judges, batch, frames, args.candidates, **options))
+        else:
+            parts.append(generate_walks(*models, batch, frames, **options))
     joints, codes = np.concatenate([p[0] for p in parts]), [c for p in parts for c in p[1]]
     seconds = (time.perf_counter() - began) * 1000 / len(asked)
     labels = np.array([family.extractor.labels.index(d.pathology) for d in asked])

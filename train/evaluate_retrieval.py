@@ -16,10 +16,7 @@ were computed as the caption's were: it knows no class, but its numbers are exac
 """
 
 import json
-import sys
 from dataclasses import dataclass, field, replace
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib
@@ -28,7 +25,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import bootstrap, load_walks, numbered, save_model, write_json
+from common import ROOT, bootstrap, load_walks, numbered, save_model, write_json, write_result
 from sklearn.manifold import TSNE
 from sklearn.metrics import average_precision_score, f1_score
 from tqdm import tqdm
@@ -49,7 +46,6 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_text import GaitTextModel
 
-ROOT = Path(__file__).resolve().parents[1]
 # What a measured number may differ by to be the same for nDCG: about a tenth of its range in people's walks.
 TOLERANCES = {"speed": 0.1, "cadence": 6.0, "stride_length": 0.1, "knee_range_left": 5.0, "knee_range_right": 5.0}
 KS = (1, 5, 10)
@@ -351,26 +347,6 @@ def flat_row(row: dict) -> dict:
     return {k: v for k, v in row.items() if k != "questions"} | {
         f"{a}_{k}": v for a, found in row["questions"].items() for k, v in found.items()
     }
-
-
-def write_result(name: str, dataset: str, protocol: str, metrics: dict, rows: list[dict]) -> Path:
-    """`model_cards/results/NAME.json`."""
-    path = ROOT / "model_cards" / "results" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "experiment": name,
-        "dataset": Path(dataset).name,
-        "protocol": protocol,
-        "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "seeds": sorted({r["seed"] for r in rows}),
-        "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "numpy")},
-        "date": date.today().isoformat(),
-        "metrics": metrics,
-        "rows": rows,
-    }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-    return path
 
 
 def draw(
