@@ -102,7 +102,8 @@ def resample_cycle(values: np.ndarray, start: float, end: float, points: int = P
             f"the cycle {start:.1f} to {end:.1f} holds a value that is not finite: sample {a + row}, channel {channel}"
         )
     phases = start + (end - start) * np.arange(points) / points
-    return interpolate.PchipInterpolator(np.arange(a, b), values[a:b], axis=0)(phases)
+    out = interpolate.PchipInterpolator(np.arange(a, b), values[a:b], axis=0)(phases)
+    return out.clip(values[a:b].min(0), values[a:b].max(0))  # monotone, but for rounding
 
 
 def cycle_correlations(cycles: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
