@@ -126,6 +126,8 @@ def test_measures_of_perfect_and_of_blind_predictions(monkeypatch):
 
 def test_severity_from_simulation_to_result(encoder_folder, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate_severity, "ROOT", tmp_path)
+    monkeypatch.setattr("common.ROOT", tmp_path)
     monkeypatch.setattr(evaluate_severity, "DRAWS", 20)
     given = [
         "--num_subjects",

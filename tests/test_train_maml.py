@@ -179,6 +179,8 @@ def test_interpolation_and_pca_fill_in():
 
 def test_the_evaluation_writes_resumes_and_measures(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluation, "ROOT", tmp_path)
+    monkeypatch.setattr("common.ROOT", tmp_path)
     config = {"batch_size": 2, "hidden_size": 8, "inner_steps": 1, "num_queries": 5, "warmup_steps": 1}
     (tmp_path / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr(evaluation, "ADAM_STEPS", (1, 3))

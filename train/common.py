@@ -10,6 +10,7 @@ So a run that was killed and started again ends with the same weights as one tha
 import copy
 import json
 import os
+import platform
 import random
 import shutil
 import sys
@@ -386,19 +387,25 @@ def write_result(
     metrics: dict,
     rows: list[dict],
     packages: tuple[str, ...] = ("torch", "transformers", "datasets", "numpy"),
+    folder: Path | None = None,
+    **extra,
 ) -> Path:
-    """`model_cards/results/NAME.json`, with the command that runs now; its seeds are those of the rows, or 0."""
+    """`results/NAME.json` in `folder` (model_cards), with the command that runs now; its seeds are those of the rows, or 0.
+
+    `extra`: further keys, or other values of "command", "seeds".
+    """
     script = Path(sys.argv[0]).resolve()
-    path = ROOT / "model_cards" / "results" / f"{name}.json"
+    path = (folder or ROOT / "model_cards") / "results" / f"{name}.json"
     content = {
         "experiment": name,
         "dataset": Path(dataset).name,
         "protocol": protocol,
         "command": "python " + " ".join([f"{script.parent.name}/{script.name}", *sys.argv[1:]]),
         "seeds": sorted({r.get("seed", 0) for r in rows}),
-        "versions": {p: version(p) for p in packages},
+        "versions": {p: platform.python_version() if p == "python" else version(p) for p in packages},
         "date": date.today().isoformat(),
         "metrics": metrics,
+        **extra,
         "rows": rows,
     }
     write_json(path, content)

@@ -8,22 +8,17 @@ rows of others that are there already.
 """
 
 import json
-import sys
 import time
 from dataclasses import dataclass, field
-from datetime import date
-from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
-from common import WindowLoader, load_walks
+from common import ROOT, WindowLoader, load_walks, write_result
 from scipy.stats import pearsonr
 from tqdm import tqdm
 from train_classifier import predict, train_classifier
 from transformers import GPT2LMHeadModel, HfArgumentParser
 
-from modeling_gait.export import atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.metrics import (
@@ -273,24 +268,16 @@ def evaluate(folder: str, subject: str, args: EvaluateArguments) -> dict:
     return {k: round(v, 5) if isinstance(v, float | np.floating) else v for k, v in row.items()}
 
 
-def write_results(path: Path, rows: list[dict], args: EvaluateArguments) -> None:
+def write_results(rows: list[dict], args: EvaluateArguments) -> None:
     """The result file; `metrics` are means over its subjects."""
     names = [k for k, v in rows[0].items() if isinstance(v, float)]
-    result = {
-        "experiment": args.name,
-        "dataset": Path(args.dataset).name,
-        "protocol": "each row: tokeniser, decoder, GPT-2 and judge trained on the other subjects; metrics are means over rows; "
-        f"walks sampled at temperature {args.temperature}",
-        "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "seeds": [args.seed],
-        "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "numpy")},
-        "date": date.today().isoformat(),
-        "metrics": {k: round(float(np.mean([r[k] for r in rows])), 5) for k in names},
-        "rows": rows,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
+    protocol = (
+        "each row: tokeniser, decoder, GPT-2 and judge trained on the other subjects; metrics are means over rows; "
+        f"walks sampled at temperature {args.temperature}"
+        + (f", the best of {args.candidates} candidates by its text" if args.candidates > 1 else "")
+    )
+    metrics = {k: round(float(np.mean([r[k] for r in rows])), 5) for k in names}
+    write_result(args.name, args.dataset, protocol, metrics, rows, seeds=[args.seed])
 
 
 def main() -> None:
@@ -299,12 +286,12 @@ def main() -> None:
         raise ValueError(f"{len(args.families)} families for {len(args.subjects)} subjects; give one for each")
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
-    path = Path("model_cards/results") / f"{args.name}.json"
+    path = ROOT / "model_cards" / "results" / f"{args.name}.json"
     for folder, subject in tqdm(list(zip(args.families, args.subjects)), desc="subjects"):
         row = evaluate(folder, subject, args)
         rows = json.loads(path.read_text())["rows"] if path.exists() else []
         rows = [r for r in rows if r["subject"] != subject] + [row]
-        write_results(path, rows, args)
+        write_results(rows, args)
         print(json.dumps(row, indent=1))
 
 

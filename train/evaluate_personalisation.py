@@ -18,14 +18,12 @@ channel, in standard deviations.
 """
 
 import json
-import sys
 from dataclasses import dataclass, field
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import ROOT, write_result
 from report_personalisation import ARMS, MAML_STEPS, draw_cycles, draw_errors, summarise
 from scipy.interpolate import CubicSpline
 from torch.func import functional_call, grad, vmap
@@ -33,7 +31,6 @@ from tqdm import tqdm
 from train_maml import Cycles, MamlArguments, build, load_cycles, train
 from transformers import HfArgumentParser
 
-from modeling_gait.export import atomic_path
 from modeling_gait.metrics import dtw
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
 
@@ -406,14 +403,8 @@ def rows_of(found: dict, test: Cycles, fold: int, seed: int, shots: int) -> list
     rows, subjects = [], test.subject[found["task"]]
     for subject in np.unique(subjects):
         mine = np.flatnonzero(subjects == subject)
-        activities = test.activity[found["task"][mine]]
-        row = {
-            "fold": fold,
-            "seed": seed,
-            "shots": shots,
-            "subject": str(subject),
-            "activities": sorted(set(activities.tolist())),
-        }
+        row = {"fold": fold, "seed": seed, "shots": shots, "subject": str(subject)}
+        row["activities"] = sorted(set(test.activity[found["task"][mine]].tolist()))
         for name, values in found.items():
             own = np.asarray(values, float)[mine]
             if name != "task" and np.isfinite(own).any():  # a subject may lack every gyroscope
@@ -423,25 +414,14 @@ def rows_of(found: dict, test: Cycles, fold: int, seed: int, shots: int) -> list
 
 
 # ------------------------------------------------------------------------------------------------- results
-def write_results(path: Path, rows: list[dict], choices: dict, args: PersonalisationArguments) -> None:
+def write_results(rows: list[dict], choices: dict, args: PersonalisationArguments) -> None:
     """The result file."""
-    result = {
-        "experiment": args.name,
-        "dataset": Path(args.dataset).name,
-        "protocol": f"{args.num_folds} groups of subjects held out in turn; support and queries drawn at random from a "
+    protocol = (
+        f"{args.num_folds} groups of subjects held out in turn; support and queries drawn at random from a "
         "subject's cycles of one activity; steps, rates and components chosen on the next group with models trained without "
-        "both; metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles",
-        "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "seeds": sorted({r["seed"] for r in rows}),
-        "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "numpy")},
-        "date": date.today().isoformat(),
-        "metrics": summarise(rows),
-        "choices": choices,
-        "rows": rows,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
+        "both; metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
+    )
+    write_result(args.name, args.dataset, protocol, summarise(rows), rows, choices=choices)
 
 
 def trained(folder: Path, training: Cycles, algorithm: str, seed: int, args: PersonalisationArguments) -> GaitTCNModel:
@@ -489,7 +469,7 @@ def main() -> None:
         raise ValueError(
             f"num_folds must be 3 or more (one group to test, one to choose, the rest to train), got {args.num_folds}"
         )
-    path, figures = Path("model_cards/results") / f"{args.name}.json", Path("model_cards/figures")
+    path, figures = ROOT / "model_cards" / "results" / f"{args.name}.json", ROOT / "model_cards" / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     cycles = load_cycles(args.dataset)
     groups = groups_of(sorted(set(cycles.subject.tolist())), args.num_folds)
@@ -501,7 +481,7 @@ def main() -> None:
             continue
         found, model = evaluate(fold, seed, cycles, groups, choices, args)
         rows = [r for r in rows if (r["fold"], r["seed"]) != (fold, seed)] + found
-        write_results(path, rows, choices, args)
+        write_results(rows, choices, args)
         draw_errors(rows, figures / f"{args.name}_errors.png")
         if fold == 0 and seed == args.seeds[0]:
             held_out = cycles.without([s for g in groups[1:] for s in g])

@@ -16,16 +16,13 @@ modeling_gait/privacy.py), on two kinds of features; choosing the strongest on t
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date
-from importlib.metadata import version
 from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
-from common import load_walks
+from common import ROOT, load_walks, write_result
 from datasets import Dataset
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -183,8 +180,8 @@ def distance_row(distances: TrainingDistances) -> dict:
     return row | {"ratio": distances.ratio, "copies": distances.copies}
 
 
-def evaluate(args: PrivacyArguments) -> tuple[dict, dict[str, TrainingDistances]]:
-    """The content of the result file, and the distances by kind of features."""
+def evaluate(args: PrivacyArguments) -> tuple[str, dict, list[dict], dict[str, TrainingDistances]]:
+    """Protocol, metrics and rows of the result file, and the distances by kind of features."""
     data, made = load_walks(args.dataset), load_walks(args.synthetic)
     unknown = set(args.exclude_subjects) - set(np.array(data["subject_id"]))
     if unknown:
@@ -210,22 +207,15 @@ def evaluate(args: PrivacyArguments) -> tuple[dict, dict[str, TrainingDistances]
         **{f"distance_ratio_{kind}": d.ratio for kind, d in distances.items()},
     }
     count = lambda kind: f"{(role == kind).sum():,} rows of {len(set(walk_ids[role == kind])):,} walks"  # noqa: E731
-    result = {
-        "experiment": args.name,
-        "dataset": Path(args.dataset).name,
-        "protocol": f"{len(made):,} synthetic walks; members: {count(MEMBER)}; non-members, of the same people: "
+    protocol = (
+        f"{len(made):,} synthetic walks; members: {count(MEMBER)}; non-members, of the same people: "
         f"{count(NON_MEMBER)}; people never seen: {', '.join(args.exclude_subjects) or 'none'}; the strongest of "
         f"{len(attacks)} attacks ({best['attack']}, {best['features']} features); intervals by bootstrap over walks; "
         f"copies: nearer to a training walk than 95 % of the non-members are (expected 0.05), the larger share of "
-        f"{len(FEATURES)} kinds of features",
-        "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "seeds": [args.seed],
-        "versions": {p: version(p) for p in ("scikit-learn", "datasets", "numpy")},
-        "date": date.today().isoformat(),
-        "metrics": {k: round(v, 5) for k, v in metrics.items()},
-        "rows": [{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows],
-    }
-    return result, distances
+        f"{len(FEATURES)} kinds of features"
+    )
+    rows = [{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    return protocol, {k: round(v, 5) for k, v in metrics.items()}, rows, distances
 
 
 def plot_distances(distances: dict[str, TrainingDistances], path: Path) -> None:
@@ -252,14 +242,13 @@ def main() -> None:
         return
     if not args.synthetic or not args.held_out_walks:
         raise ValueError("give --synthetic and --held_out_walks, or --make_split")
-    result, distances = evaluate(args)
-    cards = Path("model_cards")
-    for folder in ("results", "figures"):
-        (cards / folder).mkdir(parents=True, exist_ok=True)
-    plot_distances(distances, cards / "figures" / f"{args.name}.png")
-    with atomic_path(cards / "results" / f"{args.name}.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["metrics"], indent=1))
+    protocol, metrics, rows, distances = evaluate(args)
+    figures = ROOT / "model_cards" / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    plot_distances(distances, figures / f"{args.name}.png")
+    packages = ("scikit-learn", "datasets", "numpy")
+    write_result(args.name, args.dataset, protocol, metrics, rows, packages, seeds=[args.seed])
+    print(json.dumps(metrics, indent=1))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,12 @@ People are split: the network trains on some, the temperature is fitted on other
 band of severities, and the bands touch: at their borders the true score cannot be known.
 """
 
-import sys
 from dataclasses import dataclass, field
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import save_model, write_json
+from common import ROOT, save_model, write_result
 from loso import scores
 from scipy.special import softmax
 from train_knowledge import KnowledgeArguments, KnowledgeWalks, parameter_row, predict, train_model
@@ -146,24 +143,16 @@ def main() -> None:
         torch.set_num_threads(args.num_threads)
     metrics, rows, logits, labels = evaluate(args)
     name = Path(args.output_dir).name
-    figure = Path("model_cards/figures") / f"{name}_reliability.png"
+    figure = ROOT / "model_cards" / "figures" / f"{name}_reliability.png"
     figure.parent.mkdir(parents=True, exist_ok=True)
     plot_reliability(figure, softmax(logits, axis=-1), labels, title="UPDRS gait score, simulated people")
-    target = Path("model_cards/results") / f"{name}.json"
-    content = {
-        "experiment": name,
-        "dataset": f"simulated: {args.num_subjects} people x {args.walks_per_subject} walks, sensor noise {args.noise:g} m",
-        "protocol": f"people split {SPLIT[0]:.0%} to train, {SPLIT[1]:.0%} for the temperature, the rest to test; severity "
-        "uniform in 0..1, score: 3 x severity, rounded; intervals 95 %, bootstrapped over people",
-        "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "seeds": [args.seed],
-        "versions": {p: version(p) for p in ("torch", "transformers", "numpy")},
-        "date": date.today().isoformat(),
-        "metrics": metrics,
-        "rows": rows,
-    }
-    write_json(target, content)
-    print(target)
+    dataset = f"simulated: {args.num_subjects} people x {args.walks_per_subject} walks, sensor noise {args.noise:g} m"
+    protocol = (
+        f"people split {SPLIT[0]:.0%} to train, {SPLIT[1]:.0%} for the temperature, the rest to test; severity "
+        "uniform in 0..1, score: 3 x severity, rounded; intervals 95 %, bootstrapped over people"
+    )
+    packages = ("torch", "transformers", "numpy")
+    print(write_result(name, dataset, protocol, metrics, rows, packages, seeds=[args.seed]))
 
 
 if __name__ == "__main__":
