@@ -16,6 +16,11 @@ class Table:
     rows: tuple[tuple[str, str, str], ...]
 
 
+def interval(words: str, key: str, form: str) -> tuple[tuple[str, str, str], ...]:
+    """Rows of a value and of the two ends of its interval."""
+    return (words, key, form), ("... interval, low", f"{key}_ci_low", form), ("... interval, high", f"{key}_ci_high", form)
+
+
 SHOTS = (("1 cycle", "1"), ("3 cycles", "3"), ("5 cycles", "5"), ("10 cycles", "10"))
 GAPS = (("5 %", "5"), ("10 %", "10"), ("20 %", "20"), ("a sensor missing", "sensor"))
 ARMS = {
@@ -59,9 +64,7 @@ TABLES = {
             "**Privacy of walks that GPT-2 wrote, gist** (0.5: an attack that guesses)",
             (("", ""),),
             (
-                ("membership inference, AUC", "membership_auc{}", ".3f"),
-                ("... interval, low", "membership_auc_ci_low{}", ".3f"),
-                ("... interval, high", "membership_auc_ci_high{}", ".3f"),
+                *interval("membership inference, AUC", "membership_auc{}", ".3f"),
                 ("presence of a person, AUC", "person_auc{}", ".3f"),
                 ("copies (0.05 expected of real walks)", "copies{}", ".3f"),
                 ("distance to the nearest training walk, against unseen real walks: gait", "distance_ratio_gait{}", ".2f"),
@@ -191,9 +194,7 @@ TABLES = {
                 ("subjects", "{}subjects", "d"),
                 ("seeds", "{}seeds", "d"),
                 ("nDCG@10", "{}ndcg_at_10", ".3f"),
-                ("... less CLIP's", "{}ndcg_at_10_difference", "+.3f"),
-                ("... interval, low", "{}ndcg_at_10_difference_ci_low", "+.3f"),
-                ("... interval, high", "{}ndcg_at_10_difference_ci_high", "+.3f"),
+                *interval("... less CLIP's", "{}ndcg_at_10_difference", "+.3f"),
                 ("recall@10", "{}recall_at_10", ".3f"),
             ),
         ),
@@ -203,9 +204,7 @@ TABLES = {
             "**Activities of leg sensors, HuGaDB** (windows of held-out people)",
             READERS,
             (
-                ("top-1", "{}top1", ".3f"),
-                ("... interval, low", "{}top1_ci_low", ".3f"),
-                ("... interval, high", "{}top1_ci_high", ".3f"),
+                *interval("top-1", "{}top1", ".3f"),
                 ("top-1, elevators as standing, car as sitting", "{}top1_merged", ".3f"),
                 ("top-1, each activity weighs the same", "{}top1_balanced", ".3f"),
                 ("top-5", "{}top5", ".3f"),
@@ -215,9 +214,7 @@ TABLES = {
             "Activities never trained on, by description alone, each three among themselves",
             ONE,
             (
-                ("top-1", "zero_shot_top1{}", ".3f"),
-                ("... interval, low", "zero_shot_top1_ci_low{}", ".3f"),
-                ("... interval, high", "zero_shot_top1_ci_high{}", ".3f"),
+                *interval("top-1", "zero_shot_top1{}", ".3f"),
                 ("chance", "zero_shot_chance{}", ".3f"),
                 ("top-1 among all twelve", "zero_shot_top1_of_all{}", ".3f"),
             ),
@@ -230,9 +227,7 @@ TABLES = {
             (
                 ("rich captions", "rich_{}_f1", ".3f"),
                 ("raw labels", "raw_{}_f1", ".3f"),
-                ("rich less raw", "rich_minus_raw_{}_f1", "+.3f"),
-                ("... interval, low", "rich_minus_raw_{}_f1_ci_low", "+.3f"),
-                ("... interval, high", "rich_minus_raw_{}_f1_ci_high", "+.3f"),
+                *interval("rich less raw", "rich_minus_raw_{}_f1", "+.3f"),
                 ("chance", "{}_chance_f1", ".3f"),
             ),
         ),
@@ -244,9 +239,7 @@ TABLES = {
             (
                 ("accuracy", f"{front}accuracy_{{}}{end}", ".3f"),
                 ("macro F1", f"{front}macro_f1_{{}}{end}", ".3f"),
-                ("gain over neither [points]", f"{front}gain_points_{{}}{end}", "+.2f"),
-                ("... interval, low", f"{front}gain_points_{{}}{end}_ci_low", "+.2f"),
-                ("... interval, high", f"{front}gain_points_{{}}{end}_ci_high", "+.2f"),
+                *interval("gain over neither [points]", f"{front}gain_points_{{}}{end}", "+.2f"),
             ),
         )
         for title, front, end in (
