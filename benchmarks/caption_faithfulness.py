@@ -11,12 +11,9 @@ Writes model_cards/results/caption_faithfulness.json. No language model's answer
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +33,10 @@ from caption_texts import (  # noqa: E402
     check_action,
     check_appearance,
 )
+from common import write_result  # noqa: E402
 
 from modeling_gait.caption_words import CANONICAL_NAMES, NAMES, SEVERITY_WORDS, severity_level  # noqa: E402
 from modeling_gait.captions import WalkDescription, check_faithfulness, describe_walk, paraphrase  # noqa: E402
-from modeling_gait.export import atomic_path  # noqa: E402
 from modeling_gait.gait_parameters import compute_gait_parameters  # noqa: E402
 from modeling_gait.simulation import simulate_walks  # noqa: E402
 
@@ -271,21 +268,12 @@ def main() -> None:
                 rows.append({"captions": domain, "set": kind, "falsified": name or "nothing", **share})
             print(f"{domain}, {kind}: caught {np.mean(falsified):.3f}, false alarms {np.mean(refused['']):.3f}")
             print("".join(f"    judged wrongly: {text}\n" for text in wrong[:12]), end="")
-    result = {
-        "experiment": "caption_faithfulness",
-        "dataset": "simulated walks' descriptions and attributes, action labels of HuGaDB and BABEL; sentences by hand",
-        "protocol": f"{args.captions} captions of each kind by the grammar, each also with one fact falsified in the text; "
-        f"{len(FREE)} sentences by hand; share refused by the checks; no language model",
-        "command": f"python benchmarks/caption_faithfulness.py --captions {args.captions} --seed {args.seed}",
-        "seeds": [args.seed],
-        "versions": {p: version(p) for p in ("numpy",)},
-        "date": date.today().isoformat(),
-        "metrics": metrics,
-        "rows": rows,
-    }
-    path = ROOT / "model_cards" / "results" / "caption_faithfulness.json"
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
+    dataset = "simulated walks' descriptions and attributes, action labels of HuGaDB and BABEL; sentences by hand"
+    protocol = (
+        f"{args.captions} captions of each kind by the grammar, each also with one fact falsified in the text; "
+        f"{len(FREE)} sentences by hand; share refused by the checks; no language model"
+    )
+    write_result("caption_faithfulness", dataset, protocol, metrics, rows, ("numpy",), seeds=[args.seed])
 
 
 if __name__ == "__main__":

@@ -8,25 +8,27 @@ model_cards/figures/NAME.png. Parameters are computed anew from the joints, on o
 """
 
 import argparse
-import datetime
 import json
 import os
-import platform
+import sys
 import time
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pandas as pd
-import scipy
 
-from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from modeling_gait.metrics import bone_length_variation, foot_skate, joint_limit_violations
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "train")]
+
+from common import write_result  # noqa: E402
+
+from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters  # noqa: E402
+from modeling_gait.metrics import bone_length_variation, foot_skate, joint_limit_violations  # noqa: E402
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 NAMES = [p.name for p in PARAMETERS]
 SHOWN = ("speed", "cadence", "knee_range_right", "stance_asymmetry", "foot_height_right", "trunk_lean_range_sagittal")
-CARDS = Path(__file__).resolve().parents[1] / "model_cards"
 
 
 def measure(data: datasets.Dataset) -> tuple[pd.DataFrame, float]:
@@ -128,22 +130,18 @@ def main() -> None:
     for name in ("foot_skate", "joint_limit_violations", "bone_length_variation"):
         metrics[f"{name}_every_tenth_file"] = round(float(table[name].mean()), 4)
     folder = Path(arguments.dataset).name
-    result = {
-        "experiment": arguments.name,
-        "dataset": folder,
-        "protocol": "medians over files; sensor_sd and sensor_icc over the sensors of one walk; nothing is fitted",
-        "command": f"python benchmarks/check_gait_parameters.py --dataset {folder} --name {arguments.name}",
-        "seeds": [],
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
-        "date": datetime.date.today().isoformat(),
-        "metrics": metrics,
-        "rows": rows,
-    }
-    path = CARDS / "results" / f"{arguments.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".tmp").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(path.with_suffix(".tmp"), path)
-    draw(table, CARDS / "figures" / f"{arguments.name}.png")
+    json.dumps([metrics, rows], allow_nan=False)  # ValueError where a number is not finite
+    write_result(
+        arguments.name,
+        folder,
+        "medians over files; sensor_sd and sensor_icc over the sensors of one walk; nothing is fitted",
+        metrics,
+        rows,
+        ("python", "numpy", "scipy"),
+        command=f"python benchmarks/check_gait_parameters.py --dataset {folder} --name {arguments.name}",
+        seeds=[],
+    )
+    draw(table, ROOT / "model_cards" / "figures" / f"{arguments.name}.png")
     print(pd.DataFrame(rows).drop(columns="unit").to_string(index=False))
     print(json.dumps(metrics, indent=1))
 

@@ -7,18 +7,21 @@ model_cards/results/generation_speed.json.
 """
 
 import argparse
-import json
 import os
 import statistics
+import sys
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from transformers import pipeline
 
-from modeling_gait.export import atomic_path  # the package also registers the pipeline
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "train")]
+
+from common import write_result  # noqa: E402
+
+import modeling_gait  # noqa: E402, F401  registers the pipeline
 
 PROMPTS = ("steppage gait, right side, 0.7 m/s, 84 steps/min", "normal gait, 1.0 m/s, 104 steps/min", "lurch gait, 0.6 m/s")
 
@@ -35,24 +38,16 @@ def main() -> None:
         began = time.perf_counter()
         assert len(pipe(prompts[:walks], seed=seed)) == walks
         rows.append({"walks": walks, "seconds": round(time.perf_counter() - began, 2)})
-    result = {
-        "experiment": "generation_speed",
-        "dataset": "none: prompts only",
-        "protocol": f"walks of 96 frames, text to joints; 1,000 walks: median of three runs; "
-        f"{torch.get_num_threads()} threads on {os.cpu_count()} processors",
-        "command": f"python benchmarks/generation_speed.py --family {args.family}",
-        "seeds": [0, 1, 2, 3],
-        "versions": {p: version(p) for p in ("torch", "transformers")},
-        "date": date.today().isoformat(),
-        "metrics": {
-            "seconds_per_1000_walks": statistics.median(r["seconds"] for r in rows[:3]),
-            "seconds_per_10000_walks": rows[3]["seconds"],
-        },
-        "rows": rows,
+    protocol = (
+        f"walks of 96 frames, text to joints; 1,000 walks: median of three runs; "
+        f"{torch.get_num_threads()} threads on {os.cpu_count()} processors"
+    )
+    metrics = {
+        "seconds_per_1000_walks": statistics.median(r["seconds"] for r in rows[:3]),
+        "seconds_per_10000_walks": rows[3]["seconds"],
     }
-    path = Path(__file__).resolve().parents[1] / "model_cards" / "results" / "generation_speed.json"
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
+    packages = ("torch", "transformers")
+    write_result("generation_speed", "none: prompts only", protocol, metrics, rows, packages, seeds=[0, 1, 2, 3])
     print(rows)
 
 

@@ -11,21 +11,25 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from transformers import pipeline
 
-from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
-from modeling_gait.export import atomic_path, write_csv
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
-from modeling_gait.pipeline_gait_report import TASK
-from modeling_gait.simulation import simulate_walks
-from modeling_gait.video_rendering import Camera, render_video
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "train")]
+
+from common import write_result  # noqa: E402
+
+from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig  # noqa: E402
+from modeling_gait.export import write_csv  # noqa: E402
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification  # noqa: E402
+from modeling_gait.pipeline_gait_report import TASK  # noqa: E402
+from modeling_gait.simulation import simulate_walks  # noqa: E402
+from modeling_gait.video_rendering import Camera, render_video  # noqa: E402
 
 RUNS, SECONDS = 3, 10
 
@@ -59,29 +63,21 @@ def main() -> None:
                 rows.append({"input": name} | {k: round(v, 2) for k, v in row.items()})
                 rows[-1]["page_kilobytes"] = (folder / "report.html").stat().st_size // 1000
     video = [r for r in rows if r["input"] == "video"]
-    result = {
-        "experiment": "report_speed",
-        "dataset": "simulated",
-        "protocol": f"a {SECONDS} s video of 640 x 360 pixels at 30 fps to an HTML report; medians of {RUNS} runs after the "
+    protocol = (
+        f"a {SECONDS} s video of 640 x 360 pixels at 30 fps to an HTML report; medians of {RUNS} runs after the "
         f"model was loaded, {torch.get_num_threads()} threads, {len(os.sched_getaffinity(0))} of {os.cpu_count()} processors, "
         f"load average {os.getloadavg()[0]:.1f} (other work ran beside it where that is above 1); "
-        + ("untrained weights" if args.model is None else "trained weights"),
-        "command": "python benchmarks/report_speed.py" + (f" --model {args.model.name}" if args.model else ""),
-        "seeds": [0],
-        "versions": {p: version(p) for p in ("torch", "transformers", "matplotlib", "av")},
-        "date": date.today().isoformat(),
-        "metrics": {
-            "seconds_10_s_video": statistics.median(r["seconds"] for r in video),
-            "processor_seconds_10_s_video": statistics.median(r["processor_seconds"] for r in video),
-            "seconds_load": round(load, 2),
-        },
-        "rows": rows,
+        + ("untrained weights" if args.model is None else "trained weights")
+    )
+    metrics = {
+        "seconds_10_s_video": statistics.median(r["seconds"] for r in video),
+        "processor_seconds_10_s_video": statistics.median(r["processor_seconds"] for r in video),
+        "seconds_load": round(load, 2),
     }
-    path = Path(__file__).resolve().parents[1] / "model_cards" / "results" / "report_speed.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["metrics"], indent=1))
+    command = "python benchmarks/report_speed.py" + (f" --model {args.model.name}" if args.model else "")
+    packages = ("torch", "transformers", "matplotlib", "av")
+    write_result("report_speed", "simulated", protocol, metrics, rows, packages, command=command)
+    print(json.dumps(metrics, indent=1))
 
 
 if __name__ == "__main__":

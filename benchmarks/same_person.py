@@ -12,8 +12,6 @@ walk, and of nobody in particular. Writes model_cards/results/same_person_gist.j
 import argparse
 import sys
 import tempfile
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from transformers import pipeline
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "train")]
 
-from common import load_walks, write_json  # noqa: E402
+from common import load_walks, write_result  # noqa: E402
 from loso_generator import train_judge  # noqa: E402
 from train_classifier import predict  # noqa: E402
 from train_maml import Cycles, MamlArguments, skeleton_cycles, train  # noqa: E402
@@ -135,21 +133,12 @@ def main() -> None:
     rows, made = generate(args.family, persons, real, train_judge(others, list(real)), args.walks)
     numbers = ("bone_error_mm", "posture_error_mm", "judged_as_asked")
     metrics = {f"{k}_{n}": float(np.mean([r[n] for r in rows if r["person"] == k])) for k in persons for n in numbers}
-    write_json(
-        ROOT / "model_cards" / "results" / "same_person_gist.json",
-        {
-            "experiment": "same_person_gist",
-            "dataset": "gist",
-            "protocol": f"network, family and judge trained without subject {args.subject}; personalised to {SHOTS} normal "
-            f"cycles of sensor 1; {args.walks} walks a class and kind; errors against the subject's own walks of that class",
-            "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-            "seeds": [0],
-            "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "numpy")},
-            "date": date.today().isoformat(),
-            "metrics": metrics | {f"expected_cycle_error_{k}": v for k, v in error.items()},
-            "rows": rows,
-        },
+    protocol = (
+        f"network, family and judge trained without subject {args.subject}; personalised to {SHOTS} normal "
+        f"cycles of sensor 1; {args.walks} walks a class and kind; errors against the subject's own walks of that class"
     )
+    metrics |= {f"expected_cycle_error_{k}": v for k, v in error.items()}
+    write_result("same_person_gist", "gist", protocol, metrics, rows)
     shown = {
         f"subject {args.subject}: own normal walk": real["normal"][0],
         f"subject {args.subject}: normal walk generated after {SHOTS} cycles": as_person,
@@ -158,7 +147,7 @@ def main() -> None:
         "nobody in particular, steppage gait (generated)": made["nobody", "steppage"][0],
     }
     strips(shown, ROOT / "model_cards" / "figures" / "same_person.png")
-    print(metrics, error)
+    print(metrics)
 
 
 def _error(cycle: torch.Tensor, others: torch.Tensor) -> float:

@@ -10,21 +10,20 @@ strikes that `detect_gait_events` finds, as on real walks. The norms stand in `m
 import argparse
 import json
 import os
-import platform
 import sys
 import time
-from datetime import date
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-import scipy
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "train")]
+
+from common import write_result  # noqa: E402
 
 from modeling_gait.gait_curves import NORM_ANGLES, NORM_RANGES  # noqa: E402
 from modeling_gait.gait_parameters import compute_gait_parameters, detect_gait_events  # noqa: E402
@@ -144,10 +143,10 @@ def draw(path: Path, adults: SimulatedWalks, curves: dict, found: dict, sick: di
     plt.close(fig)
 
 
-def main(argv: list[str] | None = None) -> dict:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=Path, default=ROOT / "model_cards")
-    out = parser.parse_args(argv).output_dir
+    out = parser.parse_args().output_dir
 
     ages = np.random.default_rng(SEED).integers(18, 50, ADULTS)
     people = [{**PLAIN, "age": int(a)} for a in ages]
@@ -171,25 +170,14 @@ def main(argv: list[str] | None = None) -> dict:
     metrics["seconds_per_1000_walks"], metrics["processor_seconds_per_1000_walks"] = seconds_per_1000_walks()
 
     draw(out / "figures" / "simulator_norms.png", adults, curves, found, sick, by_speed)
-    result = {
-        "experiment": "simulator_norms",
-        "dataset": "simulated",
-        "protocol": f"{ADULTS} healthy adults of 18-49 years, 30 walks a class at severity 1 (right side), 150 frames at 30 "
-        "fps, no sensor noise; measured by compute_gait_parameters and joint_angles; norms: see modeling_gait/gait_curves.py",
-        "command": "python benchmarks/simulator_norms.py",
-        "seeds": [SEED],
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
-        "date": date.today().isoformat(),
-        "metrics": {k: round(v, 4) for k, v in metrics.items()},
-        "rows": [{k: round(v, 4) if isinstance(v, float) else v for k, v in r.items()} for r in rows + by_speed],
-    }
-    path = out / "results" / "simulator_norms.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(partial, path)
-    print(json.dumps(result["metrics"], indent=1))
-    return result
+    protocol = (
+        f"{ADULTS} healthy adults of 18-49 years, 30 walks a class at severity 1 (right side), 150 frames at 30 "
+        "fps, no sensor noise; measured by compute_gait_parameters and joint_angles; norms: see modeling_gait/gait_curves.py"
+    )
+    metrics = {k: round(v, 4) for k, v in metrics.items()}
+    rows = [{k: round(v, 4) if isinstance(v, float) else v for k, v in r.items()} for r in rows + by_speed]
+    write_result("simulator_norms", "simulated", protocol, metrics, rows, ("python", "numpy", "scipy"), out)
+    print(json.dumps(metrics, indent=1))
 
 
 if __name__ == "__main__":
