@@ -145,7 +145,7 @@ class SentenceLoader:
         self.windows = WindowLoader(data, extractor, AUGMENTATION if args.augment else None)
         self.vq, self.processor, self.args = vq, processor, args
         self.about = data.select_columns(["pathology", "severity", "attributes"])
-        self.names = data.features["pathology"].names
+        self.names = [*data.features["pathology"].names, None]  # the last one is that of -1, an unknown pathology
 
     def batch(self, rows: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng(seed)
@@ -193,7 +193,7 @@ class SentenceLoader:
         if rng.random() >= self.args.no_text_share:
             said = partial_description(description, rng) if rng.random() < 0.5 else description
             text = said.to_prompt() if rng.random() < 0.6 else paraphrase(said, rng)
-            text = said.pathology if self.args.class_only else text
+            text = said.pathology or "" if self.args.class_only else text
             caption = tokenizer(text)["input_ids"][:limit]
         return end + caption + walk, [IGNORE] * (2 + len(caption)) + walk[1:]
 

@@ -1,0 +1,195 @@
+"""train/common.py: which rows a step reads, windows of walks, checkpoints, arguments."""
+
+import json
+import os
+import shutil
+import sys
+
+import common
+import datasets
+import numpy as np
+import pytest
+import torch
+import train_vq
+from common import StepBatches, WindowLoader, load_walks, mirror_parameters
+from conftest import CACHE, NUM_FRAMES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeling_gait import compute_gait_parameters
+from modeling_gait.augmentation import mirror
+from modeling_gait.export import atomic_folder
+
+# --- rows --------------------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 60), st.integers(1, 12), st.integers(1, 4), st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_every_epoch_has_every_row_once(rows, batch_size, processes, seed):
+    loaders = [StepBatches(rows, batch_size, seed, p, processes) for p in range(processes)]
+    steps = -(-2 * rows // (batch_size * processes))
+    order = np.concatenate([loader.rows(step) for step in range(steps) for loader in loaders])
+    assert sorted(order[:rows]) == sorted(order[rows : 2 * rows]) == list(range(rows))
+
+
+@given(st.integers(1, 60), st.integers(1, 12), st.integers(0, 30))
+@settings(max_examples=30, deadline=None)
+def test_the_rows_of_a_step_do_not_depend_on_the_steps_before(rows, batch_size, step):
+    used = StepBatches(rows, batch_size, seed=5)
+    for s in range(step):
+        used.rows(s)
+    assert np.array_equal(used.rows(step), StepBatches(rows, batch_size, seed=5).rows(step))
+
+
+def test_data_stay_on_disk(dataset_folder):
+    data = load_walks(str(dataset_folder), exclude_subjects=load_walks(str(dataset_folder))["subject_id"][:1])
+    assert data.cache_files and all(CACHE in f["filename"] for f in data.cache_files)
+    assert isinstance(data.data, datasets.table.MemoryMappedTable | datasets.table.ConcatenationTable)
+    blocks = [data.data] if isinstance(data.data, datasets.table.MemoryMappedTable) else sum(data.data.blocks, [])
+    assert blocks and all(isinstance(b, datasets.table.MemoryMappedTable) for b in blocks)
+    assert data[0]["joints"].dtype == np.float32 and data[0]["joints"].shape[1:] == (25, 3)
+
+
+def test_held_out_and_chosen_people(dataset_folder):
+    everyone = load_walks(str(dataset_folder))
+    people = sorted(set(everyone["subject_id"]))
+    rest = load_walks(str(dataset_folder), exclude_subjects=people[:1])
+    assert sorted(set(rest["subject_id"])) == people[1:]
+    assert set(load_walks(str(dataset_folder), only_subjects=people[:1])["subject_id"]) == {people[0]}
+    for arguments, message in (
+        ({"exclude_subjects": ["nobody"]}, "no such subject: nobody"),
+        ({"exclude_subjects": people}, "no rows left"),
+        ({"only_subjects": people[:1], "exclude_subjects": people[:1]}, "no rows left"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_walks(str(dataset_folder), **arguments)
+
+
+def test_bad_data_sets_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no Parquet files"):
+        load_walks(str(tmp_path))
+    datasets.Dataset.from_dict({"subject_id": ["1"], "joints": [[0.0]]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="columns missing: captions, fps"):
+        load_walks(str(tmp_path))
+
+
+# --- windows -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def loader(dataset_folder, vq_folder) -> WindowLoader:
+    extractor = common.GaitFeatureExtractor.from_pretrained(vq_folder)
+    return WindowLoader(load_walks(str(dataset_folder)), extractor, train_vq.AUGMENTATION, 0.5)
+
+
+def test_windows_depend_on_rows_and_seed_alone(loader):
+    rows = np.array([3, 0, 7])
+    one, again, other = loader.batch(rows, 1), loader.batch(rows, 1), loader.batch(rows, 2)
+    assert torch.equal(one["joints"], again["joints"]) and not torch.equal(one["joints"], other["joints"])
+    assert one["joints"].shape == (3, NUM_FRAMES, 25, 3) and one["attention_mask"].shape == (3, NUM_FRAMES)
+    plain = loader.batch(rows, None)
+    assert torch.equal(plain["joints"], loader.batch(rows, None)["joints"]) and not plain["mirrored"].any()
+    clean, _ = loader.extractor.window(load_walks_joints(loader, 3))
+    np.testing.assert_array_equal(plain["joints"][0].numpy(), clean)
+
+
+def test_an_unknown_pathology_counts_in_no_loss(dataset_folder, vq_folder):
+    data = load_walks(str(dataset_folder)).select(range(4))
+    unknown = data.remove_columns("pathology").add_column("pathology", [-1] * 4, feature=data.features["pathology"])
+    extractor = common.GaitFeatureExtractor.from_pretrained(vq_folder)
+    batch = WindowLoader(unknown.with_format("numpy"), extractor).batch(np.arange(4), None)
+    assert batch["labels"].tolist() == [-100] * 4
+
+
+def load_walks_joints(loader, row) -> np.ndarray:
+    return loader.columns[[row]]["joints"][0]
+
+
+def test_parameters_of_a_mirrored_walk_are_those_of_its_mirror_image(walks):
+    for joints in walks.joints[:4]:
+        measured = mirror_parameters(compute_gait_parameters(joints, 30.0))
+        seen = compute_gait_parameters(mirror(torch.from_numpy(joints)[None])[0].numpy(), 30.0)
+        for name, value in seen.items():
+            assert measured[name] == pytest.approx(value, abs=1e-3, nan_ok=True), name
+
+
+# --- training ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no state", "not JSON", "another model", "no optimiser", "another optimiser"])
+def test_a_broken_checkpoint_is_a_clear_error(tmp_path, damage):
+    def model(width=3):
+        return torch.nn.Linear(2, width)
+
+    class Alone:
+        is_main_process = True
+
+        def wait_for_everyone(self):
+            pass
+
+    trained = model(4 if damage == "another model" else 3)
+    optimizer = torch.optim.AdamW(trained.parameters())
+    trained(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    folder = tmp_path / "checkpoint"
+    common.save_checkpoint(folder, Alone(), trained, optimizer, 7)
+    if damage == "truncated":
+        os.truncate(folder / "model.safetensors", 30)
+    elif damage == "no state":
+        (folder / "state.json").unlink()
+    elif damage == "not JSON":
+        (folder / "state.json").write_text("{")
+    elif damage == "no optimiser":
+        (folder / "optimizer.safetensors").unlink()
+    elif damage == "another optimiser":
+        shutil.copy(folder / "model.safetensors", folder / "optimizer.safetensors")
+    fresh = model()
+    with pytest.raises(ValueError, match="(?s)checkpoint does not fit the model .* remove the folder to start anew"):
+        common.load_checkpoint(folder, fresh, torch.optim.AdamW(fresh.parameters()))
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
+    args = common.TrainArguments(dataset="", output_dir=str(tmp_path), max_steps=3)
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
+        common.training_loop(
+            common.start(args),
+            torch.nn.Linear(2, 1),
+            args,
+            lambda model, step, seed: (model(torch.ones(1, 2)).sum() * (float("nan") if step else 1.0), {}),
+            "nothing",
+        )
+
+
+def test_learning_rate_rises_and_falls():
+    rates = [common.schedule(s, 10, 100) for s in range(100)]
+    assert np.argmax(rates) in range(8, 12) and rates[0] < 0.2 and 0 < rates[-1] < 0.05
+    assert (np.diff(rates[:9]) > 0).all() and (np.diff(rates[12:]) < 0).all()
+
+
+# --- arguments and folders ---------------------------------------------------------------------------------------------------
+
+
+def test_arguments_from_json_and_the_command_line(tmp_path, monkeypatch):
+    path = tmp_path / "vq.json"
+    path.write_text(
+        json.dumps({"dataset": "d", "output_dir": "o", "exclude_subjects": ["1", "2"], "augment": False, "seed": 3})
+    )
+    monkeypatch.setattr(sys, "argv", ["train_vq.py", str(path), "--seed", "9"])
+    args = common.parse_arguments(train_vq.VQArguments)
+    assert (args.dataset, args.exclude_subjects, args.augment, args.seed) == ("d", ["1", "2"], False, 9)
+    path.write_text(json.dumps({"dataset": "d", "output_dir": "o", "learning_rat": 1}))
+    with pytest.raises(ValueError, match="unknown arguments learning_rat"):
+        common.parse_arguments(train_vq.VQArguments)
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "x"
+    with atomic_folder(target) as temporary:
+        (temporary / "a").write_text("1")
+    with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
+        (temporary / "a").write_text("2")
+        raise RuntimeError
+    assert (target / "a").read_text() == "1" and [p.name for p in tmp_path.iterdir()] == ["x"]
+    with atomic_folder(target) as temporary:
+        (temporary / "b").write_text("3")
+    assert [p.name for p in target.iterdir()] == ["b"] and [p.name for p in tmp_path.iterdir()] == ["x"]
