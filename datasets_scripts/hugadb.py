@@ -29,7 +29,7 @@ from pyarrow import parquet
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
 
-from datasets_scripts.common import parallel
+from datasets_scripts import common
 from datasets_scripts.hugadb_files import (
     ACCELEROMETERS,
     ACTIVITIES,
@@ -243,7 +243,7 @@ class Shards:
     """Parquet shards of one config: `add` rows, `close` writes the rest and names them train-0000i-of-0000N."""
 
     def __init__(self, folder: Path, config: str, rows_per_shard: int):
-        self.folder, self.config, self.size = folder / config, config, rows_per_shard
+        self.folder, self.features, self.size = folder / config, features(config), rows_per_shard
         self.batch, self.paths, self.rows, self.num_bytes = [], [], 0, 0
         self.folder.mkdir()
 
@@ -254,11 +254,8 @@ class Shards:
                 self._write()
 
     def _write(self) -> None:
-        columns = {name: [row[name] for row in self.batch] for name in features(self.config)}
-        table = datasets.Dataset.from_dict(columns, features=features(self.config))
-        self.paths.append(self.folder / f"part-{len(self.paths):05d}.parquet")
-        table.to_parquet(self.paths[-1])
-        self.rows, self.num_bytes, self.batch = self.rows + len(table), self.num_bytes + int(table.data.nbytes), []
+        self.num_bytes += common._write_shard(self.batch, self.features, self.paths, self.folder)
+        self.rows, self.batch = self.rows + len(self.batch), []
 
     def close(self) -> None:
         if self.batch:
@@ -270,9 +267,7 @@ class Shards:
         splits = datasets.SplitDict()
         splits.add(datasets.SplitInfo("train", num_bytes=self.num_bytes, num_examples=self.rows))
         download = sum(p.stat().st_size for p in self.paths)
-        return datasets.DatasetInfo(
-            features=features(self.config), splits=splits, download_size=download, dataset_size=self.num_bytes
-        )
+        return datasets.DatasetInfo(features=self.features, splits=splits, download_size=download, dataset_size=self.num_bytes)
 
 
 def download() -> str:
@@ -304,33 +299,22 @@ def prepare(
     """
     output_dir = Path(output_dir)
     check_output(output_dir)
-    files = find_files(Path(data_dir or download()), subjects)
-    datasets.disable_progress_bars()
-    try:
-        with atomic_folder(output_dir) as work:
-            report = write_files(files, work, num_proc, on_error)
-    finally:
-        datasets.enable_progress_bars()
-    return report
-
-
-def write_files(files: list[Path], folder: Path, num_proc: int, on_error: str) -> "Report":
-    """Both configs and the card into a folder."""
-    shards = {"recordings": Shards(folder, "recordings", 100), "cycles": Shards(folder, "cycles", 4000)}
-    report = Report()
-    for result in parallel(functools.partial(try_rows, on_error=on_error), files, num_proc, "files"):
-        if isinstance(result, str):
-            report.skipped.append(result)
-            print(f"\nskipped: {result}", file=sys.stderr)
-            continue
-        recording, cycles = report.add(*result)
-        shards["recordings"].add([recording])
-        shards["cycles"].add(cycles)
-    for part in shards.values():
-        part.close()
-    if not shards["cycles"].rows:
-        raise ValueError(f"no gait cycle in {len(files)} files: {dict(report.reasons)}")
-    (folder / "README.md").write_text(_card(shards, report), encoding="utf-8")
+    files, report = find_files(Path(data_dir or download()), subjects), Report()
+    with atomic_folder(output_dir) as work:
+        shards = {"recordings": Shards(work, "recordings", 100), "cycles": Shards(work, "cycles", 4000)}
+        for result in common.parallel(functools.partial(try_rows, on_error=on_error), files, num_proc, "files"):
+            if isinstance(result, str):
+                report.skipped.append(result)
+                print(f"\nskipped: {result}", file=sys.stderr)
+                continue
+            recording, cycles = report.add(*result)
+            shards["recordings"].add([recording])
+            shards["cycles"].add(cycles)
+        for part in shards.values():
+            part.close()
+        if not shards["cycles"].rows:
+            raise ValueError(f"no gait cycle in {len(files)} files: {dict(report.reasons)}")
+        (work / "README.md").write_text(_card(shards, report), encoding="utf-8")
     return report
 
 
@@ -483,21 +467,17 @@ def plot_cycles(folder: Path, output_dir: Path) -> list[Path]:
             continue
         figure = Figure(figsize=(20, 9), layout="constrained")
         axes = figure.subplots(2, 4).ravel()
-        for one in people:
-            rows = (activity == label) & (person == one)
-            for ax, panel in zip(axes, panels):
-                column = IMU.index(panel)
-                curves = values[rows & mask[:, column], :, column]
+        for ax, panel in zip(axes, panels):
+            column, unit = IMU.index(panel), "m/s²" if panel.startswith("acc") else "rad/s"
+            ax.set(title=panel, xlabel="% of the cycle", ylabel=unit, xlim=(0, POINTS))
+            for one in people:
+                curves = values[(activity == label) & (person == one) & mask[:, column], :, column]
                 if len(curves) < MIN_CYCLES:
                     continue
                 mean, spread, phase = curves.mean(axis=0), curves.std(axis=0), np.arange(POINTS)
                 colour = colormaps["tab20"](people.index(one))
                 ax.plot(phase, mean, color=colour, lw=1.2, label=one)
                 ax.fill_between(phase, mean - spread, mean + spread, color=colour, alpha=0.06, lw=0)
-        for ax, panel in zip(axes, panels):
-            ax.set(
-                title=panel, xlabel="% of the cycle", ylabel="m/s²" if panel.startswith("acc") else "rad/s", xlim=(0, POINTS)
-            )
         lines = {line.get_label(): line for ax in axes for line in ax.lines}
         order = sorted(lines, key=int)
         names = [f"{one} ({((activity == label) & (person == one)).sum()})" for one in order]
