@@ -8,6 +8,7 @@ from transformers import AutoConfig, CLIPVisionConfig, PreTrainedConfig
 from .configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
 from .configuration_gait_text import SentenceEncoderConfig
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
+from .skeletons import SKELETONS
 
 BRANCHES = ("skeleton", "video")
 # A vision encoder that is trained from nothing: small, for videos of single persons.
@@ -121,6 +122,11 @@ class GaitKnowledgeConfig(PreTrainedConfig):
             raise ValueError(f"logit_scale must be positive, got {self.logit_scale}")
         if len(self.image_mean) != 3 or len(self.image_std) != 3 or min(self.image_std) <= 0:
             raise ValueError(f"image_mean, image_std: expected three numbers each, got {self.image_mean}, {self.image_std}")
+        if self.use_numeric and self.skeleton_config is not None:
+            wanted = 3 * len(SKELETONS[self.skeleton_config.skeleton]) + 1
+            if self.skeleton_config.num_features != wanted:
+                name, count = self.skeleton_config.skeleton, self.skeleton_config.num_features
+                raise ValueError(f"skeleton_config: a {name} walk has {wanted} features, num_features is {count}")
         self._validate_knowledge()
         self._validate_parameters()
 

@@ -29,9 +29,11 @@ from transformers.utils import ModelOutput
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .configuration_gait_text import GaitEncoderConfig
 from .gait_parameters import GAIT_PARAMETERS
+from .gait_timing import GaitTiming, change_walks
 from .modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
 from .modeling_gait_text import GaitEncoderLayer, GaitTextModel, SentenceEncoder, clip_loss
 from .numeric_text import NUM_TOKEN, numeric_sentence
+from .skeletons import SKELETONS
 
 
 @dataclass
@@ -42,7 +44,8 @@ class GaitKnowledgeOutput(ModelOutput):
         loss: scalar; only where labels or (with `use_numeric`) gait parameters were given.
         logits: (B, K), scaled cosines of walks and classes; outside training divided by the calibration temperature.
         embeds: (B, P) and class_embeds: (K, P), unit vectors of the walks and the classes.
-        parameters: (B, 29), gait parameters in units, in the order of `GAIT_PARAMETERS`; None without `use_numeric`.
+        parameters: (B, 29), gait parameters in units, in the order of `GAIT_PARAMETERS`; None without `use_numeric`. Of a
+            skeleton, the mean of what its vector and its rhythm (`GaitTiming`) say; of a video, what its vector says.
         kinematics: (B, 17), those of `KINEMATIC_PARAMETERS`; None for a model that has not learned them.
     """
 
@@ -160,6 +163,8 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
         if config.use_numeric:
             self.num_embedding, self.num_bias = nn.Parameter(torch.zeros(text)), nn.Parameter(torch.zeros(text))
             self.parameter_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, count))
+            if "skeleton" in config.branches:
+                self.timing = GaitTiming(config.skeleton_config.num_features, count)
             self.register_buffer("parameter_mean", torch.tensor(config.parameter_mean, dtype=torch.float32))
             self.register_buffer("parameter_std", torch.tensor(config.parameter_std, dtype=torch.float32))
         if config.use_knowledge or config.use_numeric:
@@ -308,6 +313,11 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
             raise ValueError("this model has learned no gait parameters; train it with use_numeric")
         return self.parameter_head(embeds * embeds.shape[-1] ** 0.5).float()
 
+    def _timed(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """Standardised parameters (B, G) that the rhythm of skeletons tells."""
+        values = (input_values - self.skeleton.input_mean) / self.skeleton.input_std
+        return self.timing(values, input_values[..., -1], attention_mask)
+
     # --- both ----------------------------------------------------------------------------------------------------------------
 
     def get_gait_embeds(self, input_values=None, pixel_values=None, attention_mask=None, video_mask=None) -> torch.Tensor:
@@ -366,12 +376,15 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
         parameters = kinematics = None
         if self.config.use_numeric:
             standardised = self._standardised(embeds)
-            both = standardised * self.parameter_std + self.parameter_mean
+            seen = standardised if input_values is None else (standardised + self._timed(input_values, attention_mask)) / 2
+            both = seen * self.parameter_std + self.parameter_mean
             parameters, kinematics = both[:, : len(GAIT_PARAMETERS)], both[:, len(GAIT_PARAMETERS) :]
             if gait_parameters is not None:
                 if gait_parameters.shape != both.shape:
                     raise ValueError(f"gait_parameters: expected {tuple(both.shape)}, got {tuple(gait_parameters.shape)}")
                 numbers = self.parameter_loss(standardised, gait_parameters, class_embeds, labels)
+                if input_values is not None:
+                    numbers = numbers + self.timing_loss(input_values, attention_mask, gait_parameters)
                 loss = (0 if loss is None else loss) + self.config.parameter_weight * numbers
                 if update:
                     loss = loss + self.config.numeric_weight * self.numeric_loss(embeds, gait_parameters)
@@ -392,15 +405,24 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
 
     def parameter_loss(self, standardised, gait_parameters, class_embeds, labels) -> torch.Tensor:
         """Smooth L1 of the measured parameters (Girshick 2015), decoded from the walk and from the vector of its class."""
-        target = (gait_parameters - self.parameter_mean) / self.parameter_std
-        known = target.isfinite()
-        target = torch.where(known, target, 0.0)
-        loss = (F.smooth_l1_loss(standardised, target, reduction="none") * known).sum() / known.sum().clamp(min=1)
+        loss = self._distance(standardised, gait_parameters)
         if labels is not None and (labels >= 0).any():
             said = self._standardised(class_embeds)[labels.clamp(min=0)]
-            known = known & (labels >= 0)[:, None]
-            loss = loss + (F.smooth_l1_loss(said, target, reduction="none") * known).sum() / known.sum().clamp(min=1)
+            loss = loss + self._distance(said, torch.where((labels >= 0)[:, None], gait_parameters, torch.nan))
         return loss
+
+    def timing_loss(self, input_values, attention_mask, gait_parameters) -> torch.Tensor:
+        """Smooth L1 of what the rhythm says; in training of walks changed at random (`change_walks`)."""
+        if self.training:
+            skeleton = SKELETONS[self.config.skeleton_config.skeleton]
+            input_values, gait_parameters = change_walks(input_values, gait_parameters, skeleton)
+        return self._distance(self._timed(input_values, attention_mask), gait_parameters)
+
+    def _distance(self, standardised: torch.Tensor, gait_parameters: torch.Tensor) -> torch.Tensor:
+        target = (gait_parameters - self.parameter_mean) / self.parameter_std
+        known = target.isfinite()
+        loss = F.smooth_l1_loss(standardised, torch.where(known, target, 0.0), reduction="none") * known
+        return loss.sum() / known.sum().clamp(min=1)
 
     def numeric_loss(self, embeds: torch.Tensor, gait_parameters: torch.Tensor) -> torch.Tensor:
         """Contrastive loss of walks and the numerical text of one group of parameters, drawn by chance.

@@ -104,7 +104,10 @@ def test_output_shapes_units_and_cosines(encoder_folder):
         assert vectors.shape == (count, 8)
         torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(count))
     torch.testing.assert_close(output.logits, 10 * output.embeds @ output.class_embeds.T)
-    torch.testing.assert_close(output.parameters, model.decode_parameters(output.embeds))
+    of_video = model(pixel_values=given["pixel_values"])
+    torch.testing.assert_close(of_video.parameters, model.decode_parameters(of_video.embeds))
+    timed = model._timed(given["input_values"], None) * model.parameter_std + model.parameter_mean
+    torch.testing.assert_close(output.parameters, (model.decode_parameters(output.embeds) + timed) / 2)
     assert output.kinematics is None
     assert model.class_parameters().shape == (3, COUNT)
     plain = tiny()(input_values=given["input_values"])
@@ -256,7 +259,8 @@ def test_numbers_that_were_not_measured_change_nothing(encoder_folder):
 def test_kinematic_parameters_follow_the_gait_parameters(encoder_folder):
     count = COUNT + len(KINEMATIC_PARAMETERS)
     model = full(encoder_folder, parameter_mean=[0.0] * count, parameter_std=[2.0] * count)
-    output = model(**batch() | {"gait_parameters": torch.randn(4, count)})
+    given = batch()
+    output = model(pixel_values=given["pixel_values"], gait_parameters=torch.randn(4, count))
     assert output.parameters.shape == (4, COUNT) and output.kinematics.shape == (4, count - COUNT)
     decoded = model.decode_parameters(output.embeds)
     torch.testing.assert_close(torch.cat((output.parameters, output.kinematics), dim=1), decoded)

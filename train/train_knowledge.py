@@ -216,7 +216,8 @@ def predict(
     parts = []
     for i in range(0, len(rows), batch_size):
         output = model(**model_inputs(walks, rows[i : i + batch_size], model.config.branches))
-        parts.append((output.logits, model.decode_parameters(output.embeds) if model.config.use_numeric else None))
+        numbers = torch.cat((output.parameters, output.kinematics), dim=1) if model.config.use_numeric else None
+        parts.append((output.logits, numbers))
     logits = torch.cat([p[0] for p in parts]).numpy()
     return logits, torch.cat([p[1] for p in parts]).numpy() if model.config.use_numeric else None
 

@@ -1,0 +1,111 @@
+"""Gait parameters from the rhythm of a skeleton walk, and walks whose parameters change as is known.
+
+A network that pools features over frames counts steps badly. The autocorrelation of a walk shows its step and its stride
+directly (Moe-Nilssen and Helbostad 2004, doi 10.1016/S0021-9290(03)00233-1), so `GaitTiming` reads correlations of learned
+channels at lags in seconds.
+
+`change_walks` makes walks in another rhythm, of another size, or mirrored, whose gait parameters follow without measuring.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
+from .skeletons import Skeleton
+
+_PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
+_MIRRORED = {"left": "right", "right": "left"}
+
+
+class GaitTiming(nn.Module):
+    """Walks (B, T, F) -> (B, G) standardised gait parameters.
+
+    K learned linear channels; their means, covariances and correlations with one another (K x K) at lags of 0 to 1.8 s, read
+    by a small network.
+
+    Args:
+        num_features, num_parameters: F and G.
+        num_channels, num_lags: K, and lags that are read.
+    """
+
+    MAX_LAG = 1.8  # [s], longer than a slow stride
+
+    def __init__(self, num_features: int, num_parameters: int, num_channels: int = 12, num_lags: int = 40, width: int = 128):
+        super().__init__()
+        self.num_lags = num_lags
+        self.channels = nn.Linear(num_features, num_channels)
+        size = num_channels**2 * (num_lags + 1) + num_channels
+        self.layers = nn.Sequential(nn.Linear(size, width), nn.GELU(), nn.Linear(width, num_parameters))
+
+    def forward(self, values: torch.Tensor, frame_time: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Float32 (B, G), of normalised walks (B, T, F).
+
+        Args:
+            frame_time: (B, T) time between frames [s], the same in all frames of a walk that count.
+            mask: (B, T), frames that count.
+        """
+        with torch.autocast(values.device.type, enabled=False):  # a sum over frames in bfloat16 loses the peaks
+            values = values.float()
+            valid = torch.ones_like(values[..., :1]) if mask is None else (mask > 0).float()[..., None]
+            count = valid.sum(1).clamp(min=1)
+            channels = self.channels(values)
+            mean = (channels * valid).sum(1) / count
+            channels = (channels - mean[:, None]) * valid
+            covariance = channels.transpose(1, 2) @ channels / count[..., None]
+            spread = (channels.pow(2).sum(1) / count + 1e-4).sqrt()
+            step = (frame_time * valid[..., 0]).sum(1) / count[:, 0]
+            lagged = self._correlations(channels / spread[:, None], valid, step)
+            return self.layers(torch.cat((lagged.flatten(1), covariance.flatten(1), mean), dim=1))
+
+    def _correlations(self, channels: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """(B, L, K, K): mean over pairs of frames that far apart; few pairs (under a quarter of the frames) weigh less."""
+        frames = channels.shape[1]
+        spectrum = torch.fft.rfft(channels, n=2 * frames, dim=1)
+        there = torch.fft.rfft(valid, n=2 * frames, dim=1)
+        sums = torch.fft.irfft(spectrum[..., :, None] * spectrum[..., None, :].conj(), n=2 * frames, dim=1)[:, :frames]
+        pairs = torch.fft.irfft(there * there.conj(), n=2 * frames, dim=1)[:, :frames]
+        each = sums / torch.maximum(pairs, valid.sum(1, keepdim=True).clamp(min=1) / 4)[..., None]
+        each = F.pad(each, (0, 0, 0, 0, 0, 1))  # nothing correlates with what comes after the walk
+        lags = torch.linspace(0, self.MAX_LAG, self.num_lags, device=channels.device) / step.clamp(min=1e-3)[:, None]
+        before = lags.long().clamp(max=frames - 1)
+        weight = (lags - before).clamp(max=1)[..., None, None]
+        batch = torch.arange(len(channels), device=channels.device)[:, None]
+        return torch.lerp(each[batch, before], each[batch, before + 1], weight)
+
+
+def change_walks(
+    values: torch.Tensor, parameters: torch.Tensor, skeleton: Skeleton, size: float = 0.1, rhythm: float = 0.15
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Walks in another rhythm, of another size, half of them mirrored, and their gait parameters.
+
+    Args:
+        values: (B, T, 3 J + 1) of `prepare_knowledge_input`.
+        parameters: (B, G) in units, nan where not measured, in the order of `GAIT_PARAMETERS` and `KINEMATIC_PARAMETERS`.
+        size, rhythm: standard deviations of the log of the factors of all lengths and of all times.
+    """
+    batch, frames = values.shape[:2]
+    root = slice(3 * skeleton.root, 3 * skeleton.root + 3)
+    longer, slower = ((torch.randn(batch, device=values.device) * spread).exp() for spread in (size, rhythm))
+    flip = torch.rand(batch, device=values.device) < 0.5
+    joints = values[..., :-1] * longer[:, None, None]
+    joints = torch.cat((joints[..., : root.start], joints[..., root] / slower[:, None, None], joints[..., root.stop :]), dim=-1)
+    places = joints.unflatten(-1, (len(skeleton), 3))
+    mirrored = (places[..., list(skeleton.mirror), :] * places.new_tensor([-1.0, 1.0, 1.0])).flatten(-2)
+    joints = torch.where(flip[:, None, None], mirrored, joints)
+    of_length, of_time, other, sign = (torch.tensor(v, device=values.device)[: parameters.shape[1]] for v in _changes())
+    parameters = torch.where(flip[:, None], parameters[:, other] * sign, parameters)
+    parameters = parameters * longer[:, None] ** of_length * slower[:, None] ** of_time
+    return torch.cat((joints, values[..., -1:] * slower[:, None, None]), dim=-1), parameters
+
+
+def _changes() -> tuple[list, list, list, list]:
+    """Of each parameter: the powers of length and time in its unit, the index of its mirror image, and its sign there."""
+    names = [p.name for p in _PARAMETERS]
+    of_length = [1 if p.unit in ("m", "m/s") else 0 for p in _PARAMETERS]
+    of_time = [{"s": 1, "m/s": -1, "steps/min": -1}.get(p.unit, 0) for p in _PARAMETERS]
+    other = [names.index("_".join(_MIRRORED.get(part, part) for part in name.split("_"))) for name in names]
+    return of_length, of_time, other, [-1 if name.endswith(("difference", "asymmetry")) else 1 for name in names]
+
+
+__all__ = ["GaitTiming", "change_walks"]
