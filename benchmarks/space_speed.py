@@ -26,6 +26,7 @@ from common import write_result  # noqa: E402
 from gait_demo import GaitDemo  # noqa: E402
 
 FIGURES = ROOT / "model_cards" / "figures"
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
 PROMPTS = ("severe steppage gait, right side, 0.7 m/s", "moderate lurch gait, left side", "severe stiff-legged gait, 0.6 m/s")
 
@@ -63,16 +64,17 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="folder or Hub id of a family")
     parser.add_argument("--visits", type=int, default=3)
     args = parser.parse_args()
+    if CHROMIUM is None:
+        parser.error("no chromium here (Debian: apt install chromium)")
     demo = GaitDemo(args.model)
     demo.warm_up()
     torch.set_num_threads(min(2, os.cpu_count() or 1))  # as space/app.py
     served = build(demo)
     _, url, _ = launch(served, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
-    chromium = next(p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p)
     rows = []
     with sync_playwright() as playwright:
         for _ in range(args.visits):
-            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.set_default_timeout(120_000)
             rows.append({k: round(v, 2) for k, v in visit(page, url).items()})

@@ -20,8 +20,9 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
+import plotly.graph_objects as go
 import torch
-from figures import angles_figure, walk_figure
+from figures import angles_figure, waiting_figure, walk_figure
 from gait_demo import (
     SKELETON_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -51,6 +52,9 @@ CAN_READ = """**What can be read.** A table with a line a frame (CSV, TSV, TXT: 
 arrays (NPZ, NPY: frames, joints, 3) or motion capture (BVH), of a Kinect, Azure Kinect, OpenPose or SMPL skeleton. Metres,
 centimetres and millimetres are told apart by the body's size; the walk is turned, repaired and resampled to 30 frames a
 second."""
+# plotly throws an error as it starts, and for its stack trace a browser reads the 4.6 MB of plotly four times more: 0.6 s.
+# player.js puts traces back.
+NO_TRACES = "() => { Error.stackTraceLimit = 0; }"
 THEME = gr.themes.Base(
     primary_hue="blue", neutral_hue="slate", font=("system-ui", "sans-serif"), font_mono=("system-ui", "sans-serif")
 )
@@ -117,7 +121,7 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
             summary = gr.Markdown(elem_id="summary")
             gr.Examples([[e] for e in EXAMPLES], [prompt], label="For example", elem_id="examples")
     with gr.Tab("Joint angles"):
-        angles = gr.Plot(show_label=False, elem_id="angles")
+        angles = gr.Plot(waiting_figure("The walk comes first."), show_label=False, elem_id="angles")
     with gr.Tab("Parameters"):
         table = parameter_table()
     with gr.Tab("Download"):
@@ -130,8 +134,11 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
         try:
             walk = demo.generate(prompt, seed)
         except ValueError as error:
-            return [alert(error), *[gr.skip()] * 4, None]
+            return [alert(error), *[gr.skip()] * 3, None]
         return [gr.HTML(visible=False), *shown(walk), walk]
+
+    def draw_angles(walk: Generated | None) -> go.Figure | dict:
+        return gr.skip() if walk is None else angles_figure(walk.joints, walk.fps, walk.skeleton)
 
     def save(walk: Generated | None) -> list:
         return [gr.skip()] * 3 if walk is None else write_files(walk)
@@ -150,23 +157,27 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
         [button.click, prompt.submit, page.load],
         show,
         [prompt, seed],
-        [problem, plot, angles, table, summary, walk],
+        [problem, plot, table, summary, walk],
         api_visibility="private",
         show_progress="minimal",
-    ).then(save, walk, files, api_visibility="private", show_progress="hidden")
-    plot.change(None, plot, None, js=PLAYER.replace("#ID", "walk"))
+    )
+    page.load(None, js=NO_TRACES)
+    # the rest waits until the walk is on the screen
+    later = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
+    moving = plot.change(None, plot, None, js=PLAYER.replace("#ID", "walk"))
+    moving.then(draw_angles, walk, angles, **later).then(save, walk, files, **later)
 
 
 def shown(walk: Generated) -> list:
-    """Plot, joint angles, rows, summary of a generated walk."""
+    """Plot, rows, summary of a generated walk."""
     title = f"{walk.description.pathology.replace('_', ' ')} gait"
     walks = {title: walk.joints} | ({"normal gait": walk.normal} if walk.normal is not None else {})
     parameters, normal = measured(walk)
     said = f"Understood: **{walk.description.to_prompt()}** Seed {walk.seed}, {len(walk.joints) / walk.fps:.1f} s. "
     got = f"Measured: {parameters['speed']:.2f} m/s, {parameters['cadence']:.0f} steps/min. ".replace("nan", "not measurable")
     got += "Beside it: a normal walk of the same body. " if walk.normal is not None else ""
-    figures = walk_figure(walks, walk.fps, walk.skeleton), angles_figure(walk.joints, walk.fps, walk.skeleton)
-    return [*figures, parameter_rows(parameters, normal), said + got + " ".join(f"*Note: {n}.*" for n in walk.notes)]
+    figure = walk_figure(walks, walk.fps, walk.skeleton)
+    return [figure, parameter_rows(parameters, normal), said + got + " ".join(f"*Note: {n}.*" for n in walk.notes)]
 
 
 # ---------------------------------------------------------------- Read a walk

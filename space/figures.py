@@ -6,8 +6,12 @@ and the stripes of the floor move past as fast as the walker goes.
 
 Frames hold the moving traces only, one line a side, in millimetres' precision. They are kept in `layout.meta`: Gradio's plot
 drops the frames of a figure, and plotly would check each of them. player.js plays them.
+
+Words in the 3D scene are slow: plotly makes triangles of each. So labels are annotations, and x and y have no
+ticks (`visible: False` would make triangles of them all the same).
 """
 
+import html
 import uuid
 
 import numpy as np
@@ -23,6 +27,7 @@ PALE = {"left": "#8DBFDD", "right": "#EDB48C", "centre": "#B5B5B5"}
 ANGLES = {"hip_flexion": "Hip flexion", "knee_flexion": "Knee flexion", "ankle_dorsiflexion": "Ankle dorsiflexion"}
 ANGLES["pelvic_obliquity"] = "Pelvis, own side up"
 MAX_FRAMES = 300  # shown of a longer walk
+ANGLES_HEIGHT = 310  # [pixels]
 SPEEDS = (0.25, 0.5, 1.0)
 _HALF_LENGTH, _HALF_LANE, _STRIPE = 0.75, 0.42, 0.5  # of the floor that a walker walks on, its stripes' distance [m]
 _UNUSED = ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"]  # buttons of plotly
@@ -44,12 +49,13 @@ def walk_figure(walks: dict[str, np.ndarray], fps: float, skeleton: Skeleton = K
     lanes = [0.0] if len(walks) == 1 else [-0.55, 0.55]
     count = min(max(map(len, walks.values())), MAX_FRAMES)
     moving = [_walker(joints, lane, fps, count, skeleton) for joints, lane in zip(walks.values(), lanes)]
-    still = [_floor(lane) for lane in lanes] + [_labels(list(walks), lanes)]
+    still = [_floor(lane) for lane in lanes]
     styles = [s for k in range(len(walks)) for s in _styles(PALE if k else COLOURS, legend=not k)]
     frames = [[part for walker in moving for part in walker[t]] for t in range(count)]
     traces = still + [{**style, **part} for style, part in zip(styles, frames[0])]
     numbers = list(range(len(still), len(traces)))
     layout = _scene(max(lanes) + _HALF_LANE + 0.15, count, fps)
+    layout["scene"]["annotations"] = [_label(name, lane) for name, lane in zip(walks, lanes)]
     layout["meta"] = {"id": uuid.uuid4().hex, "fps": fps, "speeds": list(SPEEDS), "traces": numbers, "frames": frames}
     return go.Figure({"data": traces, "layout": layout})
 
@@ -137,23 +143,14 @@ def _floor(lane: float) -> dict:
     }
 
 
-def _labels(names: list[str], lanes: list[float]) -> dict:
-    return {
-        "type": "scatter3d",
-        "mode": "text",
-        "x": lanes,
-        "y": [0.0] * len(lanes),
-        "z": [1.9] * len(lanes),
-        "text": names,
-        "textfont": {"size": 14, "color": _INK},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
+def _label(name: str, lane: float) -> dict:
+    place = {"x": lane, "y": 0, "z": 1.9, "showarrow": False}
+    return place | {"text": html.escape(name), "font": {"size": 14, "color": _INK}}
 
 
 def _scene(half_width: float, count: int, fps: float) -> dict:
     """Layout: fixed axes in metres, the camera in front on the walkers' right, buttons, slider."""
-    hidden = {"visible": False, "showspikes": False}
+    bare = {"tickvals": [], "title": {"text": ""}, "zeroline": False, "showbackground": False, "showspikes": False}
     x, y, z = (-half_width, half_width), (-_HALF_LENGTH, _HALF_LENGTH), (-0.02, 2.05)
     ratio = {k: (b - a) / 1.6 for k, (a, b) in zip("xyz", (x, y, z))}
     height = {
@@ -163,7 +160,7 @@ def _scene(half_width: float, count: int, fps: float) -> dict:
         "tickfont": {"size": 11},
     }
     height |= {"showspikes": False, "showbackground": False, "gridcolor": "#E3E3DE", "color": _GREY, "range": z}
-    scene = {"xaxis": hidden | {"range": x}, "yaxis": hidden | {"range": y}, "zaxis": height}
+    scene = {"xaxis": bare | {"range": x}, "yaxis": bare | {"range": y}, "zaxis": height}
     scene |= {"aspectmode": "manual", "aspectratio": ratio, "uirevision": "camera", "dragmode": "turntable"}
     scene["camera"] = {"eye": {"x": 1.0, "y": 1.83, "z": 0.43}, "center": {"x": 0, "y": 0, "z": -0.06}}
     now = {"mode": "immediate", "transition": {"duration": 0}, "frame": {"duration": 0, "redraw": True}}
@@ -230,7 +227,7 @@ def angles_figure(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2
     figure.update_xaxes(range=[0, 100], tickvals=[0, 25, 50, 75, 100], title={"text": "gait cycle [%]", "standoff": 4}, **axis)
     figure.update_yaxes(**{**axis, "zeroline": True}, zerolinecolor="#CFCFCA", zerolinewidth=1, ticksuffix="°")
     figure.update_layout(
-        height=310,
+        height=ANGLES_HEIGHT,
         margin={"l": 44, "r": 12, "t": 58, "b": 48},
         legend={"orientation": "h", "x": 0, "y": 1.3, "yanchor": "top"},
         font={"size": 12, "color": _INK},
@@ -240,3 +237,11 @@ def angles_figure(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2
     )
     figure.update_annotations(font_size=13)
     return figure
+
+
+def waiting_figure(text: str) -> go.Figure:
+    """Words in the place of `angles_figure`. With them Gradio fetches and starts plotly while the first walk is made."""
+    hidden = {"visible": False}
+    words = {"text": text, "showarrow": False, "font": {"size": 14, "color": _GREY}}
+    layout = {"xaxis": hidden, "yaxis": hidden, "annotations": [words], "height": ANGLES_HEIGHT}
+    return go.Figure(layout=layout | {"plot_bgcolor": "#FFFFFF", "paper_bgcolor": "#FFFFFF"})

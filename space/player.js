@@ -1,8 +1,9 @@
 (value) => {
   // Plays the frames of the plot in #ID; called with the value of a gr.Plot (a figure of figures.walk_figure) once it changed.
   // In real time whatever the machine: frames are left out where it is slow. Dragging the walk stops it for as long as it lasts.
+  // Resolves once the walk is on the screen (or after 20 s, whatever went wrong): Gradio then does the rest. Never without a walk.
   const host = document.getElementById("#ID");
-  if (!value || !host) return;
+  if (!value || !host) return new Promise(() => {});
   const figure = JSON.parse(value.plot);
   const { id, fps, speeds, traces } = figure.layout.meta;
   const frames = figure.layout.meta.frames.map((data, t) => ({ name: String(t), data, traces }));
@@ -27,10 +28,15 @@
     requestAnimationFrame(() => loop(plot));
   };
 
+  const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
   const begin = async () => {
-    if (host.dataset.walk !== id) return; // a newer walk came
-    const plot = host.querySelector(".js-plotly-plot");
-    if (!window.Plotly || !plot || plot.layout?.meta?.id !== id) return setTimeout(begin, 50);
+    let plot;
+    while (!window.Plotly || plot?.layout?.meta?.id !== id) {
+      await wait(50);
+      if (host.dataset.walk !== id) return; // a newer walk came
+      plot = host.querySelector(".js-plotly-plot");
+    }
     const old = (plot._transitionData?._frames || []).map((_, i) => i);
     if (old.length) await window.Plotly.deleteFrames(plot, old);
     await window.Plotly.addFrames(plot, frames);
@@ -48,8 +54,10 @@
     });
     plot.onpointerdown = (event) => (state.held = event.target.closest(".gl-container") !== null);
     window.addEventListener("pointerup", () => (state.held = false));
+    Error.stackTraceLimit = 10; // plotly has started: app.NO_TRACES is over
     host.dataset.ready = id;
+    await show(plot, 0).catch(() => {});
     loop(plot);
   };
-  begin();
+  return Promise.race([begin(), wait(20000)]);
 }

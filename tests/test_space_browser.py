@@ -1,19 +1,23 @@
 """The Space in a headless Chromium: a walk that moves and can be turned, an error that can be read, a file dragged in."""
 
-import shutil
+import sys
 from collections.abc import Iterator
 
 import pytest
+from conftest import ROOT
 
 pytest.importorskip("playwright", reason="playwright is not installed")
-CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+from test_space import demo, url, walk_file  # noqa: F401
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from space_speed import ARGUMENTS, CHROMIUM
+
 if CHROMIUM is None:
     pytest.skip("no chromium here (Debian: apt install chromium)", allow_module_level=True)
 
-from playwright.sync_api import Page, expect, sync_playwright  # noqa: E402
-from test_space import demo, url, walk_file  # noqa: E402, F401
+from playwright.sync_api import Page, expect, sync_playwright
 
-ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
 CANVAS = "#walk .gl-container canvas"
 # heights of the first moving line of the plot
 HEIGHTS = "(p => p.data[p.layout.meta.traces[0]].z)(document.querySelector('#walk .js-plotly-plot'))"
