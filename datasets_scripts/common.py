@@ -137,7 +137,7 @@ def write_dataset(
         rows = iter(rows)
         while batch := list(itertools.islice(rows, rows_per_shard)):
             columns = columns or walk_features(batch[0]["joints"].shape[1])
-            num_bytes += _write_shard(batch, columns, shards, work / "data")
+            num_bytes += write_shard(batch, columns, shards, work / "data")
             total += len(batch)
         if not total:
             raise ValueError("no row to write: there is no file, or every one was skipped")
@@ -159,7 +159,7 @@ def check_output(output_dir: Path) -> None:
         raise ValueError(f"{output_dir} is a file; --output_dir must be a folder")
 
 
-def _write_shard(rows: list[dict], columns: datasets.Features, shards: list[Path], folder: Path) -> int:
+def write_shard(rows: list[dict], columns: datasets.Features, shards: list[Path], folder: Path) -> int:
     """Append a shard; returns its size in memory [bytes]."""
     table = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in columns}, features=columns)
     shards.append(folder / f"part-{len(shards):05d}.parquet")

@@ -254,7 +254,7 @@ class Shards:
                 self._write()
 
     def _write(self) -> None:
-        self.num_bytes += common._write_shard(self.batch, self.features, self.paths, self.folder)
+        self.num_bytes += common.write_shard(self.batch, self.features, self.paths, self.folder)
         self.rows, self.batch = self.rows + len(self.batch), []
 
     def close(self) -> None:

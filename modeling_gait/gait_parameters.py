@@ -85,6 +85,15 @@ KINEMATIC_PARAMETERS = (
     GaitParameter("body_height", "m", "height of the head joint above the lower ankle or foot, median over frames"),
 )
 
+_OTHER_SIDE = {"left": "right", "right": "left"}
+
+
+def mirror_image(name: str) -> tuple[str, int]:
+    """Name of the parameter of the mirrored walk that holds this one, and its sign there (differences change theirs)."""
+    other = "_".join(_OTHER_SIDE.get(part, part) for part in name.split("_"))
+    return other, -1 if name.endswith(("_difference", "_asymmetry")) else 1
+
+
 _CUTOFF_HZ = 6.0  # walking has 99 % of its power below 6 Hz (Winter 2009, Biomechanics and Motor Control, ch. 3)
 
 

@@ -11,11 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image
 from .skeletons import Skeleton
 
 _PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
-_MIRRORED = {"left": "right", "right": "left"}
 
 
 class GaitTiming(nn.Module):
@@ -104,8 +103,8 @@ def _changes() -> tuple[list, list, list, list]:
     names = [p.name for p in _PARAMETERS]
     of_length = [1 if p.unit in ("m", "m/s") else 0 for p in _PARAMETERS]
     of_time = [{"s": 1, "m/s": -1, "steps/min": -1}.get(p.unit, 0) for p in _PARAMETERS]
-    other = [names.index("_".join(_MIRRORED.get(part, part) for part in name.split("_"))) for name in names]
-    return of_length, of_time, other, [-1 if name.endswith(("difference", "asymmetry")) else 1 for name in names]
+    other, sign = zip(*map(mirror_image, names))
+    return of_length, of_time, [names.index(name) for name in other], list(sign)
 
 
 __all__ = ["GaitTiming", "change_walks"]

@@ -147,6 +147,11 @@ def test_captions_of_walks(dataset_folder):
     assert len({t[0] for t in texts}) == 7 == len(set(numbers))
     with pytest.raises(ValueError, match="measured or label"):
         walk_captions(data, "poem")
+    unknown = [-1, *data["pathology"][1:]]
+    unknown = data.remove_columns("pathology").add_column("pathology", unknown, feature=data.features["pathology"])
+    assert walk_captions(unknown, "measured")[0] == [[str(c) for c in captions] for captions in data["captions"]]
+    with pytest.raises(ValueError, match=r"row 0: a pathology of -1"):
+        walk_captions(unknown, "label")
 
 
 def test_moments_leave_out_what_was_not_measured():

@@ -34,6 +34,7 @@ from modeling_gait.augmentation import Augmentation, mirror
 from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.export import atomic_folder, atomic_path
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_parameters import mirror_image
 from modeling_gait.skeletons import SKELETONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,14 +251,9 @@ def stretch_time(joints: np.ndarray, pace: float) -> np.ndarray:
 def mirror_parameters(parameters: dict[str, float | None]) -> dict[str, float | None]:
     """Gait parameters of the mirrored walk: left and right swapped, differences and asymmetries with the other sign."""
     out = {}
-    for name, value in parameters.items():
-        if name.endswith(("_left", "_right")):
-            stem, side = name.rsplit("_", 1)
-            out[name] = parameters[f"{stem}_{'left' if side == 'right' else 'right'}"]
-        elif name.endswith(("_difference", "_asymmetry")):
-            out[name] = None if value is None else -value
-        else:
-            out[name] = value
+    for name in parameters:
+        other, sign = mirror_image(name)
+        out[name] = None if parameters[other] is None else sign * parameters[other]
     return out
 
 

@@ -166,9 +166,11 @@ class WalkWindows:
 
 def walk_captions(data: Dataset, kind: str) -> tuple[list[list[str]], np.ndarray]:
     """Captions of each walk, and a number for each different description."""
-    names = data.features["pathology"].names
+    names = [*data.features["pathology"].names, None]  # the last one is that of -1, an unknown pathology
     classes = [names[int(p)] for p in data["pathology"]]
     if kind == "label":
+        if None in classes:
+            raise ValueError(f"row {classes.index(None)}: a pathology of -1 (unknown) has no label to be a caption")
         texts = [[CANONICAL_NAMES[name] + "."] for name in classes]
         said = classes
     elif kind == "measured":

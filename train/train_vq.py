@@ -74,7 +74,7 @@ def build(args: VQArguments, data: Dataset) -> tuple[GaitVQModel, GaitFeatureExt
     Raises ValueError where a size or a class is not the family's.
     """
     names = data.features["pathology"].names
-    present = [names[i] for i in sorted({int(label) for label in data["pathology"]})]
+    present = [names[i] for i in sorted({int(label) for label in data["pathology"]} - {-1})]  # -1: unknown
     if args.init_from:
         extractor = GaitFeatureExtractor.from_pretrained(args.init_from)
         if unknown := set(present) - set(extractor.labels):
