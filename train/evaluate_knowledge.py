@@ -17,15 +17,12 @@ Numeracy: decoded against measured parameters of held-out people; for r over all
 """
 
 import json
-import sys
 from dataclasses import dataclass, field
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import numbered, write_json
+from common import numbered, write_json, write_result
 from loso import scores
 from report_loso import Rows
 from scipy.special import softmax
@@ -38,6 +35,11 @@ from modeling_gait.modeling_gait_text import SentenceEncoder
 
 # arm -> knowledge, numbers
 ARMS = {"plain": (False, False), "knowledge": (True, False), "numeric": (False, True), "both": (True, True)}
+PROTOCOL = (
+    "leave one subject out; whatever is fitted sees the other subjects only; accuracy by file (videos: one a walk), mean over "
+    "seeds, then subjects; gains over plain: 95 % intervals, bootstrapped over subjects, paired by subject and seed; r and "
+    "errors of gait parameters: arm both, all walks of held-out people"
+)
 OPTIONS = ("batch_size", "text_model", "numeric_weight", "parameter_weight", "mixed_precision", "num_threads")
 
 
@@ -191,29 +193,6 @@ def gather(folder: Path) -> tuple[dict, list[dict], list[dict]]:
     return metrics, numbers, rows
 
 
-def write_result(args: EvaluationArguments, command: str) -> Path:
-    """`model_cards/results/NAME.json` of all rows so far."""
-    folder = Path(args.output_dir)
-    metrics, numbers, rows = gather(folder)
-    target = Path("model_cards/results") / f"{folder.name}.json"
-    content = {
-        "experiment": folder.name,
-        "dataset": Path(args.dataset).name,
-        "protocol": "leave one subject out; whatever is fitted sees the other subjects only; accuracy by file (videos: one a "
-        "walk), mean over seeds, then subjects; gains over plain: 95 % intervals, bootstrapped over subjects, paired by "
-        "subject and seed; r and errors of gait parameters: arm both, all walks of held-out people",
-        "command": command,
-        "seeds": sorted({r["seed"] for r in rows}),
-        "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "numpy")},
-        "date": date.today().isoformat(),
-        "metrics": metrics,
-        "numeracy": [{k: v for k, v in row.items() if v == v} for row in numbers],
-        "rows": [{k: v for k, v in r.items() if k not in ("parameters", "class_parameters")} for r in rows],
-    }
-    write_json(target, content)
-    return target
-
-
 def main() -> None:
     args = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses()[0]
     unknown = set(args.arms) - set(ARMS)
@@ -238,7 +217,10 @@ def main() -> None:
     ]
     for run in tqdm([r for r in runs if not experiment.path(r).exists()], desc="runs"):
         write_json(experiment.path(run), experiment.run(run))
-    print(write_result(args, "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]])))
+    metrics, numbers, rows = gather(experiment.folder)
+    rows = [{k: v for k, v in r.items() if k not in ("parameters", "class_parameters")} for r in rows]
+    numbers = [{k: v for k, v in row.items() if v == v} for row in numbers]
+    print(write_result(experiment.folder.name, args.dataset, PROTOCOL, metrics, rows, numeracy=numbers))
 
 
 if __name__ == "__main__":
