@@ -59,6 +59,18 @@ def visit(page: Page, url: str) -> dict[str, float]:
     return seconds | {"seconds_to_next_walk": statistics.median(asked)}
 
 
+def busy(seconds: float = 2.0) -> float:
+    """Share of the processors' time that is used while this process waits (Linux)."""
+
+    def times() -> list[int]:
+        return [int(v) for v in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]]
+
+    before = times()
+    time.sleep(seconds)
+    spent = [b - a for a, b in zip(before, times())]
+    return 1 - (spent[3] + spent[4]) / sum(spent)  # idle, waiting for the disk
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder or Hub id of a family")
@@ -71,6 +83,7 @@ def main() -> None:
     torch.set_num_threads(min(2, os.cpu_count() or 1))  # as space/app.py
     served = build(demo)
     _, url, _ = launch(served, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    others = busy()
     rows = []
     with sync_playwright() as playwright:
         for _ in range(args.visits):
@@ -80,9 +93,8 @@ def main() -> None:
             rows.append({k: round(v, 2) for k, v in visit(page, url).items()})
             browser.close()
     served.close()
-    load = os.getloadavg()[0]
     protocol = (
-        f"headless Chromium with software graphics on the server's {os.cpu_count()} processors, load average {load:.1f}; "
+        f"headless Chromium with software graphics on the server's {os.cpu_count()} processors, {others:.0%} busy before it; "
         f"a new browser each visit, models warm; medians of {args.visits} visits"
     )
     metrics = {k: statistics.median(r[k] for r in rows) for k in rows[0]}

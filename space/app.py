@@ -52,9 +52,6 @@ CAN_READ = """**What can be read.** A table with a line a frame (CSV, TSV, TXT: 
 arrays (NPZ, NPY: frames, joints, 3) or motion capture (BVH), of a Kinect, Azure Kinect, OpenPose or SMPL skeleton. Metres,
 centimetres and millimetres are told apart by the body's size; the walk is turned, repaired and resampled to 30 frames a
 second."""
-# plotly throws an error as it starts, and for its stack trace a browser reads the 4.6 MB of plotly four times more: 0.6 s.
-# player.js puts traces back.
-NO_TRACES = "() => { Error.stackTraceLimit = 0; }"
 THEME = gr.themes.Base(
     primary_hue="blue", neutral_hue="slate", font=("system-ui", "sans-serif"), font_mono=("system-ui", "sans-serif")
 )
@@ -161,7 +158,6 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
         api_visibility="private",
         show_progress="minimal",
     )
-    page.load(None, js=NO_TRACES)
     # the rest waits until the walk is on the screen
     later = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
     moving = plot.change(None, plot, None, js=PLAYER.replace("#ID", "walk"))

@@ -54,7 +54,6 @@
     });
     plot.onpointerdown = (event) => (state.held = event.target.closest(".gl-container") !== null);
     window.addEventListener("pointerup", () => (state.held = false));
-    Error.stackTraceLimit = 10; // plotly has started: app.NO_TRACES is over
     host.dataset.ready = id;
     await show(plot, 0).catch(() => {});
     loop(plot);
