@@ -61,6 +61,7 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     walk = page.locator("#walk")
     page.wait_for_selector("#walk[data-ready]")  # the first example is there without a click
     first = walk.get_attribute("data-ready")
+    page.wait_for_function("document.querySelector('#angles .js-plotly-plot')?.data?.length > 4")  # angles follow the walk
 
     # A prompt: another walk, which moves.
     page.locator("#prompt textarea").fill("moderate lurch gait, left side")
