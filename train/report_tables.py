@@ -1,7 +1,7 @@
 """Tables of the experiments beside the chain (report.py) and leave one subject out (report_loso.py).
 
 In: a result of model_cards/results, as a dict. Out: Markdown. A table is its title, its columns (heading, what stands for {}
-in the keys) and its rows (words, key of `metrics`, form of the number); a row of which nothing was measured is left out.
+in the keys) and its rows (words, key of `metrics`, form of the number); rows and columns without any number are left out.
 """
 
 from dataclasses import dataclass
@@ -247,6 +247,13 @@ TABLES = {
             ("The same with 5 % of the training walks", "", "_at_5_percent"),
             ("The same from rendered videos", "video_", ""),
         )
+    )
+    + (
+        Table(
+            "Gait parameters, of 29, recovered with r of at least 0.8, people held out (each one's r: the result file)",
+            (("from skeletons", ""), ("from videos", "video_")),
+            (("of a walk", "{}parameters_r_at_least_08", "d"), ("of a class", "{}class_parameters_r_at_least_08", "d")),
+        ),
     ),
     "severity_simulated": (
         Table(
@@ -277,18 +284,16 @@ TABLES = {
 
 def tables(name: str, result: dict) -> list[str]:
     """Markdown of a result: its tables, under what they stand on; nothing where there is no table for it."""
-    parts = []
+    parts, metrics = [], result["metrics"]
     for table in TABLES.get(name, ()):
-        lines = [
-            "| " + " | ".join(["", *(heading for heading, _ in table.columns)]) + " |",
-            "|---" * (len(table.columns) + 1) + "|",
-        ]
+        columns = [c for c in table.columns if any(key.format(c[1]) in metrics for _, key, _ in table.rows)]
+        if not columns:
+            continue  # nothing of it was measured
+        lines = ["| " + " | ".join(["", *(heading for heading, _ in columns)]) + " |", "|---" * (len(columns) + 1) + "|"]
         for words, key, form in table.rows:
-            values = [result["metrics"].get(key.format(column)) for _, column in table.columns]
+            values = [metrics.get(key.format(column)) for _, column in columns]
             if any(v is not None for v in values):
                 lines.append("| " + " | ".join([words, *("" if v is None else format(v, form) for v in values)]) + " |")
-        if len(lines) == 2:
-            continue  # nothing of it was measured
         seeds = ", ".join(map(str, result["seeds"]))
         about = f" (seeds {seeds}; {result['protocol']}; `{result['command']}`)" if not parts else ""
         parts += [f"{table.title}{about}:", "\n".join(lines)]
