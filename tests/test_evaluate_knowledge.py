@@ -75,6 +75,7 @@ def test_metrics_of_a_folder(tmp_path):
 def test_it_runs_each_arm_once(dataset_folder, encoder_folder, knowledge_file, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr(evaluate_knowledge, "ROOT", tmp_path)
     given = ["--dataset", dataset_folder, "--output_dir", "out", "--knowledge", knowledge_file, "--text_model", encoder_folder]
     given += ["--epochs", 0.1, "--min_steps", 2, "--batch_size", 6, "--arms", "plain", "both", "--mixed_precision", "no"]
     run_script(evaluate_knowledge, given)
@@ -85,6 +86,7 @@ def test_it_runs_each_arm_once(dataset_folder, encoder_folder, knowledge_file, t
     assert all(r["training_rows"] == 14 for r in result["rows"])
     assert {"accuracy_plain", "accuracy_both", "gain_points", "macro_f1_both"} <= set(result["metrics"])
     assert len(result["numeracy"]) == COUNT
+    assert (tmp_path / "model_cards/figures/out_numeracy.png").stat().st_size > 5000
     monkeypatch.setattr(evaluate_knowledge, "train_model", lambda *_: pytest.fail("run again"))
     run_script(evaluate_knowledge, given)
     with pytest.raises(ValueError, match="no such subject: 77"):

@@ -7,7 +7,7 @@
 
 In: walks of the walk schema. Out: `OUTPUT_DIR/rows/*.json`, one a run (arm, branch, held-out subject, seed, share of walks),
 written as it is made, so that the same command goes on after an interruption; from all of them
-`model_cards/results/NAME.json` (NAME: the folder's).
+`model_cards/results/NAME.json` (NAME: the folder's) and a figure of the numbers.
 
 Arms: plain (learned class vectors), knowledge (classes are prompts of medical descriptions), numeric (plain, and 29 gait
 parameters as numerical text and, with 17 kinematic ones, as numbers), both. All of them have the same network, steps and rows;
@@ -22,14 +22,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import numbered, write_json, write_result
+from common import ROOT, numbered, write_json, write_result
 from loso import scores
+from matplotlib.figure import Figure
 from report_loso import Rows
 from scipy.special import softmax
 from tqdm import tqdm
 from train_knowledge import PARAMETERS, KnowledgeArguments, KnowledgeWalks, load_knowledge_walks, predict, train_model
 from transformers import HfArgumentParser
 
+from modeling_gait.export import atomic_path
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
 from modeling_gait.modeling_gait_text import SentenceEncoder
 
@@ -193,6 +195,25 @@ def gather(folder: Path) -> tuple[dict, list[dict], list[dict]]:
     return metrics, numbers, rows
 
 
+def draw(numbers: list[dict], path: Path) -> None:
+    """r of each decoded with the measured gait parameter, of the walks and of the classes of held-out people."""
+    rows = [row for row in numbers if row["branch"] == "skeleton"][: len(GAIT_PARAMETERS)]
+    names = [row["parameter"].replace("_", " ") for row in rows]
+    figure = Figure(figsize=(8, 7.5), layout="constrained")
+    ax = figure.subplots()
+    ax.barh(names, [row["r"] for row in rows], color="C0", label="a walk's, over all people")
+    for key, marker, label in (("r_within_person", "|", "within a person, median"), ("class_r", "o", "a class's mean")):
+        found = [(name, row[key]) for name, row in zip(names, rows) if np.isfinite(row[key])]
+        ax.plot(*zip(*[(r, name) for name, r in found]), marker, color="k", markersize=8 if marker == "|" else 4, label=label)
+    ax.axvline(0.8, color="grey", linestyle=":")
+    ax.invert_yaxis()
+    ax.set(xlim=(None, 1), xlabel="r of decoded and measured, people held out")
+    figure.legend(frameon=False, loc="outside upper center", ncols=3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
 def main() -> None:
     args = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses()[0]
     unknown = set(args.arms) - set(ARMS)
@@ -219,6 +240,8 @@ def main() -> None:
         write_json(experiment.path(run), experiment.run(run))
     metrics, numbers, rows = gather(experiment.folder)
     rows = [{k: v for k, v in r.items() if k not in ("parameters", "class_parameters")} for r in rows]
+    if any(row["branch"] == "skeleton" for row in numbers):
+        draw(numbers, ROOT / "model_cards" / "figures" / f"{experiment.folder.name}_numeracy.png")
     numbers = [{k: v for k, v in row.items() if v == v} for row in numbers]
     print(write_result(experiment.folder.name, args.dataset, PROTOCOL, metrics, rows, numeracy=numbers))
 
