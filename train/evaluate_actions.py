@@ -296,7 +296,7 @@ def draw(rows: list[dict], metrics: dict, path: Path) -> None:
     right.bar_label(bars, [f"{v:.2f}" for _, v in found][::-1], padding=2, fontsize=8)
     right.axvline(1 / 3, color="black", linestyle=":", label="chance")
     right.set(xlim=(0, 1.12), title="never trained on: recognised among three by description")
-    right.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.06))
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
