@@ -64,7 +64,7 @@ def test_metrics_of_a_folder(tmp_path):
     metrics, numbers, kept = gather(tmp_path)
     assert len(kept) == 13 and "accuracy_numeric" not in metrics and "video_accuracy_plain" not in metrics
     assert metrics["accuracy_plain"] == pytest.approx(0.7) and metrics["accuracy_both"] == pytest.approx(0.8)
-    assert metrics["gain_points"] == pytest.approx(10)
+    assert metrics["gain_points"] == pytest.approx(10) and metrics["seeds_both"] == 1
     assert metrics["gain_points_at_5_percent"] == pytest.approx(10)
     assert 0 <= metrics["gain_points_at_5_percent_ci_low"] < 10 < metrics["gain_points_at_5_percent_ci_high"] <= 20 + 1e-9
     assert metrics["parameters_r_at_least_08"] == 5 and len(numbers) == COUNT

@@ -237,6 +237,7 @@ TABLES = {
             title,
             KNOWLEDGE,
             (
+                ("seeds", f"{front}seeds_{{}}{end}", "d"),
                 ("accuracy", f"{front}accuracy_{{}}{end}", ".3f"),
                 ("macro F1", f"{front}macro_f1_{{}}{end}", ".3f"),
                 *interval("gain over neither [points]", f"{front}gain_points_{{}}{end}", "+.2f"),
