@@ -39,7 +39,6 @@ from .cli_io import (
     read_walks,
     refuse_existing,
     whole_files,
-    whole_folder,
     write_parquet,
 )
 
@@ -390,6 +389,7 @@ def personalize(
     gait personalize walk_1.csv walk_2.csv --out p01 --model outputs/maml
     gait personalize cycles.npz --out p01 --model outputs/maml --json
     """
+    from .export import atomic_folder
     from .modeling_gait_tcn import ADAPTER_CONFIG, GaitTCNModel
 
     refuse_existing(out, force)
@@ -405,7 +405,7 @@ def personalize(
     values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
     person = base.personalize(values, channel_mask=mask, steps=steps)
     named = model or os.environ.get("GAIT_MODEL") or str(folder)
-    with whole_folder(out) as temporary:
+    with atomic_folder(out) as temporary:
         person.save_adapter(temporary, base_model=named)
     size = sum(f.stat().st_size for f in out.iterdir())
     data = {"adapter": out, "base_model": named, "cycles": len(values), "steps": person.adapter["steps"], "bytes": size}

@@ -7,7 +7,6 @@ Nothing heavy is imported here, so that `gait --help` is fast.
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -249,23 +248,6 @@ def whole_files(files: list[Path]) -> Iterator[list[Path]]:
         yield paths
         for path, file in zip(paths, files):
             os.replace(path, file)
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder`; takes its place at the end (an earlier one goes), is removed on failure."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".gait-", dir=folder.parent))
-    earlier = temporary.with_name(temporary.name + "-earlier")
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if folder.exists():
-            os.replace(folder, earlier)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
 
 
 def generated_features(joints: int) -> "Features":

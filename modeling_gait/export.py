@@ -6,6 +6,7 @@ place under a temporary name and then renamed, so that a broken run leaves no ha
 
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,18 +38,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """A new folder beside `path` to fill; on success it takes the place of `path`, on failure it is removed."""
     path = Path(path)
-    temporary, old = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    earlier = temporary.with_name(temporary.name + "-earlier")
     try:
         yield temporary
-        shutil.rmtree(old, ignore_errors=True)
+        temporary.chmod(0o755)
         if path.exists():
-            os.replace(path, old)
+            os.replace(path, earlier)
         os.replace(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
 
 
 def check_walk(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:

@@ -15,6 +15,12 @@ from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image
 from .skeletons import Skeleton
 
 _PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
+_NAMES = [p.name for p in _PARAMETERS]
+# Of each parameter: the powers of length and time in its unit, the index of its mirror image, and its sign there.
+_OF_LENGTH = [1 if p.unit in ("m", "m/s") else 0 for p in _PARAMETERS]
+_OF_TIME = [{"s": 1, "m/s": -1, "steps/min": -1}.get(p.unit, 0) for p in _PARAMETERS]
+_MIRRORED = [_NAMES.index(mirror_image(name)[0]) for name in _NAMES]
+_SIGN = [mirror_image(name)[1] for name in _NAMES]
 
 
 class GaitTiming(nn.Module):
@@ -83,7 +89,7 @@ def change_walks(
         parameters: (B, G) in units, nan where not measured, in the order of `GAIT_PARAMETERS` and `KINEMATIC_PARAMETERS`.
         size, rhythm: standard deviations of the log of the factors of all lengths and of all times.
     """
-    batch, frames = values.shape[:2]
+    batch = len(values)
     root = slice(3 * skeleton.root, 3 * skeleton.root + 3)
     longer, slower = ((torch.randn(batch, device=values.device) * spread).exp() for spread in (size, rhythm))
     flip = torch.rand(batch, device=values.device) < 0.5
@@ -92,19 +98,11 @@ def change_walks(
     places = joints.unflatten(-1, (len(skeleton), 3))
     mirrored = (places[..., list(skeleton.mirror), :] * places.new_tensor([-1.0, 1.0, 1.0])).flatten(-2)
     joints = torch.where(flip[:, None, None], mirrored, joints)
-    of_length, of_time, other, sign = (torch.tensor(v, device=values.device)[: parameters.shape[1]] for v in _changes())
+    about = torch.tensor([_OF_LENGTH, _OF_TIME, _MIRRORED, _SIGN], device=values.device)
+    of_length, of_time, other, sign = about[:, : parameters.shape[1]]
     parameters = torch.where(flip[:, None], parameters[:, other] * sign, parameters)
     parameters = parameters * longer[:, None] ** of_length * slower[:, None] ** of_time
     return torch.cat((joints, values[..., -1:] * slower[:, None, None]), dim=-1), parameters
-
-
-def _changes() -> tuple[list, list, list, list]:
-    """Of each parameter: the powers of length and time in its unit, the index of its mirror image, and its sign there."""
-    names = [p.name for p in _PARAMETERS]
-    of_length = [1 if p.unit in ("m", "m/s") else 0 for p in _PARAMETERS]
-    of_time = [{"s": 1, "m/s": -1, "steps/min": -1}.get(p.unit, 0) for p in _PARAMETERS]
-    other, sign = zip(*map(mirror_image, names))
-    return of_length, of_time, [names.index(name) for name in other], list(sign)
 
 
 __all__ = ["GaitTiming", "change_walks"]

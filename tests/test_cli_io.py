@@ -17,10 +17,9 @@ from modeling_gait.cli_io import (
     read_cycles,
     read_walks,
     whole_files,
-    whole_folder,
 )
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
-from modeling_gait.export import write_csv
+from modeling_gait.export import atomic_folder, write_csv
 from modeling_gait.simulation import simulate_walks
 
 IMU = GaitTCNConfig(num_channels=36, num_phases=20)
@@ -74,13 +73,13 @@ def test_all_files_or_none(tmp_path):
 
 def test_a_folder_is_replaced_whole_or_stays(tmp_path):
     folder = tmp_path / "p01"
-    with whole_folder(folder) as new:
+    with atomic_folder(folder) as new:
         (new / "a").write_text("1")
-    with pytest.raises(ZeroDivisionError), whole_folder(folder) as new:
+    with pytest.raises(ZeroDivisionError), atomic_folder(folder) as new:
         (new / "a").write_text("2")
         raise ZeroDivisionError
     assert (folder / "a").read_text() == "1"
-    with whole_folder(folder) as new:
+    with atomic_folder(folder) as new:
         (new / "b").write_text("3")
     assert [p.name for p in folder.iterdir()] == ["b"] and [p.name for p in tmp_path.iterdir()] == ["p01"]
 

@@ -121,6 +121,7 @@ def test_a_fold_holds_a_family_and_its_walks(fold, person, dataset_folder):
     for family in (home, home / "naive"):
         assert GaitFeatureExtractor.from_pretrained(family / "vq").labels == names, "labels must mean what they mean in loso.py"
     assert not (home / "naive" / "decoder").exists() and not list(output.rglob("*.tmp"))
+    assert not list(output.rglob(".*"))  # nothing half made
     ours, plain = (load_file(home / f"{n}.safetensors")["input_values"] for n in ("language", "unconstrained"))
     assert not np.array_equal(ours, plain)
 

@@ -267,6 +267,13 @@ def test_kinematic_parameters_follow_the_gait_parameters(encoder_folder):
     assert model.class_parameters().shape == (3, COUNT)
 
 
+def test_numbers_want_the_features_of_the_skeleton():
+    sizes = {"hidden_size": 8, "num_layers": 1, "num_features": 75}
+    tiny(skeleton_config=sizes)
+    with pytest.raises(StrictDataclassError, match="a kinect_v2 walk has 76 features, num_features is 75"):
+        tiny(skeleton_config=sizes, use_numeric=True)
+
+
 def test_parameters_of_a_model_without_numbers_are_refused():
     with pytest.raises(ValueError, match="train it with use_numeric"):
         tiny().class_parameters()

@@ -202,9 +202,8 @@ class WindowLoader:
         self.extractor, self.augmentation = extractor, augmentation
         self.mirror_probability, self.stretch = mirror_probability, stretch
         self.skeleton = SKELETONS[extractor.skeleton]
-        names = data.features["pathology"].names
-        known = [extractor.labels.index(n) if n in extractor.labels else -100 for n in names]
-        self.label_of = np.array([*known, -100])  # the last one is that of -1, an unknown pathology
+        labels = extractor.labels
+        self.label_of = np.array([labels.index(n) if n in labels else -100 for n in pathology_names(data)])
         self.columns = data.select_columns(["joints", "pathology", "gait_parameters"])
 
     def batch(self, rows: np.ndarray, seed: int | None, mirrored: np.ndarray | None = None) -> dict[str, torch.Tensor]:
@@ -246,6 +245,11 @@ def stretch_time(joints: np.ndarray, pace: float) -> np.ndarray:
     before = np.minimum(at.astype(int), len(joints) - 2)
     weight = (at - before)[:, None, None].astype(np.float32)
     return joints[before] * (1 - weight) + joints[before + 1] * weight
+
+
+def pathology_names(data: Dataset) -> list[str | None]:
+    """Names by class index; None, the last one, is that of -1, an unknown pathology."""
+    return [*data.features["pathology"].names, None]
 
 
 def mirror_parameters(parameters: dict[str, float | None]) -> dict[str, float | None]:

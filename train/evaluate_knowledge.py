@@ -177,8 +177,7 @@ def gather(folder: Path) -> tuple[dict, list[dict], list[dict]]:
             after = "" if share == 1 else f"_at_{100 * share:g}_percent"
             arms = [arm for arm in ARMS if set(s for s, _ in table.table(arm, branch, share)) == set(table.subjects)]
             for arm in arms:
-                chosen = [r for r in rows if (r["arm"], r["classifier"], r["share"]) == (arm, branch, share)]
-                metrics[f"{before}seeds_{arm}{after}"] = len({r["seed"] for r in chosen})
+                metrics[f"{before}seeds_{arm}{after}"] = len({seed for _, seed in table.table(arm, branch, share)})
                 for key in ("accuracy", "accuracy_by_walk", "macro_f1"):
                     metrics[f"{before}{key}_{arm}{after}"] = float(table.by_subject(arm, branch, share, key).mean())
                 if arm != "plain" and "plain" in arms and table.comparable(arm, "plain", branch, share):

@@ -25,7 +25,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from common import ROOT, bootstrap, load_walks, numbered, save_model, write_json, write_result
+from common import ROOT, bootstrap, load_walks, numbered, pathology_names, save_model, write_json, write_result
 from sklearn.manifold import TSNE
 from sklearn.metrics import average_precision_score, f1_score
 from tqdm import tqdm
@@ -207,7 +207,7 @@ class Walks:
 def load_all(dataset: str) -> Walks:
     """Everything in memory."""
     data = load_walks(dataset)
-    names = data.features["pathology"].names
+    names = pathology_names(data)
     captions = {kind: walk_captions(data, kind) for kind in ("measured", "label")}
     descriptions = [
         describe_walk(json.loads(p), names[int(c)], attributes=json.loads(a or "{}"))

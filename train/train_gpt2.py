@@ -31,6 +31,7 @@ from common import (
     check_tokeniser,
     load_walks,
     parse_arguments,
+    pathology_names,
     save_model,
     schedule,
     seed_step,
@@ -145,7 +146,7 @@ class SentenceLoader:
         self.windows = WindowLoader(data, extractor, AUGMENTATION if args.augment else None)
         self.vq, self.processor, self.args = vq, processor, args
         self.about = data.select_columns(["pathology", "severity", "attributes"])
-        self.names = [*data.features["pathology"].names, None]  # the last one is that of -1, an unknown pathology
+        self.names = pathology_names(data)
 
     def batch(self, rows: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng(seed)

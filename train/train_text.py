@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import StepBatches, TrainArguments, load_walks, parse_arguments, save_model, start, training_loop
+from common import StepBatches, TrainArguments, load_walks, parse_arguments, pathology_names, save_model, start, training_loop
 from datasets import Dataset, load_dataset
 
 from modeling_gait.augmentation import Augmentation
@@ -166,7 +166,7 @@ class WalkWindows:
 
 def walk_captions(data: Dataset, kind: str) -> tuple[list[list[str]], np.ndarray]:
     """Captions of each walk, and a number for each different description."""
-    names = [*data.features["pathology"].names, None]  # the last one is that of -1, an unknown pathology
+    names = pathology_names(data)
     classes = [names[int(p)] for p in data["pathology"]]
     if kind == "label":
         if None in classes:
