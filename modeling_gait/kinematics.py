@@ -84,7 +84,7 @@ def positions_from_bones(
 
     Returns: positions (..., J, 3) [m].
     """
-    bones = (rotations @ offsets.unsqueeze(-1)).squeeze(-1)
+    bones = sum(rotations[..., k] * offsets[..., k, None] for k in range(3))  # @ copies what it broadcasts
     return torch.einsum("ij,...jc->...ic", _ancestry(skeleton, bones), bones) + root.unsqueeze(-2)
 
 
