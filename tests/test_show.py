@@ -61,6 +61,7 @@ def test_table_says_what_was_asked_and_measured(shown_walks):
     table = show.markdown_table([row], "simulated walks")
     cells = [c.strip() for c in table.splitlines()[-1].strip("|").split("|")]
     assert cells == ["steppage", "0.80", "0.71", "96", "92", "48", "-", "steppage (75 %)"]
+    assert "one walk a prompt" in table and "of 8 a prompt" in show.markdown_table([row], "simulated walks", 8)
     assert "simulated walks" in table and "trained on" not in show.markdown_table([row])
 
 

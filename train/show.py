@@ -45,6 +45,7 @@ class ShowArguments:
     output_dir: str = field(default="demo", metadata={"help": "folder of the pictures and files"})
     prompts: list[str] = field(default_factory=list, metadata={"help": "descriptions; default: one for each class"})
     trained_on: str = field(default="", metadata={"help": "the data behind the model, said above the table"})
+    candidates: int = field(default=8, metadata={"help": "walks sampled a prompt; the one that follows it best is shown"})
     temperature: float = 0.7
     top_p: float = 1.0
     seed: int = 0
@@ -92,7 +93,8 @@ def make_walks(args: ShowArguments) -> tuple[list[dict], list[Shown]]:
     writer, reader = pipeline("text-to-gait", model=args.model), pipeline("gait-to-text", model=args.model)
     reference = GaitProcessor.from_pretrained(args.model).normal_reference
     prompts = args.prompts or default_prompts(reader.extractor.labels, reference)
-    walks = writer(prompts, seed=args.seed, temperature=args.temperature, top_p=args.top_p)
+    sampling = {"candidates": args.candidates, "temperature": args.temperature, "top_p": args.top_p}
+    walks = writer(prompts, seed=args.seed, **sampling)
     readings = [reader(w["joints"], fps=w["fps"], skeleton=w["skeleton"]) for w in walks]
     return walks, [describe(*pair, name) for *pair, name in zip(walks, readings, unique_names(walks))]
 
@@ -117,7 +119,7 @@ def describe(walk: dict, reading: dict, name: str) -> Shown:
     )
 
 
-def markdown_table(rows: list[Shown], trained_on: str = "") -> str:
+def markdown_table(rows: list[Shown], trained_on: str = "", candidates: int = 1) -> str:
     """Asked against measured, a line a walk."""
 
     def number(value: float | None, digits: int) -> str:
@@ -131,7 +133,10 @@ def markdown_table(rows: list[Shown], trained_on: str = "") -> str:
         lines.append((r.name, *(number(*n) for n in numbers), f"{r.read_class} ({100 * r.read_probability:.0f} %)"))
     widths = [max(map(len, column)) for column in zip(*lines)]
     table = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths)) + " |" for line in lines]
-    about = [f"Generated walks of a model trained on {trained_on}; one walk a prompt.", ""] if trained_on else []
+    chosen = "one walk a prompt"
+    if candidates > 1:
+        chosen = f"of {candidates} a prompt the one whose speed, cadence and class (by the reader below) fit best"
+    about = [f"Generated walks of a model trained on {trained_on}; {chosen}.", ""] if trained_on else []
     return "\n".join([*about, *table]) + "\n"
 
 
@@ -168,8 +173,9 @@ def write_table(rows: list[Shown], args: ShowArguments) -> str:
     """table.md and table.json in `args.output_dir`; returns the table."""
     folder = Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    table = markdown_table(rows, args.trained_on)
-    result = {"model": args.model, "trained_on": args.trained_on, "seed": args.seed, "rows": [asdict(r) for r in rows]}
+    table = markdown_table(rows, args.trained_on, args.candidates)
+    result = {"model": args.model, "trained_on": args.trained_on, "seed": args.seed}
+    result |= {"candidates": args.candidates, "rows": [asdict(r) for r in rows]}
     for name, text in (("table.md", table), ("table.json", json.dumps(result, indent=2) + "\n")):
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
