@@ -19,7 +19,7 @@ from modeling_gait.cli_io import (
     whole_files,
 )
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
-from modeling_gait.export import atomic_folder, write_csv
+from modeling_gait.export import write_csv
 from modeling_gait.simulation import simulate_walks
 
 IMU = GaitTCNConfig(num_channels=36, num_phases=20)
@@ -69,19 +69,6 @@ def test_all_files_or_none(tmp_path):
     (tmp_path / "d.csv").mkdir()
     with pytest.raises(FileExistsError, match="is a folder"):
         output_files(tmp_path / "d.csv", 1, (".csv",), True)
-
-
-def test_a_folder_is_replaced_whole_or_stays(tmp_path):
-    folder = tmp_path / "p01"
-    with atomic_folder(folder) as new:
-        (new / "a").write_text("1")
-    with pytest.raises(ZeroDivisionError), atomic_folder(folder) as new:
-        (new / "a").write_text("2")
-        raise ZeroDivisionError
-    assert (folder / "a").read_text() == "1"
-    with atomic_folder(folder) as new:
-        (new / "b").write_text("3")
-    assert [p.name for p in folder.iterdir()] == ["b"] and [p.name for p in tmp_path.iterdir()] == ["p01"]
 
 
 def test_samples_of_leg_sensors_become_cycles(tmp_path):

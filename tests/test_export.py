@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from modeling_gait.export import atomic_path, save_walk, write_bvh, write_csv, write_npz
+from modeling_gait.export import atomic_folder, atomic_path, save_walk, write_bvh, write_csv, write_npz
 from modeling_gait.kinematics import fit_skeleton, forward_kinematics
 from modeling_gait.loading import load_walk
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
@@ -106,6 +106,19 @@ def test_atomic_path_cleans_up(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "x"
+    with atomic_folder(target) as temporary:
+        (temporary / "a").write_text("1")
+    with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
+        (temporary / "a").write_text("2")
+        raise RuntimeError
+    assert (target / "a").read_text() == "1" and [p.name for p in tmp_path.iterdir()] == ["x"]
+    with atomic_folder(target) as temporary:
+        (temporary / "b").write_text("3")
+    assert [p.name for p in target.iterdir()] == ["b"] and [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
 def test_save_walk_names_the_suffixes(tmp_path):

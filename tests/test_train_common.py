@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import torch
 import train_vq
-from common import StepBatches, WindowLoader, load_walks, mirror_parameters
+from common import StepBatches, WindowLoader, class_labels, load_walks, mirror_parameters
 from conftest import CACHE, NUM_FRAMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait import compute_gait_parameters
 from modeling_gait.augmentation import mirror
-from modeling_gait.export import atomic_folder
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
 
@@ -101,6 +100,17 @@ def test_an_unknown_pathology_counts_in_no_loss(dataset_folder, vq_folder):
     assert batch["labels"].tolist() == [-100] * 4
 
 
+def test_classes_of_a_data_set(dataset_folder):
+    walks = load_walks(str(dataset_folder))
+    names, classes = walks.features["pathology"].names, np.array(walks["pathology"])
+    some = walks.select(np.flatnonzero(classes != 0))  # an index of the data set is not one of the classes that occur
+    labels, present = class_labels(some)
+    assert [present[i] for i in labels] == [names[int(i)] for i in some["pathology"]] and names[0] not in present
+    unknown = some.map(lambda row, i: {"pathology": -1 if i == 2 else row["pathology"]}, with_indices=True)
+    with pytest.raises(ValueError, match=rf"{some['walk_id'][2]} \(row 2\).*1 of {len(some)}"):
+        class_labels(unknown)
+
+
 def load_walks_joints(loader, row) -> np.ndarray:
     return loader.columns[[row]]["joints"][0]
 
@@ -180,16 +190,3 @@ def test_arguments_from_json_and_the_command_line(tmp_path, monkeypatch):
     path.write_text(json.dumps({"dataset": "d", "output_dir": "o", "learning_rat": 1}))
     with pytest.raises(ValueError, match="unknown arguments learning_rat"):
         common.parse_arguments(train_vq.VQArguments)
-
-
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "x"
-    with atomic_folder(target) as temporary:
-        (temporary / "a").write_text("1")
-    with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
-        (temporary / "a").write_text("2")
-        raise RuntimeError
-    assert (target / "a").read_text() == "1" and [p.name for p in tmp_path.iterdir()] == ["x"]
-    with atomic_folder(target) as temporary:
-        (temporary / "b").write_text("3")
-    assert [p.name for p in target.iterdir()] == ["b"] and [p.name for p in tmp_path.iterdir()] == ["x"]

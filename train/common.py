@@ -247,6 +247,19 @@ def stretch_time(joints: np.ndarray, pace: float) -> np.ndarray:
     return joints[before] * (1 - weight) + joints[before + 1] * weight
 
 
+def class_labels(data: Dataset) -> tuple[np.ndarray, list[str]]:
+    """Class of each walk (N,), an index into the names of the classes that occur. Raises ValueError where one is unknown."""
+    classes = np.array([int(p) for p in data["pathology"]])
+    if (classes < 0).any():
+        row = int(np.flatnonzero(classes < 0)[0])
+        raise ValueError(
+            f"walk {data['walk_id'][row]} (row {row}): pathology -1 is an unknown class, but a classifier needs one of every walk; "
+            f"leave such rows out ({int((classes < 0).sum())} of {len(classes)})"
+        )
+    present, labels = np.unique(classes, return_inverse=True)
+    return labels, [data.features["pathology"].names[i] for i in present]
+
+
 def pathology_names(data: Dataset) -> list[str | None]:
     """Names by class index; None, the last one, is that of -1, an unknown pathology."""
     return [*data.features["pathology"].names, None]

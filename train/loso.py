@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from common import load_walks, numbered, write_json
+from common import class_labels, load_walks, numbered, write_json
 from safetensors.numpy import load_file
 from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
@@ -145,12 +145,10 @@ def share_of_walks(walks: Walks, share: float) -> np.ndarray:
 def load_inputs(dataset: str) -> Walks:
     """All walks of a data set as classifier inputs."""
     data = load_walks(dataset)
-    names = data.features["pathology"].names
-    labels = np.array([int(p) for p in data["pathology"]])
-    present = np.unique(labels)
+    labels, names = class_labels(data)
     inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
     subjects, walk_ids = np.array(data["subject_id"]), np.array(data["walk_id"])
-    return Walks(inputs, np.searchsorted(present, labels), subjects, walk_ids, [names[i] for i in present])
+    return Walks(inputs, labels, subjects, walk_ids, names)
 
 
 def halves(subjects: list[str]) -> tuple[list[str], list[str]]:

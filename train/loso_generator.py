@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import load_walks, numbered
+from common import class_labels, load_walks, numbered
 from datasets import Dataset
 from loso import fold_folder, load_inputs, share_of_walks
 from safetensors.numpy import save_file
@@ -122,8 +122,8 @@ def draw_descriptions(
 ) -> tuple[list[WalkDescription], np.ndarray]:
     """Descriptions of random training walks, equal classes, and lengths [frames] of other walks of these classes."""
     rng = np.random.default_rng(0)
-    names = data.features["pathology"].names
-    pathologies = np.array([names[int(p)] for p in data["pathology"]])
+    classes, names = class_labels(data)
+    pathologies = np.array(names)[classes]
     frames = np.array([len(j) for part in data.select_columns(["joints"]).iter(256) for j in part["joints"]])
     about = data.select_columns(["gait_parameters", "attributes"])
     descriptions, lengths = [], np.empty(count, int)
@@ -166,9 +166,9 @@ def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: Generato
 
 def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitClassifierForSequenceClassification:
     """The validity model: a GRU trained briefly on the real training walks. What it takes for another class is refused."""
-    names = data.features["pathology"].names
+    classes, names = class_labels(data)
     inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
-    classes = np.array([labels.index(names[int(p)]) for p in data["pathology"]])
+    classes = np.array([labels.index(name) for name in names])[classes]
     options = {"batch_size": 128, "learning_rate": 1.5e-3, "epochs": epochs, "seed": 1000, "bf16": True}
     return train_classifier(inputs, classes, labels, **options)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from common import StepBatches, load_walks, save_model, schedule, seed_step
+from common import StepBatches, class_labels, load_walks, save_model, schedule, seed_step
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
@@ -112,12 +112,10 @@ def predict(model: GaitClassifierForSequenceClassification, inputs: np.ndarray) 
 def main() -> None:
     args = HfArgumentParser(ClassifierArguments).parse_args_into_dataclasses()[0]
     data = load_walks(args.dataset, args.exclude_subjects)
-    names = data.features["pathology"].names
-    present = sorted({int(p) for p in data["pathology"]})
-    labels = np.array([present.index(int(p)) for p in data["pathology"]])
+    labels, names = class_labels(data)
     inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
     options = {k: getattr(args, k) for k in ("architecture", "epochs", "batch_size", "learning_rate", "seed")}
-    model = train_classifier(inputs, labels, [names[i] for i in present], **options)
+    model = train_classifier(inputs, labels, names, **options)
     model.config.fps = float(np.median(data["fps"]))  # the pipeline resamples a measured walk to it
     save_model(args.output_dir, GaitClassificationPipeline(model, device="cpu"))
 

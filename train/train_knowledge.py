@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import StepBatches, TrainArguments, load_walks, parse_arguments, save_model, start, training_loop
+from common import StepBatches, TrainArguments, class_labels, load_walks, parse_arguments, save_model, start, training_loop
 from datasets import Dataset
 from loso import Walks, share_of_walks
 from tqdm import tqdm
@@ -84,17 +84,15 @@ def load_knowledge_walks(
     data = load_walks(dataset, exclude_subjects, only_subjects)
     if video_folder is not None:
         data = data.select(np.sort(np.unique(np.array(data["walk_id"]), return_index=True)[1]))
-    names = data.features["pathology"].names
-    labels = np.array([int(p) for p in data["pathology"]])
-    present = np.unique(labels)
+    labels, names = class_labels(data)
     parts = data.select_columns(["joints", "fps"]).iter(batch_size=256)
     inputs = np.concatenate([prepare_knowledge_input(part["joints"], part["fps"]) for part in parts])
     return KnowledgeWalks(
         inputs,
-        np.searchsorted(present, labels),
+        labels,
         np.array(data["subject_id"]),
         np.array(data["walk_id"]),
-        [names[i] for i in present],
+        names,
         parameters=np.stack([parameter_row(json.loads(p)) for p in data["gait_parameters"]]),
         videos=None if video_folder is None else load_videos(Path(video_folder), data),
     )

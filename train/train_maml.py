@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from common import TrainArguments, load_rows, load_walks, parse_arguments, save_model, start, training_loop
+from common import TrainArguments, load_rows, load_walks, parse_arguments, pathology_names, save_model, start, training_loop
 from datasets import Dataset
 from torch.func import functional_call, vmap
 from tqdm import tqdm
@@ -98,7 +98,7 @@ def skeleton_cycles(walks: Dataset) -> Cycles:
     An activity is a pathology seen by one sensor, since each sensor sees a person a little askew in its own way.
     Raises ValueError where no walk has a whole cycle.
     """
-    names = walks.features["pathology"].names
+    names = pathology_names(walks)
     values, subject, activity = [], [], []
     for row in tqdm(walks, desc="cycles"):
         try:
@@ -107,7 +107,7 @@ def skeleton_cycles(walks: Dataset) -> Cycles:
             continue
         values.append(found)
         subject += [str(row["subject_id"])] * len(found)
-        activity += [f"{names[int(row['pathology'])]} {row['sensor']}"] * len(found)
+        activity += [f"{names[int(row['pathology'])] or 'unknown gait'} {row['sensor']}"] * len(found)
     if not values:
         raise ValueError(f"none of {len(walks)} walks has a whole gait cycle")
     cycles = torch.from_numpy(np.concatenate(values))
