@@ -253,7 +253,7 @@ def class_labels(data: Dataset) -> tuple[np.ndarray, list[str]]:
     if (classes < 0).any():
         row = int(np.flatnonzero(classes < 0)[0])
         raise ValueError(
-            f"walk {data['walk_id'][row]} (row {row}): pathology -1 is an unknown class, but a classifier needs one of every walk; "
+            f"walk {data['walk_id'][row]} (row {row}): pathology -1 is an unknown class, but a classifier needs one of each; "
             f"leave such rows out ({int((classes < 0).sum())} of {len(classes)})"
         )
     present, labels = np.unique(classes, return_inverse=True)
