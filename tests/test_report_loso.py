@@ -248,13 +248,18 @@ def test_report_gathers_rows_and_renders_the_readme(project):
     write_rows(project / "outputs" / "loso_gist", whole().rows)
     (project / "outputs" / "loso_gist" / "choices.json").write_text('{"chosen": {}}')
     report.main()
-    text = (project / "README.md").read_text()
-    assert text.startswith("before\n<!-- results -->\n") and text.endswith("<!-- /results -->\nafter\n") and "old" not in text
+    readme, text = project / "README.md", (project / "model_cards" / "RESULTS.md").read_text()
+    short = readme.read_text()
+    assert (
+        short.startswith("before\n<!-- results -->\n") and short.endswith("<!-- /results -->\nafter\n") and "old" not in short
+    )
     result = json.loads((report.RESULTS / "loso_gist.json").read_text(), parse_constant=refuse)
     assert all(part in text for part in section(whole(), result)) and "real + ours" in text and result["choices"]
     (project / "outputs").rename(project / "gone")
     report.main()
-    assert (project / "README.md").read_text() == text, "the results are enough"
+    assert (project / "model_cards" / "RESULTS.md").read_text() == text and readme.read_text() == short, (
+        "the results are enough"
+    )
 
 
 def test_report_lists_every_result(project):
@@ -263,11 +268,21 @@ def test_report_lists_every_result(project):
     chain = [{"subject": s, "fgd": f} for s, f in (("10", 3.0), ("2", None))]
     chain = result | {"rows": chain, "metrics": {"fgd": 3.0}}
     (report.RESULTS / "chain_gist.json").write_text(json.dumps(chain))
+    (project / "model_cards" / "figures").mkdir()
+    (project / "model_cards" / "figures" / "small_curve.png").write_bytes(b"")
     text = report.results_section()
-    assert "`model_cards/results/small.json`: auc 0.5; toy; by hand; `python x.py`" in text
+    assert "![small curve](figures/small_curve.png)" in text
+    assert "`results/small.json`: auc 0.5; toy; by hand; `python x.py`" in text
     table = cells_of(report.chain_table(chain))
     assert table[0] == ["", "subject 2", "subject 10", "mean"] and len(table) == 3, "rows without a number are left out"
     assert table[2][1:] == ["", "3.0", "3.0"]
+
+
+def test_headlines_are_those_of_the_results(project):
+    assert len(cells_of(report.headlines())) == 2, "nothing measured, nothing said"
+    (report.RESULTS / "generation_speed.json").write_text(json.dumps({"metrics": {"seconds_per_10000_walks": 117.3}}))
+    (line,) = cells_of(report.headlines())[2:]
+    assert line == ["10,000 walks, text to joints, two CPU cores", "", "117 s", ""]
 
 
 def test_a_readme_without_a_place_for_results_is_left_alone(project):

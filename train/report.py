@@ -1,9 +1,10 @@
-"""Gather the rows of experiments, and render the tables of the README between `<!-- results -->` and `<!-- /results -->`.
+"""Gather the rows of experiments, and render what was measured.
 
 python train/report.py
 
-Rows that loso.py left in outputs/ become `model_cards/results/loso_gist.json` and figures; the tables are made of
-`model_cards/results/*.json` alone, so they can be made without outputs/.
+Rows that loso.py left in outputs/ become `model_cards/results/loso_gist.json` and figures. From `model_cards/results/*.json`
+alone, so also without outputs/: `model_cards/RESULTS.md`, every table with its data, protocol, seeds and command; and the short
+table of the README between `<!-- results -->` and `<!-- /results -->`.
 """
 
 import json
@@ -17,6 +18,10 @@ from modeling_gait.export import atomic_path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "model_cards" / "results"
 START, END = "<!-- results -->", "<!-- /results -->"
+ABOUT = """# What was measured
+
+Made by `train/report.py` from `results/*.json`, which also hold the single runs, versions and hardware. Every table names its
+data, protocol, seeds and command. Numbers of simulated people never stand in a table with those of measured ones."""
 
 # Rows of the table of the chain: key, what it is, form of a number.
 CHAIN = (
@@ -47,6 +52,87 @@ CHAIN = (
     ("sampled_foot_skate", "foot skate of sampled walks [m/s]", ".2f"),
     ("real_foot_skate", "... of real walks", ".2f"),
 )
+
+# The README's table: what, data, result file, the number, what to hold it against; templates of the result's metrics.
+HEADLINES = (
+    (
+        "class of a new person's walk, GRU, real walks + new people made of them",
+        *("gist", "loso_gist", "**{gru_people:.1%}**"),
+        "real walks {gru_real:.1%}, + classical augmentation {gru_classical:.1%}",
+    ),
+    (
+        "... + walks that GPT-2 wrote, as sampled (one seed)",
+        *("gist", "loso_gist", "{gru_same_people:.1%}", "real walks {gru_real:.1%}"),
+    ),
+    (
+        "... graph network, real walks + new people (one seed)",
+        *("gist", "loso_gist", "**{graph_people:.1%}**", "real walks {graph_real:.1%}"),
+    ),
+    (
+        "was a walk trained on? AUC, of walks that GPT-2 wrote",
+        *("gist", "privacy_gist", "{membership_auc:.2f}", "0.50: guessing"),
+    ),
+    (
+        "words to walk, best of 8: judged as the class asked for",
+        *("gist", "prompt_control_gist", "{sampled_prompt_accuracy_8:.0%}", "one sample {sampled_prompt_accuracy_1:.0%}"),
+    ),
+    (
+        "... speed asked for and measured, r",
+        *("gist", "prompt_control_gist", "**{speed_correlation_8:.2f}**", "one sample {speed_correlation_1:.2f}"),
+    ),
+    (
+        "words to walk, search among a person's recordings, nDCG@10",
+        *("gist", "retrieval_gist", "**{ndcg_at_10:.2f}**"),
+        "class name only {label_ndcg_at_10:.2f}, chance {chance_ndcg_at_10:.2f}",
+    ),
+    (
+        "ten activities by their descriptions, leg sensors (elevators as standing)",
+        *("HuGaDB", "actions_hugadb", "{top1:.1%} (**{top1_merged:.1%}**)"),
+        "plain classifier {classifier_top1:.1%} ({classifier_top1_merged:.1%})",
+    ),
+    (
+        "... three activities never trained on, among themselves",
+        *("HuGaDB", "actions_hugadb", "**{zero_shot_top1:.1%}**", "chance {zero_shot_chance:.1%}"),
+    ),
+    (
+        "somebody's gait from one cycle, error in variances",
+        *("HuGaDB", "personalisation_hugadb", "**{mse_maml_1:.2f}**"),
+        "fine-tuning {mse_finetune_1:.2f}, from scratch {mse_scratch_1:.2f}, shrunk mean {mse_shrunk_mean_1:.2f}",
+    ),
+    (
+        "gait parameters, of 29, read from a new person's skeleton with r of 0.8 or more",
+        *("gist", "knowledge_gist", "**{parameters_r_at_least_08}**", "from a class alone {class_parameters_r_at_least_08}"),
+    ),
+    (
+        "medical knowledge and numbers, gain with 5 % of the walks [points]",
+        *("gist", "knowledge_gist", "{gain_points_at_5_percent:+.1f}"),
+        "interval {gain_points_at_5_percent_ci_low:+.1f} to {gain_points_at_5_percent_ci_high:+.1f}",
+    ),
+    (
+        "10,000 walks, text to joints, two CPU cores",
+        *("", "generation_speed", "{seconds_per_10000_walks:.0f} s", ""),
+    ),
+)
+
+
+def headlines() -> str:
+    """The README's table; a line whose result is not there is left out."""
+    lines = ["| people held out | data | measured | to compare |", "|---|---|---|---|"]
+    for words, data, name, value, against in HEADLINES:
+        path = RESULTS / f"{name}.json"
+        metrics = json.loads(path.read_text())["metrics"] if path.exists() else {}
+        try:
+            cells = [words, data, *(text.format(**metrics).replace("%", " %") for text in (value, against))]
+        except KeyError:
+            continue
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def figures(name: str) -> list[str]:
+    """Markdown of the figures of an experiment, beside its tables."""
+    pictures = sorted((RESULTS.parent / "figures").glob(f"{name}*.png"))
+    return [f"![{p.stem.replace('_', ' ')}](figures/{p.name})" for p in pictures]
 
 
 def chain_table(result: dict) -> str:
@@ -79,12 +165,11 @@ def results_section() -> str:
     for name in sorted(p.stem for p in RESULTS.glob("*.json") if p not in (chain, loso)):
         result = json.loads((RESULTS / f"{name}.json").read_text())
         shown = tables(name, result)
-        if shown:
-            parts += shown
-            continue
-        few = [f"{k} {v}" for k, v in result["metrics"].items()] if len(result["metrics"]) < 4 else []
-        about = "; ".join([*few, result["dataset"], result["protocol"], f"`{result['command']}`"])
-        parts.append(f"`model_cards/results/{name}.json`: {about}")
+        if not shown:
+            few = [f"{k} {v}" for k, v in result["metrics"].items()] if len(result["metrics"]) < 4 else []
+            about = "; ".join([*few, result["dataset"], result["protocol"], f"`{result['command']}`"])
+            shown = [f"`results/{name}.json`: {about}"]
+        parts += shown + figures(name)
     return "\n\n".join(parts)
 
 
@@ -105,8 +190,13 @@ def main() -> None:
     if text.count(START) != 1 or text.count(END) != 1:
         raise ValueError(f"{readme}: expected one {START} and one {END}")
     before, rest = text.split(START)
-    with atomic_path(readme) as temporary:
-        temporary.write_text(f"{before}{START}\n{results_section()}\n{END}{rest.split(END)[1]}")
+    everything = f"{ABOUT}\n\n{results_section()}\n"
+    for path, content in (
+        (RESULTS.parent / "RESULTS.md", everything),
+        (readme, f"{before}{START}\n{headlines()}\n{END}{rest.split(END)[1]}"),
+    ):
+        with atomic_path(path) as temporary:
+            temporary.write_text(content)
 
 
 if __name__ == "__main__":

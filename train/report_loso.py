@@ -309,10 +309,10 @@ def section(rows: Rows, result: dict) -> list[str]:
         f"**Synthetic walks that make classifiers better, gist** (GRU, accuracy by file in % of each held-out subject; "
         f"seeds {', '.join(map(str, result['seeds']))}; {result['protocol']}; `python train/loso.py --dataset data/gist`):",
         arm_table(rows),
-        "![accuracy by subject](model_cards/figures/loso_gist_subjects.png)",
-        "![confusion](model_cards/figures/loso_gist_confusion.png)",
+        "![accuracy by subject](figures/loso_gist_subjects.png)",
+        "![confusion](figures/loso_gist_confusion.png)",
     ]
     parts += [cell_list(rows, arm) for arm in ("real", "classical", "ours", "both") if arm in rows.arms()]
     if shares_run(rows):
-        parts.append("![gain against the share of real walks](model_cards/figures/loso_gist_share.png)")
+        parts.append("![gain against the share of real walks](figures/loso_gist_share.png)")
     return parts + [t for t in [other_table(rows), part_table(rows)] if t]
