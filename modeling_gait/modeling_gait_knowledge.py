@@ -97,11 +97,12 @@ class VideoBranch(nn.Module):
 
     def __init__(self, config: GaitKnowledgeConfig):
         super().__init__()
-        width = config.video_config.hidden_size
+        vision = config.video_config
+        width = getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1]  # of a transformer, of convolutions
         self.num_frames = config.num_frames
         self.register_buffer("image_mean", torch.tensor(config.image_mean))
         self.register_buffer("image_std", torch.tensor(config.image_std))
-        self.encoder = AutoModel.from_config(config.video_config)
+        self.encoder = AutoModel.from_config(vision)
         self.summary = nn.Parameter(torch.zeros(1, width))
         self.global_tokens = nn.Parameter(torch.zeros(config.num_global_tokens, width))
         self.local_tokens = nn.Parameter(torch.zeros(config.num_frames, width))
@@ -126,10 +127,11 @@ class VideoBranch(nn.Module):
             pixel_values, mask, count = pixel_values[:, rows], mask[:, rows], self.num_frames
         pixels = pixel_values / 255 if pixel_values.dtype == torch.uint8 else pixel_values
         pixels = (pixels - self.image_mean[:, None, None]) / self.image_std[:, None, None]
-        read = self.encoder(pixels.flatten(0, 1))
-        patches = read.last_hidden_state.mean(1).unflatten(0, (batch, count))
-        pooled = getattr(read, "pooler_output", None)
-        frames = patches if pooled is None else pooled.unflatten(0, (batch, count))
+        read = self.encoder(pixels.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        states, pooled = read.last_hidden_state, getattr(read, "pooler_output", None)
+        patches = states.mean((2, 3)) if states.ndim == 4 else states.mean(1)
+        patches = patches.unflatten(0, (batch, count))
+        frames = patches if pooled is None else pooled.flatten(1).unflatten(0, (batch, count))
         prompts = torch.cat((self.summary, self.global_tokens)).expand(batch, -1, -1)
         x = torch.cat((prompts, frames + self.positions[:count], patches + self.local_tokens[:count]), dim=1)
         valid = F.pad(torch.cat((mask, mask), dim=1) > 0, (prompts.shape[1], 0), value=True)[:, None, None]

@@ -9,6 +9,7 @@ from conftest import run_script
 from evaluate_retrieval import (
     chance_ndcg,
     chance_scores,
+    gather,
     ndcg,
     paired_difference,
     parameter_scores,
@@ -98,6 +99,15 @@ def test_differences_are_paired_by_subject_and_seed():
     assert found["mse_ndcg_at_10_difference"] == pytest.approx(-0.15)
     assert found["mse_ndcg_at_10_difference_ci_low"] == pytest.approx(-0.2)
     assert paired_difference(rows, "siglip", "clip", "siglip_") == {}
+
+
+def test_means_are_over_seeds_first_and_the_seeds_stated_are_those_of_everybody(tmp_path):
+    (tmp_path / "rows").mkdir()
+    for subject, seed, value in (("1", 0, 0.4), ("1", 1, 0.6), ("2", 0, 0.9)):
+        row = {"variant": "clip", "subject": subject, "seed": seed, "ndcg_at_10": value, "questions": {}}
+        (tmp_path / "rows" / f"{subject}-{seed}.json").write_text(json.dumps(row))
+    metrics, rows = gather(tmp_path, "clip")
+    assert metrics["ndcg_at_10"] == pytest.approx(0.7) and (metrics["subjects"], metrics["seeds"], len(rows)) == (2, 1, 3)
 
 
 def write_config(folder, **kwargs):

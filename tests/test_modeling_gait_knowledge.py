@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_modeling_gait_text import write_sentence_encoder
 from torch.nn import functional as F
-from transformers import ViTConfig, ViTModel
+from transformers import ResNetModel, ViTConfig, ViTModel
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
@@ -167,6 +167,19 @@ def test_of_a_longer_video_frames_are_read_evenly():
 def test_pixels_as_bytes_and_as_fractions_are_the_same():
     model, pixels = tiny(branches=["video"]), batch()["pixel_values"]
     torch.testing.assert_close(model(pixel_values=pixels).embeds, model(pixel_values=pixels / 255).embeds)
+
+
+def test_the_default_vision_encoder_is_convolutional():
+    """Its maps are pooled as tokens are; a frame that is masked changes nothing."""
+    model, pixels = tiny(branches=["video"], video_config=None).eval(), torch.rand(2, 4, 3, 64, 64)
+    assert isinstance(model.video.encoder, ResNetModel)
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
+    other = pixels.clone()
+    other[0, 3] = 1 - other[0, 3]
+    before, after = (model(pixel_values=x, video_mask=mask).embeds for x in (pixels, other))
+    torch.testing.assert_close(before[0], after[0])
+    other[0, 2] = 1 - other[0, 2]
+    assert (model(pixel_values=other, video_mask=mask).embeds[0] - before[0]).abs().max() > 1e-4
 
 
 def test_another_vision_encoder_and_its_weights(tmp_path):

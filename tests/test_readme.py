@@ -5,9 +5,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+from test_modeling_gait_text import tiny as tiny_text
+from test_modeling_gait_text import write_sentence_encoder
 
 from modeling_gait import GaitClassifierConfig, GaitClassifierForSequenceClassification, GaitTCNConfig, GaitTCNModel
 from modeling_gait.export import write_csv
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.simulation import simulate_walks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,18 +85,25 @@ def test_code_runs(family_folder, tmp_path, tmp_path_factory, monkeypatch):
     classifier, cycles = tmp_path_factory.mktemp("classifier"), tmp_path_factory.mktemp("cycles")
     GaitTCNModel(GaitTCNConfig(num_channels=75, channels_per_sensor=3, hidden_size=8)).save_pretrained(cycles)
     GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(classifier)
+    text = tmp_path_factory.mktemp("text")
+    tiny_text(write_sentence_encoder(text / "encoder", limit=256), gait_config={"num_frames": 32}).save_pretrained(
+        text / "model"
+    )
+    GaitFeatureExtractor(num_frames=32).save_pretrained(text / "model")
     monkeypatch.chdir(tmp_path)
     namespace: dict = {}
     code = blocks("python")
-    assert len(code) == 5
+    assert len(code) == 6
     for number, block in enumerate(code):
         models = {"demo/model": family_folder, "outputs/gist_10/gru": classifier, "outputs/cycles_10": cycles}
+        models["outputs/text_10"] = text / "model"
         for name, folder in models.items():
             block = block.replace(name, str(folder))
         exec(compile(block, f"README block {number}", "exec"), namespace)
         if number == 0:  # the tiny family's walks have no gait cycles; a trained one's do
             write_csv("steppage.csv", simulate_walks(1, frames=96, seed=0, pathology="steppage").joints[0], 30.0)
     assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data", "p01"}
+    assert {found["file"] for found in namespace["search"].by_text("normal gait")} == {"steppage.csv", "steppage.bvh"}
     assert namespace["walk"].joints.shape == (96, 25, 3)
     assert set(namespace["result"]["class_probabilities"]) >= {"normal", "steppage"}
     assert (tmp_path / "data" / "mine" / "README.md").is_file()

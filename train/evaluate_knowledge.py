@@ -42,7 +42,7 @@ PROTOCOL = (
     "seeds, then subjects; gains over plain: 95 % intervals, bootstrapped over subjects, paired by subject and seed; r and "
     "errors of gait parameters: arm both, all walks of held-out people"
 )
-OPTIONS = ("batch_size", "text_model", "numeric_weight", "parameter_weight", "mixed_precision", "num_threads")
+OPTIONS = ("batch_size", "text_model", "numeric_weight", "parameter_weight", "video_encoder", "mixed_precision", "num_threads")
 
 
 @dataclass
@@ -59,6 +59,7 @@ class EvaluationArguments:
     knowledge: str = field(default="gist", metadata={"help": "a set of gait_knowledge.json, or a JSON or YAML file"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
     people: list[str] = field(default_factory=list, metadata={"help": "use no others (to choose weights without test people)"})
+    video_encoder: str | None = field(default=None, metadata={"help": "vision encoder to begin with, see train_video.py"})
     numeric_weight: float = KnowledgeArguments.numeric_weight
     parameter_weight: float = KnowledgeArguments.parameter_weight
     mixed_precision: str = field(default="bf16", metadata={"help": "no or bf16"})

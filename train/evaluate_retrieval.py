@@ -322,8 +322,9 @@ def gather(folder: Path, main_variant: str) -> tuple[dict, list[dict]]:
                 metrics[f"{front}{key}_ci_low"], metrics[f"{front}{key}_ci_high"] = bootstrap(means)
         if front:
             metrics |= paired_difference(rows, variant, main_variant, front)
-        metrics[f"{front}subjects"] = len({r["subject"] for r in own})
-        metrics[f"{front}seeds"] = len({r["seed"] for r in own})
+        people = [r["subject"] for r in own]
+        metrics[f"{front}subjects"] = len(set(people))
+        metrics[f"{front}seeds"] = min(people.count(p) for p in people)  # of each of them at least
     return metrics, rows
 
 
@@ -427,7 +428,8 @@ def main() -> None:
     metrics, rows = gather(experiment.folder, next(iter(VARIANTS)))
     protocol = (
         "leave one subject out; queries: captions of the held-out person's recordings; gallery: all of that person's "
-        "recordings; trained on the others; means over seeds, then subjects"
+        "recordings; trained on the others; means over seeds, then subjects; losses are compared by pairs of the same subject "
+        "and seed; who was held out with which seed: rows"
     )
     print(write_result(args.name, args.dataset, protocol, metrics, rows))
     first = next((r for r in rows if r["variant"] == next(iter(VARIANTS))), None)

@@ -192,7 +192,7 @@ TABLES = {
             LOSSES,
             (
                 ("subjects", "{}subjects", "d"),
-                ("seeds", "{}seeds", "d"),
+                ("seeds of each, at least", "{}seeds", "d"),
                 ("nDCG@10", "{}ndcg_at_10", ".3f"),
                 *interval("... less CLIP's", "{}ndcg_at_10_difference", "+.3f"),
                 ("recall@10", "{}recall_at_10", ".3f"),

@@ -36,6 +36,7 @@ from modeling_gait.video_rendering import render_video
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 CLIP = 70  # frames of a walk that a video shows
 VIDEO_FRAMES = 16  # of these, those that are drawn
+VIDEO_COPIES = 8  # videos of a walk: its middle, and random stretches; each with a camera, background and clothes of its own
 VIDEO_SIZE = 64
 
 
@@ -63,7 +64,7 @@ class KnowledgeArguments(TrainArguments):
 
 @dataclass
 class KnowledgeWalks(Walks):
-    """Walks with their 46 `PARAMETERS` (N, 46), nan where not measured, and videos (N, 16, 3, 64, 64) uint8 if wanted."""
+    """Walks with their 46 `PARAMETERS` (N, 46), nan where not measured, and videos (N, 8, 16, 3, 64, 64) uint8 if wanted."""
 
     parameters: np.ndarray = None
     videos: np.ndarray | None = None
@@ -103,19 +104,28 @@ def parameter_row(values: dict[str, float | None]) -> np.ndarray:
     return np.array([values.get(p.name) for p in PARAMETERS], np.float32)
 
 
+def clip_rows(joints: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The frames (16, J, 3) of a walk that a video shows, spread over its middle CLIP, or over a random CLIP."""
+    late = max(0, len(joints) - CLIP)
+    first = late // 2 if rng is None else int(rng.integers(late + 1))
+    count = min(CLIP, len(joints))
+    return np.asarray(joints)[first + np.linspace(0, count - 1, VIDEO_FRAMES).round().astype(int)]
+
+
 def load_videos(folder: Path, data: Dataset) -> np.ndarray:
-    """Videos uint8 (N, 16, 3, 64, 64) of the rows, drawn once: each walk with a camera, background and clothes of its own."""
-    file = folder / f"videos-{zlib.crc32(' '.join(data['walk_id']).encode()):08x}.npy"
-    shape = (len(data), VIDEO_FRAMES, 3, VIDEO_SIZE, VIDEO_SIZE)
+    """Videos uint8 (N, copies, 16, 3, 64, 64) of the rows, drawn once (1.6 MB a walk on disk). The first is of the middle."""
+    shape = (len(data), VIDEO_COPIES, VIDEO_FRAMES, 3, VIDEO_SIZE, VIDEO_SIZE)
+    file = folder / f"videos-{zlib.crc32(' '.join(map(str, (*shape, *data['walk_id']))).encode()):08x}.npy"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(".tmp.npy")
         videos = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
         for n, row in enumerate(tqdm(data.select_columns(["joints"]), desc="videos", mininterval=5)):
-            first = max(0, len(row["joints"]) - CLIP) // 2
-            clip = row["joints"][first : first + CLIP]
-            rows = np.linspace(0, len(clip) - 1, VIDEO_FRAMES).round().astype(int)
-            videos[n] = render_video(clip[rows], size=(VIDEO_SIZE, VIDEO_SIZE), seed=n).transpose(0, 3, 1, 2)
+            for copy in range(VIDEO_COPIES):
+                rng = np.random.default_rng([n, copy])
+                clip = clip_rows(row["joints"], rng if copy else None)
+                video = render_video(clip, size=(VIDEO_SIZE, VIDEO_SIZE), seed=int(rng.integers(2**31)))
+                videos[n, copy] = video.transpose(0, 3, 1, 2)
         videos.flush()
         temporary.replace(file)
     return np.load(file, mmap_mode="r")
@@ -182,7 +192,7 @@ def train_model(
     def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
         chosen = rows[batches.rows(step)]
         output = prepared(
-            **{k: v.to(accelerator.device) for k, v in model_inputs(walks, chosen, args.branches).items()},
+            **{k: v.to(accelerator.device) for k, v in model_inputs(walks, chosen, args.branches, seed).items()},
             labels=torch.from_numpy(walks.labels[chosen]).to(accelerator.device),
             gait_parameters=torch.from_numpy(walks.parameters[chosen]).to(accelerator.device),
             update_text=step % args.text_steps == 0,
@@ -196,13 +206,16 @@ def train_model(
     return model.cpu()
 
 
-def model_inputs(walks: KnowledgeWalks, rows: np.ndarray, branches: Sequence[str]) -> dict[str, torch.Tensor]:
-    """What the model's branches read of these rows."""
+def model_inputs(
+    walks: KnowledgeWalks, rows: np.ndarray, branches: Sequence[str], seed: int | None = None
+) -> dict[str, torch.Tensor]:
+    """What the model's branches read of these rows: of the videos of a walk any one by `seed`, or (None) the first."""
     out = {}
     if "skeleton" in branches:
         out["input_values"] = torch.from_numpy(walks.inputs[rows])
     if "video" in branches:
-        out["pixel_values"] = torch.from_numpy(walks.videos[rows])
+        copies = np.random.default_rng(seed).integers(VIDEO_COPIES, size=len(rows)) if seed is not None else 0
+        out["pixel_values"] = torch.from_numpy(walks.videos[rows, copies])
     return out
 
 
