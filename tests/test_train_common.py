@@ -170,6 +170,20 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
         )
 
 
+def test_a_result_names_all_commands_that_made_it(tmp_path, monkeypatch):
+    def written(*words: str, **how) -> str:
+        monkeypatch.setattr(sys, "argv", [str(tmp_path / "train" / "x.py"), *words])
+        path = common.write_result("toy", "data/toy", "by hand", {}, [{"seed": 1}], folder=tmp_path, **how)
+        result = json.loads(path.read_text())
+        assert result["seeds"] == [1] and result["dataset"] == "toy"
+        return result["command"]
+
+    assert written("--seeds", "0", gathered=True) == "python train/x.py --seeds 0"
+    assert written("--seeds", "1", gathered=True) == "python train/x.py --seeds 0; python train/x.py --seeds 1"
+    assert written("--seeds", "0", gathered=True).count(";") == 1, "the same command again"
+    assert written("--seeds", "2") == "python train/x.py --seeds 2"
+
+
 def test_learning_rate_rises_and_falls():
     rates = [common.schedule(s, 10, 100) for s in range(100)]
     assert np.argmax(rates) in range(8, 12) and rates[0] < 0.2 and 0 < rates[-1] < 0.05

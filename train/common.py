@@ -401,19 +401,24 @@ def write_result(
     rows: list[dict],
     packages: tuple[str, ...] = ("torch", "transformers", "datasets", "numpy"),
     folder: Path | None = None,
+    gathered: bool = False,
     **extra,
 ) -> Path:
     """`results/NAME.json` in `folder` (model_cards), with the command that runs now; its seeds are those of the rows, or 0.
 
-    `extra`: further keys, or other values of "command", "seeds".
+    `gathered`: the rows are those of several commands, so the commands that stand there stay. `extra`: further keys, or other
+    values of "command", "seeds".
     """
     script = Path(sys.argv[0]).resolve()
     path = (folder or ROOT / "model_cards") / "results" / f"{name}.json"
+    command = "python " + " ".join([f"{script.parent.name}/{script.name}", *sys.argv[1:]])
+    if gathered and path.exists():
+        command = "; ".join(dict.fromkeys([*json.loads(path.read_text())["command"].split("; "), command]))
     content = {
         "experiment": name,
         "dataset": Path(dataset).name,
         "protocol": protocol,
-        "command": "python " + " ".join([f"{script.parent.name}/{script.name}", *sys.argv[1:]]),
+        "command": command,
         "seeds": sorted({r.get("seed", 0) for r in rows}),
         "versions": {p: platform.python_version() if p == "python" else version(p) for p in packages},
         "date": date.today().isoformat(),

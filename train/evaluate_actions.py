@@ -330,7 +330,7 @@ def main() -> None:
         f"{args.num_folds} groups of subjects held out in turn; windows of {recordings.num_frames} samples, named by the "
         "activity of their middle; means over seeds, then groups"
     )
-    print(write_result(args.name, args.dataset, protocol, metrics, rows))
+    print(write_result(args.name, args.dataset, protocol, metrics, rows, gathered=True))
     if any(r["kind"] == "descriptions" for r in rows):
         draw(rows, metrics, ROOT / "model_cards" / "figures" / f"{args.name}.png")
 

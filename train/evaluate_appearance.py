@@ -251,7 +251,7 @@ def main() -> None:
         f"simulated walks; {args.num_folds} groups of people held out in turn; attributes asked for by words; gain of nDCG: "
         "how many of seven are shared; means over seeds, then groups"
     )
-    print(write_result(args.name, args.dataset, protocol, metrics, rows))
+    print(write_result(args.name, args.dataset, protocol, metrics, rows, gathered=True))
     draw(metrics, ROOT / "model_cards" / "figures" / f"{args.name}.png")
 
 

@@ -2,7 +2,8 @@
 
     python train/evaluate_knowledge.py --dataset data/gist --shares 1.0 --seeds 0
     python train/evaluate_knowledge.py --dataset data/gist --shares 0.05 --seeds 0 1 2
-    python train/evaluate_knowledge.py --dataset data/gist --branch video --batch_size 32 --arms plain both
+    python train/evaluate_knowledge.py --dataset data/gist --branch video --video_encoder outputs/pose --batch_size 32 \\
+        --epochs 24 --arms plain both          # outputs/pose: of train_video.py
     python train/evaluate_knowledge.py --dataset data/gist --people 1 2 3 4 5 --parameter_weight 1 --output_dir outputs/half
 
 In: walks of the walk schema. Out: `OUTPUT_DIR/rows/*.json`, one a run (arm, branch, held-out subject, seed, share of walks),
@@ -11,8 +12,8 @@ written as it is made, so that the same command goes on after an interruption; f
 
 Arms: plain (learned class vectors), knowledge (classes are prompts of medical descriptions), numeric (plain, and 29 gait
 parameters as numerical text and, with 17 kinematic ones, as numbers), both. All of them have the same network, steps and rows;
-each run sees the other subjects only, whatever is fitted. Videos are drawn of the walks, one a walk, each with a camera,
-background and clothes of its own.
+each run sees the other subjects only, whatever is fitted. Videos are drawn of the walks, eight a walk, each with a camera,
+background and clothes of its own; the first of a walk is tested on.
 Numeracy: decoded against measured parameters of held-out people; for r over all people each row keeps sums, not the numbers.
 """
 
@@ -245,7 +246,7 @@ def main() -> None:
     if any(row["branch"] == "skeleton" for row in numbers):
         draw(numbers, ROOT / "model_cards" / "figures" / f"{experiment.folder.name}_numeracy.png")
     numbers = [{k: v for k, v in row.items() if v == v} for row in numbers]
-    print(write_result(experiment.folder.name, args.dataset, PROTOCOL, metrics, rows, numeracy=numbers))
+    print(write_result(experiment.folder.name, args.dataset, PROTOCOL, metrics, rows, numeracy=numbers, gathered=True))
 
 
 if __name__ == "__main__":

@@ -421,7 +421,7 @@ def write_results(rows: list[dict], choices: dict, args: PersonalisationArgument
         "subject's cycles of one activity; steps, rates and components chosen on the next group with models trained without "
         "both; metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
     )
-    write_result(args.name, args.dataset, protocol, summarise(rows), rows, choices=choices)
+    write_result(args.name, args.dataset, protocol, summarise(rows), rows, gathered=True, choices=choices)
 
 
 def trained(folder: Path, training: Cycles, algorithm: str, seed: int, args: PersonalisationArguments) -> GaitTCNModel:

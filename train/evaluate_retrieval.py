@@ -431,7 +431,7 @@ def main() -> None:
         "recordings; trained on the others; means over seeds, then subjects; losses are compared by pairs of the same subject "
         "and seed; who was held out with which seed: rows"
     )
-    print(write_result(args.name, args.dataset, protocol, metrics, rows))
+    print(write_result(args.name, args.dataset, protocol, metrics, rows, gathered=True))
     first = next((r for r in rows if r["variant"] == next(iter(VARIANTS))), None)
     if first:
         draw_fold(experiment, metrics, first["variant"], first["subject"], first["seed"])

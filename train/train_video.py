@@ -11,7 +11,7 @@ The pose: joints less the pelvis, as the camera sees them (right, away, up), in 
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class VideoArguments(TrainArguments):
     batch_size: int = 512
     learning_rate: float = 3e-3
     mixed_precision: str = "bf16"
-    copies: int = 2
+    copies: int = field(default=2, metadata={"help": "videos drawn of a walk; of each, 16 frames of 12 kB stay in memory"})
 
 
 def seen_pose(joints: np.ndarray, azimuth: float) -> np.ndarray:
