@@ -99,6 +99,8 @@ class VideoBranch(nn.Module):
         super().__init__()
         vision = config.video_config
         width = getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1]  # of a transformer, of convolutions
+        size = getattr(vision, "image_size", None)
+        self.image_size = (size, size) if isinstance(size, int) else size
         self.num_frames = config.num_frames
         self.register_buffer("image_mean", torch.tensor(config.image_mean))
         self.register_buffer("image_std", torch.tensor(config.image_std))
@@ -115,7 +117,10 @@ class VideoBranch(nn.Module):
         self.projection = nn.Linear(width, config.projection_size)
 
     def forward(self, pixel_values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Of more than `num_frames` frames, that many are read, spread evenly. Arguments and errors: the model's `forward`."""
+        """Of more than `num_frames` frames, that many are read, spread evenly; all are resized to the encoder's `image_size`.
+
+        Arguments and errors: the model's `forward`.
+        """
         if pixel_values.ndim != 5 or pixel_values.shape[2] != 3 or not pixel_values.numel():
             raise ValueError(f"pixel_values: expected (B, T >= 1, 3, H, W), got {tuple(pixel_values.shape)}")
         batch, count = pixel_values.shape[:2]
@@ -126,8 +131,10 @@ class VideoBranch(nn.Module):
             rows = torch.linspace(0, count - 1, self.num_frames, device=mask.device).round().long()
             pixel_values, mask, count = pixel_values[:, rows], mask[:, rows], self.num_frames
         pixels = pixel_values / 255 if pixel_values.dtype == torch.uint8 else pixel_values
-        pixels = (pixels - self.image_mean[:, None, None]) / self.image_std[:, None, None]
-        read = self.encoder(pixels.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        pixels = ((pixels - self.image_mean[:, None, None]) / self.image_std[:, None, None]).flatten(0, 1)
+        if self.image_size and pixels.shape[-2:] != tuple(self.image_size):
+            pixels = F.interpolate(pixels, tuple(self.image_size), mode="bilinear", antialias=True)
+        read = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
         states, pooled = read.last_hidden_state, getattr(read, "pooler_output", None)
         patches = states.mean((2, 3)) if states.ndim == 4 else states.mean(1)
         patches = patches.unflatten(0, (batch, count))

@@ -196,6 +196,14 @@ def test_another_vision_encoder_and_its_weights(tmp_path):
     )
 
 
+def test_pixels_of_another_size_are_resized():
+    """A vision transformer of the Hub wants 224 x 224; videos of 64 x 64 are read as well."""
+    model, pixels = tiny(branches=["video"]), batch()["pixel_values"].float() / 255
+    large = F.interpolate(pixels.flatten(0, 1), scale_factor=4, mode="nearest").unflatten(0, pixels.shape[:2])
+    assert large.shape[-1] == 4 * VISION["image_size"]
+    torch.testing.assert_close(model(pixel_values=large).embeds, model(pixel_values=pixels).embeds, atol=0.2, rtol=0)
+
+
 # --- knowledge ---------------------------------------------------------------------------------------------------------------
 
 
