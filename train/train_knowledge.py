@@ -8,8 +8,8 @@ In: walks of the walk schema. Out: a folder that `AutoModelForSequenceClassifica
 again after an interruption and it goes on from its checkpoint. --help lists every argument.
 
 The video branch sees what `render_video` draws of a walk as one sensor saw it: eight videos of 70 frames, each with a camera,
-background and clothes of its own. `--video_encoder NAME` begins with a vision encoder: that of train_video.py, or one of the Hub,
-such as openai/clip-vit-base-patch16.
+background and clothes of its own. `--video_encoder NAME` begins with a vision encoder: that of train_video.py, or one of the
+Hub, such as openai/clip-vit-base-patch16.
 """
 
 import json
