@@ -100,7 +100,7 @@ class VideoBranch(nn.Module):
         vision = config.video_config
         width = getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1]  # of a transformer, of convolutions
         size = getattr(vision, "image_size", None)
-        self.image_size = (size, size) if isinstance(size, int) else size
+        self.image_size = (size, size) if isinstance(size, int) else size and tuple(size)
         self.num_frames = config.num_frames
         self.register_buffer("image_mean", torch.tensor(config.image_mean))
         self.register_buffer("image_std", torch.tensor(config.image_std))
@@ -132,8 +132,8 @@ class VideoBranch(nn.Module):
             pixel_values, mask, count = pixel_values[:, rows], mask[:, rows], self.num_frames
         pixels = pixel_values / 255 if pixel_values.dtype == torch.uint8 else pixel_values
         pixels = ((pixels - self.image_mean[:, None, None]) / self.image_std[:, None, None]).flatten(0, 1)
-        if self.image_size and pixels.shape[-2:] != tuple(self.image_size):
-            pixels = F.interpolate(pixels, tuple(self.image_size), mode="bilinear", antialias=True)
+        if self.image_size and pixels.shape[-2:] != self.image_size:
+            pixels = F.interpolate(pixels, self.image_size, mode="bilinear", antialias=True)
         read = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
         states, pooled = read.last_hidden_state, getattr(read, "pooler_output", None)
         patches = states.mean((2, 3)) if states.ndim == 4 else states.mean(1)

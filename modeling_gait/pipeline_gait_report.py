@@ -154,8 +154,8 @@ class GaitReportPipeline(Pipeline):
                 values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
                 out["inputs"]["input_values"] = torch.from_numpy(values)
             if video is not None:
-                size = getattr(config.video_config, "image_size", 224)  # a ResNet's configuration need not name it
-                clips = torch.from_numpy(prepare_video(video, (size, size), self.fps, box))  # (N, 70, 3, H, W), 0..1
+                size = self.model.video.image_size or (224, 224)  # a ResNet's configuration need not name it
+                clips = torch.from_numpy(prepare_video(video, size, self.fps, box))  # (N, 70, 3, H, W), 0..1
                 count = min(config.num_frames, clips.shape[1])
                 read = torch.linspace(0, clips.shape[1] - 1, count).round().long()  # as the model would do
                 out["inputs"]["pixel_values"] = clips[:, read]

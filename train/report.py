@@ -62,7 +62,8 @@ HEADLINES = (
     ),
     (
         "... + walks that GPT-2 wrote, as sampled (one seed)",
-        *("gist", "loso_gist", "{gru_same_people:.1%}", "real walks {gru_real:.1%}"),
+        *("gist", "loso_gist", "{gru_same_people:.1%}"),
+        "{gru_same_people_gain_points:+.1f} points to real walks, same seed",
     ),
     (
         "... graph network, real walks + new people (one seed)",

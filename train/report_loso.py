@@ -112,7 +112,8 @@ def metrics(rows: Rows, privacy: Path) -> dict[str, float]:
     for arm in arms:
         out[f"gru_{arm}"] = rows.by_subject(arm).mean()
         out[f"gru_{arm}_by_walk"] = rows.by_subject(arm, key="accuracy_by_walk").mean()
-    for arm, prefix in (("ours", "gru_gain"), ("both", "gru_both_gain"), ("classical", "gru_classical_gain")):
+    for arm, before in (("ours", ""), *((arm, f"{arm}_") for arm in ("both", "classical", "people", "same_people"))):
+        prefix = f"gru_{before}gain"
         if rows.comparable(arm, "real"):
             found = rows.gain(arm, "real")
             out |= {f"{prefix}_points": found["mean"], f"{prefix}_ci_low": found["low"], f"{prefix}_ci_high": found["high"]}

@@ -246,7 +246,7 @@ TABLES = {
         for title, front, end in (
             ("**Classes with medical knowledge and numbers, gist, skeletons**", "", ""),
             ("The same with 5 % of the training walks", "", "_at_5_percent"),
-            ("The same from videos drawn of the walks, one a walk of the new person", "video_", ""),
+            ("The same from videos drawn of the walks, one a walk of the new person (encoder: train_video.py)", "video_", ""),
         )
     )
     + (

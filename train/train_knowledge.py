@@ -32,11 +32,11 @@ from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceC
 from modeling_gait.modeling_gait_text import SentenceEncoder
 from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
+from modeling_gait.video import WINDOW
 from modeling_gait.video_rendering import render_video
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
-CLIP = 70  # frames of a walk that a video shows
-VIDEO_FRAMES = 16  # of these, those that are drawn
+VIDEO_FRAMES = 16  # of the WINDOW frames that a video shows, those that are drawn
 VIDEO_COPIES = 8  # videos of a walk: its middle, and random stretches; each with a camera, background and clothes of its own
 VIDEO_SIZE = 64
 
@@ -106,10 +106,10 @@ def parameter_row(values: dict[str, float | None]) -> np.ndarray:
 
 
 def clip_rows(joints: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-    """The frames (16, J, 3) of a walk that a video shows, spread over its middle CLIP, or over a random CLIP."""
-    late = max(0, len(joints) - CLIP)
+    """The frames (16, J, 3) of a walk that a video shows, spread over its middle WINDOW, or over a random one."""
+    late = max(0, len(joints) - WINDOW)
     first = late // 2 if rng is None else int(rng.integers(late + 1))
-    count = min(CLIP, len(joints))
+    count = min(WINDOW, len(joints))
     return np.asarray(joints)[first + np.linspace(0, count - 1, VIDEO_FRAMES).round().astype(int)]
 
 
