@@ -36,10 +36,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
-
-from datasets_scripts import common
 from datasets_scripts.densegait import NOT_MEASURED
+from modeling_gait import schema as common
 from modeling_gait.cleaning import canonicalise, floor_height
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.kinematics import forward_kinematics

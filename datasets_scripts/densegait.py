@@ -28,9 +28,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
-
-from datasets_scripts import common
+from modeling_gait import schema as common
 from modeling_gait.cleaning import floor_height
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from modeling_gait.skeletons import OPENPOSE_18

@@ -25,9 +25,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
-
-from datasets_scripts import common
+from modeling_gait import schema as common
 from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
 
 REPOSITORY = "https://github.com/kooksung/pathological_gait_datasets"

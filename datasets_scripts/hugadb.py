@@ -27,9 +27,6 @@ import pandas as pd
 from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
-
-from datasets_scripts import common
 from datasets_scripts.hugadb_files import (
     ACCELEROMETERS,
     ACTIVITIES,
@@ -49,7 +46,8 @@ from datasets_scripts.hugadb_files import (
     find_files,
     read_file,
 )
-from modeling_gait.export import atomic_folder, atomic_path
+from modeling_gait import schema as common
+from modeling_gait.files import atomic_folder, atomic_path
 from modeling_gait.gait_cycles import POINTS, cycle_correlations, find_cycles, resample_cycle
 
 REPOSITORY = "https://github.com/romanchereshnev/HuGaDB"

@@ -31,10 +31,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
-
-from datasets_scripts import common
 from datasets_scripts.gist import cleaning_table
+from modeling_gait import schema as common
 from modeling_gait.bvh import parse_number, read_text
 from modeling_gait.captions import PATHOLOGIES, WalkDescription
 from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk

@@ -17,9 +17,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
-
-from datasets_scripts import common
+from modeling_gait import schema as common
 from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.cleaning import clean_walk
 from modeling_gait.simulation import SimulatedWalks, simulate_walks

@@ -8,7 +8,7 @@ In: a family folder or Hub id (GPT-2 and tokeniser at the top, `decoder/`). Prom
 speed, cadence, severity and side are those of random walks of `--dataset` (the training people's), or else drawn about what the
 model knows of its training people's normal walks. Out: one row a walk in the schema of `common.walk_features`; the same
 arguments give the same rows, whatever `--num_proc` is. The card says where the walks come from and what was measured on them.
-For `--privacy`, make the set, run train/evaluate_privacy.py on it, and make it once more.
+For `--privacy`, make the set, run experiments/privacy.py on it, and make it once more.
 """
 
 import argparse
@@ -26,18 +26,16 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # when run as a script
-
-from datasets_scripts import common
+from modeling_gait import schema as common
 from modeling_gait.augmentation import NEW_PEOPLE
 from modeling_gait.captions import QUANTITIES, WalkDescription
-from modeling_gait.metrics import bone_length_variation, foot_skate, joint_limit_violations
+from modeling_gait.evaluation.metrics import bone_length_variation, foot_skate, joint_limit_violations
+from modeling_gait.generation_gait import generate_walks
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
-from modeling_gait.pipelines_gait import generate_walks
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
-from train.common import load_walks
+from modeling_gait.training.common import load_walks
 from train.show import PACE
 
 BATCH = 64  # walks sampled at once; each batch has a seed of its own
@@ -68,7 +66,7 @@ class SyntheticConfig:
         dataset: walks whose descriptions are asked for; "": drawn from what the model knows.
         exclude_subjects: people of `dataset` whom the model never saw; none of their rows is read.
         trained_on: what the model was trained on, in words, for the card.
-        privacy: result file of train/evaluate_privacy.py for the card.
+        privacy: result file of experiments/privacy.py for the card.
     """
 
     model: str
@@ -228,12 +226,12 @@ def prepare(config: SyntheticConfig, output_dir: Path, num_proc: int = 2) -> int
 
 
 def read_privacy(path: str) -> dict:
-    """A result file of train/evaluate_privacy.py. Raises ValueError where it is none."""
+    """A result file of experiments/privacy.py. Raises ValueError where it is none."""
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
         result["metrics"]["membership_auc"], result["protocol"], result["command"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a result of train/evaluate_privacy.py with a membership_auc ({error!r})") from error
+        raise ValueError(f"{path}: not a result of experiments/privacy.py with a membership_auc ({error!r})") from error
     return result
 
 
@@ -278,7 +276,7 @@ def quality_table(measured: list[dict], real: list[dict]) -> str:
 def privacy_text(privacy: dict | None) -> str:
     """What is known about privacy."""
     if privacy is None:
-        return """Not measured. Measure it before you share the set (`train/evaluate_privacy.py`): synthetic walks may come
+        return """Not measured. Measure it before you share the set (`experiments/privacy.py`): synthetic walks may come
 close to walks of the people that the model was trained on."""
     metrics = privacy["metrics"]
     words = {
@@ -375,7 +373,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dataset", default="", help="walks whose descriptions are asked for (walk schema)")
     parser.add_argument("--exclude_subjects", nargs="+", default=[], help="people of --dataset that the model never saw")
     parser.add_argument("--trained_on", default="", help="what the model was trained on, for the card (default: --dataset)")
-    parser.add_argument("--privacy", default="", help="result file of train/evaluate_privacy.py, for the card")
+    parser.add_argument("--privacy", default="", help="result file of experiments/privacy.py, for the card")
     parser.add_argument("--num_proc", type=int, default=2, help="processes that sample and measure (default 2)")
     args = vars(parser.parse_args(argv))
     output_dir, num_proc = args.pop("output_dir"), args.pop("num_proc")

@@ -21,6 +21,7 @@ from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .configuration_gait_tcn import GaitTCNConfig
 from .configuration_gait_text import GaitTextConfig
 from .configuration_gait_vq import GaitVQConfig
+from .drawing.rendering import plot_joint_angles, plot_pose_strip, render_animation, render_video
 from .export import save_walk, write_bvh, write_csv, write_npz
 from .feature_extraction_gait import GaitFeatureExtractor
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
@@ -39,8 +40,7 @@ from .pipeline_gait_report import GaitReportPipeline
 from .pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from .processing_gait import GaitProcessor
-from .rendering import plot_joint_angles, plot_pose_strip, render_animation, render_video
-from .simulation import simulate_walks
+from .simulation.simulator import simulate_walks
 from .skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, convert_joints
 from .tokenization_gait import GaitCodes, GaitTokenizer
 

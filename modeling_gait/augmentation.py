@@ -271,7 +271,7 @@ class Augmentation:
 
 
 # Other people than those who walked: random bones and postures that leave the class as it is. The strengths are those that
-# train/loso.py --choose found best on gist, within each half of the subjects.
+# experiments/loso.py --choose found best on gist, within each half of the subjects.
 NEW_PEOPLE = Augmentation(mirror=0, yaw=0, scale=0, window=0, jitter=0, posture=4.0, posture_bone=3.0, body=0.1, bone=0.05)
 
 __all__ = [

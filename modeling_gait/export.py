@@ -4,62 +4,18 @@ In: joints (T, J, 3) in metres (x right, y forward, z up), frames per second, a 
 place under a temporary name and then renamed, so that a broken run leaves no half file. `loading.load_walk` reads them back.
 """
 
-import os
-import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from .files import atomic_path
 from .kinematics import fit_skeleton
-from .skeletons import KINECT_V2, Skeleton
+from .skeletons import KINECT_V2, Skeleton, check_walk
 
 # BVH is y up: x to the walker's left, y up, z forward; a rotation of the package's axes that is its own inverse.
 _TO_Y_UP = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
-
-
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the folder of `path` with its suffix; renamed to `path` on success, removed on failure."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A new folder beside `path` to fill; on success it takes the place of `path`, on failure it is removed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    earlier = temporary.with_name(temporary.name + "-earlier")
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            os.replace(path, earlier)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
-
-
-def check_walk(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
-    """Joints as float32 (T, J, 3). Raises ValueError for another shape, no frame, or a frame rate that is not positive."""
-    joints = np.asarray(joints)
-    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
-        raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
-    if not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be a positive number, got {fps}")
-    return joints.astype(np.float32)
 
 
 def write_csv(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> None:
@@ -157,7 +113,7 @@ def save_walk(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skelet
     """
 
     def animate(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton) -> None:
-        from .rendering import render_animation  # imports this module
+        from .drawing.rendering import render_animation  # imports this module
 
         render_animation(joints, path, fps=fps, skeleton=skeleton)
 

@@ -13,8 +13,8 @@ inside that of the peak knee flexion, which the depth camera reads low: the norm
 
 from dataclasses import dataclass
 
-from .gait_curves import NORM_RANGES
-from .rendering import normative_curves
+from .drawing.rendering import normative_curves
+from .simulation.gait_curves import NORM_RANGES
 
 ADULT, OLDEST = 18, 80
 

@@ -16,8 +16,10 @@ from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .calibration import expected_score
 from .configuration_gait_knowledge import GaitKnowledgeConfig
+from .drawing.report_html import Evidence, GaitReport, ReportParameter, display_name, number, write_report
+from .evaluation.calibration import expected_score
+from .evaluation.saliency import Saliency, saliency
 from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from .loading import Walk
@@ -25,8 +27,6 @@ from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, check_spoken, spoken_sentence
 from .pipeline_gait_classification import GaitClassificationPipeline, Recording
 from .pipeline_saving import know_pipeline, save_pipeline
-from .report_html import Evidence, GaitReport, ReportParameter, display_name, number, write_report
-from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
 from .video import WINDOW, prepare_video
 from .walk_description import PATHOLOGIES, severity_from_parameters

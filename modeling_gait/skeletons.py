@@ -249,3 +249,13 @@ def convert_joints(joints: np.ndarray, source: Skeleton, target: Skeleton) -> np
         else:
             out[..., j, :] = out[..., target.parents[j], :] + np.asarray(target.rest_offsets[j], joints.dtype)
     return out
+
+
+def check_walk(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
+    """Joints as float32 (T, J, 3). Raises ValueError for another shape, no frame, or a frame rate that is not positive."""
+    joints = np.asarray(joints)
+    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
+        raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
+    if not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be a positive number, got {fps}")
+    return joints.astype(np.float32)

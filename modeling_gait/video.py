@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import find_objects, gaussian_filter1d, label, maximum_filter, median_filter
 
-from .export import atomic_path
+from .files import atomic_path
 
 CODECS = {".mp4": "libx264", ".webm": "libvpx", ".avi": "mpeg4"}
 WINDOW = 70  # frames of a clip at 30 fps: two gait cycles

@@ -1,8 +1,8 @@
 """Plotly figures of walks: a moving 3D skeleton, or two beside each other, and joint angles over the gait cycle.
 
 In: joints (T, J, 3) [m] (x right, y forward, z up), finite. Out: `plotly.graph_objects.Figure`. Left is blue, right is orange,
-as in `modeling_gait.rendering`; a walk to compare with is paler. Each walker walks on a treadmill: the pelvis stays in place
-and the stripes of the floor move past as fast as the walker goes.
+as in `modeling_gait.drawing.rendering`; a walk to compare with is paler. Each walker walks on a treadmill: the pelvis stays in
+place and the stripes of the floor move past as fast as the walker goes.
 
 Frames hold the moving traces only, one line a side, in millimetres' precision. They are kept in `layout.meta`: Gradio's plot
 drops the frames of a figure, and plotly would check each of them. player.js plays them.
@@ -19,7 +19,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from scipy.ndimage import gaussian_filter1d
 
-from modeling_gait.rendering import SIDE_COLOURS, angle_cycles, normative_curves
+from modeling_gait.drawing.rendering import SIDE_COLOURS, angle_cycles, normative_curves
 from modeling_gait.skeletons import KINECT_V2, Skeleton
 
 COLOURS = {"left": SIDE_COLOURS["left"], "right": SIDE_COLOURS["right"], "centre": SIDE_COLOURS["centre"]}

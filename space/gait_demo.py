@@ -22,7 +22,8 @@ from transformers import pipeline
 from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
 from modeling_gait.augmentation import mirror
 from modeling_gait.gait_norms import normative_range
-from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, generate_walks, prepare_walk
+from modeling_gait.generation_gait import generate_walks
+from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, prepare_walk
 from modeling_gait.skeletons import SKELETONS, Skeleton
 
 SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")

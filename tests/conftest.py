@@ -27,9 +27,7 @@ os.environ |= {
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "train"
-sys.path[:0] = [str(ROOT), str(TRAIN)]
 
-import common  # noqa: E402
 import datasets  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -37,6 +35,7 @@ import torch  # noqa: E402
 
 from modeling_gait import GaitDecoderConfig, GaitDecoderModel, GaitVQConfig, GaitVQModel  # noqa: E402
 from modeling_gait.simulation import SimulatedWalks, simulate_walks  # noqa: E402
+from modeling_gait.training import common  # noqa: E402
 
 torch.set_num_threads(1)
 datasets.disable_progress_bars()
@@ -106,7 +105,7 @@ def dataset_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def vq_folder(dataset_folder, tmp_path_factory) -> Path:
     """A tokeniser after four steps."""
-    import train_vq
+    from train import train_vq
 
     folder = tmp_path_factory.mktemp("parts") / "vq"
     run_script(train_vq, ["--dataset", dataset_folder, "--output_dir", folder, *VQ_ARGUMENTS])
@@ -116,7 +115,7 @@ def vq_folder(dataset_folder, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def decoder_folder(dataset_folder, vq_folder, tmp_path_factory) -> Path:
     """A decoder after four steps."""
-    import train_decoder
+    from train import train_decoder
 
     folder = tmp_path_factory.mktemp("parts") / "decoder"
     run_script(train_decoder, ["--dataset", dataset_folder, "--vq", vq_folder, "--output_dir", folder, *DECODER_ARGUMENTS])
@@ -126,7 +125,7 @@ def decoder_folder(dataset_folder, vq_folder, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def family_folder(dataset_folder, vq_folder, decoder_folder, tmp_path_factory) -> Path:
     """A model family: GPT-2 after four steps, `vq/` and `decoder/`."""
-    import train_gpt2
+    from train import train_gpt2
 
     folder = tmp_path_factory.mktemp("hub") / "family"
     parts = ["--dataset", dataset_folder, "--vq", vq_folder, "--decoder", decoder_folder]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from modeling_gait.calibration import (
+from modeling_gait.evaluation.calibration import (
     TEMPERATURE_LIMITS,
     expected_calibration_error,
     expected_score,

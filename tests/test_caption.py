@@ -2,20 +2,9 @@
 
 import json
 
-import caption
 import numpy as np
 import pytest
 import torch
-from caption_texts import (
-    ALIASES,
-    APPEARANCE,
-    action_caption,
-    actions_table,
-    appearance_caption,
-    appearance_words,
-    check_action,
-    check_appearance,
-)
 from datasets import ClassLabel, Dataset, Features, Sequence, Value, load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +14,17 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from datasets_scripts import hugadb_files
 from datasets_scripts.densegait import ATTRIBUTES
 from modeling_gait.captions import WalkDescription
+from modeling_gait.training.caption_texts import (
+    ALIASES,
+    APPEARANCE,
+    action_caption,
+    actions_table,
+    appearance_caption,
+    appearance_words,
+    check_action,
+    check_appearance,
+)
+from train import caption
 
 LOOK = {"sex": ["male"], "age_group": ["senior"], "body": ["slim"], "footwear": ["sneakers"], "clothing": ["long coat"]}
 

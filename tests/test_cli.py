@@ -24,7 +24,7 @@ from modeling_gait import (
     load_walk,
 )
 from modeling_gait.cleaning import canonicalise
-from modeling_gait.cli import app
+from modeling_gait.cli.main import app
 from modeling_gait.export import write_bvh, write_csv
 from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.simulation import simulate_walks
@@ -89,7 +89,7 @@ def test_generate_a_file_and_again_with_its_seed(family_folder, tmp_path):
 def test_several_walks_are_numbered_files_or_one_table(family_folder, folder, tmp_path):
     from datasets import load_dataset
 
-    from datasets_scripts.common import walk_features
+    from modeling_gait.schema import walk_features
 
     words = ("generate", PROMPT, "--frames", 16, "--model", family_folder, "--seed", 0, "-n", 3, "--person", folder / "a.csv")
     numbered = answer(*words, "-o", tmp_path / "walk.bvh")["files"]
@@ -278,7 +278,7 @@ def test_usage_errors_and_debug(folder, tmp_path):
 
 def run(*words, cwd: Path) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if k != "GAIT_MODEL"} | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "modeling_gait.cli", *map(str, words)]
+    command = [sys.executable, "-m", "modeling_gait.cli.main", *map(str, words)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.cli_io import (
+from modeling_gait.cli.io import (
     DEMO,
     FAMILY,
     find_model,

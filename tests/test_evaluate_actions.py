@@ -2,14 +2,15 @@
 
 import json
 
-import evaluate_actions
 import numpy as np
 import pytest
 from conftest import run_script
-from evaluate_actions import UNSEEN, UNSHARED, recognition_scores, unseen_scores
 from test_modeling_gait_text import write_sentence_encoder
 from test_train_text import write_recordings
-from train_text import ACTIVITIES
+
+from experiments import actions as evaluate_actions
+from experiments.actions import UNSEEN, UNSHARED, recognition_scores, unseen_scores
+from train.train_text import ACTIVITIES
 
 
 def test_recognition_scores():

@@ -2,14 +2,15 @@
 
 import json
 
-import evaluate_appearance
 import numpy as np
 import pytest
 from conftest import run_script
-from evaluate_appearance import KINDS, WORDS, values_of, write_caption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_evaluate_retrieval import write_config
+
+from experiments import appearance as evaluate_appearance
+from experiments.appearance import KINDS, WORDS, values_of, write_caption
 
 PERSON = {"age": 70, "sex": "female", "height": 1.6, "mass": 70.0, "load": "none", "footwear": "heels", "clothing": "coat"}
 

@@ -2,16 +2,17 @@
 
 import json
 
-import evaluate_knowledge
 import numpy as np
 import pytest
 from conftest import run_script
-from evaluate_knowledge import correlation, gather, macro_f1, moments, numeracy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 from test_train_knowledge import encoder_folder, knowledge_file, walks  # noqa: F401
-from train_knowledge import PARAMETERS
+
+from experiments import knowledge as evaluate_knowledge
+from experiments.knowledge import correlation, gather, macro_f1, moments, numeracy
+from train.train_knowledge import PARAMETERS
 
 COUNT = len(PARAMETERS)
 

@@ -6,7 +6,7 @@ import evaluate
 import numpy as np
 import pytest
 
-from modeling_gait import metrics
+from modeling_gait.evaluation import metrics
 from modeling_gait.skeletons import KINECT_V2
 
 FOLDER = Path(__file__).resolve().parents[1] / "train" / "metrics"

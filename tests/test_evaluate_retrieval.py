@@ -2,11 +2,16 @@
 
 import json
 
-import evaluate_retrieval
 import numpy as np
 import pytest
 from conftest import run_script
-from evaluate_retrieval import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
+from test_modeling_gait_text import write_sentence_encoder
+
+from experiments import retrieval as evaluate_retrieval
+from experiments.retrieval import (
     chance_ndcg,
     chance_scores,
     gather,
@@ -18,11 +23,6 @@ from evaluate_retrieval import (
     retrieval_scores,
     shared_attributes,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import ndcg_score
-from test_modeling_gait_text import write_sentence_encoder
-
 from modeling_gait.captions import WalkDescription
 
 seeds = st.integers(0, 10_000)

@@ -2,12 +2,13 @@
 
 import json
 
-import evaluate_severity
 import numpy as np
 import pytest
 from conftest import run_script
-from evaluate_severity import intervals, measure, simulate_scores, split_people
 from test_train_knowledge import encoder_folder  # noqa: F401
+
+from experiments import severity as evaluate_severity
+from experiments.severity import intervals, measure, simulate_scores, split_people
 
 
 def test_scores_follow_the_severity_and_people_are_split():

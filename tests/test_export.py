@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from modeling_gait.export import atomic_folder, atomic_path, save_walk, write_bvh, write_csv, write_npz
+from modeling_gait.export import save_walk, write_bvh, write_csv, write_npz
+from modeling_gait.files import atomic_folder, atomic_path
 from modeling_gait.kinematics import fit_skeleton, forward_kinematics
 from modeling_gait.loading import load_walk
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton

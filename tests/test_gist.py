@@ -10,9 +10,8 @@ import datasets
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from datasets_scripts import common, gist
+from datasets_scripts import gist
+from modeling_gait import schema as common
 from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
 from modeling_gait.simulation import simulate_walks

@@ -22,7 +22,6 @@ from hub_server import Hub
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 from PIL import Image
-from publish import PublishArguments, Repository, publish, push
 from safetensors.torch import load_file, save_file
 from test_remote_code import BLOCK
 
@@ -40,6 +39,7 @@ from modeling_gait.modeling_gait_text import GaitTextModel
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
+from train.publish import PublishArguments, Repository, publish, push
 
 TOKENS = {"hf_me": "me", "hf_other": "other", "read_me": "me"}
 

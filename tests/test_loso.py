@@ -8,19 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import loso
 import numpy as np
 import pytest
 import torch
-from common import load_walks
 from conftest import run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loso import ARMS, CANDIDATES, Experiment, LosoArguments, Walks
 from safetensors.numpy import save_file
 
+from experiments import loso
+from experiments.loso import ARMS, CANDIDATES, Experiment, LosoArguments, Walks
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.training.common import load_walks
 
 NAMES = ["normal", "antalgic", "lurch"]
 PEOPLE = ["1", "2", "3", "10"]

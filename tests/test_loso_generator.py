@@ -5,22 +5,19 @@ import json
 import sys
 from pathlib import Path
 
-import common
 import datasets
-import loso
-import loso_generator
 import numpy as np
 import pytest
-import train_decoder
-import train_gpt2
-import train_vq
-from common import load_walks
 from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
-from loso_generator import SETS, VARIANTS, GeneratorArguments
 from safetensors.numpy import load_file
 
-from datasets_scripts.common import walk_features
+from experiments import loso, loso_generator
+from experiments.loso_generator import SETS, VARIANTS, GeneratorArguments
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.schema import walk_features
+from modeling_gait.training import common
+from modeling_gait.training.common import load_walks
+from train import train_decoder, train_gpt2, train_vq
 
 ARGUMENTS = {
     "vq": train_vq.VQArguments,

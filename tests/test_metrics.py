@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from modeling_gait import metrics
+from modeling_gait.evaluation import metrics
 from modeling_gait.skeletons import KINECT_V2, OPENPOSE_18
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import CODES, NUM_FRAMES, tiny_decoder, tiny_vq
-from train_decoder import transplant_loss
 from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
 
 from modeling_gait.configuration_gait_decoder import GaitDecoderConfig
@@ -13,6 +12,7 @@ from modeling_gait.kinematics import positions_from_bones
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel, GaitDecoderOutput
 from modeling_gait.modeling_gait_vq import GaitVQEncoderOutput
 from modeling_gait.skeletons import KINECT_V2, SMPL_22
+from train.train_decoder import transplant_loss
 
 STEPS = NUM_FRAMES // 4
 

@@ -8,13 +8,9 @@ import json
 import re
 import shutil
 
-import common
 import numpy as np
 import pytest
 import torch
-import train_decoder
-import train_gpt2
-import train_vq
 from conftest import interrupted_at, run_script
 from datasets import load_dataset
 from safetensors.torch import load_file
@@ -26,6 +22,8 @@ from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.cleaning import canonicalise
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, convert_joints
+from modeling_gait.training import common
+from train import train_decoder, train_gpt2, train_vq
 
 CLASSES = ("normal", "steppage", "stiff_legged")
 TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])

@@ -47,7 +47,7 @@ def tiny(architecture="gru", **kwargs):
 @pytest.fixture(scope="module")
 def folder(dataset_folder, tmp_path_factory) -> Path:
     """A GRU as the training script saves it, after a few steps."""
-    import train_classifier
+    from train import train_classifier
 
     out = tmp_path_factory.mktemp("classifier") / "gru"
     run_script(train_classifier, ["--dataset", dataset_folder, "--output_dir", out, "--epochs", "20", "--batch_size", "8"])
@@ -177,7 +177,7 @@ def test_scores_are_the_models_probabilities_in_order(pipe, folder, joints):
 
 
 def test_a_trained_folder_knows_the_walks_it_saw(pipe, dataset_folder):
-    from common import load_walks
+    from modeling_gait.training.common import load_walks
 
     data = load_walks(str(dataset_folder))
     names = data.features["pathology"].names

@@ -9,14 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorLis
 from modeling_gait.augmentation import mirror
 from modeling_gait.captions import PATHOLOGIES, parse_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
-from modeling_gait.pipelines_gait import (
-    GaitToTextPipeline,
-    TextToGaitPipeline,
-    _nucleus,
-    choose_walks,
-    decode_walks,
-    sample_codes,
-)
+from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, sample_codes
+from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
 from modeling_gait.tokenization_gait import GAIT_START, GaitGrammarLogitsProcessor
@@ -301,8 +295,8 @@ def test_a_family_is_a_plain_gpt2_to_others(family_folder):
 
 
 def test_generate_script_writes_a_data_set(family_folder, tmp_path):
-    import generate
-    from common import load_walks
+    from modeling_gait.training.common import load_walks
+    from train import generate
 
     prompts = tmp_path / "labels.csv"
     prompts.write_text("pathology,side,severity,speed,count\nsteppage,right,0.8,0.6,2\nnormal,,,1.2,1\n")
@@ -324,7 +318,7 @@ def test_generate_script_writes_a_data_set(family_folder, tmp_path):
     ],
 )
 def test_bad_prompt_files_are_refused(tmp_path, name, text, message):
-    import generate
+    from train import generate
 
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):

@@ -1,17 +1,16 @@
-"""privacy.py and train/evaluate_privacy.py: attacks that find copies and nothing else; a split that shares no walk."""
+"""privacy.py and experiments/privacy.py: attacks that find copies and nothing else; a split that shares no walk."""
 
 import json
 
 import datasets
-import evaluate_privacy
 import numpy as np
 import pytest
-from common import load_walks
 from conftest import run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.privacy import (
+from experiments import privacy as evaluate_privacy
+from modeling_gait.evaluation.privacy import (
     distances_to_training,
     membership_auc,
     membership_scores,
@@ -21,6 +20,7 @@ from modeling_gait.privacy import (
     standardised,
 )
 from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.training.common import load_walks
 
 SENSORS = 3
 

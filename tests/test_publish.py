@@ -11,7 +11,14 @@ from conftest import ROOT
 from huggingface_hub import HfApi, ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from publish import (
+from safetensors.torch import save_file
+
+from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
+from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
+from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
+from train.publish import (
     CardWriter,
     PublishArguments,
     Repository,
@@ -22,14 +29,7 @@ from publish import (
     requirements,
     stage_adapter,
 )
-from publish_cards import RESULTS, TrainingData, check_card, is_number, read_data_card, read_results, render_card
-from safetensors.torch import save_file
-
-from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
-from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
-from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
-from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
+from train.publish_cards import RESULTS, TrainingData, check_card, is_number, read_data_card, read_results, render_card
 
 GIST = TrainingData("gist", "Gist, cleaned", "other", "none-stated", "https://example.org/gist")
 FREE = TrainingData("simulated", "Simulated walks", "apache-2.0")

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modeling_gait.export import save_walk
-from modeling_gait.loading import Walk
-from modeling_gait.rendering import (
+from modeling_gait.drawing.rendering import (
     SIDE_COLOURS,
     angle_cycles,
     normative_curves,
@@ -18,6 +16,8 @@ from modeling_gait.rendering import (
     render_animation,
     render_frames,
 )
+from modeling_gait.export import save_walk
+from modeling_gait.loading import Walk
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
 FPS = 30

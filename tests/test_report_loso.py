@@ -4,19 +4,29 @@ import json
 
 import numpy as np
 import pytest
-import report
-import report_loso
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from report_loso import Rows, arm_table, cell_list, load_rows, metrics, other_table, part_table, section, write_result
+
+from experiments import report, report_loso
+from experiments.report_loso import (
+    Rows,
+    arm_table,
+    cell_list,
+    load_rows,
+    metrics,
+    other_table,
+    part_table,
+    section,
+    write_result,
+)
 
 PEOPLE = [str(i) for i in range(1, 11)]
 ABOUT = {
     "dataset": "gist",
     "versions": {"torch": "0"},
     "steps": {"epochs": 1},
-    "command": "python train/loso.py",
+    "command": "python -m experiments.loso",
     "date": "2026-01-02",
 }
 

@@ -1,7 +1,8 @@
 """Tables of results."""
 
 import pytest
-from report_tables import TABLES, tables
+
+from experiments.report_tables import TABLES, tables
 
 RESULT = {"seeds": [0], "protocol": "held out", "command": "python x.py", "dataset": "gist"}
 

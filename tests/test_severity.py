@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from modeling_gait.evaluation.severity import PHASES, change_severity, gait_phase, template
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
-from modeling_gait.severity import PHASES, change_severity, gait_phase, template
 from modeling_gait.simulation import simulate_walks
 
 

@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
-import show
 from conftest import run_script
 from PIL import Image
 
 from modeling_gait.captions import PATHOLOGIES, WalkDescription, parse_prompt
 from modeling_gait.loading import load_walk
+from train import show
 
 
 def reading(**changes) -> dict:

@@ -1,17 +1,14 @@
 """Tests of datasets_scripts/simulated.py: the simulator's walks as a data set."""
 
 import json
-import sys
-from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from datasets_scripts import common, simulated
+from datasets_scripts import simulated
 from datasets_scripts.simulated import SimulatedConfig
+from modeling_gait import schema as common
 from modeling_gait.captions import PATHOLOGIES
 
 SMALL = {"num_walks": 28, "num_subjects": 4, "frames": 48}

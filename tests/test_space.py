@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 for _library in ("gradio", "plotly", "gradio_client"):
     pytest.importorskip(_library, reason=f"{_library} is not installed: pip install -e '.[demo]'")
 
-sys.path.insert(0, str(ROOT / "space"))
 
 import app  # noqa: E402
 import figures  # noqa: E402

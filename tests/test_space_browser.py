@@ -1,17 +1,13 @@
 """The Space in a headless Chromium: a walk that moves and can be turned, an error that can be read, a file dragged in."""
 
-import sys
 from collections.abc import Iterator
 
 import pytest
-from conftest import ROOT
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from test_space import demo, url, walk_file  # noqa: F401
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from space_speed import ARGUMENTS, CHROMIUM
+from experiments.space_speed import ARGUMENTS, CHROMIUM
 
 if CHROMIUM is None:
     pytest.skip("no chromium here (Debian: apt install chromium)", allow_module_level=True)

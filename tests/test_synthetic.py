@@ -1,7 +1,6 @@
 """Tests of datasets_scripts/synthetic.py: sampled walks as a data set, and a card that tells where they come from."""
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -9,19 +8,18 @@ import datasets
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from datasets_scripts import common, synthetic
+from datasets_scripts import synthetic
 from datasets_scripts.synthetic import SyntheticConfig
+from modeling_gait import schema as common
 from modeling_gait.captions import PATHOLOGIES, parse_prompt
-from modeling_gait.metrics import joint_limit_violations
+from modeling_gait.evaluation.metrics import joint_limit_violations
 from modeling_gait.processing_gait import GaitProcessor
-from train.common import load_walks
+from modeling_gait.training.common import load_walks
 
 PRIVACY = {
     "metrics": {"membership_auc": 0.543, "membership_auc_ci_low": 0.51, "copies": 0.031},
     "protocol": "members and others",
-    "command": "python train/evaluate_privacy.py",
+    "command": "python -m experiments.privacy",
 }
 
 
@@ -73,7 +71,7 @@ def test_card(made, family_folder):
         "| | this set | real walks |",
         "| variation of bone lengths over time (SD over mean) | ",
         "guessing) | 0.543 |",
-        "members and others. `python train/evaluate_privacy.py`",
+        "members and others. `python -m experiments.privacy`",
         "torch 2.",
     ):
         assert words in card, words
@@ -121,7 +119,7 @@ def test_wrong_arguments_are_named(family_folder, dataset_folder, tmp_path):
         (["--num_walks", "0"], "num_walks must be at least 1 and temperature positive, got 0"),
         (["--exclude_subjects", "x"], "--exclude_subjects names people of --dataset"),
         (["--dataset", str(dataset_folder), "--exclude_subjects", "x"], "no such subject: x"),
-        (["--privacy", str(family_folder / "config.json")], "config.json: not a result of train/evaluate_privacy.py"),
+        (["--privacy", str(family_folder / "config.json")], "config.json: not a result of experiments/privacy.py"),
         (["--privacy", str(tmp_path / "nothing.json")], "nothing.json"),
     ):
         with pytest.raises(SystemExit, match=f"error: .*{message}"):

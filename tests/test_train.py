@@ -5,20 +5,18 @@ import socket
 import subprocess
 import sys
 
-import common
 import datasets
 import numpy as np
 import pytest
 import torch
-import train_decoder
-import train_gpt2
-import train_vq
-from common import load_walks
 from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, ROOT, TRAIN, VQ_ARGUMENTS, interrupted_at, run_script
 from safetensors.torch import load_file
 
-from datasets_scripts.common import walk_features
 from modeling_gait.quantization import VectorQuantizer
+from modeling_gait.schema import walk_features
+from modeling_gait.training import common
+from modeling_gait.training.common import load_walks
+from train import train_decoder, train_gpt2, train_vq
 
 PATHS = f"import os, sys\nsys.path[:0] = [{str(ROOT)!r}, {str(TRAIN)!r}]\nimport torch\ntorch.set_num_threads(1)\n"
 
@@ -83,7 +81,8 @@ def test_nothing_of_a_held_out_person_reaches_a_fit(poisoned, tmp_path):
 
 KILLER = """
 import signal
-import common, train_gpt2, train_vq
+from modeling_gait.training import common
+from train import train_gpt2, train_vq
 
 def run(module, arguments, prepare):
     child = os.fork()
@@ -151,7 +150,8 @@ TWO = """
 import torch.distributed as dist
 from accelerate import PartialState
 from safetensors.torch import save_file
-import common, generate, train_decoder, train_gpt2, train_vq
+from modeling_gait.training import common
+from train import generate, train_decoder, train_gpt2, train_vq
 from modeling_gait.quantization import VectorQuantizer
 
 state = PartialState(cpu=True)
@@ -245,7 +245,7 @@ def test_two_halves_of_a_batch_make_the_codebook_of_the_whole(two):
 
 
 def test_two_processes_generate_what_one_does(two, family_folder, tmp_path):
-    import generate
+    from train import generate
 
     run_script(generate, generate_arguments(two, family_folder, tmp_path / "synthetic"))
     one, both = load_walks(str(tmp_path / "synthetic")), load_walks(str(two / "synthetic"))

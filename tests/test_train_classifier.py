@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-import train_classifier
 
 from modeling_gait.augmentation import Augmentation
+from train import train_classifier
 
 
 @pytest.fixture

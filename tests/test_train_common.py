@@ -5,19 +5,19 @@ import os
 import shutil
 import sys
 
-import common
 import datasets
 import numpy as np
 import pytest
 import torch
-import train_vq
-from common import StepBatches, WindowLoader, class_labels, load_walks, mirror_parameters
 from conftest import CACHE, NUM_FRAMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait import compute_gait_parameters
 from modeling_gait.augmentation import mirror
+from modeling_gait.training import common
+from modeling_gait.training.common import StepBatches, WindowLoader, class_labels, load_walks, mirror_parameters
+from train import train_vq
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
 

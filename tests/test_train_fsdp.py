@@ -15,7 +15,8 @@ SCRIPT = """
 import torch.distributed as dist
 from accelerate import DistributedType, FullyShardedDataParallelPlugin, PartialState
 from torch.distributed.tensor import DTensor
-import common, train_gpt2
+from modeling_gait.training import common
+from train import train_gpt2
 
 start, kind, sharded = common.start, "MULTI_CPU", []
 

@@ -5,8 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-import train_gpt2
-from common import load_walks
 from conftest import GPT2_ARGUMENTS, NUM_FRAMES, run_script
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
@@ -14,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from modeling_gait import GaitProcessor, GaitVQModel
 from modeling_gait.caption_parsing import read_facts
 from modeling_gait.tokenization_gait import train_text_tokenizer
+from modeling_gait.training.common import load_walks
+from train import train_gpt2
 
 
 def test_sentences_hold_the_walks_codes_and_the_loss_counts_one_side(dataset_folder, vq_folder, family_folder):

@@ -3,16 +3,16 @@
 import json
 from dataclasses import replace
 
-import common
 import numpy as np
 import pytest
 import torch
-import train_knowledge
 from conftest import run_script
 from test_modeling_gait_text import write_sentence_encoder
-from train_knowledge import PARAMETERS, KnowledgeArguments, load_knowledge_walks, predict, train_model
 
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from modeling_gait.training import common
+from train import train_knowledge
+from train.train_knowledge import PARAMETERS, KnowledgeArguments, load_knowledge_walks, predict, train_model
 
 STEPS = ["--max_steps", 4, "--save_steps", 2, "--batch_size", 4, "--text_steps", 2, "--mixed_precision", "no"]
 

@@ -2,16 +2,16 @@
 
 import json
 
-import evaluate_personalisation as evaluation
 import numpy as np
 import pytest
 import torch
-import train_maml
-from common import load_walks
 from conftest import TRAIN, run_script
 from datasets import Array2D, ClassLabel, Dataset, Features, List, Value
 
+from experiments import personalisation as evaluation
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
+from modeling_gait.training.common import load_walks
+from train import train_maml
 
 P, C, SUBJECTS = 20, 6, 4
 FAST = ["--max_steps", "4", "--warm_steps", "2", "--batch_size", "2", "--save_steps", "1", "--num_queries", "5"]

@@ -4,13 +4,21 @@ import datasets
 import numpy as np
 import pytest
 import torch
-import train_text
 from conftest import run_script
 from test_modeling_gait_text import write_sentence_encoder
-from train_text import ACTIVITIES, DESCRIPTIONS, RecordingWindows, TextArguments, load_recordings, nan_moments, walk_captions
 
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_text import GaitTextModel
+from train import train_text
+from train.train_text import (
+    ACTIVITIES,
+    DESCRIPTIONS,
+    RecordingWindows,
+    TextArguments,
+    load_recordings,
+    nan_moments,
+    walk_captions,
+)
 
 TINY = ["--hidden_size", "16", "--num_layers", "1", "--num_heads", "2", "--projection_size", "8", "--batch_size", "6"]
 
@@ -136,7 +144,7 @@ def test_batches_are_balanced_and_hide_gyroscopes_only(recordings_folder):
 
 
 def test_captions_of_walks(dataset_folder):
-    from common import load_walks
+    from modeling_gait.training.common import load_walks
 
     data = load_walks(str(dataset_folder))
     texts, numbers = walk_captions(data, "measured")

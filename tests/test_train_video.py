@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 import torch
-import train_video
-from common import load_walks
 from conftest import run_script
-from train_knowledge import VIDEO_FRAMES
-from train_video import draw_frames, seen_pose
 from transformers import AutoModel, ResNetModel
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
+from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.video_rendering import Camera, render_video
+from modeling_gait.training.common import load_walks
+from train import train_video
+from train.train_knowledge import VIDEO_FRAMES
+from train.train_video import draw_frames, seen_pose
 
 
 def test_pose_of_a_camera_behind_beside_and_before(walks):

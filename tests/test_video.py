@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.video import crop_person, find_person, prepare_video, read_video, windows, write_video
-from modeling_gait.video_rendering import Camera, render_video
 
 av = pytest.importorskip("av")
 SIDE = Camera(90, 1.2, 4.0)

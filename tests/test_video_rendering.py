@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait import rendering
+from modeling_gait.drawing import rendering
+from modeling_gait.drawing.video_rendering import STYLES, Camera, _capsules, render_clips, render_video
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
-from modeling_gait.video_rendering import STYLES, Camera, _capsules, render_clips, render_video
 
 WALK = simulate_walks(1, frames=40, seed=2, pathology="normal").joints[0]
 SIDE = Camera(90, 1.2, 4.0)

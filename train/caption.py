@@ -16,7 +16,7 @@ The styles follow Chivereanu et al. 2024 (Aligning Actions and Walking to LLM-Ge
 https://github.com/Radu1999/WalkAndText): a detailed account of the body's movement, narration of an imagined video, paraphrase.
 Their prompts for DenseGait's attributes are not in that repository. An answer is checked (`check_faithfulness`, here
 `check_appearance` and `check_action`), asked for again, and in the end replaced by the grammar's; the card counts this.
-benchmarks/caption_faithfulness.py measures what the checks catch.
+experiments/caption_faithfulness.py measures what the checks catch.
 """
 
 import json
@@ -28,7 +28,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from caption_texts import (
+from datasets import ClassLabel, Dataset, Features, Sequence, Value, load_dataset
+from huggingface_hub import DatasetCardData
+from pyarrow import parquet
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, pipeline
+
+from modeling_gait.captions import check_faithfulness as check_gait
+from modeling_gait.captions import describe_walk, paraphrase
+from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.training.caption_texts import (
     ACTION_STYLES,
     APPEARANCE_STYLES,
     GAIT_STYLES,
@@ -41,15 +50,6 @@ from caption_texts import (
     check_action,
     check_appearance,
 )
-from datasets import ClassLabel, Dataset, Features, Sequence, Value, load_dataset
-from huggingface_hub import DatasetCardData
-from pyarrow import parquet
-from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, pipeline
-
-from modeling_gait.captions import check_faithfulness as check_gait
-from modeling_gait.captions import describe_walk, paraphrase
-from modeling_gait.export import atomic_folder, atomic_path
 
 MAX_CHARACTERS = 500  # a caption; sentence encoders read about 128 to 512 tokens
 

@@ -22,8 +22,8 @@ from tqdm import tqdm
 from transformers import HfArgumentParser, pipeline
 
 from modeling_gait.captions import WalkDescription, parse_prompt
-from modeling_gait.cli_io import generated_features, walk_row
-from modeling_gait.export import atomic_folder
+from modeling_gait.cli.io import generated_features, walk_row
+from modeling_gait.files import atomic_folder
 from modeling_gait.skeletons import SKELETONS
 
 COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")

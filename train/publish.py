@@ -31,20 +31,20 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from common import write_json
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from huggingface_hub.utils import validate_repo_id
-from publish_cards import TrainingData, check_card, read_data_card, read_results, render_card
 from safetensors import SafetensorError, safe_open
-from show import ShowArguments, make_walks, markdown_table, title
 from tqdm import tqdm
 from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig
 from transformers.dynamic_module_utils import get_relative_imports
 
-from modeling_gait.export import atomic_folder
-from modeling_gait.rendering import render_animation
+from modeling_gait.drawing.rendering import render_animation
+from modeling_gait.files import atomic_folder
 from modeling_gait.skeletons import SKELETONS
+from modeling_gait.training.common import write_json
+from train.publish_cards import TrainingData, check_card, read_data_card, read_results, render_card
+from train.show import ShowArguments, make_walks, markdown_table, title
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL_FILES = (

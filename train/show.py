@@ -18,9 +18,10 @@ import numpy as np
 from transformers import HfArgumentParser, pipeline
 
 from modeling_gait.captions import WalkDescription
-from modeling_gait.export import atomic_path, write_bvh, write_csv
+from modeling_gait.drawing.rendering import angle_cycles, plot_joint_angles, plot_pose_strip, render_animation
+from modeling_gait.export import write_bvh, write_csv
+from modeling_gait.files import atomic_path
 from modeling_gait.processing_gait import GaitProcessor
-from modeling_gait.rendering import angle_cycles, plot_joint_angles, plot_pose_strip, render_animation
 from modeling_gait.skeletons import SKELETONS
 
 # Speed and cadence of the default prompts, as factors on the training people's normal walks: rounded from the medians of

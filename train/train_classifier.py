@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from common import StepBatches, class_labels, load_walks, save_model, schedule, seed_step
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
@@ -19,6 +18,7 @@ from modeling_gait.augmentation import Augmentation
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
+from modeling_gait.training.common import StepBatches, class_labels, load_walks, save_model, schedule, seed_step
 
 
 @dataclass

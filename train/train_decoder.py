@@ -13,13 +13,23 @@ the tokeniser reads as the other's class, while body codes (so bone lengths) and
 from dataclasses import dataclass, field
 
 import torch
-from common import StepBatches, TrainArguments, WindowLoader, load_walks, parse_arguments, save_model, start, training_loop
-from train_vq import AUGMENTATION, STRETCH
 
 from modeling_gait.configuration_gait_decoder import GaitDecoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
+from modeling_gait.training.common import (
+    AUGMENTATION,
+    STRETCH,
+    StepBatches,
+    TrainArguments,
+    WindowLoader,
+    load_walks,
+    parse_arguments,
+    save_model,
+    start,
+    training_loop,
+)
 
 
 @dataclass

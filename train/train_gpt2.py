@@ -23,21 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from common import (
-    StepBatches,
-    TrainArguments,
-    WindowLoader,
-    check_sizes,
-    check_tokeniser,
-    load_walks,
-    parse_arguments,
-    pathology_names,
-    save_model,
-    schedule,
-    seed_step,
-    start,
-    training_loop,
-)
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from tqdm import tqdm
@@ -52,6 +37,21 @@ from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.pipelines_gait import TextToGaitPipeline
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer, train_text_tokenizer
+from modeling_gait.training.common import (
+    StepBatches,
+    TrainArguments,
+    WindowLoader,
+    check_sizes,
+    check_tokeniser,
+    load_walks,
+    parse_arguments,
+    pathology_names,
+    save_model,
+    schedule,
+    seed_step,
+    start,
+    training_loop,
+)
 
 AUGMENTATION = Augmentation(mirror=0, yaw=4, scale=0.03, window=0, body=0.04, bone=0.02, jitter=0)
 IGNORE = -100

@@ -20,20 +20,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import StepBatches, TrainArguments, class_labels, load_walks, parse_arguments, save_model, start, training_loop
 from datasets import Dataset
-from loso import Walks, share_of_walks
 from tqdm import tqdm
 
+from experiments.loso import Walks, share_of_walks
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
+from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification, prepare_knowledge_input
 from modeling_gait.modeling_gait_text import SentenceEncoder
 from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
+from modeling_gait.training.common import (
+    StepBatches,
+    TrainArguments,
+    class_labels,
+    load_walks,
+    parse_arguments,
+    save_model,
+    start,
+    training_loop,
+)
 from modeling_gait.video import WINDOW
-from modeling_gait.video_rendering import render_video
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 VIDEO_FRAMES = 16  # of the WINDOW frames that a video shows, those that are drawn

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from common import TrainArguments, load_rows, load_walks, parse_arguments, pathology_names, save_model, start, training_loop
 from datasets import Dataset
 from torch.func import functional_call, vmap
 from tqdm import tqdm
@@ -28,6 +27,16 @@ from tqdm import tqdm
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
+from modeling_gait.training.common import (
+    TrainArguments,
+    load_rows,
+    load_walks,
+    parse_arguments,
+    pathology_names,
+    save_model,
+    start,
+    training_loop,
+)
 
 ALGORITHMS = ("maml", "first_order", "anil", "reptile", "pretrain")
 

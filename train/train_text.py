@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import StepBatches, TrainArguments, load_walks, parse_arguments, pathology_names, save_model, start, training_loop
 from datasets import Dataset, load_dataset
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -31,6 +30,16 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_text import GaitTextModel, SentenceEncoder
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
+from modeling_gait.training.common import (
+    StepBatches,
+    TrainArguments,
+    load_walks,
+    parse_arguments,
+    pathology_names,
+    save_model,
+    start,
+    training_loop,
+)
 
 # What sensors on feet, shins and thighs notice of each activity of HuGaDB; written before any model was trained on it.
 DESCRIPTIONS = {

@@ -15,16 +15,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from common import StepBatches, TrainArguments, load_walks, parse_arguments, save_model, start, training_loop
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
-from train_knowledge import VIDEO_FRAMES, VIDEO_SIZE, clip_rows
 from transformers import AutoModel
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig, vision_config
+from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.video_rendering import Camera, render_video
+from modeling_gait.training.common import (
+    StepBatches,
+    TrainArguments,
+    load_walks,
+    parse_arguments,
+    save_model,
+    start,
+    training_loop,
+)
+from train.train_knowledge import VIDEO_FRAMES, VIDEO_SIZE, clip_rows
 
 
 @dataclass

@@ -12,7 +12,14 @@ Run it again after an interruption and it goes on from its checkpoint. --help li
 from dataclasses import dataclass, field
 
 import torch
-from common import (
+from datasets import Dataset
+
+from modeling_gait.configuration_gait_vq import GaitVQConfig
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.modeling_gait_vq import GaitVQModel
+from modeling_gait.training.common import (
+    AUGMENTATION,
+    STRETCH,
     StepBatches,
     TrainArguments,
     WindowLoader,
@@ -24,12 +31,6 @@ from common import (
     start,
     training_loop,
 )
-from datasets import Dataset
-
-from modeling_gait.augmentation import Augmentation
-from modeling_gait.configuration_gait_vq import GaitVQConfig
-from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.modeling_gait_vq import GaitVQModel
 
 # What the pathological codes must carry, beside the class: ranges of motion, posture, asymmetry, double support.
 _PAIRED = ("hip_range", "knee_range", "peak_knee_flexion", "double_support_percent")
@@ -61,10 +62,6 @@ class VQArguments(TrainArguments):
     parameter_weight: float = 0.05
     adversary_weight: float = 0.01
     augment: bool = field(default=True, metadata={"help": "random bodies, headings, scales and mirroring"})
-
-
-AUGMENTATION = Augmentation(mirror=0, yaw=8, scale=0.08, window=0, body=0.06, bone=0.04, jitter=0, amplitude=0.15)
-STRETCH = 0.15
 
 
 def build(args: VQArguments, data: Dataset) -> tuple[GaitVQModel, GaitFeatureExtractor]:

@@ -8,7 +8,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from modeling_gait import metrics
+from modeling_gait.evaluation import metrics
 from modeling_gait.skeletons import SKELETONS
 
 _WALK = datasets.List(datasets.List(datasets.List(datasets.Value("float32"))))

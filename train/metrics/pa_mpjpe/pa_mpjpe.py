@@ -8,7 +8,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from modeling_gait import metrics
+from modeling_gait.evaluation import metrics
 
 _WALK = datasets.List(datasets.List(datasets.List(datasets.Value("float32"))))
 

@@ -1,0 +1,204 @@
+"""The generators of the leave-one-subject-out experiment: a model family for each fold, and walks sampled from it.
+
+    python -m experiments.loso_generator --dataset data/gist                               # all folds
+    python -m experiments.loso_generator --dataset data/gist --subjects 3 --share 0.05     # from 5 % of the walks of the others
+    python -m experiments.loso_generator --dataset data/gist --variant naive
+
+In: walks of the walk schema. Out: `OUTPUT_DIR/fold_SUBJECT[_share_S]/`, the family (train_vq.py, train_decoder.py and
+train_gpt2.py, run without that subject) and `SET.safetensors`: `input_values` (M, 64, F) float16 [m], classifier inputs of M
+sampled walks, `labels` (M,), `judged` (M,): what a validity model takes them for. What exists is kept, so the same command goes
+on after an interruption.
+
+A walk is sampled for the description of a training walk, drawn at random with equal classes, and continued or cut to a length
+drawn from the training walks of its class. Sets beside `language`, each from a variant or another way of sampling:
+
+    naive                    class-conditional: two codebooks of 256 a step, no body or pathological codes that mean anything,
+                             no words (one word of class), the tokeniser's own decoder: the paper's idea at its barest
+    no_pathological_tokens   ours, but the pathological codes are trained to carry nothing
+    label                    ours, asked by class name alone
+    unconstrained            ours, decoded by the tokeniser's own decoder instead of forward kinematics
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from safetensors.numpy import save_file
+from tqdm import tqdm
+from transformers import GPT2LMHeadModel, HfArgumentParser
+
+from experiments.loso import fold_folder, load_inputs, share_of_walks
+from modeling_gait.captions import WalkDescription, describe_walk
+from modeling_gait.continuation import continue_walk
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.generation_gait import decode_walks, sample_codes
+from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
+from modeling_gait.modeling_gait_decoder import GaitDecoderModel
+from modeling_gait.modeling_gait_vq import GaitVQModel
+from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
+from modeling_gait.training.common import class_labels, load_walks, numbered
+from train.train_classifier import predict, train_classifier
+
+HERE = Path(__file__).parent
+BATCH = 270  # walks sampled at a time
+# Arguments beside those of configs/*_gist.json, by variant: tokeniser, decoder, GPT-2.
+STEPS = {
+    "vq": ["--max_steps", "800"],
+    "decoder": ["--max_steps", "200"],
+    "gpt2": ["--max_steps", "1000", "--describe_share", "0"],
+}
+NO_PATHOLOGY = ["--num_pathological_tokens", "1", "--pathological_codebook_size", "1"]
+NO_PATHOLOGY += ["--class_weight", "0", "--parameter_weight", "0", "--adversary_weight", "0"]
+VARIANTS = {
+    "ours": STEPS,
+    "no_pathological_tokens": STEPS | {"vq": STEPS["vq"] + NO_PATHOLOGY},
+    "naive": {
+        "vq": ["--max_steps", "600", "--augment", "False", "--codebook_size", "256", *NO_PATHOLOGY]
+        + ["--num_body_tokens", "1", "--body_codebook_size", "1"],
+        "gpt2": ["--max_steps", "600", "--describe_share", "0", "--no_text_share", "0"]
+        + ["--class_only", "True", "--augment", "False"],
+    },
+}
+SETS = {
+    "ours": ("language", "label", "unconstrained"),
+    "no_pathological_tokens": ("no_pathological_tokens",),
+    "naive": ("naive",),
+}
+
+
+@dataclass
+class GeneratorArguments:
+    """Arguments of the generators."""
+
+    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
+    output_dir: str = "outputs/loso_gist"
+    subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
+    share: float = field(default=1.0, metadata={"help": "share of the real walks that is used"})
+    variant: str = field(default="ours", metadata={"help": ", ".join(VARIANTS)})
+    sets: list[str] = field(default_factory=list, metadata={"help": "sets to sample; default: the variant's first"})
+    walks: int = field(default=3240, metadata={"help": "walks to sample for a set"})
+    temperature: float = 0.7
+    num_threads: int = 0
+
+
+def train_family(folder: Path, dataset: str, subject: str, variant: str, num_threads: int) -> None:
+    """Run the training scripts whose model is not there yet."""
+    extra = VARIANTS[variant]
+    for name, target in (("vq", folder / "vq"), ("decoder", folder / "decoder"), ("gpt2", folder)):
+        if name not in extra or (target / "model.safetensors").exists():
+            continue
+        command = [sys.executable, str(HERE / f"train_{name}.py"), str(HERE / "configs" / f"{name}_gist.json")]
+        command += ["--dataset", dataset, "--exclude_subjects", subject, "--output_dir", str(target)]
+        command += ["--num_threads", str(num_threads), *extra[name]]
+        if name != "vq":
+            command += ["--vq", str(folder / "vq")]
+        if name == "gpt2":
+            command += ["--decoder", str(folder / "decoder") if "decoder" in extra else ""]
+        subprocess.run(command, check=True)
+
+
+def share_dataset(dataset: str, folder: Path, share: float) -> str:
+    """The data set, or a folder with a share of its walks."""
+    if share == 1:
+        return dataset
+    target = folder / "data"
+    if not target.exists():
+        data = load_walks(dataset)
+        keep = np.flatnonzero(share_of_walks(load_inputs(dataset), share))
+        with atomic_folder(target) as temporary:
+            (temporary / "data").mkdir()
+            data.select(keep).to_parquet(temporary / "data" / "train-00000-of-00001.parquet")
+    return str(target)
+
+
+def draw_descriptions(
+    data: Dataset, labels: list[str], count: int, class_only: bool
+) -> tuple[list[WalkDescription], np.ndarray]:
+    """Descriptions of random training walks, equal classes, and lengths [frames] of other walks of these classes."""
+    rng = np.random.default_rng(0)
+    classes, names = class_labels(data)
+    pathologies = np.array(names)[classes]
+    frames = np.array([len(j) for part in data.select_columns(["joints"]).iter(256) for j in part["joints"]])
+    about = data.select_columns(["gait_parameters", "attributes"])
+    descriptions, lengths = [], np.empty(count, int)
+    for i in range(count):
+        rows = np.flatnonzero(pathologies == labels[i % len(labels)])
+        row = about[int(rng.choice(rows))]
+        attributes = json.loads(str(row["attributes"]))
+        measured = {} if class_only else json.loads(str(row["gait_parameters"]))
+        descriptions.append(describe_walk(measured, labels[i % len(labels)], attributes=attributes))
+        lengths[i] = frames[rng.choice(rows)]
+    return descriptions, lengths
+
+
+def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: GeneratorArguments) -> None:
+    """Sample walks from the family in `folder` and write their classifier inputs, a file for each set."""
+    model = GPT2LMHeadModel.from_pretrained(folder).eval()
+    tokenizer = GaitTokenizer.from_pretrained(folder)
+    vq = GaitVQModel.from_pretrained(folder / "vq").eval()
+    extractor = GaitFeatureExtractor.from_pretrained(folder / "vq")
+    judge = train_judge(data, extractor.labels)
+    steps = extractor.num_frames // vq.config.downsampling
+    for target in targets:
+        name = target.stem
+        plain = name in ("naive", "unconstrained")
+        decoder = None if plain else GaitDecoderModel.from_pretrained(folder / "decoder").eval()
+        descriptions, lengths = draw_descriptions(data, extractor.labels, args.walks, name in ("naive", "label"))
+        parts = []
+        for at in tqdm(range(0, args.walks, BATCH), desc=f"{folder.name} {name}"):
+            asked = descriptions[at : at + BATCH]
+            prompts = [d.pathology if name == "naive" else d.to_prompt() for d in asked]
+            codes = sample_codes(model, tokenizer, prompts, steps, temperature=args.temperature, seed=at)
+            joints = decode_plain(vq, extractor, codes) if plain else decode_walks(decoder, codes)
+            walks = [continue_walk(w, n) for w, n in zip(joints, lengths[at : at + BATCH])]
+            parts.append(prepare_classifier_input(walks).astype(np.float16))
+        labels, inputs = np.array([extractor.labels.index(d.pathology) for d in descriptions]), np.concatenate(parts)
+        judged = predict(judge, inputs.astype(np.float32))
+        with atomic_path(target) as temporary:
+            save_file({"input_values": inputs, "labels": labels, "judged": judged}, temporary)
+
+
+def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitClassifierForSequenceClassification:
+    """The validity model: a GRU trained briefly on the real training walks. What it takes for another class is refused."""
+    classes, names = class_labels(data)
+    inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
+    classes = np.array([labels.index(name) for name in names])[classes]
+    options = {"batch_size": 128, "learning_rate": 1.5e-3, "epochs": epochs, "seed": 1000, "bf16": True}
+    return train_classifier(inputs, classes, labels, **options)
+
+
+@torch.no_grad()
+def decode_plain(vq: GaitVQModel, extractor: GaitFeatureExtractor, codes: list[GaitCodes]) -> np.ndarray:
+    """Codes -> joints (N, T, J, 3) [m] by the tokeniser's own decoder, without a skeleton."""
+    stacked = (torch.from_numpy(np.stack([getattr(c, k) for c in codes])) for k in ("motion", "body", "pathological"))
+    return extractor.to_joints(vq.decode(*stacked)).numpy()
+
+
+def main() -> None:
+    args = HfArgumentParser(GeneratorArguments).parse_args_into_dataclasses()[0]
+    if args.variant not in VARIANTS or set(args.sets) - set(SETS[args.variant]):
+        known = "; ".join(f"{v}: {', '.join(s)}" for v, s in SETS.items())
+        raise ValueError(f"unknown variant {args.variant!r} or set {args.sets}; known: {known}")
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    subjects = args.subjects or numbered(np.array(load_walks(args.dataset)["subject_id"]))
+    for subject in subjects:
+        home = fold_folder(Path(args.output_dir), subject, args.share)
+        folder = home if args.variant == "ours" else home / args.variant
+        targets = [home / f"{name}.safetensors" for name in args.sets or SETS[args.variant][:1]]
+        dataset = share_dataset(args.dataset, home.with_name(f"share_{args.share:g}"), args.share)
+        train_family(folder, dataset, subject, args.variant, args.num_threads)
+        data = load_walks(dataset, exclude_subjects=[subject])
+        missing = [t for t in targets if not t.exists()]
+        if missing:
+            sample_sets(folder, missing, data, args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command line `gait`; `main.app` is the entry."""

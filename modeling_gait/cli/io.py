@@ -1,0 +1,319 @@
+"""What the commands of `cli.py` share: models by name, walks and gait cycles from files, output that is whole or absent, JSON.
+
+In: what was typed. Out: folders, `Walk`s, arrays. Errors are ValueError or OSError with one line that says what to do.
+Nothing heavy is imported here, so that `gait --help` is fast.
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+    from ..configuration_gait_tcn import GaitTCNConfig
+    from ..loading import Walk
+
+DEMO = Path("demo/model")
+# model_type in config.json
+FAMILY, CLASSIFIER, TEXT, TCN, KNOWLEDGE = "gpt2", "gait_classifier", "gait_text", "gait_tcn", "gait_knowledge"
+KINDS = {
+    FAMILY: "a model family (`make demo` in the repository makes one in demo/model)",
+    CLASSIFIER: "a classifier (train/train_classifier.py)",
+    TEXT: "a dual encoder of walks and texts (train/train_text.py)",
+    TCN: "a network for gait cycles (train/train_maml.py)",
+    KNOWLEDGE: "a knowledge model (GaitKnowledgeModelForSequenceClassification)",
+}
+WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".gif", ".mp4")  # what `save_walk` writes
+ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL"
+
+
+# ---------------------------------------------------------------- models
+
+
+def find_model(name: str | None, *kinds: str) -> tuple[Path, str]:
+    """The folder of a model and which of `kinds` (model types) it is; one of the Hub is downloaded, or taken from the cache.
+
+    `name`: folder or Hub id; else the environment variable GAIT_MODEL, else demo/model if it is there.
+    Raises ValueError where there is none, it is of another kind, or the Hub has none or cannot be reached.
+    """
+    wanted = " or ".join(KINDS[k] for k in kinds)
+    name = name or os.environ.get("GAIT_MODEL") or (str(DEMO) if DEMO.is_dir() else None)
+    if not name:
+        raise ValueError(f"no model: {ADVICE}; needed is {wanted}")
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _download(name, wanted)
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{name}: not a model, config.json is missing; {ADVICE}: {wanted}")
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{name}: config.json cannot be read: {error}") from error
+    if kind not in kinds:
+        raise ValueError(f"{name}: holds {KINDS.get(kind, f'a model of type {kind!r}')}; needed is {wanted}; {ADVICE}")
+    return folder, kind
+
+
+def _download(name: str, wanted: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, ignore_patterns=["*.gif", "*.png", "*.mp4", "*.bin", "*.pt"]))
+    except HFValidationError:
+        why = "no such folder"
+    except GatedRepoError:
+        why = "no such folder; the Hub asks you to accept its terms there first (and `hf auth login`)"
+    except RepositoryNotFoundError:
+        why = "no such folder, and no such repository on the Hub (for a private one: `hf auth login`)"
+    except OSError:  # no network, offline mode, the Hub is down
+        why = "no such folder, and the Hugging Face Hub cannot be reached, nor was it downloaded before"
+    raise ValueError(f"{name}: {why}; {ADVICE}: {wanted}")
+
+
+def quiet() -> None:
+    """Our models and pipelines known to transformers, and it without bars and notes."""
+    from transformers.utils import logging
+
+    from .. import GaitVQModel  # noqa: F401  all of the package is imported, and so registered
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+# ---------------------------------------------------------------- input
+
+
+def read_walks(path: Path, fps: float | None = None, up: str = "auto") -> list[tuple[str, "Walk"]]:
+    """(name, walk) of a skeleton file; or of each row of a Parquet file in the walk schema, named FILE#ROW."""
+    from ..loading import load_walk
+
+    if path.suffix.lower() != ".parquet":
+        return [(str(path), load_walk(path, fps=fps, up=up))]
+    return list(_parquet_walks(path, fps))
+
+
+def _parquet_walks(path: Path, fps: float | None) -> Iterator[tuple[str, "Walk"]]:
+    import pyarrow
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+    from pyarrow import parquet
+
+    from ..gait_search import read_joints
+    from ..loading import Walk
+    from ..skeletons import KINECT_V2, SKELETONS
+
+    try:
+        columns = [c for c in ("joints", "fps") if c in parquet.read_schema(path).names]
+        rows = Dataset(InMemoryTable(parquet.read_table(path, columns=columns)))
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file: {error}") from error
+    if columns != ["joints", "fps"]:
+        raise ValueError(f"{path}: not in the walk schema; expected columns joints (T, J, 3) [m] and fps")
+    if not len(rows):
+        raise ValueError(f"{path}: holds no walk")
+    skeletons = {len(s): s for s in (*SKELETONS.values(), KINECT_V2)}
+    for number, (joints, rate) in enumerate(zip(read_joints(rows), rows["fps"])):
+        if joints.shape[1] not in skeletons:
+            raise ValueError(f"{path}, row {number}: {joints.shape[1]} joints, which no known skeleton has")
+        rate, skeleton = float(fps or rate), skeletons[joints.shape[1]]
+        yield f"{path}#{number}", Walk(joints, rate, skeleton, f"{path.stem}_{number}", np.arange(len(joints)) / rate)
+
+
+def clean(walk: "Walk", name: str) -> tuple[np.ndarray, dict]:
+    """Repaired joints (T, J, 3) [m] in the walk's axes, at its frame rate, and what was repaired."""
+    from ..cleaning import clean_walk
+
+    try:
+        joints, report = clean_walk(walk.times, walk.joints, fps=walk.fps, skeleton=walk.skeleton)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return joints, report.to_dict()
+
+
+def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Gait cycles (K, P, C) of a file in the units of a model, and a mask (K, C), True where a channel was measured.
+
+    A skeleton file, for a model of J x 3 channels: cycles from a right heel strike to the next, joints less the pelvis [m].
+    NPZ or NPY for any model: array `values`, cycles (K, P, C) with optional `channel_mask` (K, C) or (C,); or, for 36 leg
+    sensor channels in the order of HuGaDB, samples (T, 36) [m/s^2, rad/s] with `fps`.
+    Raises ValueError naming the file.
+    """
+    values = channel_mask = None
+    if path.suffix.lower() in (".npz", ".npy"):
+        values, channel_mask, fps = _read_values(path, fps)
+    try:
+        if values is None:
+            values = _skeleton_cycles(path, config, fps)
+        elif values.ndim == 2:
+            values = _sensor_cycles(values, config, fps)
+        if values.ndim != 3 or values.shape[1:] != (config.num_phases, config.num_channels) or not len(values):
+            raise ValueError(f"expected cycles (K, {config.num_phases}, {config.num_channels}), got {values.shape}")
+        mask = np.ones(config.num_channels, bool) if channel_mask is None else np.asarray(channel_mask)
+        if mask.dtype != bool or mask.shape not in ((config.num_channels,), (len(values), config.num_channels)):
+            expected = f"bool ({len(values)}, {config.num_channels})"
+            raise ValueError(f"channel_mask: expected {expected}, got {mask.dtype} {mask.shape}")
+        return values.astype(np.float32), np.broadcast_to(mask, (len(values), config.num_channels))
+    except ValueError as error:
+        raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
+
+
+def _read_values(path: Path, fps: float | None) -> tuple[np.ndarray | None, np.ndarray | None, float | None]:
+    """`values`, `channel_mask` and `fps` of an NPZ or NPY; None for values where it is a skeleton walk."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"values": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: no NumPy arrays in it ({error})") from error
+    values = arrays.get("values")
+    if values is None or values.dtype.kind not in "fiu" or (values.ndim == 3 and values.shape[2] == 3):
+        return None, None, fps
+    stated = float(arrays["fps"]) if "fps" in arrays else None
+    return values, arrays.get("channel_mask"), fps or stated
+
+
+def _skeleton_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> np.ndarray:
+    from ..cleaning import canonicalise
+    from ..gait_cycles import walk_cycles
+
+    cycles = []
+    for name, walk in read_walks(path, fps):
+        if 3 * len(walk.skeleton) != config.num_channels:
+            raise ValueError(
+                f"{name}: a skeleton of {len(walk.skeleton)} joints; the model reads {config.num_channels} channels, "
+                "see `gait personalize --help`"
+            )
+        joints = canonicalise(clean(walk, name)[0], walk.skeleton)
+        cycles.append(walk_cycles(joints, walk.fps, walk.skeleton, points=config.num_phases))
+    return np.concatenate(cycles)
+
+
+def _sensor_cycles(values: np.ndarray, config: "GaitTCNConfig", fps: float | None) -> np.ndarray:
+    """As datasets_scripts/hugadb.py finds them: the right foot's and shin's accelerations change most at initial contact."""
+    from ..gait_cycles import find_cycles, resample_cycle
+
+    if values.shape[1] != config.num_channels or config.num_channels != 36:
+        raise ValueError(
+            f"samples (T, {values.shape[1]}); only (T, 36) are cut into cycles, and the model must read 36 channels"
+        )
+    if fps is None:
+        raise ValueError("states no rate of its samples; give --fps")
+    change = np.diff(values.astype(np.float64), axis=0, prepend=values[:1])
+    contact = np.linalg.norm(change[:, 0:3], axis=1) + np.linalg.norm(change[:, 6:9], axis=1)
+    return np.stack([resample_cycle(values, a, b, config.num_phases) for a, b in find_cycles(contact, fps)])
+
+
+# ---------------------------------------------------------------- output
+
+
+def output_files(out: Path, count: int, suffixes: tuple[str, ...], force: bool) -> list[Path]:
+    """Where `count` walks go: `out`, or if there are several out_01, out_02, ...
+
+    Raises ValueError for another suffix; FileExistsError where a file is there and `force` is not set.
+    """
+    if out.suffix.lower() not in suffixes:
+        raise ValueError(f"{out}: cannot write {out.suffix!r}; expected one of {', '.join(suffixes)}")
+    digits = max(2, len(str(count)))
+    numbered = [out.with_name(f"{out.stem}_{n:0{digits}d}{out.suffix}") for n in range(1, count + 1)]
+    files = [out] if count == 1 else numbered
+    for file in files:
+        refuse_existing(file, force)
+    return files
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raises FileExistsError where there is something at `path` that may not be replaced."""
+    if path.is_dir() and path.suffix:
+        raise FileExistsError(f"{path}: is a folder")
+    if path.exists() and not force:
+        raise FileExistsError(f"{path}: is there already; --force replaces it")
+
+
+@contextmanager
+def whole_files(files: list[Path]) -> Iterator[list[Path]]:
+    """Temporary paths with the names of `files`; moved to their places when all are written, removed if not."""
+    folder = files[0].parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".gait-", dir=folder) as temporary:
+        paths = [Path(temporary) / f.name for f in files]
+        yield paths
+        for path, file in zip(paths, files):
+            os.replace(path, file)
+
+
+def generated_features(joints: int) -> "Features":
+    """The walk schema with the columns of provenance."""
+    from datasets import ClassLabel, Features, Sequence, Value
+    from datasets.features import Array3D
+
+    from ..captions import PATHOLOGIES
+
+    text = Value("string")
+    return Features(
+        {
+            **{"subject_id": text, "walk_id": text, "sensor": text, "pathology": ClassLabel(names=list(PATHOLOGIES))},
+            **{"severity": Value("float32"), "attributes": text, "fps": Value("float32")},
+            **{"joints": Array3D((None, joints, 3), "float32"), "gait_parameters": text, "captions": Sequence(text)},
+            **{"prompt": text, "generator": text, "seed": Value("int64"), "sample_index": Value("int64")},
+        }
+    )
+
+
+def write_parquet(path: Path, walks: list[dict], model: str, seed: int) -> None:
+    """Results of `text-to-gait` in the walk schema with the columns of train/generate.py."""
+    from datasets import Dataset
+
+    from ..skeletons import SKELETONS
+
+    features = generated_features(len(SKELETONS[walks[0]["skeleton"]]))
+    rows = [walk_row(walk, model, seed, number) for number, walk in enumerate(walks)]
+    Dataset.from_list(rows, features=features).to_parquet(path)
+
+
+def walk_row(walk: dict, model: str, seed: int, number: int) -> dict:
+    """One result of `text-to-gait` as a row of the walk schema."""
+    from ..gait_parameters import compute_gait_parameters
+    from ..skeletons import SKELETONS
+
+    said = walk["description"]
+    parameters = compute_gait_parameters(walk["joints"], walk["fps"], SKELETONS[walk["skeleton"]])
+    return {
+        "subject_id": f"synthetic_{number}",
+        "walk_id": f"synthetic_{number}",
+        "sensor": "generated",
+        "pathology": said.pathology,
+        "severity": math.nan if said.severity is None else said.severity,
+        "attributes": json.dumps({"side": said.side}),
+        "fps": walk["fps"],
+        "joints": walk["joints"],
+        "gait_parameters": json.dumps({k: None if math.isnan(v) else round(v, 4) for k, v in parameters.items()}),
+        "captions": [said.to_prompt()],
+        "prompt": walk["prompt"],
+        "generator": model,
+        "seed": seed,
+        "sample_index": number,
+    }
+
+
+def plain(value: object) -> object:
+    """What JSON can say of a value: dataclasses as objects, arrays as lists, numbers that are not finite as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,455 @@
+"""The command line `gait`: walks from words, words and numbers from walks, conversion, search, personalisation.
+
+    gait --help; gait generate --help; gait --install-completion
+
+In: words, skeleton files, folders or Hub ids of models. Out: files, and on stdout text or, with --json, one JSON document;
+messages and progress bars go to stderr. Exit codes: 0 done; 1 bad input or failed, with a line `gait: error: ...` for each
+input that failed; 2 wrong usage. An existing file is replaced only with --force: a sampled walk does not come back.
+Models and torch are imported within the commands, so that --help and completion are fast.
+"""
+
+import contextlib
+import functools
+import inspect
+import json
+import os
+import secrets
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .io import (
+    CLASSIFIER,
+    FAMILY,
+    KNOWLEDGE,
+    TCN,
+    TEXT,
+    WALK_SUFFIXES,
+    clean,
+    find_model,
+    output_files,
+    plain,
+    quiet,
+    read_cycles,
+    read_walks,
+    refuse_existing,
+    whole_files,
+    write_parquet,
+)
+
+app = typer.Typer(
+    name="gait",
+    help="Words to 3D skeleton walks and back. Research software: not a medical device, not a diagnosis.",
+    epilog="gait COMMAND --help shows examples. All commands take --json and --debug.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Model = Annotated[str | None, typer.Option(help="Folder or Hub id. Default: $GAIT_MODEL, else demo/model if it is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
+Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none (replaces what it states).")]
+Up = Annotated[str, typer.Option(help="Vertical axis of the files: auto, y, -y, z, -z.")]
+Files = Annotated[list[Path], typer.Argument(help="CSV, TSV, NPZ, NPY, BVH; or Parquet in the walk schema.", metavar="FILE...")]
+
+
+@dataclass
+class Answer:
+    """What a command hands to be printed: `data` as JSON or `text`; `failed` inputs make the exit code 1."""
+
+    data: dict | list
+    text: str
+    failed: int = 0
+
+
+def command(function: Callable[..., Answer]) -> Callable:
+    """Make a command of a function that returns an `Answer`: --json, --debug, messages and exit codes."""
+
+    @functools.wraps(function)
+    def run(*, as_json: bool, debug: bool, **arguments) -> None:
+        try:
+            with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                warnings.filterwarnings("always", category=UserWarning, module="modeling_gait")
+                warnings.showwarning = lambda message, *_: say("warning", message)
+                answer = function(**arguments)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            say("error", error)
+            raise typer.Exit(1) from None
+        typer.echo(json.dumps(plain(answer.data), indent=1, allow_nan=False) if as_json else answer.text)
+        if answer.failed:
+            raise typer.Exit(1)
+
+    keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY, default=False)
+    shared = [keyword("as_json", annotation=Json), keyword("debug", annotation=Debug)]
+    signature = inspect.signature(function)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *shared])
+    run.__annotations__ = {**function.__annotations__, "as_json": Json, "debug": Debug}
+    return app.command()(run)
+
+
+def one_line(message: object) -> str:
+    """An error or warning in one line; `FILE: No such file or directory` for the operating system's."""
+    if isinstance(message, OSError) and message.filename and message.strerror:
+        message = f"{message.filename}: {message.strerror}"
+    return " ".join(str(message).split()) or type(message).__name__
+
+
+def say(kind: str, message: object) -> None:
+    """`gait: error: ...` or `gait: warning: ...` in one line on stderr."""
+    typer.echo(f"gait: {kind}: {one_line(message)}", err=True)
+
+
+def progress(items: Iterable, what: str) -> Iterable:
+    """A bar on stderr for more than one item, on a terminal only."""
+    from tqdm import tqdm
+
+    items = list(items)
+    return tqdm(items, desc=what, disable=True if len(items) < 2 else None)
+
+
+def each_walk(files: list[Path], fps: float | None, up: str, what: str, function: Callable) -> tuple[list[dict], int]:
+    """`function(name, walk)` -> dict, for each walk of the files. What fails gets a message and a row with `error`."""
+    rows, failed = [], 0
+
+    def refuse(name: str, error: Exception) -> None:
+        nonlocal failed
+        failed += 1
+        message = one_line(error)
+        message = message if message.startswith(name) else f"{name}: {message}"
+        say("error", message)
+        rows.append({"file": name, "error": message})
+
+    for file in progress(files, what):
+        try:
+            walks = read_walks(file, fps, up)
+        except (ValueError, OSError) as error:
+            refuse(str(file), error)
+            continue
+        for name, walk in walks:
+            try:
+                rows.append({"file": name, **function(name, walk)})
+            except ValueError as error:
+                refuse(name, error)
+    return rows, failed
+
+
+def written(rows: list[dict], lines: Callable[[dict], list[str]]) -> str:
+    """Text of rows: the file's name, and indented below it its lines; rows that failed have had their message."""
+    return "\n".join("\n  ".join([row["file"], *lines(row)]) for row in rows if "error" not in row)
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A measured number in four digits; a dash for nan."""
+    return "-" if value is None or value != value else f"{value:.4g} {unit}".rstrip()
+
+
+def ranked(scores: dict[str, float], most: int = 3) -> str:
+    """The likeliest classes: `steppage 0.93, antalgic 0.04`."""
+    best = sorted(scores.items(), key=lambda item: -item[1])[:most]
+    return ", ".join(f"{name} {score:.2f}" for name, score in best)
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"gait {installed('modeling_gait')}")
+        raise typer.Exit
+
+
+@command
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The walk in words: class, side, severity, speed, cadence.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.parquet, .bvh, .gif, .csv, .npz or .mp4.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Walks to sample.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Makes the walks repeatable. Default: a random one, which is shown.")] = None,
+    temperature: Annotated[float, typer.Option(help="Lower is more usual, higher more varied.")] = 0.7,
+    frames: Annotated[int, typer.Option(help="Length; 30 frames are a second.")] = 96,
+    candidates: Annotated[int, typer.Option(min=1, help="Walks sampled for each one; the one that fits best is kept.")] = 8,
+    person: Annotated[Path | None, typer.Option(help="A walk of somebody: their bones, posture and usual speed.")] = None,
+    model: Model = None,
+    force: Force = False,
+) -> Answer:
+    """Sample walks from a description.
+
+    Several walks make one Parquet data set, or numbered files of any other format: walk_01.bvh, walk_02.bvh, ...
+
+    \b
+    gait generate "severe steppage gait, right side, 0.6 m/s" -o walk.bvh
+    gait generate "normal gait, 1.2 m/s" -n 20 --seed 0 -o walks.parquet
+    gait generate "antalgic gait, left side" -o walk.gif --person me.csv
+    """
+    parquet = out.suffix.lower() == ".parquet"
+    files = output_files(out, 1 if parquet else count, (".parquet", *WALK_SUFFIXES), force)
+    folder, _ = find_model(model, FAMILY)
+    from transformers import pipeline
+
+    from .. import SKELETONS, save_walk
+
+    quiet()
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    options = {"candidates": candidates} | ({} if person is None else {"person": str(person)})
+    pipe = pipeline("text-to-gait", model=str(folder))
+    walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
+    named = model or os.environ.get("GAIT_MODEL") or str(folder)
+    with whole_files(files) as paths:
+        if parquet:
+            write_parquet(paths[0], walks, named, seed)
+        else:
+            for path, walk in progress(zip(paths, walks), "files"):
+                save_walk(path, walk["joints"], walk["fps"], SKELETONS[walk["skeleton"]])
+    understood = walks[0]["description"].to_prompt()
+    data = {"files": files, "count": count, "prompt": prompt, "understood": understood, "seed": seed, "model": named}
+    shown = str(files[0]) if len(files) == 1 else f"{files[0]} ... {files[-1]}"
+    text = f"{count} walk{'s' if count > 1 else ''} in {shown}\nunderstood: {understood}\nseed: {seed}"
+    return Answer(
+        data | {"num_frames": frames, "fps": walks[0]["fps"], "temperature": temperature, "candidates": candidates}, text
+    )
+
+
+@command
+def describe(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto") -> Answer:
+    """Put walks into words: a text, the likeliest classes, what in the text the numbers contradict.
+
+    \b
+    gait describe walk.csv
+    gait describe --json walk_*.bvh > described.json
+    """
+    folder, _ = find_model(model, FAMILY)
+    from transformers import pipeline
+
+    quiet()
+    pipe = pipeline("gait-to-text", model=str(folder))
+
+    def one(_, walk) -> dict:
+        result = pipe(walk.joints, fps=walk.fps, skeleton=walk.skeleton.name)
+        return {k: result[k] for k in ("text", "pathology", "class_probabilities", "gait_parameters", "problems")}
+
+    def lines(row: dict) -> list[str]:
+        measured = row["gait_parameters"]
+        speed, cadence = number(measured["speed"], "m/s"), number(measured["cadence"], "steps/min")
+        problems = [f"contradicted: {p}" for p in row["problems"]]
+        return [row["text"], f"classes: {ranked(row['class_probabilities'])}", f"measured: {speed}, {cadence}", *problems]
+
+    rows, failed = each_walk(files, fps, up, "descriptions", one)
+    return Answer(rows, written(rows, lines), failed)
+
+
+@command
+def parameters(files: Files, fps: Fps = None, up: Up = "auto") -> Answer:
+    """Measure gait parameters and joint kinematics; needs no model.
+
+    Gaps and spikes are repaired first. A dash (null in JSON): the walk shows too little to measure it.
+
+    \b
+    gait parameters walk.csv
+    gait parameters --json --fps 100 *.npz > parameters.json
+    """
+    from ..cleaning import canonicalise
+    from ..gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+
+    def one(name, walk) -> dict:
+        joints, repaired = clean(walk, name)
+        measured = compute_gait_parameters(canonicalise(joints, walk.skeleton), walk.fps, walk.skeleton)
+        return {"gait_parameters": measured, "repaired": repaired}
+
+    known = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
+    rows, failed = each_walk(files, fps, up, "walks", one)
+    return Answer(
+        rows, written(rows, lambda r: [f"{p.name:34}{number(r['gait_parameters'][p.name], p.unit)}" for p in known]), failed
+    )
+
+
+@command
+def classify(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto") -> Answer:
+    """Class probabilities of walks, by a classifier, or by the tokeniser of a model family.
+
+    \b
+    gait classify walk.csv --model outputs/gru
+    gait classify --json walks/*.csv > classes.json
+    """
+    folder, kind = find_model(model, CLASSIFIER, FAMILY)
+    from transformers import pipeline
+
+    quiet()
+    pipe = pipeline("gait-classification" if kind == CLASSIFIER else "gait-to-text", model=str(folder))
+
+    def one(_, walk) -> dict:
+        if kind == CLASSIFIER:
+            scores = {r["label"]: r["score"] for r in pipe(walk)}
+        else:
+            scores = pipe(walk.joints, fps=walk.fps, skeleton=walk.skeleton.name)["class_probabilities"]
+        best = max(scores, key=scores.get)
+        return {"label": best, "score": scores[best], "scores": scores}
+
+    rows, failed = each_walk(files, fps, up, "classes", one)
+    return Answer(rows, written(rows, lambda row: [ranked(row["scores"])]), failed)
+
+
+@command
+def report(
+    file: Annotated[Path, typer.Argument(help="A skeleton file, or a video if the model reads videos.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")],
+    age: Annotated[float | None, typer.Option(help="Years, for the norms.")] = None,
+    sex: Annotated[str | None, typer.Option(help="female or male, for the norms.")] = None,
+    model: Model = None,
+    fps: Fps = None,
+    force: Force = False,
+) -> Answer:
+    """Write a page about a walk: parameters beside norms, joint angles, classes and why. It needs no network to be read.
+
+    \b
+    gait report walk.csv --out report.html --model outputs/knowledge
+    gait report walk.csv --out report.html --age 70 --sex female
+    """
+    output_files(out, 1, (".html",), force)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file")
+    folder, _ = find_model(model, KNOWLEDGE)
+    from transformers import pipeline
+
+    from .. import pipeline_gait_report  # noqa: F401  registers the pipeline
+
+    quiet()
+    pipe = pipeline("gait-report", model=str(folder))
+    with whole_files([out]) as paths:
+        result = pipe(str(file), html=str(paths[0]), fps=fps, age=age, sex=sex)
+    names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
+    problems = [f"problem: {p}" for p in result.problems]
+    lines = [f"report of {file} in {out}", f"classes: {ranked(result.class_probabilities)}", result.sentence, *problems]
+    return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
+
+
+@command
+def search(
+    query: Annotated[str, typer.Argument(help="Words, or a skeleton file.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of skeleton files, or of Parquet in the walk schema.")],
+    count: Annotated[int, typer.Option("-k", "--count", min=1, help="Walks to show.")] = 10,
+    model: Model = None,
+    fps: Fps = None,
+) -> Answer:
+    """Find the walks that words describe best, or that are most like a walk.
+
+    \b
+    gait search "slow walk, the right knee hardly bends" walks/ --model outputs/text
+    gait search walk.csv data/simulated -k 3 --model outputs/text
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: no such folder")
+    if Path(query).suffix.lower() in (".csv", ".tsv", ".npz", ".npy", ".bvh") and not Path(query).is_file():
+        raise FileNotFoundError(f"{query}: no such file")
+    place, _ = find_model(model, TEXT)
+    from datasets import load_dataset
+
+    from ..gait_search import GaitSearch
+    from ..modeling_gait_text import GaitTextModel
+
+    quiet()
+    encoder = GaitTextModel.from_pretrained(place).eval()
+    tables = sorted(str(p) for p in folder.rglob("*.parquet"))
+    if tables:
+        walks = GaitSearch.from_dataset(encoder, load_dataset("parquet", data_files=tables, split="train"))
+    else:
+        walks = GaitSearch.from_folder(encoder, folder, fps=fps)
+    found = walks.by_walk(query, count, fps) if Path(query).is_file() else walks.by_text(query, count)
+    rows = [{"file": str(folder), **row} for row in found]
+    titles = [row["walk_id"] if "walk_id" in row else row["file"] for row in rows]
+    return Answer(rows, "\n".join(f"{row['score']:.3f}  {title}" for row, title in zip(rows, titles)))
+
+
+@command
+def personalize(
+    files: Annotated[list[Path], typer.Argument(help="Walks or gait cycles of one person.", metavar="FILE...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter.")],
+    steps: Annotated[int | None, typer.Option(min=0, help="Gradient steps. Default: the model's.")] = None,
+    model: Model = None,
+    fps: Fps = None,
+    force: Force = False,
+) -> Answer:
+    """Adapt a network for gait cycles (GaitTCNModel) to a person, and save what changed.
+
+    Files: skeleton walks, from which cycles are cut, for a model of skeletons. NPZ or NPY for any model: array `values`, cycles
+    (K, phases, channels) with optional `channel_mask`; or samples (T, 36) of six leg sensors as in HuGaDB, with `fps`.
+
+    \b
+    gait personalize walk_1.csv walk_2.csv --out p01 --model outputs/maml
+    gait personalize cycles.npz --out p01 --model outputs/maml --json
+    """
+    from ..files import atomic_folder
+    from ..modeling_gait_tcn import ADAPTER_CONFIG, GaitTCNModel
+
+    refuse_existing(out, force)
+    if out.exists() and not (out / ADAPTER_CONFIG).is_file():
+        raise FileExistsError(f"{out}: is there and is no adapter; it is not replaced")
+    folder, _ = find_model(model, TCN)
+    import numpy as np
+    import torch
+
+    quiet()
+    base = GaitTCNModel.from_pretrained(folder).eval()
+    parts = [read_cycles(file, base.config, fps) for file in progress(files, "files")]
+    values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
+    person = base.personalize(values, channel_mask=mask, steps=steps)
+    named = model or os.environ.get("GAIT_MODEL") or str(folder)
+    with atomic_folder(out) as temporary:
+        person.save_adapter(temporary, base_model=named)
+    size = sum(f.stat().st_size for f in out.iterdir())
+    data = {"adapter": out, "base_model": named, "cycles": len(values), "steps": person.adapter["steps"], "bytes": size}
+    data["cycles_of_files"] = {str(file): len(part[0]) for file, part in zip(files, parts)}
+    text = f"{len(values)} gait cycles of {len(files)} file(s); adapter of {size / 1e3:.0f} kB in {out}"
+    return Answer(data, f"{text}\nin Python: GaitTCNModel.from_pretrained({str(out)!r}).generate(20)")
+
+
+@command
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, TSV, NPZ, NPY, BVH; or Parquet in the walk schema.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="CSV, NPZ, BVH, GIF or MP4.")],
+    repair: Annotated[bool, typer.Option("--clean", help="Repair gaps, spikes and the clock first.")] = False,
+    fps: Fps = None,
+    up: Up = "auto",
+    force: Force = False,
+) -> Answer:
+    """Write a walk in another format, in metres, z up. The walks of a Parquet file go to numbered files.
+
+    \b
+    gait convert walk.csv walk.bvh --clean
+    gait convert walks.parquet walk.gif
+    """
+    output_files(out, 1, WALK_SUFFIXES, force=True)
+    walks = read_walks(source, fps, up)
+    files = output_files(out, len(walks), WALK_SUFFIXES, force)
+    from ..export import save_walk
+
+    repaired = []
+    with whole_files(files) as paths:
+        for path, (name, walk) in progress(zip(paths, walks), "files"):
+            joints, done = clean(walk, name) if repair else (walk.joints, None)
+            repaired.append(done)
+            try:
+                save_walk(path, joints, walk.fps, walk.skeleton)
+            except ValueError as error:
+                hint = "" if repair else "; --clean repairs gaps"
+                raise ValueError(f"{name}: {error}{hint}") from error
+    rows = [
+        {"file": name, "out": file, "frames": len(walk.joints), "fps": walk.fps, "skeleton": walk.skeleton.name, "repaired": r}
+        for file, (name, walk), r in zip(files, walks, repaired)
+    ]
+    return Answer(rows, "\n".join(f"{r['file']} -> {r['out']} ({r['frames']} frames, {r['fps']:g} a second)" for r in rows))
+
+
+if __name__ == "__main__":
+    app(prog_name="gait")

@@ -1,0 +1,1 @@
+"""Pictures, animations, videos and pages; never part of a Hub repository."""

@@ -1,0 +1,1 @@
+"""Metrics, privacy, calibration; never part of a Hub repository."""

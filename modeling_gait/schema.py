@@ -1,0 +1,188 @@
+"""The schema of every skeleton data set, and the writer of Parquet shards and data card that the builders share.
+
+In: rows (dicts in the schema of `walk_features`), one after another. Out: a folder that `load_dataset(FOLDER)` reads offline:
+data/train-00000-of-0000N.parquet and README.md, the data card. It is written under a temporary name beside the target and
+renamed at the end, so an interrupted run leaves no half-made data set.
+"""
+
+import itertools
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import Pool
+from pathlib import Path
+
+import datasets
+import numpy as np
+from huggingface_hub import DatasetCard, DatasetCardData
+from tqdm import tqdm
+
+from modeling_gait.captions import PATHOLOGIES, captions_for
+from modeling_gait.files import atomic_folder
+from modeling_gait.gait_parameters import compute_gait_parameters
+
+ROWS_PER_SHARD = 1200  # about 45 MB
+CAPTIONS = 3  # a row
+
+COLUMNS = (
+    """| column | type | content |
+|---|---|---|
+| `subject_id` | string | the person; **split by it** |
+| `walk_id` | string | the walk; every sensor that saw it has a row |
+| `sensor` | string | which sensor |
+| `pathology` | class label | """
+    + ", ".join(f"`{name}`" for name in PATHOLOGIES)
+    + """ |
+| `severity` | float32 | 0 (none) to 1, nan where unknown |
+| `attributes` | string | JSON object; `side` is the affected side (left, right, both, none, unknown) |
+| `fps` | float32 | frames a second |
+| `joints` | float32 (T, 25, 3) | metres; x right, y forward (direction of travel), z up; origin = the pelvis of the \
+first frame projected on the floor; Kinect v2 joint order (`modeling_gait.skeletons.KINECT_V2`) |
+| `gait_parameters` | string | JSON object, name to number, null where the walk shows too little \
+(`modeling_gait.gait_parameters`); computed from `joints` |
+| `captions` | list of strings | descriptions of the walk, computed from class knowledge and gait parameters by a grammar |
+"""
+)
+
+
+def walk_features(num_joints: int = 25) -> datasets.Features:
+    """Columns of a skeleton walk data set; `joints` is (T, num_joints, 3) [m], x right, y forward, z up."""
+    return datasets.Features(
+        {
+            "subject_id": datasets.Value("string"),
+            "walk_id": datasets.Value("string"),
+            "sensor": datasets.Value("string"),
+            "pathology": datasets.ClassLabel(names=list(PATHOLOGIES)),
+            "severity": datasets.Value("float32"),
+            "attributes": datasets.Value("string"),
+            "fps": datasets.Value("float32"),
+            "joints": datasets.Array3D((None, num_joints, 3), "float32"),
+            "gait_parameters": datasets.Value("string"),
+            "captions": datasets.Sequence(datasets.Value("string")),
+        }
+    )
+
+
+def walk_row(
+    joints: np.ndarray,
+    fps: float,
+    *,
+    subject_id: str,
+    walk_id: str,
+    sensor: str,
+    pathology: str,
+    severity: float = math.nan,
+    attributes: dict | None = None,
+) -> dict:
+    """One row of the schema from canonical joints (T, 25, 3) [m]; computes the gait parameters and the captions."""
+    attributes = attributes or {}
+    parameters = compute_gait_parameters(joints, fps)
+    seed = zlib.crc32(f"{walk_id}/{sensor}".encode())  # the same captions in every run
+    captions = captions_for(parameters, pathology, severity, attributes.get("side"), attributes, n=CAPTIONS, seed=seed)
+    return {
+        "subject_id": subject_id,
+        "walk_id": walk_id,
+        "sensor": sensor,
+        "pathology": pathology,
+        "severity": severity,
+        "attributes": json.dumps(attributes, sort_keys=True),
+        "fps": fps,
+        "joints": joints,
+        "gait_parameters": json.dumps({k: round(float(v), 5) if math.isfinite(v) else None for k, v in parameters.items()}),
+        "captions": captions,
+    }
+
+
+def parallel(function: Callable, items: list, num_proc: int, unit: str) -> Iterator:
+    """`function` of each item, in order, over `num_proc` processes, with a progress bar (rate and time left)."""
+    with tqdm(total=len(items), unit=f" {unit}", smoothing=0.05) as bar:
+        if num_proc == 1:
+            results = map(function, items)
+            for result in results:
+                bar.update()
+                yield result
+        else:
+            with Pool(num_proc) as pool:
+                for result in pool.imap(function, items, chunksize=8):
+                    bar.update()
+                    yield result
+
+
+def write_dataset(
+    rows: Iterable[dict],
+    output_dir: Path,
+    body: Callable[[], str],
+    rows_per_shard: int = ROWS_PER_SHARD,
+    columns: datasets.Features | None = None,
+    **card: object,
+) -> int:
+    """Write rows as Parquet shards and a data card; returns the number of rows.
+
+    Args:
+        rows: in the schema of `walk_features`, or of `columns`; read once.
+        output_dir: made, or replaced if it holds an earlier data set.
+        body: called after the last row; the Markdown of the card below its metadata.
+        card: metadata fields of the card (`license`, `pretty_name`, `tags` ...).
+
+    Raises:
+        ValueError: `output_dir` holds something else, or there is no row.
+    """
+    output_dir = Path(output_dir)
+    check_output(output_dir)
+    shards: list[Path] = []
+    total = num_bytes = 0
+    with atomic_folder(output_dir) as work:
+        (work / "data").mkdir()
+        rows = iter(rows)
+        while batch := list(itertools.islice(rows, rows_per_shard)):
+            columns = columns or walk_features(batch[0]["joints"].shape[1])
+            num_bytes += write_shard(batch, columns, shards, work / "data")
+            total += len(batch)
+        if not total:
+            raise ValueError("no row to write: there is no file, or every one was skipped")
+        for i, shard in enumerate(shards):
+            shards[i] = shard.rename(work / "data" / f"train-{i:05d}-of-{len(shards):05d}.parquet")
+        (work / "README.md").write_text(_card(body(), total, num_bytes, columns, shards, card), encoding="utf-8")
+    return total
+
+
+def check_output(output_dir: Path) -> None:
+    """Raise ValueError unless `output_dir` is absent, empty, or an earlier data set, which may be replaced."""
+    if output_dir.is_dir():
+        others = sorted({p.name for p in output_dir.iterdir()} - {"data", "README.md"})
+        if others:
+            raise ValueError(
+                f"{output_dir} is not a data set folder: it holds {', '.join(others[:5])}; choose a new --output_dir"
+            )
+    elif output_dir.exists():
+        raise ValueError(f"{output_dir} is a file; --output_dir must be a folder")
+
+
+def write_shard(rows: list[dict], columns: datasets.Features, shards: list[Path], folder: Path) -> int:
+    """Append a shard; returns its size in memory [bytes]."""
+    table = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in columns}, features=columns)
+    shards.append(folder / f"part-{len(shards):05d}.parquet")
+    was_on = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    table.to_parquet(shards[-1])
+    if was_on:
+        datasets.enable_progress_bars()
+    return int(table.data.nbytes)
+
+
+def _card(body: str, rows: int, num_bytes: int, columns: datasets.Features, shards: list[Path], fields: dict) -> str:
+    """Data card: YAML metadata that the Hub and `load_dataset` read, then `body`."""
+    splits = datasets.SplitDict()
+    splits.add(datasets.SplitInfo("train", num_bytes=num_bytes, num_examples=rows))
+    download = sum(s.stat().st_size for s in shards)
+    info = datasets.DatasetInfo(features=columns, splits=splits, download_size=download, dataset_size=num_bytes)
+    data = DatasetCardData(
+        task_categories=["other"],
+        tags=["gait", "skeleton", "motion", "biomechanics"],
+        size_categories=["n<1K" if rows < 1000 else "1K<n<10K" if rows < 10000 else "10K<n<100K"],
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
+        **fields,
+    )
+    datasets.info.DatasetInfosDict({"default": info}).to_dataset_card_data(data)
+    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
