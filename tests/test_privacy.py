@@ -188,7 +188,7 @@ def test_split_is_the_seed_s():
 def test_whole_evaluation(split_folder, tmp_path, monkeypatch):
     """The members themselves as a synthetic set: the attack is certain, all walks are copies."""
     monkeypatch.setattr(evaluate_privacy, "ROOT", tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     whole = load_walks(str(split_folder / "whole"))
     person = str(whole["subject_id"][0])
     copied = load_walks(str(split_folder / "members"), exclude_subjects=[person])
