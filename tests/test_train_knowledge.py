@@ -116,8 +116,8 @@ def test_other_rows_change_nothing(walks, encoder_folder, tmp_path):
 
 
 def test_videos_are_drawn_once_and_trained_on(dataset_folder, encoder_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_knowledge, "VIDEO_FRAMES", 3)
-    monkeypatch.setattr(train_knowledge, "VIDEO_COPIES", 2)
+    monkeypatch.setattr(knowledge, "VIDEO_FRAMES", 3)
+    monkeypatch.setattr(knowledge, "VIDEO_COPIES", 2)
     walks = load_knowledge_walks(str(dataset_folder), video_folder=tmp_path)
     assert walks.videos.shape == (21, 2, 3, 3, 64, 64) and len(set(walks.walk_ids)) == 21
     assert all(np.ptp(video) > 50 for video in walks.videos)
@@ -130,7 +130,7 @@ def test_videos_are_drawn_once_and_trained_on(dataset_folder, encoder_folder, tm
         v.numpy().tobytes() for v in knowledge.model_inputs(walks, rows, ["video"], seed=2)["pixel_values"]
     ]
     assert {v.numpy().tobytes() for v in knowledge.model_inputs(walks, rows, ["video"])["pixel_values"]} == {both[0]}
-    monkeypatch.setattr(train_knowledge, "render_video", lambda *_, **__: pytest.fail("drawn again"))
+    monkeypatch.setattr(knowledge, "render_video", lambda *_, **__: pytest.fail("drawn again"))
     again = load_knowledge_walks(str(dataset_folder), video_folder=tmp_path)
     np.testing.assert_array_equal(again.videos, walks.videos)
     model = train_model(arguments(tmp_path, encoder_folder, branches=["skeleton", "video"], max_steps=2), walks, np.arange(21))

@@ -10,15 +10,8 @@ from test_modeling_gait_text import write_sentence_encoder
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_text import GaitTextModel
 from modeling_gait.training import text
-from modeling_gait.training.text import (
-    ACTIVITIES,
-    DESCRIPTIONS,
-    RecordingWindows,
-    TextArguments,
-    load_recordings,
-    nan_moments,
-    walk_captions,
-)
+from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, RecordingWindows, load_recordings
+from modeling_gait.training.text import TextArguments, nan_moments, walk_captions
 from train import train_text
 
 TINY = ["--hidden_size", "16", "--num_layers", "1", "--num_heads", "2", "--projection_size", "8", "--batch_size", "6"]
@@ -101,7 +94,7 @@ def test_held_out_people_and_activities_reach_no_fit(recordings_folder, encoder,
         seen["subjects"], seen["labels"] = set(windows.recordings.subjects), set(windows.recordings.labels)
         return real(args, windows, *rest)
 
-    monkeypatch.setattr(train_text, "fit_model", spy)
+    monkeypatch.setattr(text, "fit_model", spy)
     held_out = ["--exclude_subjects", "1", "--exclude_activities", "sitting"]
     run_script(train_text, [*arguments(recordings_folder, encoder, tmp_path / "imu"), *held_out, "--num_frames", "48"])
     assert seen["subjects"] == {"2"} and seen["labels"] == {ACTIVITIES.index("walking"), ACTIVITIES.index("standing")}
