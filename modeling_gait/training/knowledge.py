@@ -28,7 +28,7 @@ from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.classifier import Walks, share_of_walks
-from modeling_gait.training.data import StepBatches, class_labels, load_walks
+from modeling_gait.training.data import StepBatches, class_labels, fingerprint, load_walks
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.video import WINDOW
 
@@ -197,7 +197,9 @@ def train_model(
         )
         return output.loss, {"loss": output.loss.item()}
 
-    model = accelerator.unwrap_model(training_loop(accelerator, model, args, step_loss, "knowledge"), keep_fp32_wrapper=False)
+    data = fingerprint(walks.inputs[rows], walks.labels[rows], walks.parameters[rows])
+    trained = training_loop(accelerator, model, args, step_loss, "knowledge", data)
+    model = accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
     if model.config.use_knowledge:
         with torch.no_grad():
             model.get_class_embeds(update=True)  # those of the last prompts

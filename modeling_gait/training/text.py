@@ -28,7 +28,7 @@ from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_text import GaitTextModel, SentenceEncoder
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from modeling_gait.training.arguments import TrainArguments
-from modeling_gait.training.data import StepBatches, load_walks, pathology_names
+from modeling_gait.training.data import StepBatches, fingerprint, load_walks, pathology_names
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, RecordingWindows, is_recordings, load_recordings
 
@@ -181,7 +181,8 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
             )
         return output.loss, {"loss": output.loss.item()}
 
-    return training_loop(accelerator, model, args, step_loss, "+".join(args.losses)).cpu()
+    data = fingerprint(windows.texts, windows.descriptions, frames)
+    return training_loop(accelerator, model, args, step_loss, "+".join(args.losses), data).cpu()
 
 
 def nan_moments(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
