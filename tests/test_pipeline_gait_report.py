@@ -10,15 +10,16 @@ import torch
 from transformers import pipeline
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
-from modeling_gait.drawing.report_html import DISCLAIMER, ReportParameter, write_report
+from modeling_gait.drawing.report_html import DISCLAIMER, write_report
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.export import write_csv
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+from modeling_gait.gait_report import ReportParameter, class_sentences, find_evidence, phrase
 from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from modeling_gait.numeric_text import parse_spoken
-from modeling_gait.pipeline_gait_report import GaitReportPipeline, class_sentences, find_evidence, phrase
+from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.walk_description import fit_reference
 

@@ -7,8 +7,9 @@ from torch import nn
 from transformers.utils import ModelOutput
 
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
-from modeling_gait.evaluation.saliency import plot_saliency, plot_video_saliency, saliency
+from modeling_gait.drawing.saliency import plot_saliency, plot_video_saliency
 from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
+from modeling_gait.saliency import saliency
 from modeling_gait.skeletons import KINECT_V2
 
 FRAMES, JOINTS = 16, 25
