@@ -1,6 +1,6 @@
 """Leave-one-subject-out: do synthetic walks make classifiers better?  (DESIGN section 5)
 
-    python -m experiments.loso --dataset data/gist --choose                              # strengths of the augmentations, see below
+    python -m experiments.loso --dataset data/gist --choose                          # strengths of the augmentations, see below
     python -m experiments.loso_generator --dataset data/gist                             # a generator a fold, and its walks
     python -m experiments.loso --dataset data/gist --arms real classical ours both --seeds 0 1 2
     python -m experiments.loso --dataset data/gist --arms real ours --classifiers lstm cnn graph

@@ -26,7 +26,9 @@ def commands(text: str) -> list[list[str]]:
     """Words of each `python SCRIPT ...` command, with lines that end in a backslash joined."""
     lines = re.sub(r"\\\n\s*", "", text).splitlines()
     found = [
-        m[1] for line in lines if (m := re.search(r"(?:python|\$\(PY\)|accelerate launch[^`]*?) (?:-m )?(\w+[/.]\w+[^`(#]*)", line))
+        m[1]
+        for line in lines
+        if (m := re.search(r"(?:python|\$\(PY\)|accelerate launch[^`]*?) (?:-m )?(\w+[/.]\w+[^`(#]*)", line))
     ]
     split = [shlex.split(words) for words in found]
     return [[s.removesuffix(".py").replace(".", "/") + ".py", *words] for s, *words in split]
