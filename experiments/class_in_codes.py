@@ -3,8 +3,8 @@
     python -m experiments.class_in_codes --dataset data/gist --folder outputs/loso_gist --subjects 1 3 5 7 9
 
 In: walks of the walk schema; the folds of `experiments/loso_generator.py`. For each kind of code a logistic regression on how
-often a walk uses each code is fitted to the people that the tokeniser was trained on, and tested on the person it never saw; the same
-of the variant `no_pathological_tokens` where a fold has it, and how many of the sampled walks the fold's judge takes for
+often a walk uses each code is fitted to the people the tokeniser was trained on, and tested on the person it never saw; the
+same of the variant `no_pathological_tokens` where a fold has it, and how many of the sampled walks the fold's judge takes for
 the class asked for. Out: `model_cards/results/class_in_codes.json`.
 """
 

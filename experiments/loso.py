@@ -33,8 +33,7 @@ from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from modeling_gait.augmentation import NEW_PEOPLE, Augmentation
-from modeling_gait.evaluation.severity import change_severity
+from modeling_gait.augmentation import NEW_PEOPLE, Augmentation, change_severity
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.training.common import class_labels, load_walks, numbered, write_json
 from train.train_classifier import augment_inputs, predict_logits, train_classifier

@@ -2,7 +2,7 @@
 
 In: a video file, a skeleton file or joints (T, J, 3) [m], or both. Out: a `GaitReport`: class probabilities, severity, gait
 parameters with their norms, a sentence of them, evidence from the knowledge of the class, saliency; if asked, a page of HTML.
-The model is a `GaitKnowledgeModelForSequenceClassification`. Research software; nothing here is a diagnosis.
+The model is a `GaitKnowledgeForSequenceClassification`. Research software; nothing here is a diagnosis.
 """
 
 import warnings

@@ -45,7 +45,7 @@ def saliency(
     """What each walk's class hangs on.
 
     Args:
-        model: in evaluation mode, such as `GaitClassifierForSequenceClassification`.
+        model: in evaluation mode, such as `GaitForSequenceClassification`.
         label: a class of the model by index or name, or (B,) indices; by default the one that the model says.
         samples: noisy copies that are averaged; 1 is plain gradient x input.
         noise: of the copies, in standard deviations of the input.

@@ -5,10 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from test_modeling_gait_text import tiny as tiny_text
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import tiny as tiny_text
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 
-from modeling_gait import GaitClassifierConfig, GaitClassifierForSequenceClassification, GaitTCNConfig, GaitTCNModel
+from modeling_gait import GaitClassifierConfig, GaitForSequenceClassification, GaitTCNConfig, GaitTCNModel
 from modeling_gait.export import write_csv
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.simulation import simulate_walks
@@ -59,7 +59,7 @@ def test_code_runs(family_folder, tmp_path, tmp_path_factory, monkeypatch):
     """The README's Python, one block after another, on a tiny family, classifier and network of cycles."""
     classifier, cycles = tmp_path_factory.mktemp("classifier"), tmp_path_factory.mktemp("cycles")
     GaitTCNModel(GaitTCNConfig(num_channels=75, channels_per_sensor=3, hidden_size=8)).save_pretrained(cycles)
-    GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(classifier)
+    GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(classifier)
     text = tmp_path_factory.mktemp("text")
     tiny_text(write_sentence_encoder(text / "encoder", limit=256), gait_config={"num_frames": 32}).save_pretrained(
         text / "model"
