@@ -27,6 +27,8 @@ class Walk:
         skeleton: what the J joints are.
         name: the file's name without its suffix.
         times: (T,) [s] as the file states them (clocks may wrap or repeat), or frame / fps; None in a walk made by hand.
+        measured: joints of the skeleton that the file holds; None: all of them. The others are nan in all frames.
+        notes: what the reader assumed, a sentence each ("legs of 812 are taken as millimetres").
     """
 
     joints: np.ndarray
@@ -34,6 +36,8 @@ class Walk:
     skeleton: Skeleton
     name: str
     times: np.ndarray | None = None
+    measured: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
