@@ -32,7 +32,7 @@ from experiments.loso import scores
 from experiments.report_loso import Rows
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
-from modeling_gait.modeling_gait_text import SentenceEncoder
+from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
 from modeling_gait.training.data import numbered
 from modeling_gait.training.knowledge import (
     PARAMETERS,

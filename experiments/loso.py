@@ -33,8 +33,7 @@ from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from modeling_gait.augmentation import NEW_PEOPLE, Augmentation
-from modeling_gait.evaluation.severity import change_severity
+from modeling_gait.augmentation import NEW_PEOPLE, Augmentation, change_severity
 from modeling_gait.training.classifier import (
     Walks,
     augment_inputs,
