@@ -30,12 +30,16 @@ from modeling_gait.files import atomic_folder, put_back
 from modeling_gait.training.arguments import TrainArguments
 
 
-def start(args: TrainArguments) -> Accelerator:
-    """Threads, seeds and the Accelerator; a checkpoint that a killed run was about to replace is in its place again."""
+def start(args: TrainArguments, unused: bool = False) -> Accelerator:
+    """Threads, seeds and the Accelerator; a checkpoint that a killed run was about to replace is in its place again.
+
+    unused: in some steps some parameters have no part in the loss.
+    """
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     seed_step(args.seed, 0, 0)
-    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False), InitProcessGroupKwargs(timeout=timedelta(hours=2))]
+    parallel = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=unused)
+    handlers = [parallel, InitProcessGroupKwargs(timeout=timedelta(hours=2))]
     cpu = not torch.accelerator.is_available()  # else each process on CPUs takes itself for the only one
     accelerator = Accelerator(mixed_precision=args.mixed_precision, kwargs_handlers=handlers, cpu=cpu)
     if accelerator.is_main_process:
@@ -96,11 +100,21 @@ def training_loop(
         optimizer.step()
         bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         if (step + 1) % args.save_steps == 0 and step + 1 < args.max_steps:
+            share_buffers(accelerator, model)
             save_checkpoint(checkpoint, accelerator, model, optimizer, step + 1, run)
     accelerator.wait_for_everyone()
+    share_buffers(accelerator, model)
     if plain is not model:
         plain.load_state_dict({k: _whole(v) for k, v in model.state_dict().items()})
     return plain.eval()
+
+
+@torch.no_grad()
+def share_buffers(accelerator: Accelerator, model: torch.nn.Module) -> None:
+    """Give all processes the mean of the buffers that each moves by itself: the statistics of batch normalisation."""
+    for buffer in model.buffers() if accelerator.num_processes > 1 else ():
+        if buffer.is_floating_point():
+            buffer.copy_(accelerator.reduce(buffer, "mean"))
 
 
 def schedule(step: int, warmup: int, total: int) -> float:

@@ -293,7 +293,7 @@ def build(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
 
 def train_model(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
     """Train on these cycles, resuming where a checkpoint is, and save the model. Returns it in eval mode."""
-    accelerator = start(args)
+    accelerator = start(args, unused=True)  # the rates in the first steps
     model = build(args, cycles)
     if args.algorithm in ("pretrain", "reptile"):
         model.log_rates.requires_grad_(False)

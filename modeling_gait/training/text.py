@@ -152,7 +152,7 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
 
     The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
     """
-    accelerator = start(args)
+    accelerator = start(args, unused=not {"clip", "siglip"} & set(args.losses))  # their scale and the words' projection
     unique = sorted({t for texts in windows.texts for t in texts})
     embedded = encoder.encode(unique, progress=True)
     number = {t: i for i, t in enumerate(unique)}
