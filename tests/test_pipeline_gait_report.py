@@ -78,6 +78,14 @@ def test_probabilities_and_the_model_agree(report, skeleton_file):
     assert report.label == pipe.model.config.id2label[int(expected.argmax())]
 
 
+@pytest.mark.parametrize("branches", [("skeleton",), ("video",), ("skeleton", "video")], ids=" ".join)
+def test_bfloat16(branches, skeleton_file, video_file):
+    given = {k: f for k, f in (("skeleton", skeleton_file), ("video", video_file)) if k in branches}
+    one, other = (GaitReportPipeline(model=m)(given) for m in (tiny(branches), tiny(branches).bfloat16()))
+    assert other.class_probabilities == pytest.approx(one.class_probabilities, abs=0.03)
+    assert other.severity == one.severity and len(other.parameters) == len(one.parameters)
+
+
 def test_parameters_are_those_of_the_walk_with_the_norms_of_the_person(report, walk):
     measured = compute_gait_parameters(report.walk.joints, 30.0)
     assert measured["speed"] == pytest.approx(compute_gait_parameters(walk, 30.0)["speed"], abs=0.02)
