@@ -24,7 +24,8 @@ from .configuration_gait_vq import GaitVQConfig
 from .drawing.rendering import plot_joint_angles, plot_pose_strip, render_animation, render_video
 from .export import save_walk, write_bvh, write_csv, write_npz
 from .feature_extraction_gait import GaitFeatureExtractor
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
+from .gait_events import detect_gait_events
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from .gait_search import GaitSearch
 from .kinematics import forward_kinematics, joint_angles
 from .knowledge import load_knowledge
