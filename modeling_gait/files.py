@@ -1,7 +1,7 @@
 """Files that are whole or absent, and how much of a file is read.
 
 In: the place where something shall be. Out: a temporary place to fill, renamed when it is complete and removed if not, so that
-a broken run leaves no half file and loses nothing that was there. `read_bytes` reads a file that may be anybody's, within limits.
+a broken run leaves no half file and loses nothing that was there. `read_bytes` reads anybody's files, within limits.
 """
 
 import os
@@ -19,7 +19,7 @@ MAX_POINTS = 2**12  # joints, markers, nodes or columns of one frame
 def read_bytes(path: str | Path) -> bytes:
     """A whole file. Raises ValueError if it is empty or larger than `MAX_BYTES`; OSError if it cannot be read."""
     with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
+        data = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, the most that is read; cut it into several files")
     if not data:

@@ -44,8 +44,8 @@ class Points:
 
 
 TWO_D = (
-    "2D keypoints of a picture, from which lengths, speed and angles out of the picture can't be measured; expected joints in 3D "
-    "(of a depth camera, of several cameras, or lifted, as MediaPipe's world landmarks)"
+    "2D keypoints of a picture, from which lengths, speed and angles out of the picture can't be measured; expected joints "
+    "in 3D (of a depth camera, of several cameras, or lifted, as MediaPipe's world landmarks)"
 )
 
 METRES = {"m": 1.0, "meters": 1.0, "metres": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "in": 0.0254, "inches": 0.0254}
@@ -229,13 +229,18 @@ class TextTable:
         import pandas
 
         blanks = self.separator not in lines[: lines.find("\n") + 1 or None]
-        if "#" in lines or (not blanks and "," in lines and "." in lines and self.separator != ","):
+        commas = self.separator != "," and "," in lines
+        if "#" in lines or (commas and "." in lines):
             return None
-        options = {"sep": r"\s+" if blanks else self.separator, "decimal": "," if self.separator != "," else "."}
+        options = {"sep": r"\s+" if blanks else self.separator, "decimal": "," if commas else "."}
         options |= {"usecols": None if blanks else columns, "keep_default_na": False, "dtype": np.float64, "header": None}
         try:
             frame = pandas.read_csv(
-                io.StringIO(lines), **options, na_values=["", "NA", "None", "null", "nan", "NaN"], engine="c", low_memory=False
+                io.BytesIO(lines.encode()),
+                **options,
+                na_values=["", "NA", "None", "null", "nan", "NaN"],
+                engine="c",
+                low_memory=False,
             )
         except (ValueError, OverflowError, MemoryError):  # pandas' ParserError is a ValueError
             return None
@@ -269,7 +274,7 @@ class TextTable:
 
 def line_start(text: str, line: int) -> int:
     """Index of the first character of a line (counted from 1)."""
-    reader = io.StringIO(text)
+    place = 0
     for _ in range(line - 1):
-        reader.readline()
-    return reader.tell()
+        place = text.find("\n", place) + 1 or len(text)
+    return place

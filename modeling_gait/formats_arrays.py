@@ -147,13 +147,14 @@ def _humanml3d(features: np.ndarray, path: Path | str) -> Points:
 # SMPL's mean body (Loper et al. 2015), left and right alike, rounded to 5 mm: offsets from the parent in its rest pose, arms
 # sideways; x to the person's left, y up, z forward [m].
 _SMPL = """pelvis 0 -225 30  left_hip 70 -90 -5  right_hip -70 -90 -5  spine1 0 110 -25  left_knee 35 -380 -5
-    right_knee -35 -380 -5  spine2 0 135 5  left_ankle -15 -400 -45  right_ankle 15 -400 -45  spine3 0 55 25  left_foot 25 -50 120
-    right_foot -25 -50 120  neck 0 215 -45  left_collar 80 120 -35  right_collar -80 120 -35  head 5 65 50  left_shoulder 95 30 -10
-    right_shoulder -95 30 -10  left_elbow 255 -15 -25  right_elbow -255 -15 -25  left_wrist 250 10 -5  right_wrist -250 10 -5"""
+    right_knee -35 -380 -5  spine2 0 135 5  left_ankle -15 -400 -45  right_ankle 15 -400 -45  spine3 0 55 25
+    left_foot 25 -50 120  right_foot -25 -50 120  neck 0 215 -45  left_collar 80 120 -35  right_collar -80 120 -35
+    head 5 65 50  left_shoulder 95 30 -10  right_shoulder -95 30 -10  left_elbow 255 -15 -25  right_elbow -255 -15 -25
+    left_wrist 250 10 -5  right_wrist -250 10 -5"""
 
 
 def _smpl(arrays: dict[str, np.ndarray], path: Path | str) -> Points:
-    """AMASS: `poses` (T, >= 66) axis-angle [rad], `trans` (T, 3) [m] on SMPL's mean body; the shape (`betas`) needs a body model."""
+    """AMASS: `poses` (T, >= 66) axis-angle [rad], `trans` (T, 3) [m] on SMPL's mean body, not that of `betas`."""
     poses, trans = (np.asarray(arrays[n]) for n in ("poses", "trans"))
     if poses.ndim == 3:
         poses = poses.reshape(len(poses), -1)

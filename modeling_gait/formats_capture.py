@@ -34,14 +34,15 @@ def read_c3d(path: Path) -> Points:
             frames, count = reader.last_frame - reader.first_frame + 1, reader.point_used
             if not (2 <= frames <= MAX_FRAMES and 0 < count <= MAX_POINTS and frames * count * 40 <= 4 * MAX_BYTES):
                 raise ValueError(f"{frames} frames of {count} points")
-            if frames * count * 8 > len(data):  # four integers of two bytes a point
+            start, size = 512 * (reader.header.data_block - 1), 16 if reader.point_scale < 0 else 8  # bytes a point
+            if start + frames * count * size > len(data):
                 raise ValueError(f"cut off: {frames} frames of {count} points do not fit into {len(data)} bytes")
             labels = [str(label).strip() for label in reader.point_labels]
             table = np.stack([points for _, points, _ in reader.read_frames(copy=True)]).astype(np.float64)
             units = _strings(reader, "POINT:UNITS")
             stated, events = _analysis(reader), _events(reader)
             widths = _widths(reader)
-            rate = float(reader.point_rate)
+            rate = round(float(reader.point_rate), 3)  # a float32
     except Exception as error:  # the library raises a dozen kinds on broken files
         raise ValueError(f"{path}: is not a readable C3D file ({str(error)[:200] or type(error).__name__})") from None
     table[table[..., 3] < 0] = np.nan  # residual -1: not seen
@@ -54,6 +55,14 @@ def read_c3d(path: Path) -> Points:
     return from_markers(markers, out, path, {name: w * 0.001 / (metres or 0.001) for name, w in widths.items()})
 
 
+def _numbers(reader, name: str) -> np.ndarray:
+    """A parameter's numbers, empty where it has none."""
+    try:
+        return np.ravel(np.asarray(reader.get(name).float_array, np.float64))
+    except Exception:  # absent, of another type, or empty: the library raises several kinds
+        return np.empty(0)
+
+
 def _strings(reader, name: str) -> list[str]:
     parameter = reader.get(name)
     if parameter is None:
@@ -64,13 +73,11 @@ def _strings(reader, name: str) -> list[str]:
 
 def _events(reader) -> dict[str, np.ndarray] | None:
     """Foot strikes and toe offs of the group EVENT in seconds after the first frame."""
-    labels, contexts, times = (_strings(reader, f"EVENT:{n}") for n in ("LABELS", "CONTEXTS")), None, reader.get("EVENT:TIMES")
-    labels, contexts = labels
-    if times is None or not labels or len(labels) != len(contexts):
+    labels, contexts = (_strings(reader, f"EVENT:{n}") for n in ("LABELS", "CONTEXTS"))
+    stamps = _numbers(reader, "EVENT:TIMES")
+    if not labels or len(labels) != len(contexts) or len(stamps) < 2 * len(labels) or len(stamps) % 2:
         return None
-    stamps = np.asarray(times.float_array, np.float64).reshape(-1, 2)  # minutes, seconds
-    if len(stamps) < len(labels):
-        return None
+    stamps = stamps.reshape(-1, 2)  # minutes, seconds
     start = (reader.first_frame - 1) / reader.point_rate
     out: dict[str, list[float]] = {}
     for label, context, (minutes, seconds) in zip(labels, contexts, stamps):
@@ -83,10 +90,9 @@ def _events(reader) -> dict[str, np.ndarray] | None:
 def _analysis(reader) -> dict[str, tuple[float, str]] | None:
     """Gait parameters of the group ANALYSIS: 'left step length' -> (0.61, 'm')."""
     names, contexts, units = (_strings(reader, f"ANALYSIS:{n}") for n in ("NAMES", "CONTEXTS", "UNITS"))
-    values = reader.get("ANALYSIS:VALUES")
-    if values is None or not names or not len(names) == len(contexts) == len(units):
+    numbers = _numbers(reader, "ANALYSIS:VALUES")
+    if not names or not len(names) == len(contexts) == len(units) == len(numbers):
         return None
-    numbers = np.ravel(values.float_array)
     said = zip(names, contexts, units, numbers)
     return {f"{context} {name}".lower().strip(): (float(v), unit) for name, context, unit, v in said if np.isfinite(v)}
 
@@ -96,11 +102,10 @@ def _widths(reader) -> dict[str, float]:
     out = {}
     for side in SIDES:
         for joint in ("Knee", "Ankle"):
-            parameter = reader.get(f"PROCESSING:{side[0].upper()}{joint}Width".upper()) or reader.get(
-                f"PROCESSING:{side[0].upper()}{joint}Width"
-            )
-            if parameter is not None and 30 < (value := float(np.ravel(parameter.float_array)[0])) < 250:
-                out[f"{side}_{joint.lower()}"] = value + 14
+            name = f"{side[0].upper()}{joint}Width"
+            values = [v for n in (name, name.upper()) for v in _numbers(reader, f"PROCESSING:{n}")]
+            if values and 30 < values[0] < 250:
+                out[f"{side}_{joint.lower()}"] = values[0] + 14
     return out
 
 

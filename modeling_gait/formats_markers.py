@@ -1,10 +1,10 @@
 """Joints from the markers on a person's skin: `from_markers`.
 
-In: markers (T, 3) by name. Out: `Points` with joints. Joint centres are those that the file's own model computed (Plug-in Gait's
-LFEP, LFEO, LTIO) where it has them. Else hips by the regression of Harrington et al. 2007 (doi 10.1016/j.jbiomech.2006.02.003,
-the equations with pelvic depth and width) from the iliac spines of Plug-in Gait, Visual3D, Qualisys or OpenCap; knees and ankles
-in the middle of their lateral and medial markers, or beside the lateral one by half the width that the file states, or that the
-thigh and shank let expect.
+In: markers (T, 3) by name. Out: `Points` with joints. Joint centres are those that the file's own model computed (Plug-in
+Gait's LFEP, LFEO, LTIO) where it has them. Else hips by the regression of Harrington et al. 2007 (doi
+10.1016/j.jbiomech.2006.02.003, the equations with pelvic depth and width) from the iliac spines of Plug-in Gait, Visual3D,
+Qualisys or OpenCap; knees and ankles in the middle of their lateral and medial markers, or beside the lateral one by half the
+width that the file states, or that the thigh and shank let expect.
 """
 
 import re
@@ -22,10 +22,10 @@ _MARKERS = {
     "ankle": "tio ajc anklejc anklejointcenter anklecenter",
     "asis": "asi asis ias",
     "psis": "psi psis ips",
-    "knee_lateral": "kne knee klat kneelat latknee kneelateral fle",
-    "knee_medial": "mkne mknee knm kmed kneemed kneemedial medknee fme",
-    "ankle_lateral": "ank ankle alat anklelat latankle anklelateral fal malleoluslat",
-    "ankle_medial": "mank mankle amed anklemed anklemedial medankle tam mma mmal malleolusmed",
+    "knee_lateral": "kne knee klat kneelat latknee kneelateral fle lep",
+    "knee_medial": "mkne mknee knm kmed kneemed kneemedial medknee fme mep",
+    "ankle_lateral": "ank ankle alat anklelat latankle anklelateral fal malleoluslat lml",
+    "ankle_medial": "mank mankle amed anklemed anklemedial medankle tam mma mmal malleolusmed mml",
     "foot": "toe toes bigtoe mt2 m2 sm fmt2 2mt mt2h",
     "toe_inner": "mt1 fm1 m1",
     "toe_outer": "mt5 fm5 5meta m5",
@@ -93,8 +93,8 @@ def _hips(found: dict, out: Points, path: Path, names: list[str]) -> dict[str, n
     missing = [p for p in ("left_asis", "right_asis") if p not in found] + ([] if back else ["sacrum or both psis"])
     if missing or (len(back) == 1 and "sacrum" not in found):
         raise ValueError(
-            f"{path}: no hips: neither joints named left_hip, right_hip, nor markers on the pelvis ({', '.join(missing) or 'one psis'} "
-            f"not recognised) among {', '.join(names)[:300]}"
+            f"{path}: no hips: neither joints named left_hip, right_hip, nor markers on the pelvis "
+            f"({', '.join(missing) or 'one psis'} not recognised) among {', '.join(names)[:300]}"
         )
     left, right = found["left_asis"], found["right_asis"]
     front, back = (left + right) / 2, np.mean(back, axis=0)

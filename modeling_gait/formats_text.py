@@ -6,9 +6,7 @@ MediaPipe, numbered (`x0, y0, z0, v0`) or one row a landmark; Vicon Nexus (Traje
 Numbers are read by pandas; what it cannot read is read again line by line, to say where it is.
 """
 
-import io
 import re
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +28,11 @@ def read_table(path: Path, skeleton: Skeleton | None) -> Points:
     text = read_text(path)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    head = [(n, line) for n, line in enumerate(islice(io.StringIO(text), 200), 1) if line.strip() and line[0] != "#"]
+    head = [(n, line) for n, line in enumerate(text[: line_start(text, 200)].split("\n"), 1) if line.strip() and line[0] != "#"]
     if not head:
         raise ValueError(f"{path}: holds only comments")
-    separator = max("\t;,", key=head[min(3, len(head) - 1)][1].count)
+    line = head[min(3, len(head) - 1)][1]
+    separator = next((s for s in "\t;" if line.count(s) > 1), ",")  # before commas, which may be decimal
     rows = [(n, cells(line, separator)) for n, line in head[:6]]
     if len(rows[0][1]) > 4 * MAX_POINTS:
         raise ValueError(f"{path}, line {rows[0][0]}: has {len(rows[0][1])} columns, at most {4 * MAX_POINTS} are read")
@@ -90,7 +89,7 @@ def _named(table: TextTable, header: list[str], start: int) -> Points:
         counts = {n for n, _ in places.values()}
         if len(counts) != 33 or max(counts) - min(counts) != 32:
             raise ValueError(
-                f"{path}: columns are numbered, of {len(counts)} joints; expected the 33 of MediaPipe, or names such as left_knee_x"
+                f"{path}: {len(counts)} numbered joints; expected the 33 of MediaPipe, or names such as left_knee_x"
             )
         header = [
             f"{MEDIAPIPE_33[places[c][0] - min(counts)]}_{'xyz'[places[c][1]]}" if c in places else t
@@ -222,7 +221,7 @@ def _vicon(table: TextTable, rows: list[tuple[int, list[str]]]) -> Points:
 
 
 def _qualisys(table: TextTable, head: list[tuple[int, str]], separator: str) -> Points:
-    """Qualisys TSV: NO_OF_FRAMES, FREQUENCY, MARKER_NAMES, ...; then x, y, z [mm] of each marker, after frame and time if any."""
+    """Qualisys TSV: NO_OF_FRAMES, FREQUENCY, MARKER_NAMES, ...; then x, y, z [mm] of each marker."""
     said = {row[0].upper(): row[1:] for n, line in head if (row := cells(line, separator)) and parse_number(row[0]) is None}
     names = [n for n in said.get("MARKER_NAMES", []) if n]
     line, row = next(((n, r) for n, text in head if parse_number((r := cells(text, separator))[0]) is not None), (0, []))

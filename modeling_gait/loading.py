@@ -52,7 +52,7 @@ class Walk:
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its suffixes, what is read of it, its reader `(path, skeleton) -> Points`, and whether `save_walk` writes it."""
+    """A format: its suffixes, what is read of it, its reader, and whether `save_walk` writes it."""
 
     suffixes: tuple[str, ...]
     what: str
@@ -63,8 +63,8 @@ class Format:
 FORMATS = (
     Format(
         (".csv", ".tsv", ".txt"),
-        "tables: columns named left_knee_x, KneeLeft.x or 'Knee Left X, Y, Z'; J*3 columns without names; DeepLabCut and Anipose in "
-        "3D; MediaPipe; Vicon Nexus trajectories; Qualisys",
+        "tables: columns named left_knee_x, KneeLeft.x or 'Knee Left X, Y, Z'; J*3 columns without names; DeepLabCut and "
+        "Anipose in 3D; MediaPipe; Vicon Nexus trajectories; Qualisys",
         read_table,
         True,
     ),
@@ -80,6 +80,8 @@ FORMATS = (
     Format((".json",), "JSON (or a folder of them) of OpenPose, COCO, MediaPipe, MMPose, in 3D", read_json),
     Format((".skeleton",), "NTU RGB+D", read_ntu),
 )
+
+SUFFIXES = tuple(suffix for f in FORMATS for suffix in f.suffixes)
 
 
 def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto") -> Walk:
@@ -104,8 +106,7 @@ def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
     path = Path(path)
     read = read_json if path.is_dir() else next((f.read for f in FORMATS if path.suffix.lower() in f.suffixes), None)
     if read is None:
-        known = ", ".join(s for f in FORMATS for s in f.suffixes)
-        raise ValueError(f"{path}: unknown suffix {path.suffix!r}; expected one of {known}")
+        raise ValueError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
     skeleton = known_skeleton(skeleton)
     _check_arguments(fps, up)
     return _finish(read(path, skeleton), skeleton, fps, up, path, path.stem)
@@ -162,9 +163,13 @@ def _finish(raw: Points, wanted: Skeleton | None, fps: float | None, up: str, pa
     if missing := [n for n in LEGS if n not in seen]:
         raise ValueError(f"{path}: never shows {', '.join(missing)}; hips, knees and ankles of both legs are needed")
     notes = list(raw.notes)
-    _refuse_flat(joints[:, [skeleton.index(n) for n in seen]], joints, skeleton, path)
+    some = joints[:: 1 + count // 1000]
+    _refuse_flat(some[:, [skeleton.index(n) for n in seen]], some, skeleton, path)
     joints = _to_z_up(joints, skeleton, up, path)
     joints = _to_metres(joints, skeleton, raw.metres, notes, path)
+    hips = np.linalg.norm(joints[:, skeleton.index("left_hip")] - joints[:, skeleton.index("right_hip")], axis=-1)
+    if np.nanmedian(hips) > 0.32 * np.nanmedian(_segments(joints, skeleton).sum(2)):
+        notes.append(f"hips {np.nanmedian(hips):.2f} m apart are markers on the skin, not joint centres")
     fps, times = _clock(raw, count, fps, notes, path)
     for note in notes:
         warnings.warn(f"{path}: {note}", UserWarning, stacklevel=3)
@@ -232,16 +237,18 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
     finite = seen[np.isfinite(seen).all(-1)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        still = np.nanmax(np.nanmax(seen, axis=0) - np.nanmin(seen, axis=0), axis=0) < 1e-6  # an axis that nothing moves along
         lengths = _segments(joints, skeleton)
         middle = np.nanmedian(lengths, axis=0)  # (side, segment)
         spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
-    low, high = finite.min(0), finite.max(0)
-    if still.any() and len(seen) > 1 and not still.all():
-        raise ValueError(f"{path}: nothing moves along {'xyz'[int(np.argmax(still))]}: {TWO_D}")
-    if low[2] >= 0 and high[2] <= 1.0001 and middle.sum(1).max() > 5:
+    for axis in range(3):
+        if (
+            len(set(finite[:200, axis])) <= 3 and len(np.unique(finite[:, axis])) <= 3 and len(seen) > 3
+        ):  # one plane, or one for each side
+            raise ValueError(f"{path}: nothing moves along {'xyz'[axis]}: {TWO_D}")
+    low, high = np.percentile(finite, (2, 98), axis=0)
+    if finite[:, 2].min() >= 0 and finite[:, 2].max() <= 1.0001 and middle.sum(1).max() > 5:
         raise ValueError(f"{path}: the third coordinate is always from 0 to 1, as a confidence is: {TWO_D}")
-    if (low[:2] >= -0.2).all() and (high[:2] <= 1.2).all() and middle.sum(1).max() < 0.65:
+    if (low[:2] >= 0).all() and (high[:2] <= 1).all() and middle.sum(1).max() < 0.65:
         raise ValueError(f"{path}: all lies between 0 and 1, as landmarks in shares of a picture do: {TWO_D}")
     if not np.isfinite(middle).all():
         raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")

@@ -22,7 +22,7 @@ from .evaluation.calibration import expected_score
 from .evaluation.saliency import Saliency, saliency
 from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from .loading import Walk
+from .loading import SUFFIXES, Walk
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, check_spoken, spoken_sentence
 from .pipeline_gait_classification import GaitClassificationPipeline, Recording
@@ -33,7 +33,6 @@ from .walk_description import PATHOLOGIES, severity_from_parameters
 
 TASK = "gait-report"
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
-SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")  # of load_walk
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)  # in the order in which a model says them
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
 SPOKEN += ("single_support_percent_left", "single_support_percent_right")
@@ -250,8 +249,8 @@ def _parts(walk: Recording | dict) -> tuple[str | Path | None, Recording | None]
     if not isinstance(walk, str | Path):
         return None, walk
     suffix = Path(walk).suffix.lower()
-    if suffix not in VIDEO_SUFFIXES + SKELETON_SUFFIXES:
-        expected = f"a video ({', '.join(VIDEO_SUFFIXES)}) or a skeleton ({', '.join(SKELETON_SUFFIXES)})"
+    if suffix not in VIDEO_SUFFIXES + SUFFIXES:
+        expected = f"a video ({', '.join(VIDEO_SUFFIXES)}) or a skeleton ({', '.join(SUFFIXES)})"
         raise ValueError(f"{walk}: unknown suffix {suffix!r}; expected {expected}")
     return (walk, None) if suffix in VIDEO_SUFFIXES else (None, walk)
 
