@@ -88,12 +88,14 @@ def test_mediapipe(tmp_path, layout):
         body = [(t, j, *world[t, j], 0.9) for t in range(6) for j in range(33)]
         path = rows(tmp_path / "w.csv", ["frame,landmark_id,x,y,z,visibility"], body)
     else:
-        titles = [f"{a}{j}" if layout == "numbers" else f"{n}_{a}" for j, n in enumerate(MEDIAPIPE_33) for a in ("x", "y", "z", "v")]
+        pattern = "{a}{j}" if layout == "numbers" else "{n}_{a}"
+        titles = [pattern.format(a=a, j=j, n=n) for j, n in enumerate(MEDIAPIPE_33) for a in "xyzv"]
         table = np.concatenate([world, np.ones((6, 33, 1))], axis=2).reshape(6, -1)
         path = rows(tmp_path / "w.csv", [",".join(titles)], table)
     walk = load_walk(path, fps=30)
     assert {"left_foot", "right_hip", "head", "pelvis"} <= set(walk.measured) and "spine" not in walk.measured
-    np.testing.assert_allclose(walk.joints[:, KINECT_V2.index("left_knee")], stick()[:, KINECT_V2.index("left_knee")], atol=1e-6)
+    knee = KINECT_V2.index("left_knee")
+    np.testing.assert_allclose(walk.joints[:, knee], stick()[:, knee], atol=1e-6)
 
 
 def test_landmarks_of_a_picture_are_refused(tmp_path):
@@ -105,8 +107,8 @@ def test_landmarks_of_a_picture_are_refused(tmp_path):
 
 def test_vicon_trajectories(tmp_path):
     points = legs()
-    heads = ["Trajectories", "50", ",,Anna:" + ",,,Anna:".join(LEGS) + ",,", "Frame,Sub Frame" + ",X,Y,Z" * 9, ",," + "mm," * 27]
-    heads[4] = heads[4][:-1]
+    heads = ["Trajectories", "50", ",,Anna:" + ",,,Anna:".join(LEGS) + ",,", "Frame,Sub Frame" + ",X,Y,Z" * 9]
+    heads.append("," + ",mm" * 27)
     table = np.column_stack([np.arange(1, 7), np.zeros(6), 1000 * flat(points)])
     path = rows(tmp_path / "w.csv", heads, table)
     check(load_walk(path), fps=50)
