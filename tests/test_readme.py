@@ -30,7 +30,7 @@ def commands(text: str) -> list[list[str]]:
         for line in lines
         if (m := re.search(r"(?:python|\$\(PY\)|accelerate launch[^`]*?) (?:-m )?(\w+[/.]\w+[^`(#]*)", line))
     ]
-    split = [shlex.split(words) for words in found]
+    split = [shlex.split(words) for words in found if "NAME" not in words]
     return [[s.removesuffix(".py").replace(".", "/") + ".py", *words] for s, *words in split]
 
 

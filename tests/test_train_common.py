@@ -1,4 +1,4 @@
-"""train/common.py: which rows a step reads, windows of walks, checkpoints, arguments."""
+"""training/arguments, data, loop, results: which rows a step reads, windows of walks, checkpoints, arguments."""
 
 import json
 import os

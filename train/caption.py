@@ -50,6 +50,7 @@ from modeling_gait.training.caption_texts import (
     check_action,
     check_appearance,
 )
+from modeling_gait.training.results import write_json
 
 MAX_CHARACTERS = 500  # a caption; sentence encoders read about 128 to 512 tokens
 
@@ -248,8 +249,7 @@ def write_shard(
         part = part.add_column(name, values, feature=Sequence(Value("string")))
     with atomic_path(path) as temporary:
         part.to_parquet(temporary)
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(counts))
+    write_json(path.with_suffix(".json"), counts)
 
 
 def open_shards(folder: Path, args: CaptionArguments, rows: int) -> None:
