@@ -355,6 +355,7 @@ def main() -> None:
     protocol = (
         "each recording with constants chosen on all others; every recording weighs the same; one-to-one matches within 250 ms"
     )
+    protocol += "; simulated: planned contacts of normal walks at their own speed, 30, 100 and 150 fps, noise of markers"
     if arguments.rivals:
         import gaitkit
 
