@@ -34,10 +34,11 @@ import numpy as np
 from datasets_scripts.gist import cleaning_table
 from modeling_gait import schema as common
 from modeling_gait.bvh import parse_number, read_text
-from modeling_gait.captions import PATHOLOGIES, WalkDescription
+from modeling_gait.captions import WalkDescription
 from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.loading import load_walk
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
 
 TABLE = "walks.csv"

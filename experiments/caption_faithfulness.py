@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 
-from modeling_gait.caption_words import CANONICAL_NAMES, NAMES, SEVERITY_WORDS, severity_level  # noqa: E402
+from modeling_gait.caption_words import SEVERITY_WORDS  # noqa: E402
 from modeling_gait.captions import WalkDescription, check_faithfulness, describe_walk, paraphrase  # noqa: E402
 from modeling_gait.gait_parameters import compute_gait_parameters  # noqa: E402
-from modeling_gait.simulation import simulate_walks  # noqa: E402
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks  # noqa: E402
 from modeling_gait.training.caption_texts import (  # noqa: E402
     ALSO,
     APPEARANCE,
@@ -156,11 +156,11 @@ def gait_cases(n: int, seed: int) -> Iterator[tuple[str, str, Callable[[str], li
         if d.side in ("left", "right"):
             swapped = re.sub(r"\b(left|right)\b", lambda m: "left" if m[0] == "right" else "right", text)
             yield "side", swapped if swapped != text else None, check
-        other = pick(rng, [c for c in CANONICAL_NAMES if c != d.pathology])
-        edits = (replaced(text, name, pick(rng, NAMES[other])) for name in sorted(NAMES[d.pathology], key=len, reverse=True))
+        other = d.classes[pick(rng, [c for c in PATHOLOGIES if c != d.pathology])]
+        edits = (replaced(text, name, pick(rng, other.names)) for name in sorted(d.entry.names, key=len, reverse=True))
         yield "class", next((e for e in edits if e), None), check
-        if d.severity is not None and d.pathology != "normal":
-            level = severity_level(d.severity)
+        if d.level:
+            level = d.level
             wrong = pick(rng, SEVERITY_WORDS[pick(rng, [s for s in SEVERITY_WORDS if s != level])])
             yield "severity", next((e for w in SEVERITY_WORDS[level] if (e := replaced(text, w, wrong))), None), check
         for key, words in (("footwear", ("boots", "heels")), ("load", ("backpack", "bag"))):

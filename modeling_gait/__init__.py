@@ -13,7 +13,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from .captions import PATHOLOGIES, WalkDescription, check_faithfulness, describe_walk, paraphrase, parse_prompt
+from .captions import WalkDescription, check_faithfulness, describe_walk, paraphrase, parse_prompt
 from .cleaning import clean_walk
 from .configuration_gait_classifier import GaitClassifierConfig
 from .configuration_gait_decoder import GaitDecoderConfig
@@ -24,10 +24,10 @@ from .configuration_gait_vq import GaitVQConfig
 from .drawing.rendering import plot_joint_angles, plot_pose_strip, render_animation, render_video
 from .export import save_walk, write_bvh, write_csv, write_npz
 from .feature_extraction_gait import GaitFeatureExtractor
+from .gait_classes import GaitClass, GaitClasses, load_classes
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
 from .gait_search import GaitSearch
 from .kinematics import forward_kinematics, joint_angles
-from .knowledge import load_knowledge
 from .loading import Walk, load_walk
 from .modeling_gait_classifier import GaitClassifierForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
@@ -61,6 +61,8 @@ AutoProcessor.register(GaitDecoderConfig, GaitProcessor, exist_ok=True)
 __all__ = [
     "AZURE_KINECT",
     "GAIT_PARAMETERS",
+    "GaitClass",
+    "GaitClasses",
     "GaitClassificationPipeline",
     "GaitClassifierConfig",
     "GaitClassifierForSequenceClassification",
@@ -84,7 +86,6 @@ __all__ = [
     "KINECT_V2",
     "KINEMATIC_PARAMETERS",
     "OPENPOSE_18",
-    "PATHOLOGIES",
     "SKELETONS",
     "SMPL_22",
     "Skeleton",
@@ -100,7 +101,7 @@ __all__ = [
     "detect_gait_events",
     "forward_kinematics",
     "joint_angles",
-    "load_knowledge",
+    "load_classes",
     "load_walk",
     "paraphrase",
     "parse_prompt",

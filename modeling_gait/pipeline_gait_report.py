@@ -7,7 +7,7 @@ The model is a `GaitKnowledgeModelForSequenceClassification`. Research software;
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .configuration_gait_classifier import GIST_LABELS
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .drawing.report_html import Evidence, GaitReport, ReportParameter, display_name, number, write_report
 from .evaluation.calibration import expected_score
@@ -29,7 +30,7 @@ from .pipeline_gait_classification import GaitClassificationPipeline, Recording
 from .pipeline_saving import know_pipeline, save_pipeline
 from .skeletons import SKELETONS, Skeleton
 from .video import WINDOW, prepare_video
-from .walk_description import PATHOLOGIES, severity_from_parameters
+from .walk_description import severity_from_parameters
 
 TASK = "gait-report"
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
@@ -197,7 +198,7 @@ class GaitReportPipeline(Pipeline):
             severity_scale=scale,
             parameters=parameters,
             sentence=sentence,
-            evidence=find_evidence(parameters, label, class_sentences(self.model.config, label)),
+            evidence=find_evidence(parameters, label, class_sentences(self.model.config, label), labels.values()),
             saliency=found,
             problems=problems,
             walk=walk,
@@ -294,7 +295,7 @@ def _severity(
         even = (scores[order] == np.arange(len(scores))).all()
         expected = expected_score(np.array(probabilities)[order]) if even else np.array(probabilities) @ scores
         return float(expected), f"expected score, {scores.min()} to {scores.max()}"
-    if reference is None or label not in PATHOLOGIES or not measured:
+    if reference is None or not measured:
         return None, None
     severity = severity_from_parameters(measured, label, reference)
     return (severity, "0 (as normal walks) to 1") if np.isfinite(severity) else (None, None)
@@ -306,9 +307,11 @@ def class_sentences(config: GaitKnowledgeConfig, label: str) -> list[tuple[str, 
     return list(zip(texts, (config.class_sources or {}).get(label) or ["class description of the model"] * len(texts)))
 
 
-def find_evidence(parameters: list[ReportParameter], label: str, sentences: list[tuple[str, str]]) -> list[Evidence]:
+def find_evidence(
+    parameters: list[ReportParameter], label: str, sentences: list[tuple[str, str]], labels: Iterable[str] = ()
+) -> list[Evidence]:
     """For each parameter outside its norm the first sentence that says so of the class; contrasts to others are skipped."""
-    plain = [s for s in sentences if not _CONTRASTS.search(s[0]) and not _names_another(s[0], label)]
+    plain = [s for s in sentences if not _CONTRASTS.search(s[0]) and not _names_another(s[0], label, labels)]
     out = []
     for p in parameters:
         if p.in_range is not False:
@@ -329,9 +332,9 @@ def _says(words: str, text: str) -> bool:
     return match is not None and not re.search(r"\b(not?|without|never)\b", text[: match.start()], re.IGNORECASE)
 
 
-def _names_another(text: str, label: str) -> bool:
+def _names_another(text: str, label: str, labels: Iterable[str]) -> bool:
     """Whether a sentence names a class of gait other than its own, to tell them apart."""
-    others = [n for n in PATHOLOGIES if n not in (label, "normal", "lurch", "parkinsonian")]
+    others = {*GIST_LABELS, *labels} - {label, "normal", "healthy", "lurch", "parkinsonian"}  # these are other words, too
     return any(display_name(n) in text.lower().replace("-", " ") for n in others)
 
 

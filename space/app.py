@@ -144,7 +144,7 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
         if not settings[0]:
             return gr.skip()
         try:
-            return write_prompt(*settings)
+            return write_prompt(*settings, classes=demo.reader.extractor.classes)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

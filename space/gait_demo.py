@@ -21,6 +21,7 @@ from transformers import pipeline
 
 from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
 from modeling_gait.augmentation import mirror
+from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, prepare_walk
@@ -117,7 +118,7 @@ class GaitDemo:
         description, normal = walk["description"], None
         if description.pathology != "normal" and "normal" in self.labels:
             parts = self.writer.model, self.writer.tokenizer, self.writer.decoder
-            asked = [WalkDescription("normal", "none")]
+            asked = [WalkDescription("normal", "none", classes=description.classes)]
             normal = generate_walks(*parts, asked, **options, body_codes=walk["codes"].body)[0][0]
             if description.side == "left":  # the walk was sampled as its mirror image, and so was its body
                 normal = mirror(torch.from_numpy(normal[None]), self.writer.decoder.skeleton)[0].numpy()
@@ -194,18 +195,26 @@ def _without_folder(text: str, path: Path) -> str:
     return text.replace(str(path), path.name).replace(str(path.parent), "")
 
 
-def write_prompt(gait: str, side: str = "", severity: float = 0, speed: float = 0, cadence: float = 0) -> str:
-    """The prompt for these settings; 0 or "" leaves a setting out. Normal gait has no side and no severity.
+def write_prompt(
+    gait: str,
+    side: str = "",
+    severity: float = 0,
+    speed: float = 0,
+    cadence: float = 0,
+    classes: GaitClasses | None = None,
+) -> str:
+    """The prompt for these settings; 0 or "" leaves a setting out. Some classes have no side, some no severity.
 
     Raises ValueError for a value that no walk has.
     """
-    normal = gait == "normal"
+    entry = (classes or load_classes())[gait]
     description = WalkDescription(
         gait,
-        "none" if normal else side or "unknown",
-        None if normal else severity or None,
+        "none" if entry.side == "none" else side or "unknown",
+        (severity or None) if entry.graded else None,
         speed=speed or None,
         cadence=cadence or None,
+        classes=classes,
     )
     return description.to_prompt()
 

@@ -31,7 +31,7 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.configuration_gait_text import GaitTextConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.knowledge import load_knowledge
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
@@ -78,9 +78,7 @@ def tiny_text() -> GaitTextModel:
 
 def tiny_knowledge() -> GaitKnowledgeModelForSequenceClassification:
     small = {"skeleton_config": {"hidden_size": 16}, "text_config": {"name": "me/encoder", "hidden_size": 16}}
-    return GaitKnowledgeModelForSequenceClassification(
-        GaitKnowledgeConfig(**small, **load_knowledge("gist").config_fields())
-    ).eval()
+    return GaitKnowledgeModelForSequenceClassification(GaitKnowledgeConfig(**small, **load_classes().config_fields())).eval()
 
 
 def tiny_tcn() -> GaitTCNModel:

@@ -5,8 +5,6 @@ import json
 
 import pytest
 import yaml
-
-from modeling_gait.configuration_gait_classifier import GIST_LABELS
 from modeling_gait.knowledge import (
     PACKAGED_KNOWLEDGE,
     ClassKnowledge,
@@ -14,6 +12,8 @@ from modeling_gait.knowledge import (
     load_knowledge,
     parse_knowledge,
 )
+
+from modeling_gait.configuration_gait_classifier import GIST_LABELS
 
 LABELS = {
     "gist": GIST_LABELS,

@@ -18,9 +18,8 @@ from transformers import pipeline
 
 from datasets_scripts import own
 from modeling_gait import GaitFeatureExtractor
-from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.cleaning import canonicalise
-from modeling_gait.simulation import simulate_walks
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, convert_joints
 from modeling_gait.training import common
 from train import train_decoder, train_gpt2, train_vq

@@ -13,9 +13,9 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.drawing.report_html import DISCLAIMER, ReportParameter, write_report
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.export import write_csv
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
 from modeling_gait.numeric_text import parse_spoken
 from modeling_gait.pipeline_gait_report import GaitReportPipeline, class_sentences, find_evidence, phrase
@@ -174,7 +174,7 @@ def parameter(name: str, value: float) -> ReportParameter:
     ],
 )
 def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, words):
-    known = load_knowledge(knowledge)
+    known = load_classes(knowledge)
     config = GaitKnowledgeConfig(id2label=dict(enumerate(known.labels)), **known.config_fields())
     (found,) = find_evidence([parameter(name, value)], label, class_sentences(config, label))
     assert words in found.sentence and found.sentence in config.class_descriptions[label]
@@ -193,7 +193,7 @@ def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, word
     ],
 )
 def test_no_evidence_where_the_knowledge_says_nothing_of_it(label, name, value):
-    config = GaitKnowledgeConfig(**load_knowledge("gist").config_fields())
+    config = GaitKnowledgeConfig(**load_classes().config_fields())
     assert find_evidence([parameter(name, value)], label, class_sentences(config, label)) == []
 
 

@@ -8,8 +8,10 @@ import pytest
 from conftest import run_script
 from PIL import Image
 
-from modeling_gait.captions import PATHOLOGIES, WalkDescription, parse_prompt
+from modeling_gait.captions import WalkDescription, parse_prompt
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.loading import load_walk
+from modeling_gait.simulation import PATHOLOGIES
 from train import show
 
 
@@ -40,7 +42,7 @@ def shown_walks(walks) -> list[dict]:
 
 def test_default_prompts_ask_for_each_class():
     reference = {"mean": {"speed": 1.0, "cadence": 100.0, "knee_range_left": 50.0}}
-    prompts = show.default_prompts(list(PATHOLOGIES), reference)
+    prompts = show.default_prompts(load_classes().select(PATHOLOGIES), reference)
     asked = [parse_prompt(p) for p in prompts]
     assert [a.pathology for a in asked] == list(PATHOLOGIES)
     assert asked[0].speed == 1.0 and asked[0].cadence == 100 and asked[0].severity is None

@@ -24,6 +24,7 @@ from modeling_gait.training.common import (
     TrainArguments,
     WindowLoader,
     check_sizes,
+    dataset_classes,
     fit_extractor,
     load_walks,
     parse_arguments,
@@ -87,6 +88,7 @@ def build(args: VQArguments, data: Dataset) -> tuple[GaitVQModel, GaitFeatureExt
         check_sizes(args, sizes)
         return model, extractor
     extractor = GaitFeatureExtractor(num_frames=args.num_frames, parameter_names=PATHOLOGY_PARAMETERS, labels=present)
+    extractor.gait_classes = dataset_classes(args.dataset, present).to_dict()
     fit_extractor(data, extractor)
     config = GaitVQConfig(
         **{k: getattr(args, k) for k in vars(args) if hasattr(GaitVQConfig, k)},

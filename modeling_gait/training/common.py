@@ -14,7 +14,7 @@ import platform
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -29,11 +29,13 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 from tqdm import tqdm
 from transformers import HfArgumentParser
+from transformers.utils import cached_file
 
 from modeling_gait.augmentation import Augmentation, mirror
 from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses, load_classes
 from modeling_gait.gait_parameters import mirror_image
 from modeling_gait.skeletons import SKELETONS
 
@@ -155,6 +157,14 @@ def load_rows(
     if not keep.any():
         raise ValueError(f"{dataset}: no rows left")
     return data if keep.all() else data.select(np.flatnonzero(keep))
+
+
+def dataset_classes(dataset: str, labels: Sequence[str] = ()) -> GaitClasses:
+    """What the gait_classes.json of a data set (folder or Hub id) and the package know; of these `labels` if any are given."""
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
+    file = cached_file(dataset, CLASSES_FILE, repo_type="dataset", **quiet)
+    known = load_classes().merged(load_classes(file)) if file else load_classes()
+    return known.select(labels) if labels else known
 
 
 def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()) -> Dataset:
