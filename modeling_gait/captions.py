@@ -14,6 +14,7 @@ This file checks captions and has them written; the description is made in `walk
 All public names can be imported from here.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -39,6 +40,7 @@ __all__ = [
     "WalkDescription",
     "affected_side",
     "captions_for",
+    "check_classes",
     "check_faithfulness",
     "describe_walk",
     "fit_reference",
@@ -119,6 +121,31 @@ def check_faithfulness(text: str, description: WalkDescription) -> list[str]:
         if d.attributes.get(key) != value:
             problems.append(f"the text says {key} {value}, the description {d.attributes.get(key)}")
     return problems
+
+
+def check_classes(classes: GaitClasses) -> None:
+    """Raise ValueError where a prompt or caption of a class would not be read as that class, naming it and what was read."""
+    plain = read_facts(
+        "A person walks: the gait of a patient at a speed and cadence, with strides and steps, on a side.", classes
+    )
+    for c in classes.classes:
+        if re.search(r"(?<![a-z])(?:left|right)(?![a-z])", f"{c.name} {c.title}"):
+            raise ValueError(
+                f"class {c.name!r}: the words {c.title!r} name a side, which a mirrored walk changes; give side apart"
+            )
+        if c.name in plain.pathologies:
+            raise ValueError(
+                f"class {c.name!r}: the words {c.phrases} do not say it, they stand in any text; give it other words"
+            )
+        side = {"one": "right"}.get(c.side, c.side)
+        d = WalkDescription(c.name, side, 0.5 if c.graded else None, 0.65, 94.0, classes=classes)
+        for text in (d.to_prompt(), *(f"{name}, 0.65 m/s." for name in c.names), *(f"One walks with {s}." for s in c.signs)):
+            try:
+                problems = check_faithfulness(text, d) or [f"read as {parse_prompt(text, classes).pathology}"]
+            except ValueError as error:
+                problems = [str(error)]
+            if problems != [f"read as {c.name}"]:
+                raise ValueError(f"class {c.name!r}: the words {text!r} do not say it ({problems[0]}); give it other words")
 
 
 def _number_problems(number, d: WalkDescription) -> list[str]:

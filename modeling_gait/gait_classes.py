@@ -126,7 +126,7 @@ class GaitClasses:
         return next((c for c in self.classes if words in {re.sub(r"[\s_-]+", " ", p) for p in c.phrases}), None)
 
     def select(self, labels: Iterable[str]) -> "GaitClasses":
-        """These classes in this order, the words of the rest as `others`; an unknown label becomes a class of that bare name."""
+        """These classes in this order, the words of the rest as `others`; an unknown label becomes a class of that name."""
         everything = {c.name: c for c in (*self.others, *self.classes)}
         chosen = tuple(everything.pop(label, None) or GaitClass(label) for label in labels)
         words = {"sentences": (), "keywords": (), "descriptions": (), "moves": {}, "affected": {}}

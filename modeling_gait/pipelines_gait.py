@@ -57,9 +57,9 @@ class TextToGaitPipeline(Pipeline):
     Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
     a WalkDescription), `codes` (GaitCodes).
 
-    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family was
-    trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A one-sided gait
-    whose side is not said comes out affected on the right.
+    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
+    was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
+    one-sided gait whose side is not said comes out affected on the right.
     """
 
     _load_tokenizer = True

@@ -23,7 +23,7 @@ import gait_demo  # noqa: E402
 
 from modeling_gait import GaitClassifierConfig, GaitClassifierForSequenceClassification, parse_prompt  # noqa: E402
 from modeling_gait.augmentation import mirror  # noqa: E402
-from modeling_gait.captions import PATHOLOGIES  # noqa: E402
+from modeling_gait.simulation import PATHOLOGIES  # noqa: E402
 from modeling_gait.export import write_csv  # noqa: E402
 from modeling_gait.loading import load_walk  # noqa: E402
 from modeling_gait.simulation import simulate_walks  # noqa: E402
