@@ -73,8 +73,8 @@ def read_table(data_dir: Path, known: GaitClasses | None = None) -> list[dict]:
     except csv.Error as error:
         raise ValueError(f"{table}, line {reader.line_num}: {error}") from None
     header = [title.strip() for title in header]
-    known = (*REQUIRED, *OPTIONAL)
-    if set(REQUIRED) - set(header) or set(header) - set(known) or len(set(header)) < len(header):
+    columns = (*REQUIRED, *OPTIONAL)
+    if set(REQUIRED) - set(header) or set(header) - set(columns) or len(set(header)) < len(header):
         expected = f"expected {', '.join(REQUIRED)} and any of {', '.join(OPTIONAL)}"
         raise ValueError(f"{table}: columns {', '.join(header)}; {expected}")
     rows, problems = [], [] if lines else [f"{table}: holds no row below its header"]
@@ -83,7 +83,7 @@ def read_table(data_dir: Path, known: GaitClasses | None = None) -> list[dict]:
         if len(cells) != len(header):
             problems.append(f"{place}: {len(cells)} cells, expected {len(header)} as in the first line")
             continue
-        row = dict.fromkeys(known, "") | {k: c.strip() for k, c in zip(header, cells)} | {"line": number, "place": place}
+        row = dict.fromkeys(columns, "") | {k: c.strip() for k, c in zip(header, cells)} | {"line": number, "place": place}
         problems += [f"{place}, {problem}" for problem in _check(row, Path(data_dir))]
         rows.append(row)
     problems += _repetitions([row for row in rows if row["file"]])

@@ -27,6 +27,7 @@ from test_remote_code import BLOCK
 
 from modeling_gait import GaitProcessor
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
+from modeling_gait.configuration_gait_classifier import GIST_LABELS
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.configuration_gait_text import GaitTextConfig
@@ -78,7 +79,7 @@ def tiny_text() -> GaitTextModel:
 
 def tiny_knowledge() -> GaitKnowledgeModelForSequenceClassification:
     small = {"skeleton_config": {"hidden_size": 16}, "text_config": {"name": "me/encoder", "hidden_size": 16}}
-    return GaitKnowledgeModelForSequenceClassification(GaitKnowledgeConfig(**small, **load_classes().config_fields())).eval()
+    return GaitKnowledgeModelForSequenceClassification(GaitKnowledgeConfig(**small, **load_classes().config_fields(GIST_LABELS))).eval()
 
 
 def tiny_tcn() -> GaitTCNModel:
