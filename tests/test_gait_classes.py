@@ -1,4 +1,4 @@
-"""Classes of gait as data: the package's entries, a user's file, errors that say where, words that are read back as the class."""
+"""Classes of gait as data: the package's entries, a user's file, errors that say where, words that are read back."""
 
 import copy
 import json
