@@ -212,12 +212,12 @@ def test_bad_options_are_refused(maker, options, message):
 
 def test_a_class_that_the_family_does_not_know_is_refused(maker):
     assert maker.model.config.gait_labels == list(PATHOLOGIES)
-    known, maker.model.config.gait_labels = maker.model.config.gait_labels, ["normal", "lurch"]
+    known, maker.extractor.labels = maker.extractor.labels, ["normal", "lurch"]
     try:
         with pytest.raises(ValueError, match="'steppage gait' is not one of the gaits modelled here: normal, lurch"):
             maker(PROMPT)
     finally:
-        maker.model.config.gait_labels = known
+        maker.extractor.labels = known
 
 
 def test_another_decoder_can_be_given(family_folder):

@@ -48,7 +48,7 @@ def test_default_prompts_ask_for_each_class():
     assert asked[0].speed == 1.0 and asked[0].cadence == 100 and asked[0].severity is None
     assert all(a.severity > 2 / 3 and a.speed < 0.7 and a.cadence < 100 for a in asked[1:])
     assert {a.side for a in asked[1:-1]} == {"right"}
-    assert parse_prompt(show.default_prompts(["normal"])[0]).speed == 1.25
+    assert parse_prompt(show.default_prompts(load_classes().select(["normal"]))[0]).speed == 1.25
 
 
 def test_names_are_unique():
