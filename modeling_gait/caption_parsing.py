@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from .caption_words import (
-    ATTRIBUTE_WORDS,
+    APPEARANCE,
     CADENCE_BANDS,
     SEVERITY_SYNONYMS,
     SPEED_BANDS,
@@ -109,6 +109,14 @@ def _phrases(phrases: str) -> str:
     return phrases_pattern(tuple(phrases.split("|")))
 
 
+def take(text: str, pattern: str) -> tuple[str, list[re.Match]]:
+    """The text with whole-word matches of `pattern` blanked out, and the matches."""
+    found = list(re.finditer(rf"(?<![\w'-])(?:{pattern})(?![\w'])", text))
+    for m in found:
+        text = text[: m.start()] + "~" * len(m[0]) + text[m.end() :]
+    return text, found
+
+
 _NEGATORS = (
     "no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|instead of|unlike|anything except"
 )
@@ -152,8 +160,11 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     """Everything `text` states about a gait (see `Facts`), whose kinds are `classes`; never raises on a string."""
     r = _Reader(text, classes or load_classes())
     r.facts.mentions_walking = bool(re.search(r"\b(?:walk(?:s|ing|ed|er)?|gait|stroll\w*|stride[sd]?|steps?|pace)\b", r.whole))
-    for key, values in ATTRIBUTE_WORDS.items():
-        r.facts.attributes += [(key, v) for v, words in values.items() if re.search(_phrases(words), r.whole)]
+    for key in ("sex", "load", "footwear", "clothing"):
+        rest = r.whole
+        for value, pattern in APPEARANCE[key].items():
+            rest, found = take(rest, pattern)
+            r.facts.attributes += [(key, value)] if found else []
     _read_ranges(r)
     _read_speed_cadence_length(r)
     _read_scores(r)

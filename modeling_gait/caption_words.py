@@ -63,33 +63,108 @@ CADENCE_PHRASES = {
     "high": ("a high cadence", "a quick rhythm"),
 }
 
-# Attributes that have words, as the simulator writes them: key -> value -> phrase that follows "The walker is".
-ATTRIBUTE_PHRASES = {
-    "sex": {"female": "female", "male": "male"},
-    "load": {"backpack": "carrying a backpack", "bag": "carrying a bag"},
-    "footwear": {"trainers": "wearing trainers", "boots": "wearing boots", "heels": "wearing heels", "barefoot": "barefoot"},
-    "clothing": {
-        c: f"dressed in {'a ' * (c in ('skirt', 'coat'))}{c}" for c in ["trousers", "shorts", "skirt", "coat", "sportswear"]
+# attribute -> value -> how it is read; where one value's words hold another's ("long coat", "coat"), the longer comes first.
+APPEARANCE = {
+    "activity": {
+        "phoning": r"phon(?:e|es|ing)|on the phone|(?:phone )?call(?:s|ing)?|telephon\w+|cell ?phone|mobile",
+        "talking": r"talk(?:s|ing)?|chat(?:s|ting)?|speak(?:s|ing)|conversation",
+        "gathering": r"gather(?:s|ed|ing)?|in a group|group of people|with others|crowd",
+        "carrying something in the arms": r"(?:carr(?:y|ies|ying)|hold(?:s|ing)) something in (?:the|his|her|their|both) arms?",
+        "carrying something in the hand": r"(?:carr(?:y|ies|ying)|hold(?:s|ing)) something in (?:the|one|his|her|their|a) hand",
+        "holding something in front": r"(?:hold(?:s|ing)|carr(?:y|ies|ying)) something in front",
+        "holding something": r"hold(?:s|ing) something",
+        "pulling something": r"pull(?:s|ing)? something",
     },
-}
-ATTRIBUTE_WORDS = {  # read as (key, value)
-    "sex": {"female": "female|woman|girl|lady", "male": "male|man|boy|gentleman"},
-    "load": {"backpack": "backpack|rucksack", "bag": "bag|handbag|shoulder bag"},
+    "sex": {
+        "female": r"female|wom[ae]n|lady|ladies|girls?",
+        "male": r"male|m[ae]n|boys?|gentlem[ae]n|guys?",
+    },
+    "age_group": {
+        "child": r"child|children|girls?|boys?|kids?|toddler",
+        "young adult": r"young|youthful|(?:early|late) twenties",
+        "middle-aged adult": r"middle[- ]aged?",
+        "old adult": r"(?<!years )(?<!year )(?<!years-)(?<!year-)old|older|aging|ageing",
+        "senior": r"seniors?|elderly|aged (?:man|woman|person)",
+    },
+    "body": {
+        "overweight": r"overweight|heavy[- ]?set|heavy build|obese|stout|plump|fat|chubby",
+        "slim": r"slim|thin|slender|skinny|lean",
+        "normal weight": r"(?:normal|average|medium|healthy)[- ](?:body[- ])?(?:weight|build|physique)",
+    },
+    "viewpoint": {
+        "front": r"(?:from|at|in) (?:the )?front|front(?:al)? view|frontal(?:ly)?|towards? the (?:camera|viewer)|"
+        r"fac(?:es|ing) the camera",
+        "side": r"(?:from|at|on) (?:the|one) side|side[- ]?(?:view|on)|in profile|sideways|past the camera",
+        "back": r"from (?:the )?(?:behind|back|rear)|(?:back|rear) view|away from the (?:camera|viewer)",
+    },
+    "load": {
+        "backpack": r"backpacks?|rucksacks?|knapsacks?",
+        "hand trunk": r"hand trunk|(?:wheeled |rolling )?suitcases?|trolley|luggage",
+        "none": r"empty[- ]handed|carr(?:y|ies|ying) nothing|nothing (?:is )?(?:in|being) (?:hand|carried)",
+        "bag": r"(?:hand|shoulder |shopping |tote )?bags?|purse",
+    },
     "footwear": {
-        "trainers": "trainers|sneakers|running shoes",
-        "boots": "boots|boot",
-        "heels": "heels|high heels|high heeled",
-        "barefoot": "barefoot|without shoes",
+        "leather shoes": r"leather shoes?|dress shoes?",
+        "cloth shoes": r"(?:cloth|canvas|fabric) shoes?",
+        "sports shoes": r"sports? shoes?|athletic shoes?|running shoes?",
+        "heels": r"(?:high )?heels|high[- ]heeled(?: shoes)?|stilettos",
+        "sneakers": r"sneakers?",
+        "trainers": r"trainers?",
+        "sandals": r"sandals?|flip[- ]flops",
+        "boots": r"boots?",
+        "barefoot": r"bare ?foot(?:ed)?|bare feet|without shoes|no shoes|shoeless",
+        "shoes": r"shoes?",
     },
-    "clothing": {"trousers": "trousers", "shorts": "shorts", "skirt": "skirt", "coat": "coat", "sportswear": "sportswear"},
+    "clothing": {
+        "long coat": r"long (?:over)?coats?",
+        "coat": r"(?:over)?coats?",
+        "jacket": r"jackets?",
+        "long trousers": r"long (?:trousers|pants)",
+        "trousers": r"trousers|pants",
+        "shorts": r"shorts",
+        "skirt": r"skirts?",
+        "dress": r"(?:a|the|her|summer|long) dress(?!ed)|dresses",
+        "sportswear": r"sportswear|(?:sports?|athletic|gym) (?:clothes|clothing|wear|outfit)|tracksuit",
+        "casual clothes": r"casual(?:ly)?(?: (?:clothes|clothing|wear|outfit|dressed|attire))?",
+        "formal clothes": r"formal(?:ly)?(?: (?:clothes|clothing|wear|outfit|dressed|attire))?|suit",
+        "long sleeves": r"long[- ]sleeve[sd]?(?: (?:top|shirt))?",
+    },
+}  # fmt: skip
+# value -> other values that are true of it, too
+ALSO = {
+    **dict.fromkeys(("leather shoes", "cloth shoes", "boots", "sandals", "heels"), {"shoes"}),
+    **dict.fromkeys(("sports shoes", "sneakers", "trainers"), {"shoes", "sports shoes", "sneakers", "trainers"}),
+    **{"long trousers": {"trousers"}, "long coat": {"coat"}, "old adult": {"senior"}, "senior": {"old adult"}},
+    **dict.fromkeys(
+        ("carrying something in the arms", "carrying something in the hand", "holding something in front"),
+        {"holding something"},
+    ),
 }
+LOADS = {
+    "none": "carrying nothing",
+    "backpack": "carrying a backpack",
+    "bag": "carrying a bag",
+    "hand trunk": "pulling a suitcase",
+}
+
+
+def with_article(clothing: str) -> str:
+    """ "a coat", "trousers"."""
+    return f"a {clothing}" if clothing in ("coat", "long coat", "jacket", "skirt", "dress") else clothing
 
 
 def attribute_phrases(attributes: dict) -> list[str]:
     """What follows "The walker is": age, sex, load, footwear, clothing; other attributes have no words."""
     age = attributes.get("age")
     out = [f"{age:.0f} years old"] if isinstance(age, int | float) and 2 <= age <= 120 else []
-    return out + [words[attributes[k]] for k, words in ATTRIBUTE_PHRASES.items() if attributes.get(k) in words]
+    sex, load, shoes, clothing = (
+        v if (v := attributes.get(k)) in APPEARANCE[k] and v != "none" else None
+        for k in ("sex", "load", "footwear", "clothing")
+    )
+    out += [sex] if sex else []
+    out += [LOADS[load]] if load else []
+    out += [shoes if shoes == "barefoot" else f"wearing {shoes}"] if shoes else []
+    return out + ([f"dressed in {with_article(clothing)}"] if clothing else [])
 
 
 def severity_level(severity: float) -> str:

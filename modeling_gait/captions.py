@@ -23,7 +23,7 @@ import numpy as np
 from .caption_grammar import paraphrase
 from .caption_parsing import read_facts
 from .caption_prompts import parse_prompt
-from .caption_words import CADENCE_BANDS, SPEED_BANDS, cadence_band, severity_level, speed_band
+from .caption_words import ALSO, CADENCE_BANDS, SPEED_BANDS, cadence_band, severity_level, speed_band
 from .gait_classes import GaitClasses
 from .walk_description import (
     QUANTITIES,
@@ -118,7 +118,8 @@ def check_faithfulness(text: str, description: WalkDescription) -> list[str]:
             if value is None or (word != band_of(value) and not bands[word].low <= value < bands[word].high):
                 problems.append(f"the text says {word} {name}, the walk's is {value}")
     for key, value in facts.attributes:
-        if d.attributes.get(key) != value:
+        known = str(d.attributes.get(key))
+        if value not in {known, *ALSO.get(known, ())}:
             problems.append(f"the text says {key} {value}, the description {d.attributes.get(key)}")
     return problems
 

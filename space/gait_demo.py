@@ -20,6 +20,7 @@ import torch
 from transformers import pipeline
 
 from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
+from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, prepare_walk
