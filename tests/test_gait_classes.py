@@ -93,7 +93,7 @@ def test_every_word_of_a_class_is_read_as_it(classes):
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_prompt_to_description_and_back(data):
-    """Of every class, known or never heard of: its prompt is read as it was, its paraphrases are faithful to it and no other."""
+    """Of every class, heard of or not: its prompt is read as it was, its paraphrases are faithful to it and to no other."""
     c = data.draw(st.sampled_from((*load_classes().classes, *OWN.classes)))
     classes = OWN if c.name in OWN else load_classes()
     side = "none" if c.side == "none" else data.draw(st.sampled_from(("left", "right", "both", "unknown")))

@@ -30,6 +30,16 @@ STRETCH = 0.15
 WALK_COLUMNS = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"}
 
 
+def open_rows(dataset: str) -> Dataset:
+    """Rows of a `load_dataset` name or a folder of Parquet, memory-mapped. Raises ValueError for a folder without any."""
+    if not Path(dataset).is_dir():
+        return load_dataset(dataset, split="train")
+    files = sorted(str(p) for p in Path(dataset).rglob("*.parquet"))
+    if not files:
+        raise ValueError(f"{dataset}: no Parquet files in this folder")
+    return load_dataset("parquet", data_files=files, split="train")
+
+
 def load_rows(
     dataset: str, columns: set[str], hint: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()
 ) -> Dataset:
@@ -37,14 +47,7 @@ def load_rows(
 
     Raises ValueError where one of `columns` is missing (with `hint`), a person to hold out is not there, or no row is left.
     """
-    path = Path(dataset)
-    if path.is_dir():
-        files = sorted(str(p) for p in path.rglob("*.parquet"))
-        if not files:
-            raise ValueError(f"{dataset}: no Parquet files in this folder")
-        data = load_dataset("parquet", data_files=files, split="train")
-    else:
-        data = load_dataset(dataset, split="train")
+    data = open_rows(dataset)
     missing = columns - set(data.column_names)
     if missing:
         raise ValueError(f"{dataset}: columns missing: {', '.join(sorted(missing))}; {hint}")
