@@ -211,7 +211,11 @@ def _packaged() -> dict:
     return json.loads((resources.files("modeling_gait") / CLASSES_FILE).read_text(encoding="utf-8"))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=None)
+def _packaged_set(name: str) -> GaitClasses:
+    return parse_classes(_packaged(), name, CLASSES_FILE)
+
+
 def load_classes(name_or_path: str | Path | None = None, name: str | None = None) -> GaitClasses:
     """The package's classes, those of a set by its name, or of a .json, .yaml or .yml file (of several sets the one of `name`).
 
@@ -219,7 +223,7 @@ def load_classes(name_or_path: str | Path | None = None, name: str | None = None
     """
     key = "gait" if name_or_path is None else str(name_or_path)
     if key in _packaged()["sets"]:
-        return parse_classes(_packaged(), key, CLASSES_FILE)
+        return _packaged_set(key)
     path = Path(key)
     if path.suffix not in (".json", ".yaml", ".yml") or not path.is_file():
         raise ValueError(f"{path}: neither one of {', '.join(_packaged()['sets'])} nor a .json, .yaml or .yml file that exists")

@@ -178,7 +178,7 @@ def _counted(text: str) -> list[str]:
 
 # --- actions -----------------------------------------------------------------------------------------------------------------
 
-# action -> `doing` (what "a person is"), `pattern` (its names in a text), `moves` (how the body moves), `exclusive` (a text about
+# action -> `doing` (what "a person is"), `pattern` (its names in a text), `moves` (how the body moves), `exclusive` (a text of
 # others may not name it, but those that it `implies`), `aliases`. HuGaDB's activities, BABEL's 60 commonest.
 ACTIONS: dict[str, dict] = json.loads((Path(__file__).parent / "actions.json").read_text(encoding="utf-8"))
 ALIASES = {alias: name for name, entry in ACTIONS.items() for alias in entry.get("aliases", ())}
