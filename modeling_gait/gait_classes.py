@@ -23,7 +23,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -206,12 +206,15 @@ def _entry(c: GaitClass) -> dict:
 # --- reading -----------------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
+@cache
 def _packaged() -> dict:
-    return json.loads((resources.files("modeling_gait") / CLASSES_FILE).read_text(encoding="utf-8"))
+    try:
+        return json.loads((resources.files("modeling_gait") / CLASSES_FILE).read_text(encoding="utf-8"))
+    except ModuleNotFoundError as error:  # a model's own code, without the package
+        raise ValueError("this model says nothing of its classes; save it again, or install modeling_gait") from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def _packaged_set(name: str) -> GaitClasses:
     return parse_classes(_packaged(), name, CLASSES_FILE)
 

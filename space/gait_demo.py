@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,14 @@ import numpy as np
 import torch
 from transformers import pipeline
 
-from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
+from modeling_gait import (
+    GAIT_PARAMETERS,
+    KINEMATIC_PARAMETERS,
+    WalkDescription,
+    compute_gait_parameters,
+    parse_prompt,
+    save_walk,
+)
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
@@ -96,12 +103,25 @@ class GaitDemo:
         return pipeline("gait-report", model=self.knowledge)
 
     @property
+    def classes(self) -> GaitClasses:
+        return self.reader.extractor.classes
+
+    @property
     def labels(self) -> list[str]:
-        return list(self.reader.extractor.labels)
+        return list(self.classes.labels)
 
     def warm_up(self) -> None:
         """Load the family and run it once, so that the first visitor does not wait for it."""
-        self.generate("normal gait", seed=0)
+        self.generate(self.classes.classes[0].title, seed=0)
+
+    def examples(self, prompts: tuple[str, ...]) -> list[str]:
+        """Those prompts that ask for walks of the family's classes; if none does, the names of the first four classes."""
+        known = []
+        for prompt in prompts:
+            with suppress(ValueError), collected_warnings():
+                parse_prompt(prompt, self.classes)
+                known.append(prompt)
+        return known or [c.title for c in self.classes.classes[:4]]
 
     def generate(self, prompt: str, seed: int | None = None) -> Generated:
         """A prompt to a walk, and beside it a normal walk of the same body. No seed: one is drawn.

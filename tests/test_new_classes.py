@@ -3,11 +3,12 @@
 The walks are simulated ones, named otherwise; models are trained for two steps: everything fits together, nothing is any good.
 """
 
+import importlib
 import json
 
 import numpy as np
 import pytest
-from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
+from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, ROOT, VQ_ARGUMENTS, run_script
 from datasets import load_dataset
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 from transformers import pipeline
@@ -132,3 +133,13 @@ def test_report_and_search(files, data, tmp_path):
     extractor = GaitFeatureExtractor.from_pretrained(tmp_path / "text")
     search = GaitSearch.from_dataset(model, load_dataset(str(data), split="train"), extractor, progress=False)
     assert len(search.by_text("prosthetic gait, left side", k=3)) == 3
+
+
+def test_the_space_offers_what_the_family_knows(family, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "space"))
+    gait_demo = importlib.import_module("gait_demo")
+    demo = gait_demo.GaitDemo(str(family))
+    assert demo.labels == ["prosthetic", "after_training"]
+    assert demo.examples(("steppage gait", "after-training gait")) == ["after-training gait"]
+    assert demo.examples(("steppage gait",)) == ["prosthetic gait", "after training gait"]
+    assert gait_demo.write_prompt("prosthetic", "left", 0.9, classes=demo.classes) == "prosthetic gait, left side."
