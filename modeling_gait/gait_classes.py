@@ -160,6 +160,10 @@ class GaitClasses:
         out |= {"others": [_entry(c) for c in self.others]}
         return json.loads(json.dumps({k: v for k, v in out.items() if v}))
 
+    def save(self, folder: Path) -> None:
+        """Write gait_classes.json in the folder of a data set that is being made."""
+        (folder / CLASSES_FILE).write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+
     # What the reader of prompts looks for, made once.
 
     @cached_property

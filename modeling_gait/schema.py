@@ -147,7 +147,7 @@ def write_dataset(
         for i, shard in enumerate(shards):
             shards[i] = shard.rename(work / "data" / f"train-{i:05d}-of-{len(shards):05d}.parquet")
         if classes:
-            (work / CLASSES_FILE).write_text(json.dumps(classes.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+            classes.save(work)
         (work / "README.md").write_text(_card(body(), total, num_bytes, columns, shards, card), encoding="utf-8")
     return total
 

@@ -117,6 +117,7 @@ def test_synthetic_walks_name_the_classes(family, tmp_path):
     given = ["--model", family, "--prompts", tmp_path / "prompts.csv", "--num_frames", "16"]
     run_script(generate, [*given, "--output_dir", tmp_path / "out"])
     rows = load_dataset(str(tmp_path / "out"), split="train")
+    assert dataset_classes(str(tmp_path / "out"))["prosthetic"].signs == ("an artificial leg",)
     assert rows["pathology"][:] == [0, 0, 1] and rows.features["pathology"].names == ["prosthetic", "after_training"]
 
 

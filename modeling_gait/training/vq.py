@@ -18,6 +18,7 @@ from modeling_gait.training.data import (
     StepBatches,
     WindowLoader,
     dataset_classes,
+    fingerprint,
     fit_extractor,
     load_walks,
 )
@@ -110,6 +111,6 @@ def train(args: VQArguments) -> GaitVQModel:
         )
         return output.loss, {"reconstruction": output.reconstruction_loss.item(), "class": output.class_loss.item()}
 
-    model = training_loop(accelerator, model, args, step_loss, "tokeniser")
+    model = training_loop(accelerator, model, args, step_loss, "tokeniser", fingerprint(data))
     save_model(args.output_dir, model, extractor)
     return model
