@@ -20,16 +20,13 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 
-from modeling_gait.caption_words import CANONICAL_NAMES, NAMES, SEVERITY_WORDS, severity_level  # noqa: E402
+from modeling_gait.caption_words import ALSO, APPEARANCE, SEVERITY_WORDS  # noqa: E402
 from modeling_gait.captions import WalkDescription, check_faithfulness, describe_walk, paraphrase  # noqa: E402
 from modeling_gait.gait_parameters import compute_gait_parameters  # noqa: E402
-from modeling_gait.simulation import simulate_walks  # noqa: E402
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks  # noqa: E402
 from modeling_gait.training.caption_texts import (  # noqa: E402
-    ALSO,
-    APPEARANCE,
-    IMPLIED,
+    ACTIONS,
     action_caption,
-    actions_table,
     appearance_caption,
     appearance_words,
     check_action,
@@ -156,11 +153,11 @@ def gait_cases(n: int, seed: int) -> Iterator[tuple[str, str, Callable[[str], li
         if d.side in ("left", "right"):
             swapped = re.sub(r"\b(left|right)\b", lambda m: "left" if m[0] == "right" else "right", text)
             yield "side", swapped if swapped != text else None, check
-        other = pick(rng, [c for c in CANONICAL_NAMES if c != d.pathology])
-        edits = (replaced(text, name, pick(rng, NAMES[other])) for name in sorted(NAMES[d.pathology], key=len, reverse=True))
+        other = d.classes[pick(rng, [c for c in PATHOLOGIES if c != d.pathology])]
+        edits = (replaced(text, name, pick(rng, other.names)) for name in sorted(d.entry.names, key=len, reverse=True))
         yield "class", next((e for e in edits if e), None), check
-        if d.severity is not None and d.pathology != "normal":
-            level = severity_level(d.severity)
+        if d.level:
+            level = d.level
             wrong = pick(rng, SEVERITY_WORDS[pick(rng, [s for s in SEVERITY_WORDS if s != level])])
             yield "severity", next((e for w in SEVERITY_WORDS[level] if (e := replaced(text, w, wrong))), None), check
         for key, words in (("footwear", ("boots", "heels")), ("load", ("backpack", "bag"))):
@@ -205,8 +202,7 @@ def appearance_cases(n: int, seed: int) -> Iterator[tuple[str, str, Callable[[st
 
 def action_cases(n: int, seed: int) -> Iterator[tuple[str, str, Callable[[str], list[str]]]]:
     """The same of captions of action labels."""
-    table = actions_table()
-    names = list(table)
+    names = list(ACTIONS)
     rng = np.random.default_rng([seed, 2])
     for i in range(n):
         name = names[i % len(names)]
@@ -217,9 +213,10 @@ def action_cases(n: int, seed: int) -> Iterator[tuple[str, str, Callable[[str], 
 
         yield "", text, check
         other = pick(rng, [a for a in names if a != name])
-        yield "action replaced", replaced(text, table[name][1], table[other][1]), check
-        starred = pick(rng, [a for a in names if a != name and table[a][0] and a not in IMPLIED.get(name, ())])
-        yield "action added", text.rstrip(".") + f" and then is {table[starred][1]}.", check
+        yield "action replaced", replaced(text, ACTIONS[name]["doing"], ACTIONS[other]["doing"]), check
+        implied = {name, *ACTIONS[name].get("implies", ())}
+        false = pick(rng, [a for a in names if ACTIONS[a].get("exclusive") and a not in implied])
+        yield "action added", text.rstrip(".") + f" and then is {ACTIONS[false]['doing']}.", check
         yield "side", text.rstrip(".") + pick(rng, (" with the left arm.", " on the right.", " to the left side.")), check
         yield "number", text.rstrip(".") + pick(rng, (" three times.", " for 12 seconds.", " twice.", " over 4 metres.")), check
         yield "speed", text.rstrip(".") + pick(rng, (" quickly.", " at a slow pace.", " very fast.")), check

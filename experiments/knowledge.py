@@ -65,7 +65,7 @@ class EvaluationArguments:
     branch: str = field(default="skeleton", metadata={"help": "skeleton or video"})
     seeds: list[int] = field(default_factory=lambda: [0])
     shares: list[float] = field(default_factory=lambda: [1.0], metadata={"help": "shares of the walks that are trained on"})
-    knowledge: str = field(default="gist", metadata={"help": "a set of gait_knowledge.json, or a JSON or YAML file"})
+    knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, or a JSON or YAML file"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
     people: list[str] = field(default_factory=list, metadata={"help": "use no others (to choose weights without test people)"})
     video_encoder: str | None = field(default=None, metadata={"help": "vision encoder to begin with, see train_video.py"})

@@ -11,8 +11,8 @@ import matplotlib
 import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.files import atomic_path
+from modeling_gait.simulation import PATHOLOGIES
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

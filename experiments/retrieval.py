@@ -30,12 +30,14 @@ from sklearn.metrics import average_precision_score, f1_score
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from modeling_gait.caption_words import CANONICAL_NAMES, cadence_band, speed_band
+from modeling_gait.caption_words import cadence_band, speed_band
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_path
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training.data import load_walks, numbered, pathology_names
 from modeling_gait.training.loop import save_model
 from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
@@ -54,7 +56,7 @@ VARIANTS: dict[str, dict] = {
 }  # fmt: skip
 # Zero-shot questions, attribute -> value -> words; a value counts where the held-out person shows it in five recordings.
 QUESTIONS = {
-    "pathology": {name: f"{words}." for name, words in CANONICAL_NAMES.items()},
+    "pathology": {c.name: f"{c.title}." for c in load_classes().select(PATHOLOGIES).classes},
     "side": {"left": "gait, left side.", "right": "gait, right side."},
     "speed": {
         "very slow": "someone walks very slowly.",
@@ -398,7 +400,7 @@ def draw_fold(experiment: Experiment, metrics: dict, variant: str, subject: str,
     walks, test = experiment.walks, np.flatnonzero(experiment.walks.subjects == subject)
     windows = WalkWindows([walks.joints[i] for i in test], [[]] * len(test), test, extractor)
     labels = np.array([walks.descriptions[i].pathology for i in test])
-    names = [n for n in CANONICAL_NAMES if n in set(labels)]
+    names = [n for n in PATHOLOGIES if n in set(labels)]
     anchors = dict(zip(names, embed_texts(model, [QUESTIONS["pathology"][n] for n in names])))
     path = ROOT / "model_cards" / "figures" / f"{experiment.args.name}.png"
     draw(metrics, embed_walks(model, windows), labels, anchors, f"shared space (t-SNE), subject {subject} held out", path)

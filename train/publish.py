@@ -182,6 +182,7 @@ def stage_family(family: Path, repository: Repository, card: CardWriter) -> None
     render_animation([w["joints"] for w in walks], folder / "walks.gif", walks[0]["fps"], skeleton, titles, size=(220, 300))
     about = {
         "labels": getattr(read_config(folder), "gait_labels", []),
+        "classes": walks[0]["description"].classes.classes,
         "num_joints": len(skeleton),
         "prompt": walks[-1]["prompt"],
     }
