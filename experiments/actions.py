@@ -7,7 +7,7 @@
 In: recordings (`load_recordings`: windows of 2.4 s, named by the activity in their middle). Out: a model and a row for each
 kind, group of held-out subjects and seed (runner.py), `model_cards/results/NAME.json`, a figure.
 
-Kinds: `descriptions`, a GaitTextModel; a window is the activity whose descriptions are nearest; with a linear probe on its
+Kinds: `descriptions`, a GaitDualEncoderModel; a window is the activity whose descriptions are nearest; with a linear probe on its
 motion encoder. `classifier`: the same encoder trained from scratch with cross-entropy. `unseen_0` ... `unseen_3`: trained
 without three activities, which are then recognised by their descriptions alone, among the three, and among all twelve.
 
@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments.runner import Rows, RunArguments, groups, interval, parse, run_all, save_figure, write_result
 from modeling_gait.files import atomic_path
-from modeling_gait.modeling_gait_text import GaitEncoder, GaitTextModel
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, GaitEncoder
 from modeling_gait.pipeline_zero_shot_gait import label_vectors
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, Recordings, RecordingWindows, load_recordings
@@ -70,7 +70,7 @@ class ActionArguments(RunArguments):
 class PlainClassifier(torch.nn.Module):
     """The motion encoder with a linear head: batches -> logits (B, 12)."""
 
-    def __init__(self, like: GaitTextModel):
+    def __init__(self, like: GaitDualEncoderModel):
         super().__init__()
         self.encoder = GaitEncoder(like.config.gait_config)
         self.encoder.load_state_dict(like.gait_encoder.state_dict())
@@ -127,12 +127,12 @@ class Experiment:
         probe = probe_scores(model, train, test, run["seed"])
         return about | recognition_scores(scores, test.labels) | {f"probe_{k}": v for k, v in probe.items()}
 
-    def dual_encoder(self, args: TextArguments, train: Recordings) -> GaitTextModel:
+    def dual_encoder(self, args: TextArguments, train: Recordings) -> GaitDualEncoderModel:
         """Trained, or loaded where that was done before."""
         if not (Path(args.output_dir) / "config.json").exists():
             model = fit_model(args, RecordingWindows(train, args.channel_dropout), self.encoder, "imu", train.fps)
             save_model(args.output_dir, model)
-        model = GaitTextModel.from_pretrained(args.output_dir).eval()
+        model = GaitDualEncoderModel.from_pretrained(args.output_dir).eval()
         model.set_sentence_encoder(self.encoder)
         return model
 
@@ -217,7 +217,7 @@ def unseen_scores(scores: np.ndarray, labels: np.ndarray, unseen: tuple[str, ...
 
 
 @torch.no_grad()
-def probe_scores(model: GaitTextModel, train: Recordings, test: Recordings, seed: int, most: int = 400) -> dict:
+def probe_scores(model: GaitDualEncoderModel, train: Recordings, test: Recordings, seed: int, most: int = 400) -> dict:
     """A logistic regression on the motion encoder's summary, from at most `most` training windows of each activity."""
     rng = np.random.default_rng(seed)
     rows = np.concatenate([rng.permutation(np.flatnonzero(train.labels == i))[:most] for i in np.unique(train.labels)])

@@ -29,7 +29,7 @@ from experiments.loso import scores
 from experiments.loso_report import LosoRows, named
 from experiments.runner import RunArguments, held_out, parse, rounded, run_all, save_figure, write_result
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
-from modeling_gait.modeling_gait_text import SentenceEncoder
+from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
 from modeling_gait.training.knowledge import (
     PARAMETERS,
     KnowledgeArguments,

@@ -26,8 +26,7 @@ from tqdm import tqdm
 
 from experiments.loso_report import draw, result_metrics
 from experiments.runner import RunArguments, claimed, held_out, parse, result_path, run_all, write_result
-from modeling_gait.augmentation import NEW_PEOPLE, Augmentation
-from modeling_gait.evaluation.severity import change_severity
+from modeling_gait.augmentation import NEW_PEOPLE, Augmentation, change_severity
 from modeling_gait.files import write_json
 from modeling_gait.training.classifier import Walks, augment_inputs, load_inputs, predict_logits, train_classifier
 from modeling_gait.training.data import numbered

@@ -222,8 +222,8 @@ def plot_distances(distances: dict[str, TrainingDistances], name: str) -> None:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for ax, (kind, found) in zip(figure.subplots(1, len(distances)), distances.items()):
         bins = np.linspace(0, np.percentile(np.concatenate([found.synthetic, found.held_out]), 99.5), 50)
-        for name, label, colour in (("held_out", "real walks it never saw", "C7"), ("synthetic", "synthetic walks", "C0")):
-            values = getattr(found, name)
+        for whose, label, colour in (("held_out", "real walks it never saw", "C7"), ("synthetic", "synthetic walks", "C0")):
+            values = getattr(found, whose)
             ax.hist(values, bins, weights=np.full(len(values), 1 / len(values)), label=label, color=colour, alpha=0.55)
         ax.axvline(found.copy_threshold, color="black", linewidth=1, linestyle="--", label="5 % of the real walks")
         ax.set(xlabel="distance to the nearest training walk [SD]", ylabel="share of walks", title=FEATURES[kind])

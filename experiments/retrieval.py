@@ -29,7 +29,7 @@ from modeling_gait.caption_words import CANONICAL_NAMES, cadence_band, speed_ban
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_search import read_joints
-from modeling_gait.modeling_gait_text import GaitTextModel
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.training.data import load_walks, pathology_names
 from modeling_gait.training.loop import save_model
 from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder, walk_captions
@@ -208,13 +208,13 @@ def text_arguments(args, **more) -> TextArguments:
     return TextArguments(**values | ({"max_steps": args.max_steps} if args.max_steps else {}))
 
 
-def trained(args: TextArguments, encoder, walks: tuple) -> tuple[GaitTextModel, GaitFeatureExtractor]:
+def trained(args: TextArguments, encoder, walks: tuple) -> tuple[GaitDualEncoderModel, GaitFeatureExtractor]:
     """The model of `args.output_dir`; trained on `walks` (joints, texts, numbers) where it is not there."""
     folder = Path(args.output_dir)
     if not (folder / "config.json").exists():
         windows, extractor = fitted_windows(args, *walks)
         save_model(folder, fit_model(args, windows, encoder, extractor.skeleton, extractor.fps), extractor)
-    model = GaitTextModel.from_pretrained(folder).eval()
+    model = GaitDualEncoderModel.from_pretrained(folder).eval()
     model.set_sentence_encoder(encoder)
     return model, GaitFeatureExtractor.from_pretrained(folder)
 
@@ -266,7 +266,7 @@ def attribute_of(description: WalkDescription, attribute: str) -> str:
 
 
 @torch.no_grad()
-def embed_walks(model: GaitTextModel, windows, batch_size: int = 128) -> np.ndarray:
+def embed_walks(model: GaitDualEncoderModel, windows, batch_size: int = 128) -> np.ndarray:
     """Middle windows -> unit vectors (N, P)."""
     rows = np.arange(len(windows))
     parts = [model.get_gait_features(**windows.batch(rows[i : i + batch_size], None)) for i in range(0, len(rows), batch_size)]
@@ -274,7 +274,7 @@ def embed_walks(model: GaitTextModel, windows, batch_size: int = 128) -> np.ndar
 
 
 @torch.no_grad()
-def embed_texts(model: GaitTextModel, texts: list[str]) -> np.ndarray:
+def embed_texts(model: GaitDualEncoderModel, texts: list[str]) -> np.ndarray:
     """Texts -> unit vectors (N, P)."""
     return model.get_text_features(texts).numpy()
 

@@ -69,13 +69,13 @@ def report(args: argparse.Namespace, folder: Path) -> tuple:
     from modeling_gait import GaitKnowledgeConfig
     from modeling_gait.drawing.video_rendering import Camera, render_video
     from modeling_gait.export import write_csv
-    from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+    from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 
     model = args.model
     if model is None:
         model = folder / "model"
         config = GaitKnowledgeConfig(branches=["skeleton", "video"], use_numeric=True)
-        GaitKnowledgeModelForSequenceClassification(config).save_pretrained(model)
+        GaitKnowledgeForSequenceClassification(config).save_pretrained(model)
     joints = simulate_walks(1, 300, seed=0, pathology="parkinsonian", severity=1.0).joints[0]
     render_video(joints, folder / "walk.mp4", size=(360, 640), camera=Camera(90, 1.2, 5.0), crop=False)
     write_csv(folder / "walk.csv", joints, 30.0)
@@ -101,12 +101,14 @@ def search(args: argparse.Namespace, folder: Path) -> tuple:
     import faiss
     from datasets import Dataset
 
-    from modeling_gait import GaitFeatureExtractor, GaitTextConfig
+    from modeling_gait import GaitDualEncoderConfig, GaitFeatureExtractor
     from modeling_gait.gait_search import GaitSearch, encode_walks
-    from modeling_gait.modeling_gait_text import GaitTextModel
+    from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 
     faiss.omp_set_num_threads(torch.get_num_threads())
-    model = (GaitTextModel.from_pretrained(args.model) if args.model else GaitTextModel(GaitTextConfig())).eval()
+    model = (
+        GaitDualEncoderModel.from_pretrained(args.model) if args.model else GaitDualEncoderModel(GaitDualEncoderConfig())
+    ).eval()
     extractor = GaitFeatureExtractor.from_pretrained(args.model) if args.model else GaitFeatureExtractor(num_frames=128)
     joints = list(simulate_walks(min(args.walks, 256), frames=128, seed=0).joints)
     joints = (joints * -(-args.walks // len(joints)))[: args.walks]

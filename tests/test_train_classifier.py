@@ -11,7 +11,7 @@ from modeling_gait.training import classifier
 @pytest.fixture
 def seen(monkeypatch) -> list[tuple[np.ndarray, np.ndarray]]:
     """(inputs, labels) of each step of a classifier."""
-    steps, kind = [], classifier.GaitClassifierForSequenceClassification
+    steps, kind = [], classifier.GaitForSequenceClassification
     forward = kind.forward
 
     def recorded(self, input_values, labels=None, **more):

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from datasets import Dataset, load_dataset
 
-from modeling_gait.augmentation import Augmentation, mirror
+from modeling_gait.augmentation import Augmentation
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_parameters import mirror_image
-from modeling_gait.skeletons import SKELETONS
+from modeling_gait.skeletons import SKELETONS, mirror
 
 # What tokeniser and decoder see of a walk, and how far its pace changes (log).
 AUGMENTATION = Augmentation(mirror=0, yaw=8, scale=0.08, window=0, body=0.06, bone=0.04, jitter=0, amplitude=0.15)

@@ -1,7 +1,7 @@
-"""Training of GaitTextModel (train/train_text.py): walks or IMU recordings, and words, in one space.
+"""Training of GaitDualEncoderModel (train/train_text.py): walks or IMU recordings, and words, in one space.
 
 In: the walk schema (captions: the column `captions`), or recordings (`recordings.py`). Out: a model; `train` saves a folder for
-`GaitTextModel.from_pretrained`, with the feature extractor beside it for walks. The frozen sentence encoder reads each caption
+`GaitDualEncoderModel.from_pretrained`, with the feature extractor beside it. The frozen sentence encoder reads each caption
 once; its embeddings are kept in `text_cache`, for all runs.
 
 Two captions of one walk, or captions that say the same of two walks, are never negatives of each other.
@@ -22,10 +22,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.caption_words import CANONICAL_NAMES
 from modeling_gait.captions import describe_walk
-from modeling_gait.configuration_gait_text import GaitEncoderConfig, GaitTextConfig, SentenceEncoderConfig
+from modeling_gait.configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig, SentenceEncoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_search import read_joints
-from modeling_gait.modeling_gait_text import GaitTextModel, SentenceEncoder
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.data import StepBatches, load_walks, pathology_names
@@ -121,9 +121,9 @@ def walk_captions(data: Dataset, kind: str) -> tuple[list[list[str]], np.ndarray
     return texts, np.unique(said, return_inverse=True)[1]
 
 
-def new_model(args: TextArguments, layout: str, channels: int, fps: float, encoder: SentenceEncoder) -> GaitTextModel:
+def new_model(args: TextArguments, layout: str, channels: int, fps: float, encoder: SentenceEncoder) -> GaitDualEncoderModel:
     """An untrained model for this layout."""
-    config = GaitTextConfig(
+    config = GaitDualEncoderConfig(
         gait_config=GaitEncoderConfig(
             layout=layout,
             num_channels=channels,
@@ -142,12 +142,12 @@ def new_model(args: TextArguments, layout: str, channels: int, fps: float, encod
         losses={name: 1.0 for name in args.losses},
         logit_bias_init=-10.0 if "siglip" in args.losses else 0.0,
     )
-    model = GaitTextModel(config)
+    model = GaitDualEncoderModel(config)
     model.set_sentence_encoder(encoder)
     return model
 
 
-def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: str, fps: float) -> GaitTextModel:
+def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: str, fps: float) -> GaitDualEncoderModel:
     """Train on windows (`texts`, `descriptions`, `batch`), resuming where a checkpoint is; in eval mode on the CPU.
 
     The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
@@ -208,7 +208,7 @@ def fitted_windows(
     return WalkWindows(joints, texts, descriptions, extractor, args.posture), extractor
 
 
-def train(args: TextArguments) -> GaitTextModel:
+def train(args: TextArguments) -> GaitDualEncoderModel:
     """Train and save; returns the model in eval mode."""
     began = time.perf_counter()
     encoder = open_encoder(args)
