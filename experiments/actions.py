@@ -7,8 +7,8 @@
 In: recordings (`load_recordings`: windows of 2.4 s, named by the activity in their middle). Out: a model and a row for each
 kind, group of held-out subjects and seed (runner.py), `model_cards/results/NAME.json`, a figure.
 
-Kinds: `descriptions`, a GaitDualEncoderModel; a window is the activity whose descriptions are nearest; with a linear probe on its
-motion encoder. `classifier`: the same encoder trained from scratch with cross-entropy. `unseen_0` ... `unseen_3`: trained
+Kinds: `descriptions`, a GaitDualEncoderModel; a window is the activity whose descriptions are nearest; with a linear probe on
+its motion encoder. `classifier`: the same encoder trained from scratch with cross-entropy. `unseen_0` ... `unseen_3`: trained
 without three activities, which are then recognised by their descriptions alone, among the three, and among all twelve.
 
 Bicycling and sitting in a car were recorded of subject 1 alone: with subjects held out nobody else can teach them, so they are

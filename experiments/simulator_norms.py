@@ -4,8 +4,8 @@
 
 In: nothing (everything is simulated). Out: figures/simulator_norms.png and results/simulator_norms.json in model_cards.
 All simulated values are measured on the joint positions by `joint_angles` and `compute_gait_parameters`, between the heel
-strikes that `detect_gait_events` finds, as on real walks. The norms stand in `modeling_gait.simulation.gait_curves` with their
-sources.
+strikes that `detect_gait_events` finds, as on real walks. The norms stand, with their sources, in gait_norms.py and
+simulation/gait_curves.py of the package.
 """
 
 import time
@@ -16,10 +16,11 @@ from matplotlib.patches import Rectangle
 
 from experiments.runner import rounded, save_figure, write_result
 from modeling_gait.captions import PATHOLOGIES
+from modeling_gait.gait_norms import NORM_RANGES
 from modeling_gait.gait_parameters import compute_gait_parameters, detect_gait_events
 from modeling_gait.kinematics import joint_angles
 from modeling_gait.simulation import SimulatedWalks, simulate_walks
-from modeling_gait.simulation.gait_curves import NORM_ANGLES, NORM_RANGES
+from modeling_gait.simulation.gait_curves import NORM_ANGLES
 
 SEED, ADULTS = 0, 200
 PLAIN = {"load": "none", "footwear": "trainers"}
