@@ -16,12 +16,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from modeling_gait.training.results import write_result
 from scipy.ndimage import gaussian_filter1d
 
 from modeling_gait import gait_events
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.training.results import write_result
 
 KINDS = {"heel_strike": "heel_strikes", "toe_off": "toe_offs"}
 MARKERS = {  # of several laboratories; {} is L or R
