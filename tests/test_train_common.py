@@ -1,4 +1,4 @@
-"""training/arguments, data, loop, results: which rows a step reads, windows of walks, checkpoints, arguments."""
+"""training/arguments, data, loop: which rows a step reads, windows of walks, checkpoints, arguments."""
 
 import json
 import os

@@ -31,13 +31,12 @@ import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Sequence, Value
 from huggingface_hub import DatasetCardData
-from modeling_gait.training.results import write_json
 from pyarrow import parquet
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, pipeline
 
 from modeling_gait.captions import check_faithfulness, describe_walk, paraphrase
-from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.files import atomic_folder, atomic_path, write_json
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
 from modeling_gait.training.caption_texts import (
     ACTION_STYLES,

@@ -15,11 +15,10 @@ from transformers import pipeline
 from modeling_gait.captions import WalkDescription
 from modeling_gait.drawing.rendering import angle_cycles, plot_joint_angles, plot_pose_strip, render_animation
 from modeling_gait.export import write_bvh, write_csv
-from modeling_gait.files import atomic_path
+from modeling_gait.files import atomic_path, write_json
 from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.skeletons import SKELETONS
-from modeling_gait.training.results import write_json
 
 # Speed and cadence of the default prompts, as factors on the training people's normal walks: rounded from the medians of
 # simulated walks of the same severity. Acted walks (gist) are slowed about as much; other classes are asked for at normal pace.
