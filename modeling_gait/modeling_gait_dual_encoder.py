@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, cached_file
+from transformers.utils import ModelOutput, cached_file, can_return_tuple
 
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
 
@@ -344,6 +344,7 @@ class GaitDualEncoderModel(PreTrainedModel):
         scaled = (sentence_embeds.to(self.text_mean) - self.text_mean) / self.text_std
         return F.normalize(self.text_projection(scaled).float(), dim=-1)
 
+    @can_return_tuple
     def forward(
         self,
         input_values: torch.Tensor,
