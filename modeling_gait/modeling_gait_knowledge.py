@@ -185,7 +185,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
         """
         encoder = self.sentence_encoder
         states = encoder.model.to(embeds.device)(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-        pooled = encoder._pool(states.float(), mask)
+        pooled = encoder.pool(states.float(), mask)
         return F.normalize(self.text_projection(pooled - pooled.mean(0)).float(), dim=-1)
 
     def _prompts(self) -> tuple[torch.Tensor, ...]:
