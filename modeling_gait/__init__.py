@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .export import save_walk, write_bvh, write_csv, write_npz
     from .feature_extraction_gait import GaitFeatureExtractor
     from .forward_kinematics import forward_kinematics
-    from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
+    from .gait_events import detect_gait_events
+    from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
     from .gait_search import GaitSearch
     from .kinematics import joint_angles
     from .knowledge import load_knowledge
@@ -59,7 +60,8 @@ _NAMES = {
     "export": ("save_walk", "write_bvh", "write_csv", "write_npz"),
     "feature_extraction_gait": ("GaitFeatureExtractor",),
     "forward_kinematics": ("forward_kinematics",),
-    "gait_parameters": ("GAIT_PARAMETERS", "KINEMATIC_PARAMETERS", "compute_gait_parameters", "detect_gait_events"),
+    "gait_events": ("detect_gait_events",),
+    "gait_parameters": ("GAIT_PARAMETERS", "KINEMATIC_PARAMETERS", "compute_gait_parameters"),
     "gait_search": ("GaitSearch",),
     "kinematics": ("joint_angles",),
     "knowledge": ("load_knowledge",),
