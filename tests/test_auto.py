@@ -17,7 +17,7 @@ import modeling_gait
 from modeling_gait.export import write_csv
 from modeling_gait.simulation import simulate_walks
 
-HEAVY = ("torch", "transformers", "datasets", "pandas", "matplotlib", "sklearn")
+HEAVY = ("torch", "transformers", "datasets", "matplotlib", "sklearn")
 
 
 def run(code: str) -> str:

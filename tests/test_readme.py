@@ -33,7 +33,7 @@ def commands(text: str) -> list[list[str]]:
         if (m := re.search(r"(?:python|\$\(PY\)|accelerate launch[^`]*?) (?:-m )?(\w+[/.]\w+[^`(#]*)", line))
     ]
     split = [shlex.split(words) for words in found]
-    return [[s.removesuffix(".py").replace(".", "/") + ".py", *words] for s, *words in split]
+    return [[s.removesuffix(".py").replace(".", "/") + ".py", *words] for s, *words in split if "NAME" not in s]
 
 
 def test_commands_exist():
