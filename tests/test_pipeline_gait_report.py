@@ -111,6 +111,10 @@ def test_the_sentence_says_the_measured_numbers(report):
     assert (False in knees) == ("depth cameras" in " ".join(report.problems))
 
 
+def test_a_notebook_shows_the_page(report):
+    assert DISCLAIMER in report._repr_html_() and report._repr_html_().startswith("<iframe srcdoc=")
+
+
 def test_saliency_is_of_the_most_likely_class(report):
     assert report.saliency.joints.shape == (1, 25) and report.saliency.frames.shape == (1, 64)
     assert list(report.class_probabilities)[0] == pipe_of().model.config.id2label[int(report.saliency.labels[0])]
