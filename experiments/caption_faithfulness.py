@@ -21,16 +21,13 @@ import yaml
 from tqdm import tqdm
 
 from experiments.runner import ROOT, write_result
-from modeling_gait.caption_words import CANONICAL_NAMES, NAMES, SEVERITY_WORDS, severity_level
+from modeling_gait.caption_words import ALSO, APPEARANCE, SEVERITY_WORDS
 from modeling_gait.captions import WalkDescription, check_faithfulness, describe_walk, paraphrase
 from modeling_gait.gait_parameters import compute_gait_parameters
-from modeling_gait.simulation import simulate_walks
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.training.caption_texts import (
-    ALSO,
-    APPEARANCE,
-    IMPLIED,
+    ACTIONS,
     action_caption,
-    actions_table,
     appearance_caption,
     appearance_words,
     check_action,
@@ -89,11 +86,11 @@ def gait_cases(n: int, seed: int) -> Cases:
         if d.side in ("left", "right"):
             swapped = re.sub(r"\b(left|right)\b", lambda m: "left" if m[0] == "right" else "right", text)
             yield "side", swapped if swapped != text else None, check
-        other = pick(rng, [c for c in CANONICAL_NAMES if c != d.pathology])
-        edits = (replaced(text, name, pick(rng, NAMES[other])) for name in sorted(NAMES[d.pathology], key=len, reverse=True))
+        other = d.classes[pick(rng, [c for c in PATHOLOGIES if c != d.pathology])]
+        edits = (replaced(text, name, pick(rng, other.names)) for name in sorted(d.entry.names, key=len, reverse=True))
         yield "class", next((e for e in edits if e), None), check
-        if d.severity is not None and d.pathology != "normal":
-            level = severity_level(d.severity)
+        if d.level:
+            level = d.level
             wrong = pick(rng, SEVERITY_WORDS[pick(rng, [s for s in SEVERITY_WORDS if s != level])])
             yield "severity", next((e for w in SEVERITY_WORDS[level] if (e := replaced(text, w, wrong))), None), check
         for key, words in (("footwear", ("boots", "heels")), ("load", ("backpack", "bag"))):
@@ -135,8 +132,7 @@ def appearance_cases(n: int, seed: int) -> Cases:
 
 def action_cases(n: int, seed: int) -> Cases:
     """The same of captions of action labels."""
-    table = actions_table()
-    names = list(table)
+    names = list(ACTIONS)
     rng = np.random.default_rng([seed, 2])
     for i in range(n):
         name = names[i % len(names)]
@@ -144,9 +140,10 @@ def action_cases(n: int, seed: int) -> Cases:
         check = partial(check_action, actions=[name])
         yield "", text, check
         other = pick(rng, [a for a in names if a != name])
-        yield "action replaced", replaced(text, table[name][1], table[other][1]), check
-        starred = pick(rng, [a for a in names if a != name and table[a][0] and a not in IMPLIED.get(name, ())])
-        yield "action added", text.rstrip(".") + f" and then is {table[starred][1]}.", check
+        yield "action replaced", replaced(text, ACTIONS[name]["doing"], ACTIONS[other]["doing"]), check
+        implied = {name, *ACTIONS[name].get("implies", ())}
+        false = pick(rng, [a for a in names if ACTIONS[a].get("exclusive") and a not in implied])
+        yield "action added", text.rstrip(".") + f" and then is {ACTIONS[false]['doing']}.", check
         yield "side", text.rstrip(".") + pick(rng, (" with the left arm.", " on the right.", " to the left side.")), check
         yield "number", text.rstrip(".") + pick(rng, (" three times.", " for 12 seconds.", " twice.", " over 4 metres.")), check
         yield "speed", text.rstrip(".") + pick(rng, (" quickly.", " at a slow pace.", " very fast.")), check

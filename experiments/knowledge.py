@@ -59,7 +59,7 @@ class EvaluationArguments(RunArguments):
     arms: list[str] = field(default_factory=lambda: list(ARMS), metadata={"help": ", ".join(ARMS)})
     branch: str = field(default="skeleton", metadata={"help": "skeleton or video"})
     shares: list[float] = field(default_factory=lambda: [1.0], metadata={"help": "shares of the walks that are trained on"})
-    knowledge: str = field(default="gist", metadata={"help": "a set of gait_knowledge.json, or a JSON or YAML file"})
+    knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, or a JSON or YAML file"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
     people: list[str] = field(default_factory=list, metadata={"help": "use no others (to choose weights without test people)"})
     video_encoder: str | None = field(default=None, metadata={"help": "vision encoder to begin with, see train_video.py"})

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from experiments.runner import Rows, bars, bootstrap, rounded, save_figure
-from modeling_gait.captions import PATHOLOGIES
+from modeling_gait.simulation import PATHOLOGIES
 
 NAMES = {
     "real": "real walks only",

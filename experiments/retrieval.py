@@ -25,11 +25,13 @@ from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, f1_score
 
 from experiments.runner import Rows, RunArguments, bars, held_out, interval, parse, run_all, save_figure, split, write_result
-from modeling_gait.caption_words import CANONICAL_NAMES, cadence_band, speed_band
+from modeling_gait.caption_words import cadence_band, speed_band
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training.data import load_walks, pathology_names
 from modeling_gait.training.loop import save_model
 from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder, walk_captions
@@ -47,7 +49,7 @@ VARIANTS: dict[str, dict] = {
 }  # fmt: skip
 # Zero-shot questions, attribute -> value -> words; a value counts where the held-out person shows it in five recordings.
 QUESTIONS = {
-    "pathology": {name: f"{words}." for name, words in CANONICAL_NAMES.items()},
+    "pathology": {c.name: f"{c.title}." for c in load_classes().select(PATHOLOGIES).classes},
     "side": {"left": "gait, left side.", "right": "gait, right side."},
     "speed": {
         "very slow": "someone walks very slowly.",

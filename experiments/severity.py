@@ -45,7 +45,7 @@ class SeverityArguments:
     num_subjects: int = field(default=240, metadata={"help": "simulated people"})
     walks_per_subject: int = 16
     noise: float = field(default=0.01, metadata={"help": "sensor noise of the trunk joints [m]"})
-    knowledge: str = field(default="updrs", metadata={"help": "a set of gait_knowledge.json, a JSON or YAML file, or none"})
+    knowledge: str = field(default="updrs", metadata={"help": "a set of gait_classes.json, a JSON or YAML file, or none"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
     max_steps: int = 400
     mixed_precision: str = field(default="bf16", metadata={"help": "no or bf16"})

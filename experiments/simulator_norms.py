@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from experiments.runner import rounded, save_figure, write_result
-from modeling_gait.captions import PATHOLOGIES
+from modeling_gait.gait_events import detect_gait_events
 from modeling_gait.gait_norms import NORM_RANGES
-from modeling_gait.gait_parameters import compute_gait_parameters, detect_gait_events
+from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.kinematics import joint_angles
-from modeling_gait.simulation import SimulatedWalks, simulate_walks
+from modeling_gait.simulation import PATHOLOGIES, SimulatedWalks, simulate_walks
 from modeling_gait.simulation.gait_curves import NORM_ANGLES
 
 SEED, ADULTS = 0, 200

@@ -1,6 +1,5 @@
 """Meta-training on tiny cycles: nothing held out is read, killed runs resume."""
 
-
 import numpy as np
 import pytest
 import torch

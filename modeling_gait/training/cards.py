@@ -17,7 +17,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-TEMPLATES = Path(__file__).resolve().parents[1] / "model_cards" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "model_cards" / "templates"
 
 # What a card shows of the results files that belong to its kind of model: experiment (without the data set's name) -> metric
 # -> words. `{architecture}` is the classifier's own. A metric that the file does not have is left out.
@@ -233,7 +233,7 @@ def render_card(kind: str, repo: str, data: TrainingData | None, results: list[R
     )
     # Markdown, not HTML: nothing is to be escaped
     templates = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    given = {"shown": "", "base_model": None, "labels": []} | about
+    given = {"shown": "", "base_model": None, "labels": [], "classes": []} | about
     text = templates.get_template(f"{kind}.md").render(
         metadata=card.to_yaml(), name=card.model_name, repo=repo, data=data, results=results, license=card.license, **given
     )
