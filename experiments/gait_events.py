@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from modeling_gait.training.results import write_result
+from experiments.runner import write_result
 from scipy.ndimage import gaussian_filter1d
 
 from modeling_gait import gait_events
