@@ -16,9 +16,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from experiments.runner import write_result
 from scipy.ndimage import gaussian_filter1d
 
+from experiments.runner import write_result
 from modeling_gait import gait_events
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2

@@ -32,6 +32,9 @@ from modeling_gait.simulation import simulate_walks
 
 PROMPTS = ("severe steppage gait, right side, 0.7 m/s", "moderate lurch gait, left side", "severe stiff-legged gait, 0.6 m/s")
 
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+
 
 def seconds(run: Callable[[], object], repeats: int = 1) -> float:
     """Median wall-clock time of `run`."""
@@ -135,10 +138,8 @@ def space(args: argparse.Namespace, folder: Path) -> tuple:
     """Three visits to `space/app.py` on loopback; the browser draws by software on the server's processors."""
     from playwright.sync_api import sync_playwright
 
-    chromium = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-    if chromium is None:
+    if CHROMIUM is None:
         raise OSError("no chromium here (Debian: apt install chromium)")
-    options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -151,7 +152,7 @@ def space(args: argparse.Namespace, folder: Path) -> tuple:
         with sync_playwright() as playwright:
             rows = []
             for _ in range(3):
-                browser = playwright.chromium.launch(executable_path=chromium, args=options)
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
                 page.set_default_timeout(120_000)
                 rows.append(visit(page, f"http://127.0.0.1:{port}", folder))
