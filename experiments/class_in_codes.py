@@ -2,9 +2,9 @@
 
     python -m experiments.class_in_codes --dataset data/gist --folder outputs/loso_gist --subjects 1 3 5 7 9
 
-In: walks of the walk schema; the folds of `experiments/loso_generator.py`. For each kind of code a logistic regression on how often
-a walk uses each code is fitted to the people that the tokeniser was trained on, and tested on the person it never saw; the same
-of the variant `no_pathological_tokens` where a fold has it, and how many of the sampled walks the fold's judge takes for
+In: walks of the walk schema; the folds of `experiments/loso_generator.py`. For each kind of code a logistic regression on how
+often a walk uses each code is fitted to the people the tokeniser was trained on, and tested on the person it never saw; the
+same of the variant `no_pathological_tokens` where a fold has it, and how many of the sampled walks the fold's judge takes for
 the class asked for. Out: `model_cards/results/class_in_codes.json`.
 """
 
@@ -108,8 +108,8 @@ def main() -> None:
         if any(key in r for r in rows if r["variant"] == variant)
     }
     protocol = (
-        "tokenisers of experiments/loso_generator.py; logistic regression on counts of codes, fitted to the other people (every "
-        "third walk), accuracy on the held-out person; sampled_as_asked: by the fold's judge"
+        "tokenisers of experiments/loso_generator.py; logistic regression on counts of codes, fitted to the other people "
+        "(every third walk), accuracy on the held-out person; sampled_as_asked: by the fold's judge"
     )
     packages = ("torch", "transformers", "datasets", "scikit-learn")
     write_result("class_in_codes", args.dataset, protocol, metrics, rows, packages)

@@ -1,6 +1,6 @@
 """Leave-one-subject-out: do synthetic walks make classifiers better?  (DESIGN section 5)
 
-    python -m experiments.loso --dataset data/gist --choose                              # strengths of the augmentations, see below
+    python -m experiments.loso --dataset data/gist --choose                          # strengths of the augmentations, see below
     python -m experiments.loso_generator --dataset data/gist                             # a generator a fold, and its walks
     python -m experiments.loso --dataset data/gist --arms real classical ours both --seeds 0 1 2
     python -m experiments.loso --dataset data/gist --arms real ours --classifiers lstm cnn graph
@@ -33,8 +33,7 @@ from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from modeling_gait.augmentation import NEW_PEOPLE, Augmentation
-from modeling_gait.evaluation.severity import change_severity
+from modeling_gait.augmentation import NEW_PEOPLE, Augmentation, change_severity
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.training.common import class_labels, load_walks, numbered, write_json
 from train.train_classifier import augment_inputs, predict_logits, train_classifier

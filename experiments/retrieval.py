@@ -35,7 +35,7 @@ from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_search import read_joints
-from modeling_gait.modeling_gait_text import GaitTextModel
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.training.common import (
     ROOT,
     bootstrap,
@@ -241,7 +241,7 @@ class Experiment:
     def path(self, run: dict) -> Path:
         return self.folder / "rows" / "{variant}-{subject}-{seed}.json".format(**run)
 
-    def model(self, run: dict) -> tuple[GaitTextModel, GaitFeatureExtractor]:
+    def model(self, run: dict) -> tuple[GaitDualEncoderModel, GaitFeatureExtractor]:
         """Trained on everyone else, or loaded where that was done before."""
         folder = self.folder / "{variant}-{subject}-{seed}".format(**run)
         if not (folder / "config.json").exists():
@@ -255,7 +255,7 @@ class Experiment:
             )
             model = fit_model(args, windows, self.encoder, extractor.skeleton, extractor.fps)
             save_model(folder, model, extractor)
-        model = GaitTextModel.from_pretrained(folder).eval()
+        model = GaitDualEncoderModel.from_pretrained(folder).eval()
         model.set_sentence_encoder(self.encoder)
         return model, GaitFeatureExtractor.from_pretrained(folder)
 
@@ -292,7 +292,7 @@ def attribute_of(description: WalkDescription, attribute: str) -> str:
 
 
 @torch.no_grad()
-def embed_walks(model: GaitTextModel, windows, batch_size: int = 128) -> np.ndarray:
+def embed_walks(model: GaitDualEncoderModel, windows, batch_size: int = 128) -> np.ndarray:
     """Middle windows -> unit vectors (N, P)."""
     rows = np.arange(len(windows))
     parts = [model.get_gait_features(**windows.batch(rows[i : i + batch_size], None)) for i in range(0, len(rows), batch_size)]
@@ -300,7 +300,7 @@ def embed_walks(model: GaitTextModel, windows, batch_size: int = 128) -> np.ndar
 
 
 @torch.no_grad()
-def embed_texts(model: GaitTextModel, texts: list[str]) -> np.ndarray:
+def embed_texts(model: GaitDualEncoderModel, texts: list[str]) -> np.ndarray:
     """Texts -> unit vectors (N, P)."""
     return model.get_text_features(texts).numpy()
 

@@ -19,7 +19,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_gait_decoder import GaitDecoderConfig
 from .feature_extraction_gait import GaitFeatureExtractor
-from .kinematics import positions_from_bones, skeleton_from_positions
+from .forward_kinematics import positions_from_bones, skeleton_from_positions
 from .modeling_gait_vq import GaitCodeTrunk, GaitPreTrainedModel, GaitVQModel
 from .skeletons import SKELETONS
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from conftest import run_script
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 from test_train_text import write_recordings
 
 from experiments import actions as evaluate_actions

@@ -8,7 +8,7 @@ from conftest import run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from experiments import retrieval as evaluate_retrieval
 from experiments.retrieval import (

@@ -11,7 +11,7 @@ from train import train_classifier
 @pytest.fixture
 def seen(monkeypatch) -> list[tuple[np.ndarray, np.ndarray]]:
     """(inputs, labels) of each step of a classifier."""
-    steps, kind = [], train_classifier.GaitClassifierForSequenceClassification
+    steps, kind = [], train_classifier.GaitForSequenceClassification
     forward = kind.forward
 
     def recorded(self, input_values, labels=None, **more):

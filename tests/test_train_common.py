@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait import compute_gait_parameters
-from modeling_gait.augmentation import mirror
+from modeling_gait.skeletons import mirror
 from modeling_gait.training import common
 from modeling_gait.training.common import StepBatches, WindowLoader, class_labels, load_walks, mirror_parameters
 from train import train_vq

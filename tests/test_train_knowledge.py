@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_script
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.training import common
 from train import train_knowledge
 from train.train_knowledge import PARAMETERS, KnowledgeArguments, load_knowledge_walks, predict, train_model
@@ -74,7 +74,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     assert (tmp_path / "parts" / "checkpoint").exists()
     run_script(train_knowledge, [*given, "--output_dir", tmp_path / "parts"])
     assert not (tmp_path / "parts" / "checkpoint").exists()
-    one, two = (GaitKnowledgeModelForSequenceClassification.from_pretrained(tmp_path / n) for n in ("whole", "parts"))
+    one, two = (GaitKnowledgeForSequenceClassification.from_pretrained(tmp_path / n) for n in ("whole", "parts"))
     for name, value in one.state_dict().items():
         torch.testing.assert_close(value, two.state_dict()[name], msg=name)
     assert one.config.class_descriptions["steppage"] == ["steppage: sentence 0", "steppage: sentence 1"]

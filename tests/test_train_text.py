@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_script
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.modeling_gait_text import GaitTextModel
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from train import train_text
 from train.train_text import (
     ACTIVITIES,
@@ -66,7 +66,7 @@ def arguments(dataset, encoder, out, steps=4):
 def test_walks_train_resume_and_load(dataset_folder, encoder, tmp_path, monkeypatch):
     common = ["--num_frames", "32", "--exclude_subjects", "sim0_0001"]
     run_script(train_text, [*arguments(dataset_folder, encoder, tmp_path / "whole"), *common])
-    first = GaitTextModel.from_pretrained(tmp_path / "whole")
+    first = GaitDualEncoderModel.from_pretrained(tmp_path / "whole")
     assert first.gait_encoder.channel_std.min() > 0 and first.text_std.min() > 0
     assert GaitFeatureExtractor.from_pretrained(tmp_path / "whole").num_frames == 32
     assert (tmp_path / "cache").is_dir() and not (tmp_path / "whole" / "checkpoint").exists()
@@ -87,7 +87,7 @@ def test_walks_train_resume_and_load(dataset_folder, encoder, tmp_path, monkeypa
     assert (tmp_path / "parts" / "checkpoint").is_dir()
     monkeypatch.setattr(train_text.WalkWindows, "batch", real)
     run_script(train_text, [*arguments(dataset_folder, encoder, tmp_path / "parts"), *common])
-    second = GaitTextModel.from_pretrained(tmp_path / "parts")
+    second = GaitDualEncoderModel.from_pretrained(tmp_path / "parts")
     for (name, a), b in zip(first.state_dict().items(), second.state_dict().values()):
         torch.testing.assert_close(a, b, msg=lambda m, name=name: f"{name}: {m}")
 
@@ -104,7 +104,7 @@ def test_held_out_people_and_activities_reach_no_fit(recordings_folder, encoder,
     held_out = ["--exclude_subjects", "1", "--exclude_activities", "sitting"]
     run_script(train_text, [*arguments(recordings_folder, encoder, tmp_path / "imu"), *held_out, "--num_frames", "48"])
     assert seen["subjects"] == {"2"} and seen["labels"] == {ACTIVITIES.index("walking"), ACTIVITIES.index("standing")}
-    model = GaitTextModel.from_pretrained(tmp_path / "imu")
+    model = GaitDualEncoderModel.from_pretrained(tmp_path / "imu")
     assert model.config.gait_config.layout == "imu" and model.config.gait_config.num_channels == 36
     assert model.config.gait_config.fps == pytest.approx(58.82, abs=1e-3)
     with pytest.raises(ValueError, match="no such subject or activity: 9"):

@@ -208,8 +208,9 @@ def stage_model(kind: str, source: Path, repository: Repository, card: CardWrite
     folder = repository.folder
     copy_model(source, folder, folder)
     config = read_config(folder)
-    if config.model_type != f"gait_{kind}":
-        raise ValueError(f"{source}: its model_type is {config.model_type!r}, expected 'gait_{kind}'")
+    expected = "gait_dual_encoder" if kind == "text" else f"gait_{kind}"
+    if config.model_type != expected:
+        raise ValueError(f"{source}: its model_type is {config.model_type!r}, expected {expected!r}")
     about: dict = {}
     about["has_pipeline"] = bool(list(folder.glob("pipeline_*.py")))
     if kind in ("classifier", "knowledge"):

@@ -16,7 +16,7 @@ from transformers import HfArgumentParser
 
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
-from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.training.common import StepBatches, class_labels, load_walks, save_model, schedule, seed_step
 
@@ -49,7 +49,7 @@ def train_classifier(
     augmentation: Augmentation | None = None,
     bf16: bool = False,
     progress: bool = True,
-) -> GaitClassifierForSequenceClassification:
+) -> GaitForSequenceClassification:
     """Fit a classifier to inputs (N, T, F) [m] and labels (N,) that index `names`; returns it in eval mode.
 
     Args:
@@ -61,7 +61,7 @@ def train_classifier(
     config = GaitClassifierConfig(
         architecture=architecture, id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)}
     )
-    model = GaitClassifierForSequenceClassification(config)
+    model = GaitForSequenceClassification(config)
     flat = inputs.reshape(-1, inputs.shape[-1])
     model.set_normalization(flat.mean(0), np.maximum(flat.std(0), 0.01))
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
@@ -98,13 +98,13 @@ def augment_inputs(inputs: torch.Tensor, augmentation: Augmentation, seed: int) 
 
 
 @torch.no_grad()
-def predict_logits(model: GaitClassifierForSequenceClassification, inputs: np.ndarray, batch_size: int = 256) -> torch.Tensor:
+def predict_logits(model: GaitForSequenceClassification, inputs: np.ndarray, batch_size: int = 256) -> torch.Tensor:
     """Logits (N, K) of inputs (N, T, F)."""
     parts = [model(input_values=torch.from_numpy(inputs[i : i + batch_size])).logits for i in range(0, len(inputs), batch_size)]
     return torch.cat(parts)
 
 
-def predict(model: GaitClassifierForSequenceClassification, inputs: np.ndarray) -> np.ndarray:
+def predict(model: GaitForSequenceClassification, inputs: np.ndarray) -> np.ndarray:
     """Predicted label index (N,) of inputs (N, T, F)."""
     return predict_logits(model, inputs).argmax(-1).numpy()
 

@@ -28,8 +28,8 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from modeling_gait.knowledge import load_knowledge
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification, prepare_knowledge_input
-from modeling_gait.modeling_gait_text import SentenceEncoder
+from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
 from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.training.common import (
@@ -143,7 +143,7 @@ def load_videos(folder: Path, data: Dataset) -> np.ndarray:
 
 def new_model(
     args: KnowledgeArguments, walks: KnowledgeWalks, rows: np.ndarray, encoder: SentenceEncoder | None
-) -> GaitKnowledgeModelForSequenceClassification:
+) -> GaitKnowledgeForSequenceClassification:
     """An untrained model; scales and groups of parameters are fitted to these rows.
 
     Raises ValueError where the knowledge lacks a class of the walks.
@@ -173,7 +173,7 @@ def new_model(
         parameter_std=np.where(std > 1e-6, std, 1.0).tolist(),
         parameter_groups=[list(group) for group in group_parameters(parameters[:, : len(GAIT_PARAMETERS)])],
     )
-    model = GaitKnowledgeModelForSequenceClassification(config)
+    model = GaitKnowledgeForSequenceClassification(config)
     if encoder is not None:
         model.set_sentence_encoder(encoder)
     if "skeleton" in args.branches:
@@ -186,7 +186,7 @@ def new_model(
 
 def train_model(
     args: KnowledgeArguments, walks: KnowledgeWalks, rows: np.ndarray, encoder: SentenceEncoder | None = None
-) -> GaitKnowledgeModelForSequenceClassification:
+) -> GaitKnowledgeForSequenceClassification:
     """Train on these rows alone, whatever is fitted; resumes where a checkpoint is. Returns the model in eval mode, on the CPU.
 
     Args:
@@ -231,7 +231,7 @@ def model_inputs(
 
 @torch.no_grad()
 def predict(
-    model: GaitKnowledgeModelForSequenceClassification, walks: KnowledgeWalks, rows: np.ndarray, batch_size: int = 256
+    model: GaitKnowledgeForSequenceClassification, walks: KnowledgeWalks, rows: np.ndarray, batch_size: int = 256
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Logits (N, K), and `PARAMETERS` (N, 46) in units (None without numbers), of these rows."""
     parts = []

@@ -1,10 +1,10 @@
-"""Train GaitTextModel: walks and words in one space, from a data set of walks or of IMU recordings.
+"""Train GaitDualEncoderModel: walks and words in one space, from a data set of walks or of IMU recordings.
 
     python train/train_text.py train/configs/text_gist.json --exclude_subjects 10 --output_dir outputs/text_gist_10
     python train/train_text.py --dataset data/hugadb/recordings --exclude_subjects 1 2 3 --output_dir outputs/text_hugadb
 
 In: the walk schema (captions: the column `captions`), or recordings (`subject_id`, `activity`, `values` (T, C), `channel_mask`,
-`sampling_rate`; captions: `DESCRIPTIONS` of the activity). Out: a folder for `GaitTextModel.from_pretrained`, with the
+`sampling_rate`; captions: `DESCRIPTIONS` of the activity). Out: a folder for `GaitDualEncoderModel.from_pretrained`, with the
 feature extractor beside it for walks. The frozen sentence encoder reads each caption once; its embeddings are kept in
 `text_cache`, for all runs.
 
@@ -25,10 +25,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.caption_words import CANONICAL_NAMES
 from modeling_gait.captions import describe_walk
-from modeling_gait.configuration_gait_text import GaitEncoderConfig, GaitTextConfig, SentenceEncoderConfig
+from modeling_gait.configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig, SentenceEncoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_search import read_joints
-from modeling_gait.modeling_gait_text import GaitTextModel, SentenceEncoder
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from modeling_gait.training.common import (
     StepBatches,
@@ -309,9 +309,9 @@ class RecordingWindows:
 # --- training ----------------------------------------------------------------------------------------------------------------
 
 
-def new_model(args: TextArguments, layout: str, channels: int, fps: float, encoder: SentenceEncoder) -> GaitTextModel:
+def new_model(args: TextArguments, layout: str, channels: int, fps: float, encoder: SentenceEncoder) -> GaitDualEncoderModel:
     """An untrained model for this layout."""
-    config = GaitTextConfig(
+    config = GaitDualEncoderConfig(
         gait_config=GaitEncoderConfig(
             layout=layout,
             num_channels=channels,
@@ -330,12 +330,12 @@ def new_model(args: TextArguments, layout: str, channels: int, fps: float, encod
         losses={name: 1.0 for name in args.losses},
         logit_bias_init=-10.0 if "siglip" in args.losses else 0.0,
     )
-    model = GaitTextModel(config)
+    model = GaitDualEncoderModel(config)
     model.set_sentence_encoder(encoder)
     return model
 
 
-def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: str, fps: float) -> GaitTextModel:
+def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: str, fps: float) -> GaitDualEncoderModel:
     """Train on windows (`texts`, `descriptions`, `batch`), resuming where a checkpoint is; in eval mode on the CPU.
 
     The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
@@ -405,7 +405,7 @@ def is_recordings(dataset: str) -> bool:
     return {"activity", "values"} <= set(data.column_names)
 
 
-def train(args: TextArguments) -> GaitTextModel:
+def train(args: TextArguments) -> GaitDualEncoderModel:
     """Train and save; returns the model in eval mode."""
     began = time.perf_counter()
     encoder = open_encoder(args)

@@ -30,12 +30,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from modeling_gait.augmentation import Augmentation, mirror
+from modeling_gait.augmentation import Augmentation
 from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder, atomic_path
 from modeling_gait.gait_parameters import mirror_image
-from modeling_gait.skeletons import SKELETONS
+from modeling_gait.skeletons import SKELETONS, mirror
 
 ROOT = Path(__file__).resolve().parents[2]
 
