@@ -15,6 +15,7 @@ import numpy as np
 
 from .bvh import Bvh, parse_number, read_bvh, read_text
 from .skeletons import KINECT_V2, SKELETONS, Skeleton, convert_joints
+from .walk_checks import check_space
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def _finish(raw: _Raw, fps: float | None, up: str, path: Path | str, name: str) 
     joints = np.where(np.abs(raw.joints) < 1e6, raw.joints, np.nan)  # also drops inf and nan
     if not np.isfinite(joints).all(-1).any():
         raise ValueError(f"{path}: holds no joint with three finite coordinates")
+    check_space(joints, str(path), up != "auto")
     joints = _to_metres(_to_z_up(joints, raw.skeleton, up, path), raw.skeleton, path)
     fps, times = _clock(raw, fps, path)
     if raw.target:

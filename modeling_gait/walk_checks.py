@@ -9,7 +9,7 @@ standing (no leg gets ahead), marching (no way is made), treadmills and cameras 
 sides (knees and toes point forward, whatever their names), tilted cameras (the standing feet are the floor).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import signal
@@ -24,6 +24,7 @@ MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
 MIN_SPEED = 0.05  # m/s
 PAUSE = 1.0  # s
 TURN = np.radians(40)  # a change of heading that is told
+MIN_TILT, TOLD_TILT = 1.0, 3.0  # degrees, of a floor that is levelled, and that is told
 SHARPEST = 0.8  # rad/m, curvature of a curve (radius 1.25 m) along which steps are still measured
 
 
@@ -52,8 +53,33 @@ class Examined:
     belt: float | None = None
     fixed_pelvis: bool = False
     backwards: bool = False
-    repairs: tuple[str, ...] = ()
+    repairs: dict[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- numbers that are no walk in space
+
+
+def check_space(joints: np.ndarray, name: str, any_size: bool = True) -> None:
+    """Raise ValueError for joints (T, J, 3) in any unit that lie in one plane, such as pixels with a confidence beside them.
+
+    `any_size` False: also refuse numbers that are all from 0 to 1, as coordinates in an image of height 1 are.
+    """
+    known = joints[np.isfinite(joints).all(-1).sum(-1) > 3]
+    if not len(known):
+        return
+    known = known[np.linspace(0, len(known) - 1, min(len(known), 500)).astype(int)]
+    local = (known - np.nanmedian(known, axis=1, keepdims=True)).reshape(-1, 3)
+    local = local[np.isfinite(local).all(-1) & (np.abs(local) < 1e6).all(-1)]
+    flat = known[..., :2][np.isfinite(known[..., :2])]
+    third = known[..., 2][np.isfinite(known[..., 2])]
+    thickness = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(local.T)), 0)) if len(local) > 3 else np.ones(3)
+    advice = "2D keypoints, perhaps with a confidence; expected x, y, z of every joint in space"
+    if thickness[0] < 0.02 * thickness[2]:
+        raise ValueError(f"{name}: all joints lie in a plane: {advice}")
+    sure = third.min() >= 0 and third.max() <= 1 and np.mean(third > 0.5) > 0.2
+    if not any_size and sure and np.percentile(flat, 1) > -0.3 and np.percentile(flat, 99) < 1.3:
+        raise ValueError(f"{name}: coordinates from 0 to 1 of an image, and what seems a confidence: {advice}")
 
 
 # ---------------------------------------------------------------- left and right exchanged in some frames
@@ -296,7 +322,7 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     Raises:
         ValueError: hips or ankles were not measured, the body is none, or nobody walks; the message says what is seen instead.
     """
-    joints, doubts, repairs = np.array(joints, np.float64), [], []
+    joints, doubts, repairs = np.array(joints, np.float64), [], {"floor_levelled_degrees": 0.0, "sides_exchanged": 0}
     _check_body(joints, skeleton, doubts)
     stride = stride_frames(joints, fps, skeleton)
     low = smooth_positions(joints, fps)
@@ -325,7 +351,7 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     joints[..., :2] -= track(joints, skeleton, "hip")[0, :2]
     ankles = np.stack([track(joints, skeleton, f"{side}_ankle")[:, 2] for side in SIDES]).min(0)
     joints[..., 2] -= np.percentile(ankles, 20) - skeleton.rest_positions[[skeleton.index(f"{s}_ankle") for s in SIDES], 2].mean()
-    return Examined(joints, tuple(kept), belt, fixed, backwards, tuple(repairs), tuple(doubts))
+    return Examined(joints, tuple(kept), belt, fixed, backwards, repairs, tuple(doubts))
 
 
 def _check_body(joints: np.ndarray, skeleton: Skeleton, doubts: list[str]) -> None:
@@ -428,7 +454,7 @@ def _what_instead(joints: np.ndarray, stretches: list[Stretch], stride: float, s
 
 
 def _check_sides(
-    joints: np.ndarray, fps: float, skeleton: Skeleton, stretches: list[Stretch], repairs: list[str], doubts: list[str]
+    joints: np.ndarray, fps: float, skeleton: Skeleton, stretches: list[Stretch], repairs: dict, doubts: list[str]
 ) -> tuple[np.ndarray, bool]:
     """Is left on the left, and do knees and toes point along the way? Sides exchanged for good are put right."""
     hips, front = (
@@ -440,7 +466,7 @@ def _check_sides(
         front = hips
     if hips * front < 0:
         joints = joints[:, list(skeleton.mirror)]
-        repairs.append("left and right exchanged in all frames")
+        repairs["sides_exchanged"] = 1
         doubts.append("left and right are exchanged, or the axes left-handed: the sides were named anew, as knees and toes point")
     if front < 0:
         doubts.append("the person walks backwards, facing against the way")
@@ -456,7 +482,7 @@ def _level(
     skeleton: Skeleton,
     stretches: list[Stretch],
     belt: float | None,
-    repairs: list[str],
+    repairs: dict,
     doubts: list[str],
 ) -> np.ndarray:
     """Put the floor level: where the standing feet say that it slopes, the camera is tilted, or the person walks on a slope."""
@@ -470,16 +496,14 @@ def _level(
         leans = np.degrees(np.arctan2(lean @ across, lean[2]))  # against the rise of the floor negative
         if angle < 4 or abs(leans + angle) < abs(leans):
             joints = joints @ _rotation(slope).T
-            repairs.append(f"floor levelled by {angle:.1f} degrees")
-            doubts.append(f"the floor slopes by {angle:.1f} degrees, as under a tilted camera: it was levelled by the standing feet")
+            repairs["floor_levelled_degrees"] = round(angle, 2)
+            if angle > TOLD_TILT:
+                doubts.append(f"the floor sloped by {angle:.1f} degrees, as under a tilted camera; levelled by the standing feet")
         else:
             joints = joints.copy()
             joints[..., 2] -= joints[..., :2] @ slope
             doubts.append(f"the person walks on a slope of {angle:.1f} degrees: heights are taken from the slope")
     return joints
-
-
-MIN_TILT = 1.5  # degrees
 
 
 def _slope(prints: list[tuple]) -> tuple[np.ndarray, float]:
