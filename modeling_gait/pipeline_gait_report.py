@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
-from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
@@ -253,9 +252,5 @@ class GaitReportConfig(GaitKnowledgeConfig):
         loaded = GaitKnowledgeConfig.from_pretrained(*args, **kwargs)
         return know_pipeline(loaded, TASK, GaitReportPipeline, AutoModelForSequenceClassification)
 
-
-PIPELINE_REGISTRY.register_pipeline(
-    TASK, pipeline_class=GaitReportPipeline, pt_model=AutoModelForSequenceClassification, type="multimodal"
-)
 
 __all__ = ["GaitReportConfig", "GaitReportPipeline"]

@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import (
-    AutoModelForCausalLM,
     GPT2Config,
     LogitsProcessor,
     LogitsProcessorList,
     Pipeline,
 )
-from transformers.pipelines import PIPELINE_REGISTRY
 
 from .captions import PATHOLOGIES, check_faithfulness, describe_walk, parse_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
@@ -270,9 +268,6 @@ class GaitFamilyConfig(GPT2Config):
 
 
 PIPELINES = (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPipeline))
-for _task, _pipeline in PIPELINES:
-    PIPELINE_REGISTRY.register_pipeline(_task, pipeline_class=_pipeline, pt_model=AutoModelForCausalLM, type="text")
-
 __all__ = [
     "GaitFamilyConfig",
     "GaitToTextPipeline",
