@@ -127,7 +127,8 @@ def clean_walk(
     piece = slice(kept[0], kept[-1] + 1)
     report.frames_cut = len(times) - (kept[-1] + 1 - kept[0])
     times, joints, bad = times[piece], joints[piece], bad[piece]
-    report.frames_repaired, report.samples_repaired = int(bad.any(1).sum()), int(bad.sum())
+    some = bad[:, ~bad.all(0)]  # a joint that is never seen is not repaired
+    report.frames_repaired, report.samples_repaired = int(some.any(1).sum()), int(some.sum())
     report.longest_gap, report.start = float(np.diff(times).max()), float(times[0])
     joints = _fill(times, joints, bad, skeleton, report)
     grid = times[0] + np.arange(int((times[-1] - times[0]) * fps + 1e-6) + 1) / fps
@@ -247,7 +248,8 @@ def _bad_samples(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
 
 
 def _around_origin(samples: np.ndarray) -> bool:
-    """Do good samples (N, 3) lie around the origin, so that it is the body's own and a joint that stays there is no lost one?"""
+    """Do good samples (N, 3) lie around the origin, so that it is the body's own and a joint that stays there is no lost
+    one?"""
     return bool(len(samples) and np.percentile(np.abs(samples), 98) < 2.0)
 
 

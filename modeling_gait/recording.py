@@ -1,17 +1,20 @@
 """The one way in for a walk: `read_recording` takes whatever holds one, and gives a clean, canonical `Recording`.
 
-In: a file (CSV, NPZ, BVH, ... of `load_walk`), joints (T, J, 3) as an array or tensor, a dict with `joints` (a row of a data set, what
+In: a file (CSV, NPZ, BVH, ... of `load_walk`), joints (T, J, 3) as an array or tensor, a dict with `joints` (a row of a data
+set, what
 `text-to-gait` returns), a `Walk`; `read_recordings` takes several: a list, an array (N, T, J, 3), a data set, a Parquet file.
-Out: joints in metres, x right, y forward, z up, at a constant rate, cleaned; the straight parts of the walk; what was repaired and
-what is doubtful, in plain sentences. All pipelines, commands and builders read walks here. ValueError says why something is no walk.
+Out: joints in metres, x right, y forward, z up, at a constant rate, cleaned; the straight parts of the walk; what was repaired
+and what is doubtful, in plain sentences. All pipelines, commands and builders read walks here. ValueError says why something
+is no walk.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from .cleaning import clean_walk
 from .gait_parameters import SIDES, compute_gait_parameters, symmetry_index
@@ -77,7 +80,9 @@ class Recording:
         table = np.array([list(row.values()) for row in rows])
         known = np.isfinite(table)
         sums = (np.where(known, table, 0) * weights[:, None]).sum(0)
-        out = dict(zip(rows[0], np.where(known.any(0), sums / np.maximum((known * weights[:, None]).sum(0), 1e-9), np.nan).tolist()))
+        out = dict(
+            zip(rows[0], np.where(known.any(0), sums / np.maximum((known * weights[:, None]).sum(0), 1e-9), np.nan).tolist())
+        )
         for name in out:
             if name.endswith("_difference"):
                 left, right = (out[name.replace("difference", side)] for side in SIDES)
@@ -104,12 +109,14 @@ class Recording:
         """Joints float32 (T', J, 3) [m] of a stretch (default: the longest) along +y from the origin."""
         return straightened(self.joints, self.fps, self.skeleton, stretch or self.longest).astype(np.float32)
 
-    def for_model(self, skeleton: Skeleton) -> np.ndarray:
-        """The longest stretch as float32 (T', K, 3) [m] of a model's skeleton, every joint filled: one that was not measured
-        stands where `convert_joints` puts it."""
+    def for_model(self, skeleton: Skeleton, fps: float) -> np.ndarray:
+        """The longest stretch as float32 (T', K, 3) [m] of a model's skeleton at its frame rate, every joint filled: one that
+        was not measured stands where `convert_joints` puts it."""
         joints = convert_joints(self.straight(), self.skeleton, skeleton)
-        root = joints[0, skeleton.root, :2]
-        return joints - np.array([*root, 0], np.float32)
+        if abs(fps - self.fps) > 1e-6 * fps:
+            times = np.arange(len(joints)) / self.fps
+            joints = PchipInterpolator(times, joints)(np.arange(int(times[-1] * fps + 1e-6) + 1) / fps)
+        return (joints - np.array([*joints[0, skeleton.root, :2], 0])).astype(np.float32)
 
     def sentences(self) -> list[str]:
         """What was repaired and what is doubtful, for people."""
@@ -127,7 +134,8 @@ def read_recording(
     """One walk from whatever holds it; see the head of this file.
 
     Args:
-        thing: a path, joints (T, J, 3), a dict with `joints` and if known `fps`, `times`, `skeleton`, `joint_names`, a `Walk`, or a
+        thing: a path, joints (T, J, 3), a dict with `joints` and if known `fps`, `times`, `skeleton`, `joint_names`, a `Walk`,
+        or a
             `Recording`, which comes back as it is.
         fps: frames a second; replaces what the thing states.
         up: its vertical axis, as of `load_walk`.
@@ -153,7 +161,9 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
         raise ValueError(f"{walk.fps:g} frames a second; expected {SLOWEST_RATE:g} to {FASTEST_RATE:g}")
     joints = np.asarray(walk.joints, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(walk.skeleton), 3):
-        raise ValueError(f"expected joints (T, {len(walk.skeleton)}, 3) for skeleton {walk.skeleton.name!r}, got {joints.shape}")
+        raise ValueError(
+            f"expected joints (T, {len(walk.skeleton)}, 3) for skeleton {walk.skeleton.name!r}, got {joints.shape}"
+        )
     times = np.arange(len(joints)) / walk.fps if walk.times is None else walk.times
     joints, exchanged = exchanged_frames(joints, walk.skeleton)
     rate = rate or walk.fps
@@ -166,7 +176,9 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     if exchanged > 0.05 * len(joints):
         doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
     if report.frames_cut > 0.2 * report.frames_in:
-        doubts.append(f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them")
+        doubts.append(
+            f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them"
+        )
     return Recording(
         joints=found.joints.astype(np.float32),
         fps=float(rate),
@@ -202,7 +214,7 @@ def as_walk(
         return thing, thing.name or "walk"
     if isinstance(thing, str | Path):
         return load_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)
-    arrays = thing if isinstance(thing, dict) else {"joints": thing}
+    arrays = dict(thing) if isinstance(thing, Mapping) else {"joints": thing}
     name = str(arrays.get("name") or arrays.get("walk_id") or "walk")
     if "joints" not in arrays:
         raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, arrays)) or 'nothing'}")
@@ -232,7 +244,7 @@ def _array(value, key: str, name: str) -> np.ndarray:
 
 def is_one(thing) -> bool:
     """Is it one walk (see `read_recording`), and not several?"""
-    if isinstance(thing, str | Path | dict | Walk | Recording):
+    if isinstance(thing, str | Path | Mapping | Walk | Recording):
         return not (isinstance(thing, str | Path) and Path(thing).suffix.lower() == ".parquet")
     if hasattr(thing, "ndim"):
         return thing.ndim in (2, 3)
@@ -241,7 +253,7 @@ def is_one(thing) -> bool:
         if not isinstance(first, list | tuple) or not first:
             break
         first = first[0]
-    return isinstance(first, int | float) or not isinstance(thing, Iterable)
+    return isinstance(first, int | float) or not (isinstance(thing, Iterable) or hasattr(thing, "__getitem__"))
 
 
 def each_thing(things) -> Iterator:

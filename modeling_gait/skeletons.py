@@ -236,8 +236,9 @@ def mirror(joints, skeleton: Skeleton = KINECT_V2):
 def convert_joints(joints: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarray:
     """Positions (..., J, 3) [m] of `source` as positions (..., K, 3) of `target`.
 
-    A joint that both have is copied; one that `source` lacks, or that is nan throughout, stands at the mean of its neighbours (see `_STAND_INS`) or, for
-    hands, feet, collars and the face, at the target's rest offset from its parent. Raises ValueError if J does not fit.
+    A joint that both have is copied; one that `source` lacks, or that is nan throughout, stands at the mean of its neighbours
+    (see `_STAND_INS`) or, for hands, feet, collars and the face, at the target's rest offset from its parent. Raises
+    ValueError if J does not fit.
     """
     joints = np.asarray(joints)
     if joints.ndim < 2 or joints.shape[-2:] != (len(source), 3):

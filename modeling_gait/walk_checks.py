@@ -5,8 +5,8 @@ Out: `exchanged_frames`, frames in which left and right joints changed names; `e
 parts without turns and pauses, and what was done or is doubted in plain sentences. ValueError where nobody walks.
 
 A person who walks puts one foot after the other ahead of the pelvis while the other foot stands. From this all is told:
-standing (no leg gets ahead), marching (no way is made), treadmills and cameras that follow (the standing foot slides), exchanged
-sides (knees and toes point forward, whatever their names), tilted cameras (the standing feet are the floor).
+standing (no leg gets ahead), marching (no way is made), treadmills and cameras that follow (the standing foot slides),
+exchanged sides (knees and toes point forward, whatever their names), tilted cameras (the standing feet are the floor).
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,15 @@ from scipy.ndimage import uniform_filter1d
 from .gait_parameters import SIDES, detect_gait_events, smooth_positions
 from .skeletons import Skeleton
 
-SIDED = ("shoulder", "hip", "knee", "ankle", "foot", "elbow", "wrist")  # pairs that a tracker exchanges; the first two say what is right
+SIDED = (
+    "shoulder",
+    "hip",
+    "knee",
+    "ankle",
+    "foot",
+    "elbow",
+    "wrist",
+)  # pairs that a tracker exchanges; the first two say what is right
 TOGGLE = 0.02  # m^2, evidence needed for an exchange: a jump of about 0.14 m
 MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
 MIN_SPEED = 0.05  # m/s
@@ -90,8 +98,8 @@ def exchanged_frames(joints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray
 
     The vector from the left to the right joint of a pair moves smoothly; where a tracker exchanges the two it changes its sign.
     The signs (T,) that make it smoothest (least squared second differences, `TOGGLE` for each change) are found by dynamic
-    programming (Viterbi 1967) for each pair by itself, with the squared length by which the right joint lies left of the left one
-    (as the shoulders say, or else the hips) and by which bones change their length. Shoulders are right in most frames.
+    programming (Viterbi 1967) for each pair by itself, with the squared length by which the right joint lies left of the left
+    one (as the shoulders say, or else the hips) and by which bones change their length. Shoulders are right in most frames.
 
     Args:
         joints: (T, J, 3) [m], nan where not measured.
@@ -200,8 +208,8 @@ def mean_over(values: np.ndarray, frames: float) -> np.ndarray:
 
 
 def facing(joints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal vectors (T, 2) [m]: where the hips say that the front is (left of it the left hip), and where the knees and toes
-    say so: a knee bends forward of the line from hip to ankle, a foot points forward."""
+    """Horizontal vectors (T, 2) [m]: where the hips say that the front is (left of it the left hip), and where the knees and
+    toes say so: a knee bends forward of the line from hip to ankle, a foot points forward."""
     across = (track(joints, skeleton, "right_hip") - track(joints, skeleton, "left_hip"))[:, :2]
     front = np.zeros((len(joints), 2))
     for side in ("left", "right"):
@@ -242,14 +250,16 @@ def find_stretches(path: np.ndarray, fps: float, stride: float) -> tuple[list[St
     for a, b in _runs(slow):
         if b - a >= PAUSE * fps:
             out[a:b] = True
-            pauses += 0 < a and b < len(path)
+            pauses += a > 0 and b < len(path)
     for a, b in _runs((bend > SHARPEST) | slow):
         before, after = angle[max(0, a - 1)], angle[min(len(angle) - 1, b)]
         if abs(_wrapped(after - before)) > TURN or abs(after - before) > TURN:
             out[a:b] = True
             turns += 1
     parts = [
-        (a, b) for a, b in _runs(~out) if b - a >= min(stride, 0.9 * len(path)) and np.hypot(*(smooth[b - 1] - smooth[a])) > 0.3 * (turns + pauses > 0)
+        (a, b)
+        for a, b in _runs(~out)
+        if b - a >= min(stride, 0.9 * len(path)) and np.hypot(*(smooth[b - 1] - smooth[a])) > 0.3 * (turns + pauses > 0)
     ]
     stretches = []
     for a, b in parts:
@@ -343,21 +353,27 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     fixed = belt is not None and float(np.ptp(hips[:, 2])) < 0.004
     if belt is not None:
         kind = "every frame is centred on the pelvis" if fixed else "a treadmill, or a camera that follows"
-        doubts.append(f"the standing foot slides ({kind}): speed and lengths are those of the foot against the ground, {belt:.2f} m/s")
+        doubts.append(
+            f"the standing foot slides ({kind}): speed and lengths are those of the foot against the ground, {belt:.2f} m/s"
+        )
     if fixed:
         doubts.append("the pelvis does not rise and fall: foot heights are not measured")
     way = np.radians(max(kept, key=lambda s: s.stop - s.start).heading)
     joints = _turned(joints, np.array([np.cos(way), np.sin(way)]))
     joints[..., :2] -= track(joints, skeleton, "hip")[0, :2]
     ankles = np.stack([track(joints, skeleton, f"{side}_ankle")[:, 2] for side in SIDES]).min(0)
-    joints[..., 2] -= np.percentile(ankles, 20) - skeleton.rest_positions[[skeleton.index(f"{s}_ankle") for s in SIDES], 2].mean()
+    joints[..., 2] -= (
+        np.percentile(ankles, 20) - skeleton.rest_positions[[skeleton.index(f"{s}_ankle") for s in SIDES], 2].mean()
+    )
     return Examined(joints, tuple(kept), belt, fixed, backwards, repairs, tuple(doubts))
 
 
 def _check_body(joints: np.ndarray, skeleton: Skeleton, doubts: list[str]) -> None:
     """Legs must be measured and be of a human length; hips in one place are doubted."""
     lacking = [
-        f"{side}_{n}" for n in ("hip", "knee", "ankle") for side in SIDES
+        f"{side}_{n}"
+        for n in ("hip", "knee", "ankle")
+        for side in SIDES
         if not np.isfinite(track(joints, skeleton, f"{side}_{n}")).all()
     ]
     if lacking:
@@ -406,8 +422,8 @@ def _add_the_belt(
 
 
 def _prints(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> list[tuple]:
-    """(side 0 or 1, x, y, z, velocity (2,), middle frame) of the ankle while its foot is flat: 10 to 40 % of a cycle after a heel
-    strike, in the axes of the recording [m, m/s]."""
+    """(side 0 or 1, x, y, z, velocity (2,), middle frame) of the ankle while its foot is flat: 10 to 40 % of a cycle after a
+    heel strike, in the axes of the recording [m, m/s]."""
     straight = straightened(joints, fps, skeleton, stretch)
     try:
         events = detect_gait_events(np.nan_to_num(straight), fps, skeleton)
@@ -449,7 +465,11 @@ def _what_instead(joints: np.ndarray, stretches: list[Stretch], stride: float, s
     turned = np.degrees(np.ptp(np.unwrap(np.arctan2(front[:, 1], front[:, 0]))))
     if way < 0.5:
         where = f"the person stays within {way:.2f} m"
-        return f"{where} and turns by {turned:.0f} degrees" if turned > 60 else f"{where} and the feet do not pass each other in turn"
+        return (
+            f"{where} and turns by {turned:.0f} degrees"
+            if turned > 60
+            else f"{where} and the feet do not pass each other in turn"
+        )
     return f"the person gets {way:.1f} m along and the feet do not pass each other in turn, or never straight on for a stride"
 
 
@@ -467,7 +487,9 @@ def _check_sides(
     if hips * front < 0:
         joints = joints[:, list(skeleton.mirror)]
         repairs["sides_exchanged"] = 1
-        doubts.append("left and right are exchanged, or the axes left-handed: the sides were named anew, as knees and toes point")
+        doubts.append(
+            "left and right are exchanged, or the axes left-handed: the sides were named anew, as knees and toes point"
+        )
     if front < 0:
         doubts.append("the person walks backwards, facing against the way")
     return joints, bool(front < 0)
@@ -498,7 +520,9 @@ def _level(
             joints = joints @ _rotation(slope).T
             repairs["floor_levelled_degrees"] = round(angle, 2)
             if angle > TOLD_TILT:
-                doubts.append(f"the floor sloped by {angle:.1f} degrees, as under a tilted camera; levelled by the standing feet")
+                doubts.append(
+                    f"the floor sloped by {angle:.1f} degrees, as under a tilted camera; levelled by the standing feet"
+                )
         else:
             joints = joints.copy()
             joints[..., 2] -= joints[..., :2] @ slope
