@@ -1,0 +1,169 @@
+"""Pipeline `zero-shot-gait-classification`: which of the given descriptions fits a walk best?
+
+In: a walk (a skeleton file; joints (T, J, 3) [m] with `fps` and `skeleton`; sensor samples (T, C) with `fps` where the model
+reads an IMU) and candidate labels. Out: dictionaries, see `ZeroShotGaitClassificationPipeline`. The model is a
+`GaitDualEncoderModel`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoModel, Pipeline
+
+from .configuration_gait_dual_encoder import GaitDualEncoderConfig
+from .feature_extraction_gait import GaitFeatureExtractor
+from .modeling_gait_dual_encoder import GaitDualEncoderModel
+from .pipeline_saving import know_pipeline, save_pipeline
+from .recording import each_thing, is_one
+
+TASK = "zero-shot-gait-classification"
+
+
+def open_extractor(model: GaitDualEncoderModel, extractor: GaitFeatureExtractor | None = None) -> GaitFeatureExtractor | None:
+    """The feature extractor saved beside a model of skeletons; None for a model of sensors."""
+    if model.config.gait_config.layout == "imu":
+        return None
+    extractor = extractor or GaitFeatureExtractor.from_pretrained(model.name_or_path)
+    if extractor.skeleton != model.config.gait_config.layout:
+        raise ValueError(
+            f"the model reads skeleton {model.config.gait_config.layout}, the extractor makes {extractor.skeleton}"
+        )
+    return extractor
+
+
+def sensor_window(config, samples: np.ndarray, fps: float | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples (T, C) of sensors -> `input_values` (N, C) and `attention_mask` (N,) of their middle window.
+
+    Raises ValueError for another number of channels, or a rate that is not positive.
+    """
+    values = np.asarray(samples, np.float32)
+    if values.ndim != 2 or values.shape[1] != config.num_channels or not len(values):
+        raise ValueError(f"expected sensor samples (T, {config.num_channels}), got {values.shape}")
+    if fps is not None and not 0 < fps < np.inf:
+        raise ValueError(f"fps must be a positive number, got {fps}")
+    if fps is not None and abs(fps - config.fps) > 0.01 * config.fps:
+        at = np.arange(0, len(values) - 1 + 1e-6, fps / config.fps)
+        values = np.stack([np.interp(at, np.arange(len(values)), c) for c in values.T], axis=1).astype(np.float32)
+    begin = max(0, (len(values) - config.num_frames) // 2)
+    values = torch.from_numpy(values[begin : begin + config.num_frames])
+    short = config.num_frames - len(values)
+    mask = torch.cat((torch.ones(len(values)), torch.zeros(short)))
+    return torch.cat((values, values.new_zeros(short, config.num_channels))), mask
+
+
+def model_window(
+    model: GaitDualEncoderModel,
+    extractor: GaitFeatureExtractor | None,
+    walk,
+    fps: float | None = None,
+    skeleton: str | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One walk, as of `read_recording`, or sensor samples (T, C) -> `input_values` (N, C) and `attention_mask` (N,) of its
+    middle window."""
+    if extractor is None:
+        return sensor_window(model.config.gait_config, walk, fps)
+    window, mask = extractor.window(extractor.prepare(walk, fps, skeleton))
+    return extractor.to_features(torch.from_numpy(window)[None])[0], torch.from_numpy(mask)
+
+
+class ZeroShotGaitClassificationPipeline(Pipeline):
+    """Walks to scores of descriptions that the model need not have been trained on.
+
+        classify = pipeline("zero-shot-gait-classification", model=FOLDER)
+        classify("walk.csv", candidate_labels=["normal gait", "steppage gait"])
+        # [{"label": "steppage gait", "score": 0.9}, {"label": "normal gait", "score": 0.1}]
+        classify("walk.csv", candidate_labels={"pathology": ["normal gait", "limping"], "side": ["left leg", "right leg"]})
+        # {"pathology": [...], "side": [...]}: the scores of each attribute sum to 1
+
+    `hypothesis_template`: what is said of a walk, with {} for the label; "{}" by default. A label may be a list of descriptions
+    in a mapping, `{"normal": ["normal gait", "a healthy walk"]}` under `descriptions`: their vectors are averaged.
+    """
+
+    _load_tokenizer = False
+    _load_feature_extractor = False
+    _load_image_processor = False
+    _load_processor = False
+
+    def __init__(self, *args, extractor: GaitFeatureExtractor | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.extractor = open_extractor(self.model, extractor)
+
+    def _sanitize_parameters(self, fps=None, skeleton=None, **_):
+        return {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None}, {}, {}
+
+    def __call__(
+        self,
+        walks,
+        candidate_labels: Sequence[str] | Mapping[str, Sequence[str]],
+        hypothesis_template: str = "{}",
+        descriptions: Mapping[str, Sequence[str]] | None = None,
+        fps: float | None = None,
+        skeleton: str | None = None,
+    ) -> list | dict:
+        """One walk -> one result, a list of walks -> a list of results.
+
+        Raises ValueError where labels are missing, empty, given twice or too long, or the template has no {}.
+        """
+        groups = dict(candidate_labels) if isinstance(candidate_labels, Mapping) else {None: candidate_labels}
+        texts = {name: self._vectors(labels, hypothesis_template, descriptions or {}) for name, labels in groups.items()}
+        single = is_one(walks)
+        results = []
+        for walk in tqdm([walks] if single else each_thing(walks), desc="walks", disable=single):
+            logits = self._forward(self.preprocess(walk, fps=fps, skeleton=skeleton))
+            result = {name: self.postprocess({"gait": logits, "labels": groups[name], "text": t}) for name, t in texts.items()}
+            results.append(result.get(None, result))
+        return results[0] if single else results
+
+    def _vectors(self, labels: Sequence[str], template: str, descriptions: Mapping) -> torch.Tensor:
+        """Unit vectors (K, P) of the labels."""
+        if isinstance(labels, str) or not len(labels):
+            raise ValueError(f"candidate_labels: expected a list of one or more descriptions, got {labels!r}")
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"candidate_labels: each once, got {list(labels)}")
+        if "{}" not in template:
+            raise ValueError(f"hypothesis_template: expected {{}} where the label goes, got {template!r}")
+        return label_vectors(self.model, [[template.format(d) for d in descriptions.get(label, [label])] for label in labels])
+
+    def preprocess(self, walk, fps: float | None = None, skeleton: str | None = None) -> dict:
+        values, mask = model_window(self.model, self.extractor, walk, fps, skeleton)
+        return {"input_values": values[None].to(self.model.device), "attention_mask": mask[None].to(self.model.device)}
+
+    @torch.no_grad()
+    def _forward(self, inputs: dict) -> torch.Tensor:
+        return self.model.get_gait_features(**inputs)[0]
+
+    def postprocess(self, outputs: dict) -> list[dict]:
+        scale = self.model.logit_scale.exp().clamp(max=100)
+        scores = (outputs["text"] @ outputs["gait"] * scale).softmax(-1).tolist()
+        ranked = sorted(zip(scores, outputs["labels"]), reverse=True)
+        return [{"label": label, "score": score} for score, label in ranked]
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """The model, its feature extractor, and this pipeline's code; see `save_pipeline`."""
+        save_pipeline(self, save_directory, ZeroShotGaitConfig, **kwargs)
+        if self.extractor is not None:
+            self.extractor.save_pretrained(save_directory)
+
+
+class ZeroShotGaitConfig(GaitDualEncoderConfig):
+    """The configuration in a folder saved by the pipeline; see `save_pipeline`."""
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs) -> GaitDualEncoderConfig | tuple[GaitDualEncoderConfig, dict]:
+        """As `GaitDualEncoderConfig.from_pretrained`."""
+        return know_pipeline(
+            GaitDualEncoderConfig.from_pretrained(*args, **kwargs), TASK, ZeroShotGaitClassificationPipeline, AutoModel
+        )
+
+
+@torch.no_grad()
+def label_vectors(model: GaitDualEncoderModel, descriptions: Sequence[Sequence[str]]) -> torch.Tensor:
+    """A unit vector (K, P) for each label, the mean of those of its descriptions."""
+    found = [model.get_text_features(list(texts)).mean(0) for texts in descriptions]
+    return torch.nn.functional.normalize(torch.stack(found), dim=-1)
+
+
+__all__ = ["ZeroShotGaitClassificationPipeline", "ZeroShotGaitConfig", "label_vectors", "open_extractor", "model_window"]
