@@ -176,13 +176,15 @@ def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2, target: Ske
 
 def heading(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
     """Unit vector (2,) of the direction of travel in the floor plane; the facing direction where the walk is under 0.3 m."""
-    path = joints[:, skeleton.root, :2]
+    path = _body_path(joints, skeleton)[:, :2]
     n = max(1, len(path) // 10)
     way = np.median(path[-n:], axis=0) - np.median(path[:n], axis=0)
     if np.hypot(*way) < 0.3:
         pairs = [p for p in ("hip", "shoulder") if skeleton.has(f"left_{p}")]
         right = sum(joints[:, skeleton.index(f"right_{p}"), :2] - joints[:, skeleton.index(f"left_{p}"), :2] for p in pairs)
         right = right.mean(axis=0)
+        if not np.isfinite(right).all():  # no shoulders
+            right = (joints[:, skeleton.index("right_hip"), :2] - joints[:, skeleton.index("left_hip"), :2]).mean(axis=0)
         way = np.array([-right[1], right[0]])
     norm = np.hypot(*way)
     return way / norm if norm > 1e-6 else np.array([0.0, 1.0])

@@ -120,6 +120,8 @@ class GaitClassificationPipeline(Pipeline):
 
     def preprocess(self, walk, fps: float | None = None, skeleton: Skeleton | str | None = None) -> dict:
         """One walk -> `input_values` float32 (1, resample_frames, 3 J) [m], the same as of its row in a data set."""
+        if isinstance(walk, list | tuple) and not is_one(walk):
+            raise TypeError(f"expected one walk, got {type(walk).__name__}; a list of lists takes vote=True")
         recording = read_recording(walk, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps)
         for doubt in recording.doubts:
             warnings.warn(f"{recording.name}: {doubt}", stacklevel=2)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from .cleaning import clean_walk
+from .cleaning import canonicalise, clean_walk
 from .gait_parameters import SIDES, compute_gait_parameters, symmetry_index
 from .loading import Walk, load_walk, walk_from_arrays
 from .skeletons import Skeleton, convert_joints
@@ -112,11 +112,11 @@ class Recording:
     def for_model(self, skeleton: Skeleton, fps: float) -> np.ndarray:
         """The longest stretch as float32 (T', K, 3) [m] of a model's skeleton at its frame rate, every joint filled: one that
         was not measured stands where `convert_joints` puts it."""
-        joints = convert_joints(self.straight(), self.skeleton, skeleton)
+        joints = canonicalise(convert_joints(self.straight(), self.skeleton, self.skeleton), self.skeleton, skeleton)
         if abs(fps - self.fps) > 1e-6 * fps:
             times = np.arange(len(joints)) / self.fps
             joints = PchipInterpolator(times, joints)(np.arange(int(times[-1] * fps + 1e-6) + 1) / fps)
-        return (joints - np.array([*joints[0, skeleton.root, :2], 0])).astype(np.float32)
+        return joints.astype(np.float32)
 
     def sentences(self) -> list[str]:
         """What was repaired and what is doubtful, for people."""
@@ -172,7 +172,7 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     known = np.isfinite(found.joints).all((0, 2))
     measured = tuple(n for n, k in zip(walk.skeleton.joint_names, known) if k)
     repairs = report.to_dict() | {"legs_exchanged": exchanged} | found.repairs
-    doubts = [*walk.notes, *found.doubts, *_not_measured(measured)]
+    doubts = [*walk.notes, *found.doubts, *_not_measured(walk.skeleton, measured)]
     if exchanged > 0.05 * len(joints):
         doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
     if report.frames_cut > 0.2 * report.frames_in:
@@ -195,12 +195,11 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     )
 
 
-def _not_measured(measured: tuple[str, ...]) -> list[str]:
-    out = []
-    for joints, parameters in _NEEDED:
-        if not any(j in measured for j in joints):
-            out.append(f"{' and '.join(joints)} not measured: no {', '.join(parameters)}")
-    return out
+def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
+    """A sentence that names the joints that were not measured, and the parameters that are null for that."""
+    lacking = [n for n in skeleton.joint_names if n not in measured]
+    null = [p for joints, parameters in _NEEDED if not any(j in measured for j in joints) for p in parameters]
+    return [f"not measured: {', '.join(lacking)}" + (f"; so no {', '.join(null)}" if null else "")] if lacking or null else []
 
 
 def as_walk(
@@ -220,7 +219,7 @@ def as_walk(
         raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, arrays)) or 'nothing'}")
     arrays = {k: _array(v, k, name) for k, v in arrays.items() if k in ARRAYS and v is not None}
     assumed = default_fps if fps is None and not {"fps", "times"} & set(arrays) else None
-    walk = walk_from_arrays(arrays, name, skeleton, fps or assumed, up)
+    walk = walk_from_arrays(arrays, name, skeleton, assumed if fps is None else fps, up)
     if assumed:
         note = f"no frame rate is stated: taken as {assumed:g} a second"
         walk = Walk(walk.joints, walk.fps, walk.skeleton, walk.name, walk.times, walk.measured, (*walk.notes, note))
@@ -234,7 +233,7 @@ def _array(value, key: str, name: str) -> np.ndarray:
     if hasattr(value, "detach"):  # a tensor
         value = value.detach().cpu()
         value = value.float().numpy() if value.dtype.is_floating_point else value.numpy()
-    if key == "joints" and not isinstance(value, np.ndarray | list | tuple):
+    if key == "joints" and not (isinstance(value, np.ndarray) or isinstance(value, list | tuple) and is_one(value)):
         raise TypeError(f"expected a file, an array (T, J, 3), a dict with 'joints' or a Walk, got {type(value).__name__}")
     try:
         return np.asarray(value)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import signal
 from scipy.ndimage import uniform_filter1d
 
+from .cleaning import heading
 from .gait_parameters import SIDES, detect_gait_events, smooth_positions
 from .skeletons import Skeleton
 
@@ -313,8 +314,7 @@ def straightened(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: St
         piece = _turned(piece, way)
         piece[..., 1] += along[:, None]
     else:
-        n = max(1, len(path) // 10)
-        piece = _turned(piece, path[-n:].mean(0) - path[:n].mean(0))
+        piece = _turned(piece, heading(piece, skeleton))
     piece[..., :2] -= track(piece, skeleton, "hip")[0, :2]
     return piece
 
@@ -358,8 +358,8 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
         )
     if fixed:
         doubts.append("the pelvis does not rise and fall: foot heights are not measured")
-    way = np.radians(max(kept, key=lambda s: s.stop - s.start).heading)
-    joints = _turned(joints, np.array([np.cos(way), np.sin(way)]))
+    longest = max(kept, key=lambda s: s.stop - s.start)
+    joints = _turned(joints, heading(joints[longest.start : longest.stop], skeleton))
     joints[..., :2] -= track(joints, skeleton, "hip")[0, :2]
     ankles = np.stack([track(joints, skeleton, f"{side}_ankle")[:, 2] for side in SIDES]).min(0)
     joints[..., 2] -= (
