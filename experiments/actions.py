@@ -38,19 +38,10 @@ from transformers import HfArgumentParser
 from modeling_gait.files import atomic_path
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, GaitEncoder
 from modeling_gait.pipeline_zero_shot_gait import label_vectors
-from modeling_gait.training.common import ROOT, bootstrap, save_model, start, training_loop, write_json, write_result
-from train.train_text import (
-    ACTIVITIES,
-    DESCRIPTIONS,
-    Recordings,
-    RecordingWindows,
-    TextArguments,
-    fit_model,
-    load_recordings,
-    nan_moments,
-    new_model,
-    open_encoder,
-)
+from modeling_gait.training.loop import save_model, start, training_loop
+from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, Recordings, RecordingWindows, load_recordings
+from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
+from modeling_gait.training.text import TextArguments, fit_model, nan_moments, new_model, open_encoder
 
 UNSHARED = ("bicycling", "sitting_in_car")
 MERGED = {"up_by_elevator": "standing", "down_by_elevator": "standing", "sitting_in_car": "sitting"}

@@ -31,8 +31,10 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
-from modeling_gait.training.common import ROOT, bootstrap, load_walks, save_model, write_json, write_result
-from train.train_text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder
+from modeling_gait.training.data import load_walks
+from modeling_gait.training.loop import save_model
+from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
+from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder
 
 # attribute -> value -> wordings that follow "Someone"
 WORDS = {

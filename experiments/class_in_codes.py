@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 from experiments.chain import windows_of  # noqa: E402
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor  # noqa: E402
 from modeling_gait.modeling_gait_vq import GaitVQModel  # noqa: E402
-from modeling_gait.training.common import load_walks, write_result  # noqa: E402
+from modeling_gait.training.data import load_walks  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 
 @torch.no_grad()

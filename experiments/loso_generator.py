@@ -32,7 +32,7 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 from transformers import GPT2LMHeadModel, HfArgumentParser
 
-from experiments.loso import fold_folder, load_inputs, share_of_walks
+from experiments.loso import fold_folder
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder, atomic_path
@@ -42,8 +42,8 @@ from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
-from modeling_gait.training.common import class_labels, load_walks, numbered
-from train.train_classifier import predict, train_classifier
+from modeling_gait.training.classifier import load_inputs, predict, share_of_walks, train_classifier
+from modeling_gait.training.data import class_labels, load_walks, numbered
 
 HERE = Path(__file__).parent
 BATCH = 270  # walks sampled at a time

@@ -26,7 +26,7 @@ from modeling_gait.export import write_csv  # noqa: E402
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification  # noqa: E402
 from modeling_gait.pipeline_gait_report import TASK  # noqa: E402
 from modeling_gait.simulation import simulate_walks  # noqa: E402
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 RUNS, SECONDS = 3, 10
 

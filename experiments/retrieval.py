@@ -36,24 +36,10 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
-from modeling_gait.training.common import (
-    ROOT,
-    bootstrap,
-    load_walks,
-    numbered,
-    pathology_names,
-    save_model,
-    write_json,
-    write_result,
-)
-from train.train_text import (
-    TextArguments,
-    WalkWindows,
-    fit_model,
-    fitted_windows,
-    open_encoder,
-    walk_captions,
-)
+from modeling_gait.training.data import load_walks, numbered, pathology_names
+from modeling_gait.training.loop import save_model
+from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
+from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder, walk_captions
 
 # What a measured number may differ by to be the same for nDCG: about a tenth of its range in people's walks.
 TOLERANCES = {"speed": 0.1, "cadence": 6.0, "stride_length": 0.1, "knee_range_left": 5.0, "knee_range_right": 5.0}

@@ -25,7 +25,7 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor  # noqa: 
 from modeling_gait.gait_search import GaitSearch, encode_walks  # noqa: E402
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel  # noqa: E402
 from modeling_gait.simulation import simulate_walks  # noqa: E402
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 
 def main() -> None:

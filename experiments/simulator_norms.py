@@ -22,13 +22,11 @@ import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
 
-from modeling_gait.caption_words import PATHOLOGIES  # noqa: E402
-from modeling_gait.gait_norms import NORM_RANGES  # noqa: E402
 from modeling_gait.gait_parameters import compute_gait_parameters, detect_gait_events  # noqa: E402
 from modeling_gait.kinematics import joint_angles  # noqa: E402
-from modeling_gait.simulation import SimulatedWalks, simulate_walks  # noqa: E402
-from modeling_gait.simulation.gait_curves import NORM_ANGLES  # noqa: E402
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.simulation import PATHOLOGIES, SimulatedWalks, simulate_walks  # noqa: E402
+from modeling_gait.simulation.gait_curves import NORM_ANGLES, NORM_RANGES  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 SEED, ADULTS = 0, 200
 PLAIN = {"load": "none", "footwear": "trainers"}

@@ -120,7 +120,7 @@ def write_config(folder, **kwargs):
 
 def test_script_makes_rows_once_and_gathers_them(dataset_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_retrieval, "ROOT", tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     monkeypatch.setattr(evaluate_retrieval, "TSNE", lambda **_: type("T", (), {"fit_transform": lambda self, x: x[:, :2]})())
     seen = []
     real = evaluate_retrieval.fit_model

@@ -195,7 +195,7 @@ def test_scores_are_the_models_probabilities_in_order(pipe, folder, joints):
 
 
 def test_a_trained_folder_knows_the_walks_it_saw(pipe, dataset_folder):
-    from modeling_gait.training.common import load_walks
+    from modeling_gait.training.data import load_walks
 
     data = load_walks(str(dataset_folder))
     names = data.features["pathology"].names

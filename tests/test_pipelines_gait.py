@@ -294,7 +294,7 @@ def test_a_family_is_a_plain_gpt2_to_others(family_folder):
 
 
 def test_generate_script_writes_a_data_set(family_folder, tmp_path):
-    from modeling_gait.training.common import load_walks
+    from modeling_gait.training.data import load_walks
     from train import generate
 
     prompts = tmp_path / "labels.csv"

@@ -9,16 +9,10 @@ from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+from modeling_gait.training import text
+from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, RecordingWindows, load_recordings
+from modeling_gait.training.text import TextArguments, nan_moments, walk_captions
 from train import train_text
-from train.train_text import (
-    ACTIVITIES,
-    DESCRIPTIONS,
-    RecordingWindows,
-    TextArguments,
-    load_recordings,
-    nan_moments,
-    walk_captions,
-)
 
 TINY = ["--hidden_size", "16", "--num_layers", "1", "--num_heads", "2", "--projection_size", "8", "--batch_size", "6"]
 
@@ -72,7 +66,7 @@ def test_walks_train_resume_and_load(dataset_folder, encoder, tmp_path, monkeypa
     assert (tmp_path / "cache").is_dir() and not (tmp_path / "whole" / "checkpoint").exists()
 
     # killed after the checkpoint of step 2, then started again: the same weights
-    real = train_text.WalkWindows.batch
+    real = text.WalkWindows.batch
     calls = []
 
     def die(self, rows, seed):
@@ -81,11 +75,11 @@ def test_walks_train_resume_and_load(dataset_folder, encoder, tmp_path, monkeypa
             raise KeyboardInterrupt
         return real(self, rows, seed)
 
-    monkeypatch.setattr(train_text.WalkWindows, "batch", die)
+    monkeypatch.setattr(text.WalkWindows, "batch", die)
     with pytest.raises(KeyboardInterrupt):
         run_script(train_text, [*arguments(dataset_folder, encoder, tmp_path / "parts"), *common])
     assert (tmp_path / "parts" / "checkpoint").is_dir()
-    monkeypatch.setattr(train_text.WalkWindows, "batch", real)
+    monkeypatch.setattr(text.WalkWindows, "batch", real)
     run_script(train_text, [*arguments(dataset_folder, encoder, tmp_path / "parts"), *common])
     second = GaitDualEncoderModel.from_pretrained(tmp_path / "parts")
     for (name, a), b in zip(first.state_dict().items(), second.state_dict().values()):
@@ -94,13 +88,13 @@ def test_walks_train_resume_and_load(dataset_folder, encoder, tmp_path, monkeypa
 
 def test_held_out_people_and_activities_reach_no_fit(recordings_folder, encoder, tmp_path, monkeypatch):
     seen = {}
-    real = train_text.fit_model
+    real = text.fit_model
 
     def spy(args, windows, *rest):
         seen["subjects"], seen["labels"] = set(windows.recordings.subjects), set(windows.recordings.labels)
         return real(args, windows, *rest)
 
-    monkeypatch.setattr(train_text, "fit_model", spy)
+    monkeypatch.setattr(text, "fit_model", spy)
     held_out = ["--exclude_subjects", "1", "--exclude_activities", "sitting"]
     run_script(train_text, [*arguments(recordings_folder, encoder, tmp_path / "imu"), *held_out, "--num_frames", "48"])
     assert seen["subjects"] == {"2"} and seen["labels"] == {ACTIVITIES.index("walking"), ACTIVITIES.index("standing")}
@@ -144,7 +138,7 @@ def test_batches_are_balanced_and_hide_gyroscopes_only(recordings_folder):
 
 
 def test_captions_of_walks(dataset_folder):
-    from modeling_gait.training.common import load_walks
+    from modeling_gait.training.data import load_walks
 
     data = load_walks(str(dataset_folder))
     texts, numbers = walk_captions(data, "measured")

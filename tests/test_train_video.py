@@ -10,10 +10,10 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.training.common import load_walks
+from modeling_gait.training.data import load_walks
+from modeling_gait.training.knowledge import VIDEO_FRAMES
+from modeling_gait.training.video import draw_frames, seen_pose
 from train import train_video
-from train.train_knowledge import VIDEO_FRAMES
-from train.train_video import draw_frames, seen_pose
 
 
 def test_pose_of_a_camera_behind_beside_and_before(walks):

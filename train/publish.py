@@ -42,7 +42,7 @@ from transformers.dynamic_module_utils import get_relative_imports
 from modeling_gait.drawing.rendering import render_animation
 from modeling_gait.files import atomic_folder
 from modeling_gait.skeletons import SKELETONS
-from modeling_gait.training.common import write_json
+from modeling_gait.training.results import write_json
 from train.publish_cards import TrainingData, check_card, read_data_card, read_results, render_card
 from train.show import ShowArguments, make_walks, markdown_table, title
 
