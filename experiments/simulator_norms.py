@@ -22,7 +22,8 @@ import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
 
-from modeling_gait.gait_parameters import compute_gait_parameters, detect_gait_events  # noqa: E402
+from modeling_gait.gait_events import detect_gait_events  # noqa: E402
+from modeling_gait.gait_parameters import compute_gait_parameters  # noqa: E402
 from modeling_gait.kinematics import joint_angles  # noqa: E402
 from modeling_gait.simulation import PATHOLOGIES, SimulatedWalks, simulate_walks  # noqa: E402
 from modeling_gait.simulation.gait_curves import NORM_ANGLES, NORM_RANGES  # noqa: E402

@@ -17,7 +17,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from .cleaning import canonicalise, clean_walk
-from .gait_parameters import SIDES, compute_gait_parameters, symmetry_index
+from .gait_events import SIDES
+from .gait_parameters import compute_gait_parameters, symmetry_index
 from .loading import Walk, load_walk, walk_from_arrays
 from .skeletons import Skeleton, convert_joints
 from .walk_checks import Stretch, examine, exchanged_frames, straightened

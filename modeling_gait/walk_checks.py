@@ -16,7 +16,7 @@ from scipy import signal
 from scipy.ndimage import uniform_filter1d
 
 from .cleaning import heading
-from .gait_parameters import SIDES, detect_gait_events, smooth_positions
+from .gait_events import SIDES, detect_gait_events, smooth_positions
 from .skeletons import Skeleton
 
 SIDED = (

@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modeling_gait.gait_events import detect_gait_events, smooth_positions
 from modeling_gait.gait_parameters import (
     GAIT_PARAMETERS,
     KINEMATIC_PARAMETERS,
     compute_gait_parameters,
-    detect_gait_events,
-    smooth_positions,
     symmetry_index,
 )
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
