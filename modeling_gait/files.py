@@ -1,7 +1,7 @@
-"""Files that are whole or absent.
+"""Files that are whole or absent, and how much of a file is read.
 
 In: the place where something shall be. Out: a temporary place to fill, renamed when it is complete and removed if not, so that
-a broken run leaves no half file and loses nothing that was there.
+a broken run leaves no half file and loses nothing that was there. `read_bytes` reads anybody's files, within limits.
 """
 
 import os
@@ -10,6 +10,34 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MAX_BYTES = 2**28  # 256 MiB: of a file that is read, and of what an archive's member unpacks to
+MAX_FRAMES = 2**20  # 2.9 hours at 100 Hz
+MAX_POINTS = 2**12  # joints, markers, nodes or columns of one frame
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A whole file. Raises ValueError if it is empty or larger than `MAX_BYTES`; OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        data = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, the most that is read; cut it into several files")
+    if not data:
+        raise ValueError(f"{path}: is empty")
+    return data
+
+
+def read_text(path: str | Path) -> str:
+    """A text file without its byte order mark. Raises ValueError if it is binary, not UTF-8 or empty."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not a UTF-8 text file (byte {error.start})") from None
+    if "\0" in text:
+        raise ValueError(f"{path}: is a binary file, expected text")
+    if not text.strip():
+        raise ValueError(f"{path}: is empty")
+    return text
 
 
 @contextmanager

@@ -66,31 +66,6 @@ class Examined:
     doubts: tuple[str, ...] = ()
 
 
-# ---------------------------------------------------------------- numbers that are no walk in space
-
-
-def check_space(joints: np.ndarray, name: str, any_size: bool = True) -> None:
-    """Raise ValueError for joints (T, J, 3) in any unit that lie in one plane, such as pixels with a confidence beside them.
-
-    `any_size` False: also refuse numbers that are all from 0 to 1, as coordinates in an image of height 1 are.
-    """
-    known = joints[np.isfinite(joints).all(-1).sum(-1) > 3]
-    if not len(known):
-        return
-    known = known[np.linspace(0, len(known) - 1, min(len(known), 500)).astype(int)]
-    local = (known - np.nanmedian(known, axis=1, keepdims=True)).reshape(-1, 3)
-    local = local[np.isfinite(local).all(-1) & (np.abs(local) < 1e6).all(-1)]
-    flat = known[..., :2][np.isfinite(known[..., :2])]
-    third = known[..., 2][np.isfinite(known[..., 2])]
-    thickness = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(local.T)), 0)) if len(local) > 3 else np.ones(3)
-    advice = "2D keypoints, perhaps with a confidence; expected x, y, z of every joint in space"
-    if thickness[0] < 0.02 * thickness[2]:
-        raise ValueError(f"{name}: all joints lie in a plane: {advice}")
-    sure = third.min() >= 0 and third.max() <= 1 and np.mean(third > 0.5) > 0.2
-    if not any_size and sure and np.percentile(flat, 1) > -0.3 and np.percentile(flat, 99) < 1.3:
-        raise ValueError(f"{name}: coordinates from 0 to 1 of an image, and what seems a confidence: {advice}")
-
-
 # ---------------------------------------------------------------- left and right exchanged in some frames
 
 

@@ -29,7 +29,7 @@ KINDS = {
     TCN: "a network for gait cycles (train/train_maml.py)",
     KNOWLEDGE: "a knowledge model (GaitKnowledgeForSequenceClassification)",
 }
-WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".gif", ".mp4")  # what `save_walk` writes
+WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".trc", ".c3d", ".npy", ".gif", ".mp4")  # what `save_walk` writes
 ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL"
 
 
