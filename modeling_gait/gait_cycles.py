@@ -38,9 +38,7 @@ def cycle_period(values: np.ndarray, fps: float, shortest: float = SHORTEST, lon
     return float(lags[np.argmax(power[lags])]) / fps
 
 
-def find_cycles(
-    values: np.ndarray, fps: float, shortest: float = SHORTEST, longest: float = 3.0
-) -> list[tuple[float, float]]:
+def find_cycles(values: np.ndarray, fps: float, shortest: float = SHORTEST, longest: float = 3.0) -> list[tuple[float, float]]:
     """Cycles from one maximum of a signal to the next, once in a period.
 
     The signal is low-passed at 2.5 / period (its first two harmonics stay; Butterworth, forwards and backwards, so that

@@ -33,6 +33,8 @@ MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
 MIN_SPEED = 0.05  # m/s
 PAUSE = 1.0  # s
 TURN = np.radians(40)  # a change of heading that is told
+BEND = np.radians(12)  # a change of heading within a stretch, which is then measured along its curve
+LEAN = 2.0  # degrees, by which the hips are ahead of the ankles' middle
 MIN_TILT, TOLD_TILT = 1.0, 3.0  # degrees, of a floor that is levelled, and that is told
 SHARPEST = 0.8  # rad/m, curvature of a curve (radius 1.25 m) along which steps are still measured
 
@@ -226,8 +228,10 @@ def find_stretches(path: np.ndarray, fps: float, stride: float) -> tuple[list[St
     for a, b in _runs(slow):
         if b - a >= PAUSE * fps:
             out[a:b] = True
-            pauses += a > 0 and b < len(path)
+            pauses += 1
     for a, b in _runs((bend > SHARPEST) | slow):
+        if a == 0 or b == len(path):
+            continue
         before, after = angle[max(0, a - 1)], angle[min(len(angle) - 1, b)]
         if abs(_wrapped(after - before)) > TURN or abs(after - before) > TURN:
             out[a:b] = True
@@ -245,18 +249,18 @@ def find_stretches(path: np.ndarray, fps: float, stride: float) -> tuple[list[St
     if turns:
         told.append(f"turns {turns} time{'s' * (turns > 1)}")
     if pauses:
-        told.append(f"pauses {pauses} time{'s' * (pauses > 1)}")
+        told.append(f"stands {pauses} time{'s' * (pauses > 1)}")
     return stretches, told
 
 
 def _is_curved(path: np.ndarray) -> bool:
-    """Do the headings of pieces of a metre or more of the path (T, 2) differ by over 30 degrees?"""
+    """Do the headings of pieces of a metre or more of the path (T, 2) differ by more than `BEND`?"""
     along = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=-1))))
     pieces = int(along[-1])
     if pieces < 2:
         return False
     ways = np.diff(path[np.searchsorted(along, np.linspace(0, along[-1], pieces + 1)).clip(max=len(path) - 1)], axis=0)
-    return bool(np.ptp(np.unwrap(np.arctan2(ways[:, 1], ways[:, 0]))) > np.radians(30))
+    return bool(np.ptp(np.unwrap(np.arctan2(ways[:, 1], ways[:, 0]))) > BEND)
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
@@ -382,10 +386,12 @@ def _add_the_belt(
     slide = -float(np.median(standing))
     path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)
     speed = float(np.median(np.linalg.norm(np.gradient(path, axis=0), axis=-1))) * fps
-    if abs(slide) < max(0.1, 0.5 * speed):
+    if slide < max(0.1, (0.2 if slide > 0 else -np.inf) * speed) and -slide < max(0.1, 0.5 * speed):
         return joints, None
     ankles = np.stack([track(low, skeleton, f"{s}_ankle") - track(low, skeleton, "hip") for s in SIDES])
     forth = (ankles[..., :2] * front).sum(-1)
+    if np.ptp(forth[0] - forth[1]) < MIN_SPREAD:  # carried or wheeled
+        return joints, None
     if np.ptp(ankles[..., 2], axis=1).mean() > 0.65 * np.ptp(forth, axis=1).mean():
         raise ValueError("nobody walks in it: the feet go up and down, or round as on a bicycle, and make no way")
     moved = joints.copy()
@@ -490,8 +496,10 @@ def _level(
         body = track(joints, skeleton, "hip") - track(joints, skeleton, "ankle")
         lean = np.mean(np.concatenate([body[s.start : s.stop] for s in stretches]), axis=0) if stretches else body.mean(0)
         across = np.append(slope / np.linalg.norm(slope), 0)
+        way = np.mean([np.array([np.cos(a), np.sin(a)]) for a in np.radians([s.heading for s in stretches])], axis=0)
+        usual = LEAN * (way @ across[:2])
         leans = np.degrees(np.arctan2(lean @ across, lean[2]))  # against the rise of the floor negative
-        if angle < 4 or abs(leans + angle) < abs(leans):
+        if angle < 4 or abs(leans + angle - usual) < abs(leans - usual):
             joints = joints @ _rotation(slope).T
             repairs["floor_levelled_degrees"] = round(angle, 2)
             if angle > TOLD_TILT:
@@ -502,6 +510,36 @@ def _level(
             joints = joints.copy()
             joints[..., 2] -= joints[..., :2] @ slope
             doubts.append(f"the person walks on a slope of {angle:.1f} degrees: heights are taken from the slope")
+    return _level_across(joints, fps, skeleton, stretches, repairs, doubts)
+
+
+def _level_across(
+    joints: np.ndarray, fps: float, skeleton: Skeleton, stretches: list[Stretch], repairs: dict, doubts: list[str]
+) -> np.ndarray:
+    """Undo a camera's roll on a walk in one direction: legs that lean to the side by as much as one foot stands above the other."""
+    longest = max(stretches, key=lambda s: s.stop - s.start)
+    ways = np.radians([s.heading - longest.heading for s in stretches])
+    if (np.cos(ways) < 0.9).any() or any(s.curved for s in stretches):
+        return joints
+    straight = straightened(joints, fps, skeleton, longest)
+    body = (track(straight, skeleton, "hip") - track(straight, skeleton, "ankle")).mean(0)
+    lean = np.degrees(np.arctan2(body[0], body[2]))  # to the right
+    prints = [p for p in _prints(straight, fps, skeleton, Stretch(0, len(straight)))]
+    feet = [np.array([p[1:4] for p in prints if p[0] == n]) for n in (0, 1)]
+    if abs(lean) < MIN_TILT or min(map(len, feet)) < 2:
+        return joints
+    across = feet[1].mean(0) - feet[0].mean(0)  # from left to right
+    rise = -np.degrees(np.arctan2(across[2], across[0]))
+    if across[0] > 0.05 and abs(rise - lean) < max(1.0, 0.3 * abs(lean)):
+        way = heading(joints[longest.start : longest.stop], skeleton)
+        joints = joints @ _rotation(-np.tan(np.radians(lean)) * np.array([way[1], -way[0]])).T
+        repairs["floor_levelled_degrees"] = round(float(np.hypot(repairs["floor_levelled_degrees"], lean)), 2)
+        if abs(lean) > TOLD_TILT:
+            doubts.append(
+                f"the floor sloped sideways by {abs(lean):.1f} degrees, as under a rolled camera; levelled by the feet"
+            )
+    elif abs(lean) > 2 * TOLD_TILT:
+        doubts.append(f"the legs lean sideways by {abs(lean):.1f} degrees: the person does, or the camera is rolled")
     return joints
 
 
