@@ -159,7 +159,8 @@ def _checked(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
     joints = np.asarray(joints, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
-    if not np.isfinite(joints).all():
+    known = np.isfinite(joints).all(-1)
+    if (known.any(0) & ~known.all(0)).any() or not known.any():
         raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
     if not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
@@ -338,5 +339,5 @@ def _kinematics(out: dict, joints: np.ndarray, cycles: dict, skeleton: Skeleton)
     head = next((n for n in ("head", "nose") if skeleton.has(n)), None)
     low = [n for n in ("left_ankle", "right_ankle", "left_foot", "right_foot") if skeleton.has(n)]
     if head:
-        floor = np.min([joint_track(joints, skeleton, n)[:, 2] for n in low], axis=0)
+        floor = np.fmin.reduce([joint_track(joints, skeleton, n)[:, 2] for n in low])
         out["body_height"] = np.median(joint_track(joints, skeleton, head)[:, 2] - floor)

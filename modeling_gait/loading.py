@@ -21,6 +21,7 @@ from .formats_capture import read_c3d, read_mot, read_trc
 from .formats_keypoints import read_json, read_ntu
 from .formats_text import read_table
 from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, Skeleton
+from .walk_checks import check_space
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _finish(raw: Points, wanted: Skeleton | None, fps: float | None, up: str, pa
         raise ValueError(f"{path}: never shows {', '.join(missing)}; hips, knees and ankles of both legs are needed")
     notes = list(raw.notes)
     some = joints[:: 1 + count // 1000]
-    _refuse_flat(some[:, [skeleton.index(n) for n in seen]], some, skeleton, path)
+    _refuse_flat(some[:, [skeleton.index(n) for n in seen]], some, skeleton, path, up != "auto")
     joints = _to_z_up(joints, skeleton, up, path)
     joints = _to_metres(joints, skeleton, raw.metres, notes, path)
     hips = np.linalg.norm(joints[:, skeleton.index("left_hip")] - joints[:, skeleton.index("right_hip")], axis=-1)
@@ -232,8 +233,9 @@ def _segments(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return np.stack([[np.linalg.norm(place[a] - place[b], axis=-1) for a, b in side] for side in pairs], 0).transpose(2, 0, 1)
 
 
-def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path: Path | str) -> None:
+def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path: Path | str, any_size: bool) -> None:
     """Raises ValueError for joints in a plane or picture, and for what has not the legs of a body."""
+    check_space(seen, str(path), any_size)
     finite = seen[np.isfinite(seen).all(-1)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -246,8 +248,6 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
         ):  # one plane, or one for each side
             raise ValueError(f"{path}: nothing moves along {'xyz'[axis]}: {TWO_D}")
     low, high = np.percentile(finite, (2, 98), axis=0)
-    if finite[:, 2].min() >= 0 and finite[:, 2].max() <= 1.0001 and middle.sum(1).max() > 5:
-        raise ValueError(f"{path}: the third coordinate is always from 0 to 1, as a confidence is: {TWO_D}")
     if (low[:2] >= 0).all() and (high[:2] <= 1).all() and middle.sum(1).max() < 0.65:
         raise ValueError(f"{path}: all lies between 0 and 1, as landmarks in shares of a picture do: {TWO_D}")
     if not np.isfinite(middle).all():

@@ -22,8 +22,8 @@ from tqdm import tqdm
 from transformers import HfArgumentParser, pipeline
 
 from modeling_gait.captions import WalkDescription, parse_prompt
-from modeling_gait.cli.io import generated_features, walk_row
 from modeling_gait.files import atomic_folder
+from modeling_gait.schema import generated_row, walk_features
 from modeling_gait.skeletons import SKELETONS
 
 COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")
@@ -79,7 +79,7 @@ def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int, see
     walks = pipe(
         prompts, num_frames=args.num_frames, temperature=args.temperature, top_p=args.top_p, seed=seed, batch_size=len(prompts)
     )
-    return [walk_row(walk, args.model, seed, first + i) for i, walk in enumerate(walks)]
+    return [generated_row(walk, args.model, seed, first + i) for i, walk in enumerate(walks)]
 
 
 def main() -> None:
@@ -87,7 +87,7 @@ def main() -> None:
     prompts = read_prompts(args.prompts, args.walks_per_prompt)
     state = PartialState(cpu=not torch.accelerator.is_available())
     pipe = pipeline("text-to-gait", model=args.model, device=state.device)
-    schema = generated_features(len(SKELETONS[pipe.decoder.config.skeleton]))
+    schema = walk_features(len(SKELETONS[pipe.decoder.config.skeleton]), generated=True)
     shards = Path(args.output_dir + ".shards")
     if state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)

@@ -1,0 +1,560 @@
+"""Is it a walk, which part of it, and how was it recorded? Asked of every recording before any number, class or word.
+
+In: joints (T, J, 3) [m], z up, any heading, clean, nan for joints that were not measured (`recording.read_recording`).
+Out: `exchanged_frames`, frames in which left and right joints changed names; `examine`, the walk along +y on a level floor, its
+parts without turns and pauses, and what was done or is doubted in plain sentences. ValueError where nobody walks.
+
+A person who walks puts one foot after the other ahead of the pelvis while the other foot stands. From this all is told:
+standing (no leg gets ahead), marching (no way is made), treadmills and cameras that follow (the standing foot slides),
+exchanged sides (knees and toes point forward, whatever their names), tilted cameras (the standing feet are the floor).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import signal
+from scipy.ndimage import uniform_filter1d
+
+from .cleaning import heading
+from .gait_parameters import SIDES, detect_gait_events, smooth_positions
+from .skeletons import Skeleton
+
+SIDED = (
+    "shoulder",
+    "hip",
+    "knee",
+    "ankle",
+    "foot",
+    "elbow",
+    "wrist",
+)  # pairs that a tracker exchanges; the first two say what is right
+TOGGLE = 0.02  # m^2, evidence needed for an exchange: a jump of about 0.14 m
+MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
+MIN_SPEED = 0.05  # m/s
+PAUSE = 1.0  # s
+TURN = np.radians(40)  # a change of heading that is told
+MIN_TILT, TOLD_TILT = 1.0, 3.0  # degrees, of a floor that is levelled, and that is told
+SHARPEST = 0.8  # rad/m, curvature of a curve (radius 1.25 m) along which steps are still measured
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a walk without turn or pause.
+
+    Attributes:
+        start, stop: frames; stop is not in it.
+        heading: direction of travel against that of the recording [deg], to the left positive.
+        curved: it follows a curve, and steps are measured along it.
+    """
+
+    start: int
+    stop: int
+    heading: float = 0.0
+    curved: bool = False
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A walk after `examine`: joints float64 (T, J, 3) [m] along +y, its stretches, belt speed [m/s] or None, and sentences."""
+
+    joints: np.ndarray
+    stretches: tuple[Stretch, ...]
+    belt: float | None = None
+    fixed_pelvis: bool = False
+    backwards: bool = False
+    repairs: dict[str, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- numbers that are no walk in space
+
+
+def check_space(joints: np.ndarray, name: str, any_size: bool = True) -> None:
+    """Raise ValueError for joints (T, J, 3) in any unit that lie in one plane, such as pixels with a confidence beside them.
+
+    `any_size` False: also refuse numbers that are all from 0 to 1, as coordinates in an image of height 1 are.
+    """
+    known = joints[np.isfinite(joints).all(-1).sum(-1) > 3]
+    if not len(known):
+        return
+    known = known[np.linspace(0, len(known) - 1, min(len(known), 500)).astype(int)]
+    local = (known - np.nanmedian(known, axis=1, keepdims=True)).reshape(-1, 3)
+    local = local[np.isfinite(local).all(-1) & (np.abs(local) < 1e6).all(-1)]
+    flat = known[..., :2][np.isfinite(known[..., :2])]
+    third = known[..., 2][np.isfinite(known[..., 2])]
+    thickness = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(local.T)), 0)) if len(local) > 3 else np.ones(3)
+    advice = "2D keypoints, perhaps with a confidence; expected x, y, z of every joint in space"
+    if thickness[0] < 0.02 * thickness[2]:
+        raise ValueError(f"{name}: all joints lie in a plane: {advice}")
+    sure = third.min() >= 0 and third.max() <= 1 and np.mean(third > 0.5) > 0.2
+    if not any_size and sure and np.percentile(flat, 1) > -0.3 and np.percentile(flat, 99) < 1.3:
+        raise ValueError(f"{name}: coordinates from 0 to 1 of an image, and what seems a confidence: {advice}")
+
+
+# ---------------------------------------------------------------- left and right exchanged in some frames
+
+
+def exchanged_frames(joints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, int]:
+    """Undo exchanges of left and right joints in some of the frames.
+
+    The vector from the left to the right joint of a pair moves smoothly; where a tracker exchanges the two it changes its sign.
+    The signs (T,) that make it smoothest (least squared second differences, `TOGGLE` for each change) are found by dynamic
+    programming (Viterbi 1967) for each pair by itself, with the squared length by which the right joint lies left of the left
+    one (as the shoulders say, or else the hips) and by which bones change their length. Shoulders are right in most frames.
+
+    Args:
+        joints: (T, J, 3) [m], nan where not measured.
+
+    Returns: joints with the exchanged pairs put right, and the number of frames in which hips, knees, ankles or feet were.
+    """
+    out, legs, right = joints.copy(), np.zeros(len(joints), bool), None
+    for part in SIDED:
+        if not skeleton.has(f"left_{part}"):
+            continue
+        pair = [skeleton.index(f"left_{part}"), skeleton.index(f"right_{part}")]
+        apart = out[:, pair[1]] - out[:, pair[0]]
+        seen = np.flatnonzero(np.isfinite(apart).all(-1))
+        if len(seen) < 5:
+            continue
+        swap = seen[_changed_signs(apart[seen], _costs(out, skeleton, part, right)[:, seen], right is None)]
+        out[np.ix_(swap, pair)] = out[np.ix_(swap, pair[::-1])]
+        legs[swap] |= part in ("hip", "knee", "ankle", "foot")
+        if right is None and part in ("shoulder", "hip"):
+            flat = np.where(np.isfinite(out).all(-1)[:, pair].all(1)[:, None], out[:, pair[1]] - out[:, pair[0]], 0.0)
+            flat[:, 2] = 0
+            right = uniform_filter1d(flat, max(1, min(31, len(flat))), axis=0, mode="nearest")
+            right /= np.maximum(np.linalg.norm(right, axis=-1, keepdims=True), 1e-6)
+    return out, int(legs.sum())
+
+
+def _costs(joints: np.ndarray, skeleton: Skeleton, part: str, right: np.ndarray | None) -> np.ndarray:
+    """(2, T) [m^2] of keeping and of exchanging a pair in each frame: the right joint on the left, bones of another length."""
+    pair = [skeleton.index(f"left_{part}"), skeleton.index(f"right_{part}")]
+    costs = np.zeros((2, len(joints)))
+    if right is not None:
+        side = ((joints[:, pair[1]] - joints[:, pair[0]]) * right).sum(-1)
+        costs += np.minimum(np.stack((side, -side)), 0) ** 2
+    parents = [skeleton.parents[j] for j in pair]
+    if parents[0] != parents[1]:
+        for n, order in enumerate((pair, pair[::-1])):
+            bones = np.linalg.norm(joints[:, pair] - joints[:, parents], axis=-1)
+            length = np.nanmedian(bones) if np.isfinite(bones).any() else 0.0
+            costs[n] += ((np.linalg.norm(joints[:, order] - joints[:, parents], axis=-1) - length) ** 2).sum(-1)
+    return np.nan_to_num(costs)
+
+
+def _changed_signs(apart: np.ndarray, costs: np.ndarray, majority: bool) -> np.ndarray:
+    """(T,) bool, where the sign of the vectors `apart` (T, 3) has to be changed for them to be smooth.
+
+    `costs` (2, T) of keeping and changing it; `majority`: the sign of most frames is the right one.
+    """
+    a, b, c = apart[:-2], apart[1:-1], apart[2:]
+    # cost of the middle frame, by whether the frame before and the frame after have the other sign
+    cost = np.stack([((s * a - 2 * b + e * c) ** 2).sum(-1) for s in (1, -1) for e in (1, -1)]).reshape(2, 2, -1)
+    if (cost[0, 0] <= cost.reshape(4, -1).min(0) + TOGGLE).all() and costs[0].sum() <= costs[1].sum():
+        return np.zeros(len(apart), bool)
+    prior = costs + [[0], [1e-6]]
+    change = TOGGLE * np.array([[0, 1], [1, 0]])
+    # state (s[t], s[t + 1])
+    total = prior[:, 0, None] + prior[None, :, 1] + change
+    back = np.zeros((len(cost[0, 0]), 2, 2), int)
+    for t in range(len(back)):
+        best = np.empty((2, 2))
+        for m in (0, 1):
+            for e in (0, 1):
+                ways = [total[s, m] + cost[s ^ m, m ^ e, t] for s in (0, 1)]
+                back[t, m, e] = ways[1] < ways[0]
+                best[m, e] = min(ways) + change[m, e] + prior[e, t + 2]
+        total = best
+    signs = np.zeros(len(apart), int)
+    signs[-2:] = np.unravel_index(np.argmin(total), (2, 2))
+    for t in range(len(back) - 1, -1, -1):
+        signs[t] = back[t, signs[t + 1], signs[t + 2]]
+    if majority and signs.mean() > 0.5:
+        signs = 1 - signs
+    return signs.astype(bool)
+
+
+# ---------------------------------------------------------------- which way, how long a stride
+
+
+def track(joints: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:
+    """Path (T, 3) of a joint, or of the middle of a pair named without its side ("hip"); nan where it was not measured."""
+    if skeleton.has(name):
+        return joints[:, skeleton.index(name)]
+    if skeleton.has(f"left_{name}"):
+        return (track(joints, skeleton, f"left_{name}") + track(joints, skeleton, f"right_{name}")) / 2
+    return np.full((len(joints), 3), np.nan)
+
+
+def stride_frames(joints: np.ndarray, fps: float, skeleton: Skeleton) -> float:
+    """Length of a stride in frames: the highest peak of the autocorrelation, between 0.6 and 4 s, of the horizontal vector from
+    one ankle to the other; 1.2 s where there is none."""
+    apart = (track(joints, skeleton, "left_ankle") - track(joints, skeleton, "right_ankle"))[:, :2]
+    apart = signal.detrend(apart, axis=0, type="constant")
+    power = sum(signal.correlate(a, a, method="fft")[len(a) - 1 :] for a in apart.T)
+    lags = signal.find_peaks(power)[0]
+    lags = lags[(lags >= 0.6 * fps) & (lags <= 4 * fps) & (power[lags] > 0.1 * power[0])]
+    return float(lags[np.argmax(power[lags])]) if len(lags) else 1.2 * fps
+
+
+def mean_over(values: np.ndarray, frames: float) -> np.ndarray:
+    """Running mean over so many frames along axis 0 of (T, ...); the ends are continued by point reflection."""
+    size = int(min(max(1, round(frames)), max(1, len(values) // 2 * 2 - 1)))
+    pad = min(size // 2 + 1, len(values) - 1)
+    if pad < 1 or size < 2:
+        return values
+    padded = np.pad(values, [(pad, pad)] + [(0, 0)] * (values.ndim - 1), mode="reflect", reflect_type="odd")
+    return uniform_filter1d(padded, size, axis=0, mode="nearest")[pad:-pad]
+
+
+def facing(joints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Horizontal vectors (T, 2) [m]: where the hips say that the front is (left of it the left hip), and where the knees and
+    toes say so: a knee bends forward of the line from hip to ankle, a foot points forward."""
+    across = (track(joints, skeleton, "right_hip") - track(joints, skeleton, "left_hip"))[:, :2]
+    front = np.zeros((len(joints), 2))
+    for side in ("left", "right"):
+        hip, knee, ankle, foot = (track(joints, skeleton, f"{side}_{n}") for n in ("hip", "knee", "ankle", "foot"))
+        leg = ankle - hip
+        along = (((knee - hip) * leg).sum(-1) / np.maximum((leg**2).sum(-1), 1e-9))[:, None]
+        for part in (knee - hip - along * leg, foot - ankle):
+            front += np.nan_to_num(part[:, :2])
+    return np.stack((-across[:, 1], across[:, 0]), axis=-1), front
+
+
+def _turned(joints: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """Joints (T, J, 3) with the horizontal direction `way` (2,) or (T, 2) turned to +y."""
+    x, y = np.moveaxis(way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9), -1, 0)
+    x, y = (v[:, None] if v.ndim else v for v in (x, y))
+    return np.stack((y * joints[..., 0] - x * joints[..., 1], x * joints[..., 0] + y * joints[..., 1], joints[..., 2]), axis=-1)
+
+
+# ---------------------------------------------------------------- turns and pauses
+
+
+def find_stretches(path: np.ndarray, fps: float, stride: float) -> tuple[list[Stretch], list[str]]:
+    """Parts of a path (T, 2) [m] without turns and pauses, in order, and what was found between them.
+
+    The path is averaged over a stride, which takes the sway out. A pause is `PAUSE` or longer under 0.3 of the usual speed, a
+    turn a curve sharper than `SHARPEST` by more than `TURN`. A part of less than a stride, or of under 0.3 m, is left out.
+    """
+    smooth = mean_over(path, stride)
+    velocity = np.gradient(smooth, axis=0) * fps if len(path) > 1 else np.zeros_like(path)
+    speed = np.linalg.norm(velocity, axis=-1)
+    usual = float(np.median(speed[speed >= 0.3 * np.percentile(speed, 90)])) if len(speed) else 0.0
+    slow = (speed < 0.3 * usual) | (speed < MIN_SPEED)
+    angle = np.unwrap(np.arctan2(velocity[:, 1], velocity[:, 0]))
+    angle = mean_over(angle, stride / 3)
+    bend = np.abs(np.gradient(angle)) * fps / np.maximum(speed, 0.3 * usual + 1e-9) if len(path) > 1 else np.zeros(len(path))
+    out = np.zeros(len(path), bool)
+    turns = pauses = 0
+    for a, b in _runs(slow):
+        if b - a >= PAUSE * fps:
+            out[a:b] = True
+            pauses += a > 0 and b < len(path)
+    for a, b in _runs((bend > SHARPEST) | slow):
+        before, after = angle[max(0, a - 1)], angle[min(len(angle) - 1, b)]
+        if abs(_wrapped(after - before)) > TURN or abs(after - before) > TURN:
+            out[a:b] = True
+            turns += 1
+    parts = [
+        (a, b)
+        for a, b in _runs(~out)
+        if b - a >= min(stride, 0.9 * len(path)) and np.hypot(*(smooth[b - 1] - smooth[a])) > 0.3 * (turns + pauses > 0)
+    ]
+    stretches = []
+    for a, b in parts:
+        way = smooth[b - 1] - smooth[a]
+        stretches.append(Stretch(a, b, float(np.degrees(np.arctan2(way[1], way[0]))), _is_curved(smooth[a:b])))
+    told = []
+    if turns:
+        told.append(f"turns {turns} time{'s' * (turns > 1)}")
+    if pauses:
+        told.append(f"pauses {pauses} time{'s' * (pauses > 1)}")
+    return stretches, told
+
+
+def _is_curved(path: np.ndarray) -> bool:
+    """Do the headings of pieces of a metre or more of the path (T, 2) differ by over 30 degrees?"""
+    along = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=-1))))
+    pieces = int(along[-1])
+    if pieces < 2:
+        return False
+    ways = np.diff(path[np.searchsorted(along, np.linspace(0, along[-1], pieces + 1)).clip(max=len(path) - 1)], axis=0)
+    return bool(np.ptp(np.unwrap(np.arctan2(ways[:, 1], ways[:, 0]))) > np.radians(30))
+
+
+def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """(start, stop) of the runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(int)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist()))
+
+
+def _wrapped(angle: float) -> float:
+    return float((angle + np.pi) % (2 * np.pi) - np.pi)
+
+
+def straightened(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> np.ndarray:
+    """The frames of a stretch along +y, its first pelvis over the origin; a curve is rolled out.
+
+    Args:
+        joints: (T, J, 3) [m] of the recording.
+
+    Returns: float64 (stop - start, J, 3) [m].
+    """
+    joints = np.asarray(joints, np.float64)
+    stride = stride_frames(joints[stretch.start : stretch.stop], fps, skeleton)
+    path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)[stretch.start : stretch.stop]
+    piece = joints[stretch.start : stretch.stop].copy()
+    if stretch.curved:
+        way = mean_over(np.gradient(path, axis=0), stride)
+        steps = np.linalg.norm(np.diff(path, axis=0), axis=-1)
+        along = np.concatenate(([0.0], np.cumsum(steps)))
+        piece[..., :2] -= path[:, None]
+        piece = _turned(piece, way)
+        piece[..., 1] += along[:, None]
+    else:
+        piece = _turned(piece, heading(piece, skeleton))
+    piece[..., :2] -= track(piece, skeleton, "hip")[0, :2]
+    return piece
+
+
+# ---------------------------------------------------------------- the examination
+
+
+def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
+    """Ask of a clean recording whether somebody walks in it, where, and in which way; put upright what the camera tilted.
+
+    Args:
+        joints: (T, J, 3) [m], z up, any heading; all nan for a joint that was not measured.
+        fps: frames a second.
+
+    Raises:
+        ValueError: hips or ankles were not measured, the body is none, or nobody walks; the message says what is seen instead.
+    """
+    joints, doubts, repairs = np.array(joints, np.float64), [], {"floor_levelled_degrees": 0.0, "sides_exchanged": 0}
+    _check_body(joints, skeleton, doubts)
+    stride = stride_frames(joints, fps, skeleton)
+    low = smooth_positions(joints, fps)
+    joints, belt = _add_the_belt(joints, low, fps, skeleton, stride)
+    stretches, told = find_stretches(track(joints, skeleton, "hip")[:, :2], fps, stride)
+    kept = [s for s in stretches if _walks(straightened(joints, fps, skeleton, s), fps, stride, skeleton)]
+    if not kept:
+        raise ValueError(f"nobody walks in it: {_what_instead(joints, stretches, stride, skeleton)}")
+    joints, backwards = _check_sides(joints, fps, skeleton, kept, repairs, doubts)
+    joints = _level(joints, fps, skeleton, kept, belt, repairs, doubts)
+    if told:
+        seconds = sum(s.stop - s.start for s in kept) / fps
+        parts = f"{len(kept)} part{'s' * (len(kept) > 1)}, {seconds:.1f} of {len(joints) / fps:.1f} s"
+        doubts.append(f"the person {' and '.join(told)}: measured are the parts between ({parts})")
+    if any(s.curved for s in kept):
+        doubts.append("the person walks along a curve: lengths and widths are measured along it")
+    hips = track(joints, skeleton, "hip")
+    fixed = belt is not None and float(np.ptp(hips[:, 2])) < 0.004
+    if belt is not None:
+        kind = "every frame is centred on the pelvis" if fixed else "a treadmill, or a camera that follows"
+        doubts.append(
+            f"the standing foot slides ({kind}): speed and lengths are those of the foot against the ground, {belt:.2f} m/s"
+        )
+    if fixed:
+        doubts.append("the pelvis does not rise and fall: foot heights are not measured")
+    longest = max(kept, key=lambda s: s.stop - s.start)
+    joints = _turned(joints, heading(joints[longest.start : longest.stop], skeleton))
+    joints[..., :2] -= track(joints, skeleton, "hip")[0, :2]
+    ankles = np.stack([track(joints, skeleton, f"{side}_ankle")[:, 2] for side in SIDES]).min(0)
+    joints[..., 2] -= (
+        np.percentile(ankles, 20) - skeleton.rest_positions[[skeleton.index(f"{s}_ankle") for s in SIDES], 2].mean()
+    )
+    return Examined(joints, tuple(kept), belt, fixed, backwards, repairs, tuple(doubts))
+
+
+def _check_body(joints: np.ndarray, skeleton: Skeleton, doubts: list[str]) -> None:
+    """Legs must be measured and be of a human length; hips in one place are doubted."""
+    lacking = [
+        f"{side}_{n}"
+        for n in ("hip", "knee", "ankle")
+        for side in SIDES
+        if not np.isfinite(track(joints, skeleton, f"{side}_{n}")).all()
+    ]
+    if lacking:
+        raise ValueError(f"{', '.join(lacking)} not measured; a walk needs hips, knees and ankles")
+    leg = leg_length(joints, skeleton)
+    if not 0.2 <= leg <= 1.3:
+        raise ValueError(f"legs of {leg:.3g} m are no body's; expected 0.2 to 1.3 m: what is the unit?")
+    if leg < 0.45:
+        doubts.append(f"legs of {leg:.2f} m are those of a small child: is the unit right?")
+    across = np.linalg.norm(track(joints, skeleton, "right_hip") - track(joints, skeleton, "left_hip"), axis=-1)
+    if np.median(across) < 0.04:
+        doubts.append("both hips are in one place: pelvic obliquity is not measured")
+
+
+def leg_length(joints: np.ndarray, skeleton: Skeleton) -> float:
+    """Hip to knee to ankle [m], median over frames and sides."""
+    hip, knee, ankle = (np.stack([track(joints, skeleton, f"{s}_{n}") for s in SIDES]) for n in ("hip", "knee", "ankle"))
+    return float(np.nanmedian(np.linalg.norm(hip - knee, axis=-1) + np.linalg.norm(knee - ankle, axis=-1)))
+
+
+def _add_the_belt(
+    joints: np.ndarray, low: np.ndarray, fps: float, skeleton: Skeleton, stride: float
+) -> tuple[np.ndarray, float | None]:
+    """Where the standing foot slides, give all joints the way that it slides; its speed [m/s], None where it stands."""
+    if len(joints) < 5:
+        return joints, None
+    front = mean_over(facing(low, skeleton)[1], stride)
+    front /= np.maximum(np.linalg.norm(front, axis=-1, keepdims=True), 1e-9)
+    feet = np.stack([(np.gradient(track(low, skeleton, f"{s}_ankle")[:, :2], axis=0) * fps * front).sum(-1) for s in SIDES])
+    standing = np.take_along_axis(feet, np.abs(feet).argmin(0)[None], axis=0)[0]
+    slide = -float(np.median(standing))
+    path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)
+    speed = float(np.median(np.linalg.norm(np.gradient(path, axis=0), axis=-1))) * fps
+    if abs(slide) < max(0.1, 0.5 * speed):
+        return joints, None
+    ankles = np.stack([track(low, skeleton, f"{s}_ankle") - track(low, skeleton, "hip") for s in SIDES])
+    forth = (ankles[..., :2] * front).sum(-1)
+    if np.ptp(ankles[..., 2], axis=1).mean() > 0.65 * np.ptp(forth, axis=1).mean():
+        raise ValueError("nobody walks in it: the feet go up and down, or round as on a bicycle, and make no way")
+    moved = joints.copy()
+    for _ in range(2):  # the second time with the footprints, which say it more exactly
+        moved[..., :2] = joints[..., :2] + (np.cumsum(slide * front, axis=0) / fps)[:, None]
+        flat = [p[4] @ front[int(p[5])] for p in _prints(moved, fps, skeleton, Stretch(0, len(joints)))]
+        slide -= float(np.median(flat)) if len(flat) > 1 else 0.0
+    return moved, abs(slide)
+
+
+def _prints(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> list[tuple]:
+    """(side 0 or 1, x, y, z, velocity (2,), middle frame) of the ankle while its foot is flat: 10 to 40 % of a cycle after a
+    heel strike, in the axes of the recording [m, m/s]."""
+    straight = straightened(joints, fps, skeleton, stretch)
+    try:
+        events = detect_gait_events(np.nan_to_num(straight), fps, skeleton)
+    except ValueError:
+        return []
+    stride, out = stride_frames(straight, fps, skeleton), []
+    for n, side in enumerate(SIDES):
+        ankle = track(joints, skeleton, f"{side}_ankle")
+        for strike in getattr(events, f"{side}_heel_strikes"):
+            a, b = stretch.start + int(np.ceil(strike + 0.1 * stride)), stretch.start + int(strike + 0.4 * stride) + 1
+            if b <= stretch.stop and b - a > 1:
+                out.append((n, *ankle[a:b].mean(0), (ankle[b - 1, :2] - ankle[a, :2]) / (b - 1 - a) * fps, (a + b) / 2))
+    return out
+
+
+def _walks(straight: np.ndarray, fps: float, stride: float, skeleton: Skeleton) -> bool:
+    """Does one foot get ahead of the other in turn, below an upright body that makes way? (T, J, 3) along +y."""
+    spread = (track(straight, skeleton, "left_ankle") - track(straight, skeleton, "right_ankle"))[:, 1]
+    way = np.ptp(track(straight, skeleton, "hip")[:, 1])
+    size = float(np.subtract(*np.percentile(spread, [95, 5])))
+    peaks = [signal.find_peaks(s, prominence=max(0.4 * size, 0.5 * MIN_SPREAD))[0] for s in (spread, -spread)]
+    changes = min(map(len, peaks))
+    enough = changes >= 1 or len(straight) < 2.5 * stride
+    return size > MIN_SPREAD and enough and way / len(straight) * fps > MIN_SPEED and _upright(straight, skeleton)
+
+
+def _upright(joints: np.ndarray, skeleton: Skeleton) -> bool:
+    height = (track(joints, skeleton, "hip") - track(joints, skeleton, "ankle"))[:, 2]
+    return bool(np.median(height) > 0.6 * leg_length(joints, skeleton))
+
+
+def _what_instead(joints: np.ndarray, stretches: list[Stretch], stride: float, skeleton: Skeleton) -> str:
+    """What a recording without a walk shows."""
+    if not _upright(joints, skeleton):
+        return "the person sits, lies or crawls"
+    path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)
+    way = np.linalg.norm(np.ptp(path, axis=0))
+    front = mean_over(facing(joints, skeleton)[0], stride)
+    turned = np.degrees(np.ptp(np.unwrap(np.arctan2(front[:, 1], front[:, 0]))))
+    if way < 0.5:
+        where = f"the person stays within {way:.2f} m"
+        return (
+            f"{where} and turns by {turned:.0f} degrees"
+            if turned > 60
+            else f"{where} and the feet do not pass each other in turn"
+        )
+    return f"the person gets {way:.1f} m along and the feet do not pass each other in turn, or never straight on for a stride"
+
+
+def _check_sides(
+    joints: np.ndarray, fps: float, skeleton: Skeleton, stretches: list[Stretch], repairs: dict, doubts: list[str]
+) -> tuple[np.ndarray, bool]:
+    """Is left on the left, and do knees and toes point along the way? Sides exchanged for good are put right."""
+    hips, front = (
+        np.mean(np.concatenate([facing(straightened(joints, fps, skeleton, s), skeleton)[n][:, 1] for s in stretches]))
+        for n in (0, 1)
+    )
+    hips = np.sign(hips) if abs(hips) > 0.03 else np.sign(front)
+    if abs(front) < 0.04:
+        front = hips
+    if hips * front < 0:
+        joints = joints[:, list(skeleton.mirror)]
+        repairs["sides_exchanged"] = 1
+        doubts.append(
+            "left and right are exchanged, or the axes left-handed: the sides were named anew, as knees and toes point"
+        )
+    if front < 0:
+        doubts.append("the person walks backwards, facing against the way")
+    return joints, bool(front < 0)
+
+
+# ---------------------------------------------------------------- the floor
+
+
+def _level(
+    joints: np.ndarray,
+    fps: float,
+    skeleton: Skeleton,
+    stretches: list[Stretch],
+    belt: float | None,
+    repairs: dict,
+    doubts: list[str],
+) -> np.ndarray:
+    """Put the floor level: where the standing feet say that it slopes, the camera is tilted, or the person walks on a slope."""
+    prints = [p for s in stretches for p in _prints(joints, fps, skeleton, s)]
+    slope, error = _slope(prints)
+    angle = float(np.degrees(np.arctan(np.linalg.norm(slope))))
+    if belt is None and angle > MIN_TILT and angle > 3 * error:
+        body = track(joints, skeleton, "hip") - track(joints, skeleton, "ankle")
+        lean = np.mean(np.concatenate([body[s.start : s.stop] for s in stretches]), axis=0) if stretches else body.mean(0)
+        across = np.append(slope / np.linalg.norm(slope), 0)
+        leans = np.degrees(np.arctan2(lean @ across, lean[2]))  # against the rise of the floor negative
+        if angle < 4 or abs(leans + angle) < abs(leans):
+            joints = joints @ _rotation(slope).T
+            repairs["floor_levelled_degrees"] = round(angle, 2)
+            if angle > TOLD_TILT:
+                doubts.append(
+                    f"the floor sloped by {angle:.1f} degrees, as under a tilted camera; levelled by the standing feet"
+                )
+        else:
+            joints = joints.copy()
+            joints[..., 2] -= joints[..., :2] @ slope
+            doubts.append(f"the person walks on a slope of {angle:.1f} degrees: heights are taken from the slope")
+    return joints
+
+
+def _slope(prints: list[tuple]) -> tuple[np.ndarray, float]:
+    """Slope (2,) of the floor, metre a metre along x and y, and its standard error [degrees], by least squares through the
+    prints of each foot; across a straight walk the feet cannot tell it, and it is 0."""
+    if len(prints) < 4:
+        return np.zeros(2), 90.0
+    side, places = np.array([p[0] for p in prints]), np.array([p[1:4] for p in prints])
+    for n in (0, 1):
+        if (side == n).any():
+            places[side == n] -= places[side == n].mean(0)
+    size, axes = np.linalg.eigh(places[:, :2].T @ places[:, :2])
+    use = axes[:, np.sqrt(size / len(prints)) > 0.25]
+    if not use.shape[1]:
+        return np.zeros(2), 90.0
+    x = places[:, :2] @ use
+    found, *_ = np.linalg.lstsq(x, places[:, 2], rcond=None)
+    rest = places[:, 2] - x @ found
+    free = max(1, len(prints) - use.shape[1] - 2)
+    error = np.sqrt((rest**2).sum() / free / (x**2).sum(0).min())
+    return use @ found, float(np.degrees(error))
+
+
+def _rotation(slope: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) about a horizontal axis that takes the normal of the sloping floor to +z."""
+    normal = np.array([-slope[0], -slope[1], 1.0])
+    normal /= np.linalg.norm(normal)
+    v, c = np.cross(normal, [0.0, 0.0, 1.0]), normal[2]
+    k = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+    return np.eye(3) + k + k @ k / (1 + c)
