@@ -165,7 +165,7 @@ def _finish(raw: Points, wanted: Skeleton | None, fps: float | None, up: str, pa
         raise ValueError(f"{path}: never shows {', '.join(missing)}; hips, knees and ankles of both legs are needed")
     notes = list(raw.notes)
     some = joints[:: 1 + count // 1000]
-    _refuse_flat(some[:, [skeleton.index(n) for n in seen]], some, skeleton, path, up != "auto")
+    _refuse_flat(some[:, [skeleton.index(n) for n in seen]], some, skeleton, path)
     joints = _to_z_up(joints, skeleton, up, path)
     joints = _to_metres(joints, skeleton, raw.metres, notes, path)
     hips = np.linalg.norm(joints[:, skeleton.index("left_hip")] - joints[:, skeleton.index("right_hip")], axis=-1)
@@ -233,9 +233,9 @@ def _segments(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return np.stack([[np.linalg.norm(place[a] - place[b], axis=-1) for a, b in side] for side in pairs], 0).transpose(2, 0, 1)
 
 
-def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path: Path | str, any_size: bool) -> None:
+def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path: Path | str) -> None:
     """Raises ValueError for joints in a plane or picture, and for what has not the legs of a body."""
-    check_space(seen, str(path), any_size)
+    check_space(seen, str(path))
     finite = seen[np.isfinite(seen).all(-1)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
