@@ -21,6 +21,7 @@ from .formats_capture import read_c3d, read_mot, read_trc
 from .formats_keypoints import read_json, read_ntu
 from .formats_text import read_table
 from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, Skeleton
+from .walk_checks import check_space
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,7 @@ def _segments(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path: Path | str) -> None:
     """Raises ValueError for joints in a plane or picture, and for what has not the legs of a body."""
+    check_space(seen, str(path))
     finite = seen[np.isfinite(seen).all(-1)]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -245,15 +247,7 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
             len(set(finite[:200, axis])) <= 3 and len(np.unique(finite[:, axis])) <= 3 and len(seen) > 3
         ):  # one plane, or one for each side
             raise ValueError(f"{path}: nothing moves along {'xyz'[axis]}: {TWO_D}")
-    local = (seen - np.median(finite, axis=0))[np.isfinite(seen).all((1, 2))]
-    local = (local - local.mean(axis=1, keepdims=True)).reshape(-1, 3)
-    if len(local) > 9 and len(seen[0]) > 5:
-        thickness = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(local.T)), 0))
-        if thickness[0] < 0.02 * thickness[2]:
-            raise ValueError(f"{path}: all joints lie in a plane: {TWO_D}")
     low, high = np.percentile(finite, (2, 98), axis=0)
-    if finite[:, 2].min() >= 0 and finite[:, 2].max() <= 1.0001 and middle.sum(1).max() > 5:
-        raise ValueError(f"{path}: the third coordinate is always from 0 to 1, as a confidence is: {TWO_D}")
     if (low[:2] >= 0).all() and (high[:2] <= 1).all() and middle.sum(1).max() < 0.65:
         raise ValueError(f"{path}: all lies between 0 and 1, as landmarks in shares of a picture do: {TWO_D}")
     if not np.isfinite(middle).all():
