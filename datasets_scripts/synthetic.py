@@ -36,9 +36,9 @@ from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.training.data import load_walks
-from train.show import PACE
+from modeling_gait.training.showing import PACE
 
-BATCH = 64  # walks sampled at once; each batch has a seed of its own
+BATCH = 64  # walks sampled at once; each batch's people have a seed of their own
 SPREAD = {"speed": 0.15, "cadence": 0.08}  # SD over mean of unhurried adults, where the model holds none of its own
 QUALITY = {  # measured on each walk
     "bone_length_variation": "variation of bone lengths over time (SD over mean)",
@@ -151,8 +151,9 @@ def sample_batch(batch: Batch) -> list[tuple[dict, dict]]:
         torch.set_num_threads(1)  # one each; more would wait for ever for threads that were not forked
     config = batch.config
     *models, frames = load_family(config.model)
+    sampling = {"temperature": config.temperature, "seed": config.seed, "first": batch.first}
+    joints, _ = generate_walks(*models, list(batch.descriptions), frames, **sampling)
     seed = int(np.random.SeedSequence([config.seed, batch.first]).generate_state(1)[0])
-    joints, _ = generate_walks(*models, list(batch.descriptions), frames, temperature=config.temperature, seed=seed)
     skeleton, fps = SKELETONS[models[2].config.skeleton], models[2].config.fps
     people = replace(NEW_PEOPLE, skeleton=skeleton)
     joints = people(torch.from_numpy(joints), torch.Generator().manual_seed(seed)).numpy()

@@ -71,8 +71,10 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         """Set the means and scales from walks (T, J, 3) [m] (training people only) and their gait parameters."""
         root = SKELETONS[self.skeleton].root
         total, count, roots = 0.0, 0, []
-        for joints in walks:
+        for number, joints in enumerate(walks):
             joints = np.asarray(joints, np.float64)
+            if len(joints) < 2:
+                raise ValueError(f"walk {number} of those to fit to has {len(joints)} frames; expected at least 2")
             total = total + (joints - joints[:, [root]]).sum(0)
             count += len(joints)
             velocity = np.diff(joints[:, root, :2], axis=0) * self.fps

@@ -60,12 +60,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """A new folder beside `path` to fill; on success it takes the place of `path`, on failure it is removed.
 
     What was at `path` is moved to `.NAME-earlier` first and comes back if the new folder cannot take its place. A process that
-    is killed between the two renames leaves both folders whole beside `path`; the next call puts the earlier one back.
+    is killed between the two renames leaves both folders whole beside `path`; the next call puts the earlier one back, or
+    `put_back` does.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    earlier = path.with_name(f".{path.name}-earlier")
-    _put_back(earlier, path)
+    earlier = put_back(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield temporary
@@ -75,19 +75,24 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         try:
             os.replace(temporary, path)
         except OSError:
-            _put_back(earlier, path)
+            put_back(path)
             raise
         shutil.rmtree(earlier, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put_back(earlier: Path, path: Path) -> None:
-    """The earlier folder in its place again where nothing stands there; else it is what a killed run had not yet removed."""
+def put_back(path: Path) -> Path:
+    """The earlier folder of a killed `atomic_folder` in its place again, where nothing stands there; else it is removed.
+
+    Returns: where an earlier folder is put.
+    """
+    earlier = path.with_name(f".{path.name}-earlier")
     if earlier.exists() and path.exists():
         shutil.rmtree(earlier, ignore_errors=True)
     elif earlier.exists():
         os.replace(earlier, path)
+    return earlier
 
 
 def _umask() -> int:

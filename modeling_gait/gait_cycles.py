@@ -148,7 +148,7 @@ def walk_cycles(
         (N, points, J * 3) float32 [m], N >= 1, joint after joint as x, y, z less the root's position of the same instant.
 
     Raises:
-        ValueError: wrong shape, positions that are not finite in a cycle, fps out of range, unknown side, or no whole cycle in the walk.
+        ValueError: wrong shape, positions that are not finite in a cycle, fps out of range, unknown side, or no whole cycle.
     """
     if side not in SIDES:
         raise ValueError(f"side must be one of {SIDES}, got {side!r}")

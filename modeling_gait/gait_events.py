@@ -82,11 +82,14 @@ def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINE
     feet = [joint_track(joints, skeleton, f"{side}_foot") for side in SIDES]
     toes = all(_trusted(foot, ankle) for foot, ankle in zip(feet, ankles))
     feet = feet if toes else ankles
-    if min(np.isfinite(track).all(axis=1).sum() for track in (hips, *ankles)) < 10:
+    tracks = np.stack([hips, *ankles, *feet])
+    known = np.flatnonzero(np.isfinite(tracks[:3]).all(axis=(0, 2)))
+    if len(known) < 10:
         return none
-    ways = np.stack([_smoothed(track, fps) for track in (hips, *ankles, *feet)])
+    start, tracks = known[0], tracks[:, known[0] : known[-1] + 1]
+    ways = np.stack([_smoothed(track, fps) for track in tracks])
     floor = np.percentile(np.gradient(ways[3:, :, 1], axis=1), 30) * fps  # in the middle of the speeds of standing feet
-    ways[..., 1] -= floor * np.arange(len(joints)) / fps
+    ways[..., 1] -= floor * np.arange(ways.shape[1]) / fps
     pace = ndimage.uniform_filter1d(np.gradient(ways[0, :, 1]) * fps, max(1, int(1.2 * fps)), mode="nearest")
     usual = np.percentile(pace, 80)
     if usual < _SLOWEST:
@@ -103,15 +106,15 @@ def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINE
             offs = _refined(TOE_OFF * travelled - toe[:, 1], offs, BEFORE, cycle)
         else:
             offs = _refined(ANKLE_OFF * travelled - ankle[:, 1] + ankle[:, 2] / 2, offs, AFTER, cycle)
-        events += [_seen(strikes, ankles[side]), _seen(offs, feet[side])]
+        events += [start + _seen(strikes, tracks[1 + side]), start + _seen(offs, tracks[3 + side])]
     return GaitEvents(*events)
 
 
 def _trusted(foot: np.ndarray, ankle: np.ndarray) -> bool:
     """Whether the toes (T, 3) can tell a toe off: seen in half of the frames, turning about the ankle, at one distance from it.
 
-    The distance varies by 1 to 5 % in markers, by 10 to 30 % in the foot joint of a Kinect v2, which makes double support of its
-    six sensors agree less than ankles alone do. What never turns is a copy of a rest pose.
+    The distance varies by 1 to 5 % in markers, by 10 to 30 % in the foot joint of a Kinect v2, with which its six sensors agree
+    less on double support than with ankles alone. What never turns is a copy of a rest pose.
     """
     bone = (foot - ankle)[np.isfinite(foot - ankle).all(axis=1)]
     length = np.linalg.norm(bone, axis=1)

@@ -68,6 +68,21 @@ class Examined:
     doubts: tuple[str, ...] = ()
 
 
+def check_space(joints: np.ndarray, name: str) -> None:
+    """Raise ValueError for joints (T, J, 3) in any unit that lie in one plane, as pixels with a confidence beside them do."""
+    known = joints[np.isfinite(joints).all(-1).sum(-1) > 3]
+    if joints.shape[1] < 6 or not len(known):
+        return
+    known = known[np.linspace(0, len(known) - 1, min(len(known), 500)).astype(int)]
+    local = (known - np.nanmedian(known, axis=1, keepdims=True)).reshape(-1, 3)
+    local = local[np.isfinite(local).all(-1)]
+    thickness = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(local.T)), 0))
+    if thickness[0] < 0.02 * thickness[2]:
+        raise ValueError(
+            f"{name}: all joints lie in a plane: 2D keypoints, perhaps with a confidence; expected x, y, z of joints in space"
+        )
+
+
 # ---------------------------------------------------------------- left and right exchanged in some frames
 
 

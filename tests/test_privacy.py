@@ -8,7 +8,6 @@ import pytest
 from conftest import run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modeling_gait.training.common import load_walks
 
 from experiments import privacy as evaluate_privacy
 from modeling_gait.evaluation.privacy import (
@@ -21,6 +20,7 @@ from modeling_gait.evaluation.privacy import (
     standardised,
 )
 from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.training.data import load_walks
 
 SENSORS = 3
 

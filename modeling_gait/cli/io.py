@@ -121,8 +121,11 @@ def _read_values(path: Path, fps: float | None) -> tuple[np.ndarray | None, np.n
     """`values`, `channel_mask` and `fps` of an NPZ or NPY; None for values where it is a skeleton walk."""
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays = {"values": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError) as error:
+        named = ("values", "channel_mask", "fps")
+        arrays = {"values": loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in named if k in loaded.files}
+    except OSError:
+        raise
+    except Exception as error:  # numpy, zip and zlib raise a dozen kinds
         raise ValueError(f"{path}: no NumPy arrays in it ({error})") from error
     values = arrays.get("values")
     if values is None or values.dtype.kind not in "fiu" or (values.ndim == 3 and values.shape[2] == 3):

@@ -5,6 +5,7 @@ Out: rows of a step, and batches of tensors; both depend on (seed, step, process
 again sees what one that was not would have seen.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +153,21 @@ def stretch_time(joints: np.ndarray, pace: float) -> np.ndarray:
     before = np.minimum(at.astype(int), len(joints) - 2)
     weight = (at - before)[:, None, None].astype(np.float32)
     return joints[before] * (1 - weight) + joints[before + 1] * weight
+
+
+def fingerprint(*parts: object) -> str:
+    """Digest of arrays, tensors, lists of text or numbers, and data sets (ids, people, classes, 64 of the walks)."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        if isinstance(part, Dataset):
+            columns = [c for c in ("subject_id", "walk_id", "sensor", "pathology", "activity") if c in part.column_names]
+            digest.update(repr([list(map(str, part[c][:])) for c in columns]).encode())
+            some = part.with_format("numpy")[np.unique(np.linspace(0, len(part) - 1, 64).astype(int)).tolist()]
+            part = [np.asarray(v).tobytes() for v in some.get("joints", [])]
+        digest.update(
+            np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray | torch.Tensor) else repr(part).encode()
+        )
+    return digest.hexdigest()
 
 
 def class_labels(data: Dataset) -> tuple[np.ndarray, list[str]]:

@@ -30,8 +30,8 @@ from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.pipelines_gait import TextToGaitPipeline
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer, train_text_tokenizer
-from modeling_gait.training.arguments import TrainArguments, check_sizes, check_tokeniser
-from modeling_gait.training.data import StepBatches, WindowLoader, load_walks, pathology_names
+from modeling_gait.training.arguments import TrainArguments, check_sizes, check_tokeniser, need
+from modeling_gait.training.data import StepBatches, WindowLoader, fingerprint, load_walks, pathology_names
 from modeling_gait.training.loop import save_model, schedule, seed_step, start, training_loop
 
 AUGMENTATION = Augmentation(mirror=0, yaw=4, scale=0.03, window=0, body=0.04, bone=0.02, jitter=0)
@@ -246,10 +246,11 @@ def learn_rows(
     g2l = GaitToLanguage(vq, model.config.n_embd)
     trained = [*g2l.parameters()] + ([] if args.base_model else [*model.parameters()])
     optimizer = torch.optim.AdamW(trained, lr=args.learning_rate)
-    batches = StepBatches(num_rows, args.batch_size, args.seed + 1)
+    own = int(np.random.SeedSequence([args.seed, 1]).generate_state(1)[0])  # no other run's batches
+    batches = StepBatches(num_rows, args.batch_size, own)
     names = "model.transformer.wte.weight", "model.lm_head.weight"
     for step in tqdm(range(args.g2l_steps), desc="codebooks to rows", mininterval=5):
-        batch = loader.batch(batches.rows(step), seed_step(args.seed + 1, step, 0))
+        batch = loader.batch(batches.rows(step), seed_step(own, step, 0))
         rows = torch.cat((model.transformer.wte.weight[:first], g2l()))
         with accelerator.autocast():
             loss = torch.func.functional_call(sentence_loss, dict.fromkeys(names, rows), kwargs=batch, tie_weights=False)
@@ -285,8 +286,9 @@ def normal_reference(data: Dataset, family: str = "") -> dict | None:
     return GaitProcessor.from_pretrained(family).normal_reference if family else None
 
 
-def train(args: GPT2Arguments) -> None:
-    """Train on the rows of `args.dataset` and save the family."""
+def train(args: GPT2Arguments) -> torch.nn.Module:
+    """Train on the rows of `args.dataset` and save the family; returns GPT-2 in eval mode, a LoRA adapter merged in."""
+    need(args, "vq")
     accelerator = start(args)
     data = load_walks(args.dataset, args.exclude_subjects)
     vq = GaitVQModel.from_pretrained(args.vq).eval().requires_grad_(False)
@@ -306,12 +308,12 @@ def train(args: GPT2Arguments) -> None:
         loss = prepared(**{k: v.to(accelerator.device) for k, v in batch.items()})
         return loss, {"loss": loss.item()}
 
-    model = training_loop(accelerator, GaitSentenceLoss(model, tokenizer), args, step_loss, "GPT-2").model
-    save_family(args, model, processor, vq)
+    model = training_loop(accelerator, GaitSentenceLoss(model, tokenizer), args, step_loss, "GPT-2", fingerprint(data)).model
+    return save_family(args, model, processor, vq)
 
 
-def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProcessor, vq: GaitVQModel) -> None:
-    """The folder that pipelines load: see the head of this file."""
+def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProcessor, vq: GaitVQModel) -> torch.nn.Module:
+    """The folder that pipelines load, see the head of this file; returns what is in it as GPT-2."""
     output = Path(args.output_dir)
     if args.lora_rank:
         save_model(output / "adapter", model)
@@ -325,3 +327,4 @@ def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProc
     if PartialState().is_main_process:
         custom_object_save(TextToGaitPipeline, output)  # the package's code, for trust_remote_code
     save_model(output, model, processor)
+    return model

@@ -28,7 +28,7 @@ from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from modeling_gait.training.arguments import TrainArguments
-from modeling_gait.training.data import StepBatches, load_walks, pathology_names
+from modeling_gait.training.data import StepBatches, fingerprint, load_walks, pathology_names
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, RecordingWindows, is_recordings, load_recordings
 
@@ -152,7 +152,7 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
 
     The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
     """
-    accelerator = start(args)
+    accelerator = start(args, unused=not {"clip", "siglip"} & set(args.losses))  # their scale and the words' projection
     unique = sorted({t for texts in windows.texts for t in texts})
     embedded = encoder.encode(unique, progress=True)
     number = {t: i for i, t in enumerate(unique)}
@@ -181,7 +181,8 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
             )
         return output.loss, {"loss": output.loss.item()}
 
-    return training_loop(accelerator, model, args, step_loss, "+".join(args.losses)).cpu()
+    data = fingerprint(windows.texts, windows.descriptions, frames)
+    return training_loop(accelerator, model, args, step_loss, "+".join(args.losses), data).cpu()
 
 
 def nan_moments(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,7 +12,7 @@ from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.training.arguments import TrainArguments, check_sizes
-from modeling_gait.training.data import AUGMENTATION, STRETCH, StepBatches, WindowLoader, fit_extractor, load_walks
+from modeling_gait.training.data import AUGMENTATION, STRETCH, StepBatches, WindowLoader, fingerprint, fit_extractor, load_walks
 from modeling_gait.training.loop import save_model, start, training_loop
 
 # What the pathological codes must carry, beside the class: ranges of motion, posture, asymmetry, double support.
@@ -101,6 +101,6 @@ def train(args: VQArguments) -> GaitVQModel:
         )
         return output.loss, {"reconstruction": output.reconstruction_loss.item(), "class": output.class_loss.item()}
 
-    model = training_loop(accelerator, model, args, step_loss, "tokeniser")
+    model = training_loop(accelerator, model, args, step_loss, "tokeniser", fingerprint(data))
     save_model(args.output_dir, model, extractor)
     return model

@@ -17,7 +17,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-TEMPLATES = Path(__file__).resolve().parents[1] / "model_cards" / "templates"
+TEMPLATES = Path(__file__).resolve().parents[2] / "model_cards" / "templates"
 
 # What a card shows of the results files that belong to its kind of model: experiment (without the data set's name) -> metric
 # -> words. `{architecture}` is the classifier's own. A metric that the file does not have is left out.
