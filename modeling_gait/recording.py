@@ -17,11 +17,13 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from .cleaning import canonicalise, clean_walk
+from .exchanged_joints import exchanged_frames
 from .gait_events import SIDES
 from .gait_parameters import compute_gait_parameters, symmetry_index
 from .loading import Walk, load_walk, walk_from_arrays
 from .skeletons import Skeleton, convert_joints
-from .walk_checks import Stretch, examine, exchanged_frames, straightened
+from .walk_checks import examine
+from .walk_stretches import Stretch, straightened
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
 ARRAYS = ("joints", "fps", "times", "joint_names", "skeleton")  # what is read of a dict

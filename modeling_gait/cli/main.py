@@ -446,8 +446,8 @@ def convert(
     import numpy as np
 
     from ..cleaning import clean_walk
+    from ..exchanged_joints import exchanged_frames
     from ..export import save_walk
-    from ..walk_checks import exchanged_frames
 
     def clean(walk, name: str):
         times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
