@@ -24,6 +24,7 @@ MAX_GAP = 0.5  # s, a longer hole is not bridged
 MAX_ROOT_SPEED = 6.0  # m/s
 MAX_ROOT_STEP = 0.3  # m between neighbouring frames
 SPIKE = 0.15  # m from the running median
+END_SPIKE = 0.6  # m from the median of the frames beside the first or last three
 SUNK = 0.2  # m, the root's height from its running median: a body that leaves the field of view
 # The last words of the names of the joints whose bones are measured well (no hands, feet or face).
 LIMBS = ("spine", "spine1", "spine2", "spine3", "chest", "neck", "head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -270,6 +271,10 @@ def _spikes(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
     scale = 1.4826 * np.median(away, axis=0)
     spikes = (away > np.maximum(SPIKE, 6 * scale)) & np.isfinite(joints).all(-1)
     spikes[:3] = spikes[-3:] = False  # no full window here: the mirrored path folds back
+    for end, inner in ((slice(0, 3), joints[3:8]), (slice(-3, None), joints[-8:-3])):  # further than it moves in 6 frames
+        with np.errstate(invalid="ignore"):
+            reach = np.maximum(2 * np.ptp(inner, axis=0).max(-1), END_SPIKE) if len(inner) > 3 else np.inf
+            spikes[end] |= np.linalg.norm(joints[end] - np.median(inner, axis=0), axis=-1) > reach
     report.spike_samples = int(spikes.sum())
     return spikes
 

@@ -220,7 +220,7 @@ def as_walk(
     name = str(arrays.get("name") or arrays.get("walk_id") or "walk")
     if "joints" not in arrays:
         raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, arrays)) or 'nothing'}")
-    arrays = {k: _array(v, k, name) for k, v in arrays.items() if k in ARRAYS and v is not None}
+    arrays = {k: _array(v, k, name) for k, v in arrays.items() if k == "joints" or (k in ARRAYS and v is not None)}
     assumed = default_fps if fps is None and not {"fps", "times"} & set(arrays) else None
     walk = walk_from_arrays(arrays, name, skeleton, assumed if fps is None else fps, up)
     if assumed:

@@ -16,7 +16,7 @@ from .skeletons import Skeleton
 MIN_SPEED = 0.05  # m/s
 PAUSE = 1.0  # s
 TURN = np.radians(40)  # a change of heading that is told
-BEND = np.radians(12)  # a change of heading within a stretch, which is then measured along its curve
+BEND = np.radians(8)  # a change of heading within a stretch, which is then measured along its curve
 SHARPEST = 0.8  # rad/m, curvature of a curve (radius 1.25 m) along which steps are still measured
 
 

@@ -23,6 +23,7 @@ def walker(
     joints[..., 1] += (speed * time)[:, None]
     up = [j for j in range(25) if KINECT_V2.joint_names[j].split("_")[-1] not in ("knee", "ankle", "foot")]
     joints[:, up, 2] -= 0.045 + bob * np.cos(4 * np.pi * time / cycle)[:, None]
+    joints[:, up, 0] += 0.01 * np.sin(2 * np.pi * time / cycle)[:, None]
     for side, start in (("left", 0.0), ("right", 0.5)):
         number, phase = np.divmod(time / cycle - start, 1.0)
         u = np.clip((phase - 0.62) / 0.38, 0, 1)
