@@ -80,7 +80,9 @@ def main() -> None:
     parser.add_argument("--cases", type=Path, default=Path("../shared/cases"))
     rows = run(parser.parse_args().cases)
     metrics = {"cases": len(rows), "cases_right": sum(row["right"] for row in rows)}
-    write_result("cases", "cases", "each input read by recording.read_recording, the video by video.prepare_video", metrics, rows)
+    write_result(
+        "cases", "cases", "each input read by recording.read_recording, the video by video.prepare_video", metrics, rows
+    )
     for row in rows:
         print("right" if row["right"] else "WRONG", row["case"], row["got"].get("refused", row["got"].get("said")))
     print(metrics)

@@ -1,4 +1,4 @@
-"""Analytic walkers with known numbers, changed as labs and cameras change them: the numbers stay, or a sentence says why not."""
+"""Analytic walkers with known numbers, changed as labs and cameras change them: they stay, or a sentence says why not."""
 
 import numpy as np
 import pytest
@@ -141,7 +141,9 @@ def test_a_ramp_is_no_tilted_camera():
     ramp[..., 2] += np.tan(np.radians(7)) * ramp[..., 1]
     walk = read(ramp)
     is_true(walk)
-    assert "on a slope of 7.0 degrees" in walk.doubts[0] and walk.gait_parameters["trunk_lean_sagittal"] == pytest.approx(0, abs=0.1)
+    assert "on a slope of 7.0 degrees" in walk.doubts[0] and walk.gait_parameters["trunk_lean_sagittal"] == pytest.approx(
+        0, abs=0.1
+    )
 
 
 @pytest.mark.parametrize(("speed", "cadence"), [(0.1, 40), (0.2, 50), (0.6, 80), (1.9, 140)])
