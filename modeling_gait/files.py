@@ -4,6 +4,7 @@ In: the place where something shall be. Out: a temporary place to fill, renamed 
 a broken run leaves no half file and loses nothing that was there. `read_bytes` reads anybody's files, within limits.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -53,6 +54,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write a JSON file whole or not at all; its folder is made where it is not there."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager

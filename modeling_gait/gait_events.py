@@ -129,12 +129,12 @@ def _smoothed(track: np.ndarray, fps: float) -> np.ndarray:
 
 
 def _cycle(spread: np.ndarray, fps: float) -> float:
-    """Length of a gait cycle in frames: the highest peak of the autocorrelation of the way between the feet (T,)."""
+    """Length of a gait cycle in frames: the first high peak of the autocorrelation of the way between the feet (T,)."""
     spread = signal.detrend(spread)
     power = signal.correlate(spread, spread, method="fft")[len(spread) - 1 :]
     lags = signal.find_peaks(power)[0]
     lags = lags[(lags >= SHORTEST * fps) & (lags <= LONGEST * fps)]
-    return float(lags[np.argmax(power[lags])]) if len(lags) else 1.2 * fps
+    return float(lags[power[lags] > 0.5 * power[lags].max()][0]) if len(lags) else 1.2 * fps
 
 
 def _peaks(ahead: np.ndarray, cycle: float) -> np.ndarray:

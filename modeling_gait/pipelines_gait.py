@@ -17,7 +17,7 @@ from transformers import (
     Pipeline,
 )
 
-from .captions import PATHOLOGIES, check_faithfulness, describe_walk, parse_prompt
+from .captions import check_faithfulness, describe_walk, parse_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks
 from .modeling_gait_decoder import GaitDecoderModel
@@ -53,9 +53,9 @@ class TextToGaitPipeline(Pipeline):
     Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
     a WalkDescription), `codes` (GaitCodes).
 
-    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no known gait or
-    contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A one-sided gait
-    whose side is not said comes out affected on the right.
+    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
+    was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
+    one-sided gait whose side is not said comes out affected on the right.
     """
 
     _load_tokenizer = True
@@ -68,7 +68,7 @@ class TextToGaitPipeline(Pipeline):
 
     @cached_property
     def vq(self) -> GaitVQModel:
-        """The family's tokeniser; needed for `person` and `candidates` only."""
+        """The family's tokeniser of walks; needed for `person` and `candidates` only."""
         return GaitVQModel.from_pretrained(**family_of(self), subfolder="vq").to(self.model.device).eval()
 
     @cached_property
@@ -123,11 +123,7 @@ class TextToGaitPipeline(Pipeline):
         return codes.body_codes[0].cpu().numpy()
 
     def preprocess(self, prompt: str) -> dict:
-        description = parse_prompt(prompt)
-        known = getattr(self.model.config, "gait_labels", None) or PATHOLOGIES
-        if description.pathology not in known:
-            raise ValueError(f"this model was not trained on {description.pathology} gait; it knows {', '.join(known)}")
-        return {"prompt": prompt, "description": description}
+        return {"prompt": prompt, "description": parse_prompt(prompt, self.extractor.classes)}
 
     def _forward(self, asked: list[dict], num_frames: int = 96, candidates: int = 1, **options) -> dict:
         descriptions = [a["description"] for a in asked]
@@ -233,12 +229,13 @@ class GaitToTextPipeline(Pipeline):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                said = parse_prompt(outputs["text"])
+                said = parse_prompt(outputs["text"], self.extractor.classes)
             except ValueError as error:
                 problems = [f"the text cannot be read: {error}"]
             else:
                 pathology, side = said.pathology, None if said.side == "unknown" else said.side
-                problems = check_faithfulness(outputs["text"], describe_walk(parameters, pathology, said.severity, side=side))
+                measured = describe_walk(parameters, pathology, said.severity, side, classes=self.extractor.classes)
+                problems = check_faithfulness(outputs["text"], measured)
         return {
             "text": outputs["text"],
             "pathology": pathology,

@@ -26,6 +26,7 @@ from .walk_checks import examine
 from .walk_stretches import Stretch, straightened
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
+SHORT = 2.0  # s
 ARRAYS = ("joints", "fps", "times", "joint_names", "skeleton")  # what is read of a dict
 
 # Joints without which some gait parameters are not measured: any of a line's suffice.
@@ -178,6 +179,9 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     doubts = [*walk.notes, *found.doubts, *_not_measured(walk.skeleton, measured)]
     if exchanged > 0.05 * len(joints):
         doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
+    seconds = sum(s.stop - s.start for s in found.stretches) / rate
+    if seconds < SHORT:
+        doubts.append(f"only {seconds:.1f} s of walking: too few strides to be sure of the numbers")
     if report.frames_cut > 0.2 * report.frames_in:
         doubts.append(
             f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them"

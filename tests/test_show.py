@@ -8,8 +8,10 @@ import pytest
 from conftest import run_script
 from PIL import Image
 
-from modeling_gait.captions import PATHOLOGIES, WalkDescription, parse_prompt
+from modeling_gait.captions import WalkDescription, parse_prompt
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.loading import load_walk
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training import showing
 from train import show
 
@@ -41,13 +43,13 @@ def shown_walks(walks) -> list[dict]:
 
 def test_default_prompts_ask_for_each_class():
     reference = {"mean": {"speed": 1.0, "cadence": 100.0, "knee_range_left": 50.0}}
-    prompts = showing.default_prompts(list(PATHOLOGIES), reference)
+    prompts = showing.default_prompts(load_classes().select(PATHOLOGIES), reference)
     asked = [parse_prompt(p) for p in prompts]
     assert [a.pathology for a in asked] == list(PATHOLOGIES)
     assert asked[0].speed == 1.0 and asked[0].cadence == 100 and asked[0].severity is None
     assert all(a.severity > 2 / 3 and a.speed < 0.7 and a.cadence < 100 for a in asked[1:])
     assert {a.side for a in asked[1:-1]} == {"right"}
-    assert parse_prompt(showing.default_prompts(["normal"])[0]).speed == 1.25
+    assert parse_prompt(showing.default_prompts(load_classes().select(["normal"]))[0]).speed == 1.25
 
 
 def test_names_are_unique():

@@ -22,7 +22,9 @@ from tqdm import tqdm
 from transformers import HfArgumentParser, pipeline
 
 from modeling_gait.captions import WalkDescription, parse_prompt
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder
+from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.schema import check_output, generated_row, walk_features
 from modeling_gait.skeletons import SKELETONS
 
@@ -44,7 +46,7 @@ class GenerateArguments:
     seed: int = 0
 
 
-def read_prompts(path: str, walks_per_prompt: int) -> list[str]:
+def read_prompts(path: str, walks_per_prompt: int, classes: GaitClasses | None = None) -> list[str]:
     """One prompt a walk. Raises ValueError naming the file and line of what cannot be understood."""
     if not path.endswith(".csv"):
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -52,7 +54,7 @@ def read_prompts(path: str, walks_per_prompt: int) -> list[str]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    parse_prompt(line)
+                    parse_prompt(line, classes)
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number}: {error}") from error
                 prompts += [line.strip()] * walks_per_prompt
@@ -61,11 +63,11 @@ def read_prompts(path: str, walks_per_prompt: int) -> list[str]:
         if "pathology" not in table or set(table.columns) - set(COLUMNS):
             raise ValueError(f"{path}: columns {list(table.columns)}, expected pathology and any of {', '.join(COLUMNS[1:])}")
         prompts = []
-        known = {f.name for f in fields(WalkDescription)}
+        known = {f.name for f in fields(WalkDescription)} - {"classes"}
         for number, row in enumerate(table.to_dict("records"), 2):
             values = {k: v for k, v in row.items() if k in known and not pd.isna(v)}
             try:
-                prompt = WalkDescription(**values).to_prompt()
+                prompt = WalkDescription(**values, classes=classes).to_prompt()
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
             prompts += [prompt] * int(row.get("count", walks_per_prompt))
@@ -84,10 +86,11 @@ def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int) -> 
 def main() -> None:
     args = HfArgumentParser(GenerateArguments).parse_args_into_dataclasses()[0]
     check_output(Path(args.output_dir))
-    prompts = read_prompts(args.prompts, args.walks_per_prompt)
+    classes = GaitFeatureExtractor.from_pretrained(args.model).classes
+    prompts = read_prompts(args.prompts, args.walks_per_prompt, classes)
     state = PartialState(cpu=not torch.accelerator.is_available())
     pipe = pipeline("text-to-gait", model=args.model, device=state.device)
-    schema = walk_features(len(SKELETONS[pipe.decoder.config.skeleton]), generated=True)
+    schema = walk_features(len(SKELETONS[pipe.decoder.config.skeleton]), classes.labels, generated=True)
     shards = Path(args.output_dir).with_name(f".{Path(args.output_dir).name}-shards")
     if state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)
@@ -105,6 +108,7 @@ def main() -> None:
             raise RuntimeError(f"{len(files)} of {len(starts)} batches were written to {shards}")
         with atomic_folder(args.output_dir) as temporary:
             (temporary / "data").mkdir()
+            classes.save(temporary)
             for i, file in enumerate(files):
                 shutil.move(file, temporary / "data" / f"train-{i:05d}-of-{len(files):05d}.parquet")
         shards.rmdir()

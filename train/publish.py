@@ -40,10 +40,9 @@ from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig
 from transformers.dynamic_module_utils import get_relative_imports
 
 from modeling_gait.drawing.rendering import render_animation
-from modeling_gait.files import atomic_folder
+from modeling_gait.files import atomic_folder, write_json
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.training.cards import TrainingData, check_card, read_data_card, read_results, render_card
-from modeling_gait.training.results import write_json
 from modeling_gait.training.showing import ShowArguments, make_walks, markdown_table, title
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -182,6 +181,7 @@ def stage_family(family: Path, repository: Repository, card: CardWriter) -> None
     render_animation([w["joints"] for w in walks], folder / "walks.gif", walks[0]["fps"], skeleton, titles, size=(220, 300))
     about = {
         "labels": getattr(read_config(folder), "gait_labels", []),
+        "classes": walks[0]["description"].classes.classes,
         "num_joints": len(skeleton),
         "prompt": walks[-1]["prompt"],
     }

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,15 +218,15 @@ def write_parquet(path: Path, walks: list[dict], model: str, seed: int) -> None:
     from ..schema import generated_row, walk_features
     from ..skeletons import SKELETONS
 
+    features = walk_features(len(SKELETONS[walks[0]["skeleton"]]), walks[0]["description"].classes.labels, generated=True)
     rows = [generated_row(walk, model, seed, number) for number, walk in enumerate(walks)]
-    features = walk_features(len(SKELETONS[walks[0]["skeleton"]]), generated=True)
     Dataset.from_list(rows, features=features).to_parquet(path)
 
 
 def plain(value: object) -> object:
     """What JSON can say of a value: dataclasses as objects, arrays as lists, numbers that are not finite as null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        return plain({f.name: getattr(value, f.name) for f in fields(value) if f.repr})
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray | np.generic):

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..caption_words import PATHOLOGIES
 from ..skeletons import KINECT_V2
 from .gait_curves import CURVES, NORMAL, PATHOLOGICAL, SLOW, fourier
 from .gait_motion import Plan, slow_noise, solve_stride, walk
 
+# The classes of gait that it can walk, of those in gait_classes.json.
+PATHOLOGIES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg", "parkinsonian")
 SIDES = ("left", "right", "both")
 LOADS = ("none", "backpack", "bag")
 FOOTWEAR = ("trainers", "boots", "heels", "barefoot")

@@ -233,7 +233,7 @@ def render_card(kind: str, repo: str, data: TrainingData | None, results: list[R
     )
     # Markdown, not HTML: nothing is to be escaped
     templates = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    given = {"shown": "", "base_model": None, "labels": []} | about
+    given = {"shown": "", "base_model": None, "labels": [], "classes": []} | about
     text = templates.get_template(f"{kind}.md").render(
         metadata=card.to_yaml(), name=card.model_name, repo=repo, data=data, results=results, license=card.license, **given
     )

@@ -25,6 +25,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.captions import captions_for, fit_reference, paraphrase, partial_description
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.pipelines_gait import TextToGaitPipeline
@@ -80,7 +81,7 @@ class GaitToLanguage(torch.nn.Module):
         return self.map(self.codes) + self.bias(self.slot)
 
 
-def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel) -> GaitTokenizer:
+def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel, classes: GaitClasses) -> GaitTokenizer:
     """The family's, GPT-2's tokeniser, or a small one trained on captions; the latter two extended by the motion tokens."""
     if args.init_from:
         return GaitTokenizer.from_pretrained(args.init_from)
@@ -88,12 +89,12 @@ def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel) -> Gait
         return GaitTokenizer.from_base(AutoTokenizer.from_pretrained(args.base_model), vq.config)
     rows = data.select_columns(["captions"])[np.unique(np.linspace(0, len(data) - 1, 2000).astype(int)).tolist()]
     texts = [str(c) for captions in rows["captions"] for c in captions]
-    names = data.features["pathology"].names
-    for i, name in enumerate(names):  # every class and word of the grammar, also where the data set has few rows
+    for i, name in enumerate(classes.labels):  # every class and word of the grammar, also where the data set has few rows
         for seed in range(40):
             parameters = {"speed": 0.3 + 0.05 * (seed % 25), "cadence": 60 + 2 * seed}
-            side = None if name == "normal" else ("left", "right")[seed % 2]
-            texts += captions_for(parameters, name, severity=(seed % 3) / 2.5, side=side, n=4, seed=100 * i + seed)
+            side = ("left", "right")[seed % 2] if classes[name].side == "one" else None
+            about = name, (seed % 3) / 2.5, side
+            texts += captions_for(parameters, *about, n=4, seed=100 * i + seed, classes=classes)
     return GaitTokenizer.from_base(train_text_tokenizer(texts, args.text_vocab_size), vq.config)
 
 
@@ -279,8 +280,8 @@ def with_lora(model: GPT2LMHeadModel, args: GPT2Arguments, tokenizer: GaitTokeni
 
 def normal_reference(data: Dataset, family: str = "") -> dict | None:
     """`fit_reference` on the normal walks of the training people; that of `family` where there are too few, if one is given."""
-    label = data.features["pathology"].names.index("normal")
-    rows = [i for i, p in enumerate(data["pathology"]) if p == label][:2000]
+    names = data.features["pathology"].names
+    rows = [i for i, p in enumerate(data["pathology"]) if p >= 0 and names[p] == "normal"][:2000]
     if len(rows) >= 5:
         return fit_reference([json.loads(str(p)) for p in data[rows]["gait_parameters"]])
     return GaitProcessor.from_pretrained(family).normal_reference if family else None
@@ -293,7 +294,7 @@ def train(args: GPT2Arguments) -> torch.nn.Module:
     data = load_walks(args.dataset, args.exclude_subjects)
     vq = GaitVQModel.from_pretrained(args.vq).eval().requires_grad_(False)
     extractor = GaitFeatureExtractor.from_pretrained(args.vq)
-    tokenizer = build_tokenizer(args, data, vq)
+    tokenizer = build_tokenizer(args, data, vq, extractor.classes)
     processor = GaitProcessor(extractor, tokenizer, normal_reference=normal_reference(data, args.init_from))
     model = build_model(args, tokenizer)
     loader = SentenceLoader(data, vq, processor, args)

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.files import atomic_path
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
-from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
 from modeling_gait.numeric_text import group_parameters
@@ -48,7 +48,7 @@ class KnowledgeArguments(TrainArguments):
     learning_rate: float = 1.5e-3
     warmup_steps: int = 20
     mixed_precision: str = "bf16"
-    knowledge: str = field(default="gist", metadata={"help": "a set of gait_knowledge.json, a JSON or YAML file, or none"})
+    knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, a JSON or YAML file, or none"})
     numeric: bool = field(default=True, metadata={"help": "learn gait parameters, as numerical text and as numbers"})
     branches: list[str] = field(default_factory=lambda: ["skeleton"], metadata={"help": "skeleton, video or both"})
     share: float = field(default=1.0, metadata={"help": "share of each person's walks of each class that is used"})
@@ -136,7 +136,7 @@ def new_model(
 
     Raises ValueError where the knowledge lacks a class of the walks.
     """
-    knowledge = None if args.knowledge == "none" else load_knowledge(args.knowledge)
+    knowledge = None if args.knowledge == "none" else load_classes(args.knowledge)
     about = {}
     if knowledge is not None:
         missing = set(walks.names) - set(knowledge.labels)

@@ -17,11 +17,12 @@ from modeling_gait.captions import WalkDescription
 from modeling_gait.drawing.rendering import angle_cycles, plot_joint_angles, plot_pose_strip, render_animation
 from modeling_gait.export import write_bvh, write_csv
 from modeling_gait.files import atomic_path
+from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.skeletons import SKELETONS
 
 # Speed and cadence of the default prompts, as factors on the training people's normal walks: rounded from the medians of
-# simulated walks of the same severity. Acted walks (gist) are slowed about as much.
+# simulated walks of the same severity. Acted walks (gist) are slowed about as much; other classes are asked for at normal pace.
 PACE = {
     "normal": (1.0, 1.0),
     "antalgic": (0.63, 0.89),
@@ -69,19 +70,19 @@ class Shown:
     described: str
 
 
-def default_prompts(labels: list[str], reference: dict | None = None) -> list[str]:
+def default_prompts(classes: GaitClasses, reference: dict | None = None) -> list[str]:
     """A prompt for each class: severe, right side, at the pace of PACE.
 
     `reference`: of `captions.fit_reference` on the training people's normal walks; None: 1.25 m/s and 112 steps/min.
     """
     normal = {"speed": 1.25, "cadence": 112.0} | dict((reference or {}).get("mean", {}))
     prompts = []
-    for label in labels:
-        about = {} if label == "normal" else {"severity": SEVERE}
-        about |= {} if label in ("normal", "parkinsonian") else {"side": "right"}
-        speed, cadence = PACE[label]
+    for entry in classes.classes:
+        about = {"severity": SEVERE} if entry.graded else {}
+        about |= {"side": "right"} if entry.side == "one" else {}
+        speed, cadence = PACE.get(entry.name, (1.0, 1.0))
         about |= {"speed": speed * normal["speed"], "cadence": cadence * normal["cadence"]}
-        prompts.append(WalkDescription(label, **about).to_prompt())
+        prompts.append(WalkDescription(entry.name, **about, classes=classes).to_prompt())
     return prompts
 
 
@@ -89,7 +90,7 @@ def make_walks(args: ShowArguments) -> tuple[list[dict], list[Shown]]:
     """Generated walks (dicts of `text-to-gait`) and a `Shown` of each. Raises ValueError for a prompt that names no gait."""
     writer, reader = pipeline("text-to-gait", model=args.model), pipeline("gait-to-text", model=args.model)
     reference = GaitProcessor.from_pretrained(args.model).normal_reference
-    prompts = args.prompts or default_prompts(reader.extractor.labels, reference)
+    prompts = args.prompts or default_prompts(reader.extractor.classes, reference)
     sampling = {"candidates": args.candidates, "temperature": args.temperature, "top_p": args.top_p}
     walks = writer(prompts, seed=args.seed, **sampling)
     readings = [reader(w["joints"], fps=w["fps"], skeleton=w["skeleton"]) for w in walks]

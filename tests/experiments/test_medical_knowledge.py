@@ -1,4 +1,4 @@
-"""evaluate_knowledge.py: metrics, numeracy, resuming."""
+"""knowledge.py, severity.py: metrics, numeracy, whole experiments on tiny data."""
 
 import json
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 from test_train_knowledge import encoder_folder, knowledge_file, walks  # noqa: F401
 
-from experiments import knowledge as evaluate_knowledge
-from experiments.knowledge import correlation, gather, macro_f1, moments, numeracy
+from experiments import knowledge, severity
+from experiments.knowledge import correlation, macro_f1, moments, numeracy, result_metrics
+from experiments.severity import intervals, measure, simulate_scores, split_people
 from modeling_gait.training.knowledge import PARAMETERS
 
 COUNT = len(PARAMETERS)
@@ -53,17 +54,14 @@ def row(arm: str, subject: str, accuracy: float, seed: int = 0, share: float = 1
     return out
 
 
-def test_metrics_of_a_folder(tmp_path):
+def test_metrics():
     rows = [row(arm, s, 0.7 + 0.1 * (arm == "both")) for arm in ("plain", "both") for s in "123"]
     rows += [
         row(arm, s, 0.5 + gain * (arm == "both"), 1, 0.05) for arm in ("plain", "both") for s, gain in zip("123", (0, 0.1, 0.2))
     ]
     rows.append(row("numeric", "1", 0.9))  # not run for everybody
-    (tmp_path / "rows").mkdir()
-    for i, r in enumerate(rows):
-        (tmp_path / "rows" / f"{i}.json").write_text(json.dumps(r))
-    metrics, numbers, kept = gather(tmp_path)
-    assert len(kept) == 13 and "accuracy_numeric" not in metrics and "video_accuracy_plain" not in metrics
+    metrics, numbers = result_metrics(rows)
+    assert "accuracy_numeric" not in metrics and "video_accuracy_plain" not in metrics
     assert metrics["accuracy_plain"] == pytest.approx(0.7) and metrics["accuracy_both"] == pytest.approx(0.8)
     assert metrics["gain_points"] == pytest.approx(10) and metrics["seeds_both"] == 1
     assert metrics["gain_points_at_5_percent"] == pytest.approx(10)
@@ -73,13 +71,12 @@ def test_metrics_of_a_folder(tmp_path):
     assert numeracy([r for r in rows if r["arm"] == "both" and r["share"] == 1])[0]["error"] < 0.02
 
 
-def test_it_runs_each_arm_once(dataset_folder, encoder_folder, knowledge_file, tmp_path, monkeypatch):  # noqa: F811
+def test_it_runs_each_arm_once(dataset_folder, encoder_folder, knowledge_file, tmp_path, cards, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
-    monkeypatch.setattr(evaluate_knowledge, "ROOT", tmp_path)
-    given = ["--dataset", dataset_folder, "--output_dir", "out", "--knowledge", knowledge_file, "--text_model", encoder_folder]
+    given = ["--dataset", dataset_folder, "--output_dir", "out", "--name", "out", "--knowledge", knowledge_file]
+    given += ["--text_model", encoder_folder]
     given += ["--epochs", 0.1, "--min_steps", 2, "--batch_size", 6, "--arms", "plain", "both", "--mixed_precision", "no"]
-    run_script(evaluate_knowledge, given)
+    run_script(knowledge, given)
     result = json.loads((tmp_path / "model_cards/results/out.json").read_text())
     assert {(r["arm"], r["subject"]) for r in result["rows"]} == {
         (a, f"sim0_{i:04d}") for a in ("plain", "both") for i in range(3)
@@ -88,9 +85,50 @@ def test_it_runs_each_arm_once(dataset_folder, encoder_folder, knowledge_file, t
     assert {"accuracy_plain", "accuracy_both", "gain_points", "macro_f1_both"} <= set(result["metrics"])
     assert len(result["numeracy"]) == COUNT
     assert (tmp_path / "model_cards/figures/out_numeracy.png").stat().st_size > 5000
-    monkeypatch.setattr(evaluate_knowledge, "train_model", lambda *_: pytest.fail("run again"))
-    run_script(evaluate_knowledge, given)
+    monkeypatch.setattr(knowledge, "train_model", lambda *_: pytest.fail("run again"))
+    run_script(knowledge, given)
     with pytest.raises(ValueError, match="no such subject: 77"):
-        run_script(evaluate_knowledge, [*given, "--subjects", "77"])
-    with pytest.raises(ValueError, match="unknown arms all"):
-        run_script(evaluate_knowledge, [*given, "--arms", "all"])
+        run_script(knowledge, [*given, "--subjects", "77"])
+    with pytest.raises(ValueError, match="--arms: unknown all"):
+        run_script(knowledge, [*given, "--arms", "all"])
+
+
+def test_scores_follow_the_severity_and_people_are_split():
+    found = simulate_scores(10, 4, noise=0.0, seed=3)
+    assert found.inputs.shape == (40, 64, 76) and found.names == ["0", "1", "2", "3"]
+    severity = np.random.default_rng([3, 1]).uniform(0, 1, 40)
+    np.testing.assert_array_equal(found.labels, np.round(3 * severity))
+    assert np.corrcoef(found.parameters[:, 0], severity)[0, 1] < -0.5  # the worse, the slower
+    parts = split_people(found.subjects, seed=0)
+    people = [set(found.subjects[rows]) for rows in parts]
+    assert [len(p) for p in people] == [6, 2, 2] and len(set.union(*people)) == 10
+    assert sorted(np.concatenate(parts).tolist()) == list(range(40))
+    with pytest.raises(ValueError, match="too few"):
+        split_people(np.array(["a", "b"]), 0)
+
+
+def test_measures_of_perfect_and_of_blind_predictions(monkeypatch):
+    monkeypatch.setattr(severity, "DRAWS", 100)
+    labels = np.arange(40) % 4
+    perfect = measure(np.eye(4)[labels] * 50, labels)
+    assert perfect["quadratic_kappa"] == 1 and perfect["ece"] < 1e-6 and perfect["mean_absolute_error"] < 1e-6
+    blind = measure(np.zeros((40, 4)), labels)
+    assert blind["quadratic_kappa"] == 0 and blind["accuracy"] == 0.25 and blind["ece"] < 1e-6
+    rng = np.random.default_rng(0)
+    logits, subjects = np.eye(4)[labels] + rng.normal(size=(40, 4)), np.repeat(np.arange(8), 5)
+    found, around = measure(logits, labels), intervals(logits, labels, subjects)
+    assert around["quadratic_kappa_ci_low"] < found["quadratic_kappa"] < around["quadratic_kappa_ci_high"]
+
+
+def test_severity_from_simulation_to_result(encoder_folder, tmp_path, cards, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(severity, "DRAWS", 20)
+    given = ["--num_subjects", 10, "--walks_per_subject", 4, "--max_steps", 3, "--text_model", encoder_folder]
+    run_script(severity, [*given, "--mixed_precision", "no", "--output_dir", "out", "--name", "out"])
+    result = json.loads((tmp_path / "model_cards/results/out.json").read_text())
+    metrics = result["metrics"]
+    assert metrics["people_trained_on"] == 6 and metrics["people_tested"] == 2 and len(result["rows"]) == 2
+    assert {"quadratic_kappa", "ece", "ece_uncalibrated", "ece_ci_high"} <= set(metrics)
+    assert (tmp_path / "model_cards/figures/out_reliability.png").stat().st_size > 5000
+    about = json.loads((tmp_path / "out/config.json").read_text())
+    assert about["id2label"] == {"0": "0", "1": "1", "2": "2", "3": "3"} and about["class_descriptions"]["3"]

@@ -1,10 +1,6 @@
 """loso.py: nothing of a test subject reaches a fit; runs are made once, and again the same; sets are what they say."""
 
 import json
-import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,9 +13,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from experiments import loso
-from experiments.loso import ARMS, CANDIDATES, Experiment, LosoArguments, Walks
+from experiments.loso import ARMS, CANDIDATES, Experiment, LosoArguments
+from modeling_gait.files import write_json
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.training.classifier import Walks, load_inputs, share_of_walks
 from modeling_gait.training.data import load_walks
 
 NAMES = ["normal", "antalgic", "lurch"]
@@ -29,7 +27,6 @@ FROM_FILE = 1000
 FILES = ("language", "naive", "unconstrained", "label", "no_pathological_tokens")
 SEVERITIES = "severities_postures_and_bodies"
 CHOSEN = {"classical": ["mirror", "no_mirror"], "people": ["postures", "postures_and_bodies"]}
-ALONE = SimpleNamespace(process_index=0, num_processes=1, is_main_process=True, wait_for_everyone=lambda: None)
 
 
 def some_walks(repetitions=4, sensors=2, frames=4, people=PEOPLE) -> Walks:
@@ -43,7 +40,7 @@ def some_walks(repetitions=4, sensors=2, frames=4, people=PEOPLE) -> Walks:
 
 
 def write_choices(folder: Path, **chosen) -> None:
-    loso.write_json(folder / "choices.json", {"chosen": CHOSEN | chosen})
+    write_json(folder / "choices.json", {"chosen": CHOSEN | chosen})
 
 
 def write_sets(folder: Path, subject: str, share: float = 1.0, count: int = 12) -> None:
@@ -90,6 +87,10 @@ def same_bodies(monkeypatch) -> list[tuple]:
     return given
 
 
+def run_of(arm="real", subject="2", share=1.0) -> dict:
+    return {"arm": arm, "classifier": "gru", "subject": subject, "seed": 0, "share": share}
+
+
 def experiment(folder, walks=None, **arguments) -> Experiment:
     options = {"dataset": "", "output_dir": str(folder), "batch_size": 8, "min_steps": 3, "epochs": 2} | arguments
     return Experiment(LosoArguments(**options), walks or some_walks())
@@ -104,9 +105,8 @@ def test_no_row_of_a_test_subject_reaches_a_fit(fits, same_bodies, tmp_path, sha
     write_choices(tmp_path, people=["postures", SEVERITIES])
     for subject in PEOPLE:
         write_sets(tmp_path, subject, share)
-    e = experiment(tmp_path, arms=[*ARMS], share=share)
-    runs = list(e.runs())
-    assert len(runs) == len(PEOPLE) * len(ARMS)
+    e = experiment(tmp_path)
+    runs = [run_of(arm, subject, share) for subject in PEOPLE for arm in ARMS]
     for run in runs:
         e.run(run)
     assert len(fits.calls) == len(runs)
@@ -138,7 +138,7 @@ def test_no_row_of_a_test_subject_reaches_a_fit(fits, same_bodies, tmp_path, sha
 
 def test_steps_do_not_fall_below_the_least(fits, tmp_path):
     e = experiment(tmp_path, min_steps=500)
-    e.run(next(e.runs()))
+    e.run(run_of())
     assert fits.calls[0]["steps"] == 500
 
 
@@ -146,13 +146,13 @@ def test_a_fit_on_a_test_subject_is_refused(fits, tmp_path):
     e = experiment(tmp_path)
     train, test = e.walks.fold("2")
     with pytest.raises(AssertionError, match="a test subject among the training rows"):
-        e.fit(next(e.runs()), np.append(train, test[0]), test, None, None)
+        e.fit(run_of(), np.append(train, test[0]), test, None, None)
     assert not fits.calls
 
 
 def test_choices_are_made_within_a_half(fits, same_bodies, tmp_path):
     e = experiment(tmp_path)
-    e.choose(ALONE)
+    e.choose()
     assert len(fits.calls) == len(PEOPLE) * sum(map(len, CANDIDATES.values()))
     for call in fits.calls:
         made = call["synthetic"][0] if call["synthetic"] else call["inputs"][:0]
@@ -165,7 +165,7 @@ def test_choices_are_made_within_a_half(fits, same_bodies, tmp_path):
     assert used.count(None) == len(PEOPLE) * len(CANDIDATES["people"]) and len(same_bodies) == len(PEOPLE)
     assert all(len(set(subjects)) == 1 for _, _, subjects, _, _ in same_bodies), "the other one of the half"
     assert set(json.loads((tmp_path / "choices.json").read_text())["chosen"]) == set(CANDIDATES)
-    e.choose(ALONE)
+    e.choose()
     assert len(fits.calls) == len(used), "a comparison that is there is not made again"
 
 
@@ -185,8 +185,8 @@ def test_a_half_uses_what_was_best_in_the_other(tmp_path_factory, accuracies, ot
             for j, subject in enumerate(PEOPLE):
                 if values is accuracies or subject in mine:
                     found[name, subject] = values[4 * i + j] / 100
-                    loso.write_json(e.folder / "choice" / f"{kind}-{name}-{subject}.json", {"accuracy": found[name, subject]})
-        e.write_choices()
+                    write_json(e.folder / "choice" / f"{kind}-{name}-{subject}.json", {"accuracy": found[name, subject]})
+        e.choose()
         other = loso.halves(PEOPLE)[1 - half]
         for kind, group in CANDIDATES.items():
             best = max(group, key=lambda name: np.mean([found[name, s] for s in other]))
@@ -204,7 +204,7 @@ WALKS = some_walks()
 @given(st.floats(0.01, 1), st.floats(0.01, 1), st.integers(1, 7), st.integers(0, 99))
 def test_shares_are_nested_and_keep_the_sensors_of_a_walk_together(a, b, repetitions, seed):
     walks = some_walks(repetitions, frames=1)
-    less, more = (loso.share_of_walks(walks, share) for share in sorted((a, b)))
+    less, more = (share_of_walks(walks, share) for share in sorted((a, b)))
     assert not (less & ~more).any()
     for share, kept in zip(sorted((a, b)), (less, more)):
         assert not set(walks.walk_ids[kept]) & set(walks.walk_ids[~kept]), "a walk with some of its sensors"
@@ -215,7 +215,7 @@ def test_shares_are_nested_and_keep_the_sensors_of_a_walk_together(a, b, repetit
     order = np.random.default_rng(seed).permutation(len(less))
     order = order[walks.subjects[order] != "2"]  # another order of rows, and without somebody
     some = Walks(*(getattr(walks, k)[order] for k in ("inputs", "labels", "subjects", "walk_ids")), NAMES)
-    assert np.array_equal(loso.share_of_walks(some, min(a, b)), less[order])
+    assert np.array_equal(share_of_walks(some, min(a, b)), less[order])
 
 
 def test_folds_part_the_walks():
@@ -226,7 +226,6 @@ def test_folds_part_the_walks():
 
 
 def test_people_and_halves():
-    assert loso.numbered(np.array(["10", "2", "b", "1", "a", "2"])) == ["1", "2", "10", "a", "b"]
     assert loso.halves(["1", "2", "3"]) == (["1", "2"], ["3"])
     assert loso.fold_folder(Path("x"), "3") == Path("x/fold_3")
     assert loso.fold_folder(Path("x"), "3", 0.05) == Path("x/fold_3_share_0.05")
@@ -248,87 +247,41 @@ def toy(monkeypatch, tmp_path) -> Path:
     return tmp_path / "toy"
 
 
-def read_rows(folder: Path) -> dict[str, dict]:
-    return {p.name: json.loads(p.read_text()) for p in (folder / "rows").iterdir()}
-
-
-def test_runs_go_on_after_an_interruption(toy, monkeypatch):
+def test_runs_are_made_once_and_say_how(toy, cards, monkeypatch):
     """Rows that are there are not made again; one that was removed is, and is the same."""
-    command = arguments(toy, "--arms", "real", "--subjects", "2", "--seeds", "0", "1", "--classifiers", "gru")
+    command = arguments(toy, "--arms", "real", "--subjects", "2", "--seeds", "0", "1")
     run_script(loso, command)
-    rows = read_rows(toy)
-    assert set(rows) == {"real-gru-2-0-1.json", "real-gru-2-1-1.json"}
-    for row in rows.values():
+    result = json.loads((cards / "results" / "loso_gist.json").read_text())
+    for row in result["rows"]:
         assert (row["dataset"], row["steps"]["min_steps"], row["subject"], row["share"]) == ("toy", 2, "2", 1.0)
-        assert row["command"].startswith("python train/loso") and np.sum(row["confusion"]) == 24
+        assert row["command"].startswith("python -m experiments.") and np.sum(row["confusion"]) == 24
         assert row["accuracy"] == pytest.approx(np.trace(row["confusion"]) / 24)
     (toy / "rows" / "real-gru-2-1-1.json").unlink()
-    kept = (toy / "rows" / "real-gru-2-0-1.json").stat().st_mtime_ns
-    run_script(loso, command)
-    again = read_rows(toy)
-    assert {k: v | {"date": 0} for k, v in again.items()} == {k: v | {"date": 0} for k, v in rows.items()}
-    assert (toy / "rows" / "real-gru-2-0-1.json").stat().st_mtime_ns == kept
+    run_script(loso, [*command, "--rows", "drop"])
+    again = json.loads((cards / "results" / "loso_gist.json").read_text())["rows"]
+    assert [r | {"command": ""} for r in again] == [r | {"command": ""} for r in result["rows"]]
     monkeypatch.setattr(loso, "train_classifier", lambda *_, **__: pytest.fail("nothing is left to be done"))
     run_script(loso, command)
 
 
-def test_rows_of_the_result_file_are_not_made_again(toy, fits):
-    known = {"arm": "real", "classifier": "gru", "subject": "3", "seed": 0, "share": 1.0, "accuracy": 1.0}
-    loso.write_json(Path("model_cards/results/toy.json"), {"rows": [known]})
-    run_script(loso, arguments(toy, "--arms", "real", "--subjects", "2", "3"))
-    assert set(read_rows(toy)) == {"real-gru-2-0-1.json"}
-
-
-def test_two_processes_share_the_runs(toy, fits, monkeypatch):
-    """Each run once, half of them in each process. Here processes are threads, which list the runs before either makes one."""
-    both, local = threading.Barrier(2, timeout=60), threading.local()
-    wait = both.wait
-
-    def state(cpu):
-        return SimpleNamespace(
-            process_index=local.rank, num_processes=2, is_main_process=local.rank == 0, wait_for_everyone=wait
-        )
-
-    made = []
-
-    def run(self, one):
-        if not getattr(local, "began", False):
-            local.began = True
-            wait()
-        made.append((local.rank, one["subject"], one["seed"]))
-        return original(self, one)
-
-    def process(rank):
-        local.rank = rank
-        loso.main()
-
-    original = Experiment.run
-    monkeypatch.setattr(loso, "PartialState", state)
-    monkeypatch.setattr(Experiment, "run", run)
-    monkeypatch.setattr(sys, "argv", ["loso.py", *map(str, arguments(toy, "--arms", "real", "--seeds", "0", "1"))])
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(process, range(2)))
-    assert sorted(m[1:] for m in made) == sorted((s, seed) for s in PEOPLE for seed in (0, 1))
-    assert [m[0] for m in made].count(0) == len(PEOPLE) == len(fits.calls) // 2
-    assert len(read_rows(toy)) == 2 * len(PEOPLE)
-
-
-def test_bad_arguments_and_missing_files_are_clear_errors(toy, fits):
-    with pytest.raises(ValueError, match="unknown arms oors; known: real, classical"):
+def test_bad_arguments_and_missing_files_are_clear_errors(toy, fits, cards):
+    with pytest.raises(ValueError, match="--arms: unknown oors; known: real, classical"):
         run_script(loso, arguments(toy, "--arms", "real", "oors"))
     with pytest.raises(ValueError, match=r"choices\.json is missing: run with --choose first"):
         run_script(loso, arguments(toy, "--arms", "classical"))
     write_choices(toy)
-    with pytest.raises(ValueError, match=r"fold_1.language\.safetensors is missing: run train/loso_generator\.py first"):
+    with pytest.raises(ValueError, match=r"fold_1.language\.safetensors is missing: run python -m"):
         run_script(loso, arguments(toy, "--arms", "ours"))
     with pytest.raises(ValueError, match=r"fold_1_share_0\.05.naive\.safetensors is missing"):
         run_script(loso, arguments(toy, "--arms", "naive", "--share", "0.05"))
-    assert not fits.calls and not (toy / "rows").exists()
+    with pytest.raises(ValueError, match="no such subject: 99; there are 1, 2, 3, 10"):
+        run_script(loso, arguments(toy, "--arms", "real", "--subjects", "99"))
+    assert not fits.calls and not list((toy / "rows").glob("*.json"))
 
 
 def test_inputs_of_a_data_set(dataset_folder):
     data = load_walks(str(dataset_folder))
-    found = loso.load_inputs(str(dataset_folder))
+    found = load_inputs(str(dataset_folder))
     assert found.inputs.shape == (len(data), 64, 75) and found.inputs.dtype == np.float32
     np.testing.assert_array_equal(found.inputs, prepare_classifier_input(data["joints"]))
     said = [data.features["pathology"].names[int(p)] for p in data["pathology"]]
@@ -340,8 +293,8 @@ def test_labels_index_the_classes_that_there_are(dataset_folder, monkeypatch):
     data = load_walks(str(dataset_folder))
     names = data.features["pathology"].names
     some = data.select([i for i, p in enumerate(data["pathology"]) if names[int(p)] in ("antalgic", "steppage")])
-    monkeypatch.setattr(loso, "load_walks", lambda dataset: some)
-    found = loso.load_inputs("")
+    monkeypatch.setattr("modeling_gait.training.classifier.load_walks", lambda *_, **__: some)
+    found = load_inputs("")
     assert found.names == ["antalgic", "steppage"] and set(found.labels) == {0, 1}
     assert [found.names[label] for label in found.labels] == [names[int(p)] for p in some["pathology"]]
 
@@ -447,42 +400,3 @@ def test_scores_by_file_and_by_walk():
     assert found == {"accuracy": 0.6, "accuracy_by_walk": pytest.approx(2 / 3), "confusion": [[1, 1], [1, 2]]}
     alone = loso.scores(np.array([[0.0, 1.0, 0.0]]), np.array([1]), np.array(["a"]))
     assert np.shape(alone["confusion"]) == (3, 3), "classes that do not occur keep their place"
-
-
-def test_probabilities_do_not_depend_on_the_batches():
-    inputs = np.random.default_rng(0).normal(size=(7, 4, 75)).astype(np.float32)
-    model = loso.train_classifier(inputs, np.arange(7) % 3, NAMES, steps=1, progress=False)
-    found = loso.predict_logits(model, inputs, batch_size=3).softmax(-1).numpy()
-    assert found.shape == (7, 3)
-    np.testing.assert_allclose(found, loso.predict_logits(model, inputs).softmax(-1).numpy(), atol=1e-5)
-    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
-
-
-def test_a_process_that_starts_late_makes_its_half(toy, fits, monkeypatch):
-    both, local = threading.Barrier(2, timeout=60), threading.local()
-
-    def state(cpu):
-        return SimpleNamespace(
-            process_index=local.rank, num_processes=2, is_main_process=local.rank == 0, wait_for_everyone=both.wait
-        )
-
-    def load(dataset):
-        time.sleep(1.0 * local.rank)
-        return some_walks()
-
-    def process(rank):
-        local.rank = rank
-        loso.main()
-
-    monkeypatch.setattr(loso, "load_inputs", load)
-    monkeypatch.setattr(loso, "PartialState", state)
-    monkeypatch.setattr(sys, "argv", ["loso.py", *map(str, arguments(toy, "--arms", "real", "--seeds", "0", "1"))])
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(process, range(2)))
-    assert len(read_rows(toy)) == 2 * len(PEOPLE) == len(fits.calls)
-
-
-def test_nobody_is_no_subject(toy, fits):
-    with pytest.raises(ValueError, match="no such subject: 99; there are 1, 2, 3, 10"):
-        run_script(loso, arguments(toy, "--arms", "real", "--subjects", "99"))
-    assert not fits.calls

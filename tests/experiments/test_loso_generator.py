@@ -17,6 +17,7 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.schema import walk_features
 from modeling_gait.training import gpt2
 from modeling_gait.training.arguments import parse_arguments
+from modeling_gait.training.classifier import load_inputs
 from modeling_gait.training.data import load_walks
 from modeling_gait.training.decoder import DecoderArguments
 from modeling_gait.training.vq import VQArguments
@@ -75,7 +76,7 @@ def in_process(commands: list):
         assert check and command[0] == sys.executable
         commands.append(command)
         name = Path(command[1]).stem
-        run_script(importlib.import_module(name), [*command[2:], *TINY[name.removeprefix("train_")]])
+        run_script(importlib.import_module(f"train.{name}"), [*command[2:], *TINY[name.removeprefix("train_")]])
 
     return run
 
@@ -109,7 +110,7 @@ def test_a_fold_holds_a_family_and_its_walks(fold, person, dataset_folder):
     output, commands, _ = fold
     home = output / f"fold_{person}"
     assert scripts(commands) == ["train_vq", "train_decoder", "train_gpt2", "train_vq", "train_gpt2"], "sets share a family"
-    names = loso.load_inputs(str(dataset_folder)).names
+    names = load_inputs(str(dataset_folder)).names
     for name in ("language", "naive", "unconstrained", "label"):
         stored = load_file(home / f"{name}.safetensors")
         assert stored["input_values"].shape == (WALKS, 64, 75) and stored["input_values"].dtype == np.float16
@@ -157,7 +158,7 @@ def test_the_experiment_takes_the_sets(fold, person, dataset_folder):
     stored = load_file(output / f"fold_{person}" / "unconstrained.safetensors")
     right = stored["labels"] == stored["judged"]
     args = loso.LosoArguments(dataset="", output_dir=str(output))
-    e = loso.Experiment(args, loso.load_inputs(str(dataset_folder)))
+    e = loso.Experiment(args, load_inputs(str(dataset_folder)))
     inputs, labels = e.one_set("unconstrained", {"subject": person, "share": 1.0}, e.walks.fold(person)[0])
     np.testing.assert_array_equal(inputs, stored["input_values"][right].astype(np.float32))
     np.testing.assert_array_equal(labels, stored["labels"][right])
@@ -207,7 +208,7 @@ def test_models_that_are_there_are_not_trained_again(tmp_path, monkeypatch):
 
 def test_unknown_variants_and_sets_are_refused(tmp_path):
     for more in (["--variant", "our"], ["--sets", "naive"], ["--variant", "naive", "--sets", "language"]):
-        with pytest.raises(ValueError, match="unknown variant .* known: ours: language, label, unconstrained; no_path"):
+        with pytest.raises(ValueError, match="--variant: unknown our; known: ours|--sets: unknown .* has (lang|naive)"):
             generate(tmp_path, tmp_path / "out", *more)
     with pytest.raises(ValueError, match="no Parquet files"):
         generate(tmp_path, tmp_path / "out")
@@ -227,7 +228,7 @@ def test_a_share_of_the_data_is_that_of_the_experiment(recordings, person, tmp_p
     folder = tmp_path / "share_0.5"
     path = loso_generator.share_dataset(str(recordings), folder, 0.5)
     data = load_walks(path, exclude_subjects=[person])
-    walks = loso.load_inputs(str(recordings))
+    walks = load_inputs(str(recordings))
     train, _ = walks.fold(person, 0.5)
     seen = list(zip(data["walk_id"], data["sensor"]))
     sensors = load_walks(str(recordings))["sensor"]
