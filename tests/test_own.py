@@ -181,7 +181,7 @@ def test_all_bad_files_are_listed_and_nothing_is_written(walks, tmp_path):
     (bad / "text.csv").write_text("hello\n")
     expected = {
         "stands.npz": "nobody walks in it",
-        "giant.npz": "legs of 1.[2-6].* m are no body's in metres",
+        "giant.npz": "legs of 1.[2-6].* are no body's in metres",
         "short.npz": "only 5 of 5 frames are usable",
         "clockless.npz": "states no frame rate",
         "text.csv": "holds a header and no frames",
