@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.runner import write_result
 from modeling_gait.recording import read_recording
-from modeling_gait.training.results import write_result
 
 WALKER = {
     **{"speed": 1.2, "cadence": 110.0, "step_length_left": 0.655, "step_length_right": 0.655, "stride_length_left": 1.309},

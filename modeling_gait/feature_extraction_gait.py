@@ -168,15 +168,23 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         return piece - origin, mask
 
     def __call__(
-        self, walks, fps: float | None = None, skeleton: str | None = None, return_joints: bool = False
+        self,
+        walks,
+        fps: float | None = None,
+        skeleton: str | None = None,
+        return_joints: bool = False,
+        return_tensors: str = "pt",
     ) -> BatchFeature:
-        """One walk or several, as of `read_recordings` -> their middle windows as a batch (see the head of this file)."""
+        """One walk or several, as of `read_recordings` -> their middle windows as a batch (see the head of this file).
+
+        `return_tensors`: "pt" or "np". Raises as `prepare` and `window`.
+        """
         cut = [self.window(self.prepare(w, fps, skeleton)) for w in each_thing(walks)]
         if not cut:
             raise ValueError("no walks given")
         joints = torch.from_numpy(np.stack([c[0] for c in cut]))
         data = {"input_values": self.to_features(joints), "attention_mask": torch.from_numpy(np.stack([c[1] for c in cut]))}
-        return BatchFeature({**data, "joints": joints} if return_joints else data)
+        return BatchFeature({**data, "joints": joints} if return_joints else data, tensor_type=return_tensors)
 
 
 GaitFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
