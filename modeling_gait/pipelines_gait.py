@@ -6,6 +6,7 @@ Both load a *family* folder or Hub repository: GPT-2, tokeniser and processor at
 
 import warnings
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
