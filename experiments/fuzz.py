@@ -3,13 +3,13 @@
     python -m experiments.fuzz --inputs 10000
 
 One simulated walk of 96 frames in the layouts of `good_files`; each input is one of them after one to three changes: cut, noise
-bytes, a piece left out or doubled, numbers replaced (huge, nan, text, another sign or digit), columns exchanged, rows exchanged or
-left out, counts raised. It is read by `recording.read_recording`, as the commands and pipelines do, and measured.
+bytes, a piece left out or doubled, numbers replaced (huge, nan, text, another sign or digit), columns exchanged, rows
+exchanged or left out, counts raised. It is read by `recording.read_recording`, as the commands and pipelines do, and measured.
 
 - A crash is anything but a result, a ValueError or OSError whose one line names the file, within 30 s.
-- Silently wrong is a number of `JUDGED` more than 10 % (and `LEAST`) off the unbroken file's, while no sentence of the recording
-  says more than the unbroken one's. `restated` of them are inputs in which the file's only statement of its rate was changed (a
-  rate of 30 for one of 50 frames a second): another recording, which nothing in the file contradicts.
+- Silently wrong is a number of `JUDGED` more than 10 % (and `LEAST`) off the unbroken file's, while no sentence of the
+  recording says more than the unbroken one's. `restated` of them are inputs in which the file's only statement of its rate was
+  changed (a rate of 30 for one of 50 frames a second): another recording, which nothing in the file contradicts.
 Writes model_cards/results/fuzz.json.
 """
 
@@ -293,16 +293,15 @@ def main() -> None:
         "inputs": len(rows),
         "crashes": outcomes["crash"],
         "silently_wrong": outcomes["silently wrong"] + outcomes["restated"],
-    }
-    metrics |= {"restated": outcomes["restated"], "errors": outcomes["error"], "right": outcomes["result"]}
-    metrics |= {
+        "restated": outcomes["restated"],
+        "errors": outcomes["error"],
+        "right": outcomes["result"],
         "doubted": outcomes["doubted"],
         "more_memory_mb": round(peak / 1024, 1),
         "largest_file_mb": round(largest / 1e6, 2),
     }
-    by_file = {
-        name: dict(Counter(r["outcome"] for r in rows if r["file"] == name)) for name in sorted({r["file"] for r in rows})
-    }
+    names = sorted({row["file"] for row in rows})
+    by_file = {name: Counter(row["outcome"] for row in rows if row["file"] == name) for name in names}
     table = [{"file": name, **counts} for name, counts in by_file.items()]
     suffixes = len({s for f in FORMATS for s in f.suffixes})
     protocol = f"{len(by_file)} files of {suffixes} suffixes, 1 to 3 of {len(CHANGES)} changes; see experiments/fuzz.py"
