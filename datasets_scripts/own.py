@@ -2,11 +2,13 @@
 
     python datasets_scripts/own.py --data_dir my_walks --output_dir data/own
     python datasets_scripts/own.py --data_dir my_walks --output_dir data/own --up=-y --num_proc 4
+    python datasets_scripts/own.py --data_dir my_walks --output_dir data/own --classes my_classes.yaml
 
 In: DIR with files that `modeling_gait.load_walk` reads (CSV, TSV, TXT, NPZ, NPY, BVH; Kinect v2, Azure Kinect, OpenPose 18 or
 SMPL 22 joints in metres, centimetres or millimetres), and DIR/walks.csv, a row a file: `file` (a path in DIR), `subject_id`,
 `pathology`, and if wanted `walk_id` (default: the file), `sensor` (default: the layout of the joints), `severity` (0 to 1),
-`side` (left, right, both, none), `fps` (where the file has no clock), `caption`.
+`side` (left, right, both, none), `fps` (where the file has no clock), `caption`. `pathology` is a class of gait_classes.json or
+one of your own ("prosthetic", "before"): its name is enough, --classes says more (see `modeling_gait.gait_classes`).
 
 Out: one row a file in the schema of `common.walk_features`, at 30 frames a second, cleaned by `modeling_gait.cleaning`, with
 the 25 joints of Kinect v2, which the models of this package know: a joint that the file has is copied, one that it lacks is
@@ -20,21 +22,25 @@ about a walk (a turn, a treadmill, exchanged legs, see `modeling_gait.walk_check
 
 import argparse
 import csv
-import dataclasses
+import difflib
 import functools
 import io
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets_scripts.gist import cleaning_table
 from modeling_gait import schema as common
 from modeling_gait.bvh import parse_number, read_text
-from modeling_gait.captions import PATHOLOGIES, WalkDescription
+from modeling_gait.captions import WalkDescription, check_classes
 from modeling_gait.cleaning import CleaningReport
+from modeling_gait.gait_classes import GaitClass, GaitClasses, load_classes
 from modeling_gait.recording import read_recording
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.skeletons import KINECT_V2
 from modeling_gait.walk_checks import leg_length
 
@@ -59,7 +65,7 @@ class About(NamedTuple):
 # --- the table ---------------------------------------------------------------------------------------------------------------
 
 
-def read_table(data_dir: Path) -> list[dict]:
+def read_table(data_dir: Path, known: GaitClasses | None = None) -> list[dict]:
     """Rows of DIR/walks.csv: strings of all columns, numbers of `severity` (nan: unknown) and `fps` (None: the file's own).
 
     Raises:
@@ -74,8 +80,8 @@ def read_table(data_dir: Path) -> list[dict]:
     except csv.Error as error:
         raise ValueError(f"{table}, line {reader.line_num}: {error}") from None
     header = [title.strip() for title in header]
-    known = (*REQUIRED, *OPTIONAL)
-    if set(REQUIRED) - set(header) or set(header) - set(known) or len(set(header)) < len(header):
+    columns = (*REQUIRED, *OPTIONAL)
+    if set(REQUIRED) - set(header) or set(header) - set(columns) or len(set(header)) < len(header):
         expected = f"expected {', '.join(REQUIRED)} and any of {', '.join(OPTIONAL)}"
         raise ValueError(f"{table}: columns {', '.join(header)}; {expected}")
     rows, problems = [], [] if lines else [f"{table}: holds no row below its header"]
@@ -84,10 +90,11 @@ def read_table(data_dir: Path) -> list[dict]:
         if len(cells) != len(header):
             problems.append(f"{place}: {len(cells)} cells, expected {len(header)} as in the first line")
             continue
-        row = dict.fromkeys(known, "") | {k: c.strip() for k, c in zip(header, cells)} | {"line": number, "place": place}
+        row = dict.fromkeys(columns, "") | {k: c.strip() for k, c in zip(header, cells)} | {"line": number, "place": place}
         problems += [f"{place}, {problem}" for problem in _check(row, Path(data_dir))]
         rows.append(row)
     problems += _repetitions([row for row in rows if row["file"]])
+    problems += _check_classes(rows, known or load_classes())
     if problems:
         raise ValueError("\n".join(problems))
     return rows
@@ -106,16 +113,47 @@ def _check(row: dict, data_dir: Path) -> list[str]:
             problems.append(f"{name}: {row[name]!r} is not a number from {low} to {high}")
         row[name] = value
     row["fps"] = None if row["fps"] != row["fps"] else row["fps"]  # nan: not given
-    row["pathology"] = row["pathology"].lower().replace(" ", "_").replace("-", "_")
-    row["side"] = row["side"].lower() or ("none" if row["pathology"] == "normal" else "unknown")
-    if row["pathology"] and row["pathology"] not in PATHOLOGIES:
-        problems.append(f"pathology: {row['pathology']!r} is no class of this package; known are {', '.join(PATHOLOGIES)}")
-        return problems
-    try:
-        WalkDescription(row["pathology"] or None, row["side"])
-    except ValueError as error:
-        problems.append(f"side: {error}")
+    row["side"] = row["side"].lower()
     return problems
+
+
+def _check_classes(rows: list[dict], known: GaitClasses) -> list[str]:
+    """Give every row the name of its class, and its side where that is not said; returns what is wrong with them."""
+    problems = []
+    for row in rows:
+        found = known.find(row["pathology"])
+        row["pathology"] = found.name if found else re.sub(r"\W+", "_", row["pathology"].strip().lower())
+        words = [label for label in known.labels if label != row["pathology"]]
+        if not found and (close := difflib.get_close_matches(row["pathology"], words, 1, 0.85)):
+            problems.append(
+                f"{row['place']}, pathology: {row['pathology']!r} is no class that is known, but {close[0]!r} is; if it is "
+                "one of your own, give it an entry in a file of --classes"
+            )
+    classes = table_classes(rows, known)
+    for row in rows:
+        row["side"] = row["side"] or ("none" if row["pathology"] and classes[row["pathology"]].side == "none" else "unknown")
+        try:
+            WalkDescription(row["pathology"] or None, row["side"], classes=classes)
+        except ValueError as error:
+            problems.append(f"{row['place']}, side: {error}")
+    try:
+        check_classes(classes)
+    except ValueError as error:
+        problems.append(f"{rows[0]['place'].partition(',')[0]}, pathology: {error}")
+    return problems
+
+
+def table_classes(rows: list[dict], known: GaitClasses) -> GaitClasses:
+    """The classes of the rows, those that are known first; one of the rows' own has a side or severity if a row gives one."""
+    names = {row["pathology"] for row in rows} - {""}
+    own = []
+    for name in sorted(names - set(known.labels)):
+        mine = [row for row in rows if row["pathology"] == name]
+        sided = any(row["side"] in ("left", "right", "both") for row in mine)
+        graded = any(isinstance(row["severity"], float) and row["severity"] == row["severity"] for row in mine)
+        own.append(GaitClass(name, side="one" if sided else "none", graded=graded))
+    every = replace(known, classes=(*known.classes, *own))
+    return every.select(label for label in every.labels if label in names)
 
 
 def _repetitions(rows: list[dict]) -> list[str]:
@@ -140,7 +178,7 @@ def _repetitions(rows: list[dict]) -> list[str]:
 # --- the files ---------------------------------------------------------------------------------------------------------------
 
 
-def make_row(row: dict, up: str = "auto") -> tuple[dict, About] | str:
+def make_row(row: dict, up: str = "auto", classes: GaitClasses | None = None) -> tuple[dict, About] | str:
     """Row of the schema, and what it was made of; or what is wrong with the file."""
     try:
         walk = read_recording(row["path"], fps=row["fps"], up=up, rate=FPS)
@@ -151,17 +189,20 @@ def make_row(row: dict, up: str = "auto") -> tuple[dict, About] | str:
             sensor=row["sensor"] or walk.skeleton.name,
             attributes={"side": row["side"]},
             parameters=walk.gait_parameters,
+            classes=classes,
         )
     except (ValueError, OSError) as error:
         return f"{row['place']}: {error}" if str(row["path"]) in str(error) else f"{row['place']}: {row['path']}: {error}"
     out["captions"] = [row["caption"], *out["captions"]] if row["caption"] else out["captions"]
-    cleaned = CleaningReport(**{f.name: walk.repairs[f.name] for f in dataclasses.fields(CleaningReport)})
+    cleaned = CleaningReport(**{f.name: walk.repairs[f.name] for f in fields(CleaningReport)})
     lacks = tuple(n for n in KINECT_V2.joint_names if n not in walk.measured)
     return out, About(row["file"], cleaned, walk.skeleton.name, lacks, leg_length(walk.joints, walk.skeleton), walk.doubts)
 
 
-def prepare(data_dir: Path, output_dir: Path, up: str = "auto", num_proc: int = 2) -> tuple[int, list[About], list[str]]:
-    """Table and files -> Parquet shards and card in `output_dir`.
+def prepare(
+    data_dir: Path, output_dir: Path, up: str = "auto", num_proc: int = 2, known: GaitClasses | None = None
+) -> tuple[int, list[About], list[str]]:
+    """Table and files -> Parquet shards and card in `output_dir`; `known`: the classes besides the rows' own.
 
     Returns the number of rows, what they were made of, and the walk files in DIR that the table does not name.
 
@@ -170,12 +211,14 @@ def prepare(data_dir: Path, output_dir: Path, up: str = "auto", num_proc: int = 
         OSError: there is no table.
     """
     common.check_output(Path(output_dir))
-    table = read_table(Path(data_dir))
+    table = read_table(Path(data_dir), known)
+    classes = table_classes(table, known or load_classes())
+    classes = None if known is None and set(classes.labels) <= set(PATHOLOGIES) else classes
     walks: list[About] = []
     problems: list[str] = []
 
     def rows() -> Iterator[dict]:
-        for result in common.parallel(functools.partial(make_row, up=up), table, num_proc, "files"):
+        for result in common.parallel(functools.partial(make_row, up=up, classes=classes), table, num_proc, "files"):
             if isinstance(result, str):
                 problems.append(result)
             elif not problems:
@@ -187,7 +230,8 @@ def prepare(data_dir: Path, output_dir: Path, up: str = "auto", num_proc: int = 
     total = common.write_dataset(
         rows(),
         Path(output_dir),
-        lambda: card_body(table, walks),
+        lambda: card_body(table, walks, classes or load_classes()),
+        classes=classes,
         pretty_name=f"Walks of {Path(data_dir).resolve().name}",
         license="unknown",
     )
@@ -202,11 +246,16 @@ def unused_files(data_dir: Path, table: list[dict]) -> list[str]:
     return [str(p) for p in there if p.resolve() not in named]
 
 
-def card_body(table: list[dict], walks: list[About]) -> str:
+def card_body(table: list[dict], walks: list[About], classes: GaitClasses) -> str:
     """The data card below its metadata."""
     people = sorted({row["subject_id"] for row in table})
     counts = Counter(row["pathology"] for row in table)
-    classes = "\n".join(f"| {name} | {counts[name]} |" for name in PATHOLOGIES if counts[name])
+    about = [
+        f"| {c.name} | {counts[c.name]} | {c.title} | {c.side} | {'; '.join(s.text for s in c.sentences[:1]) or 'not said'} |"
+        for c in classes.classes
+        if counts[c.name]
+    ]
+    listed = "\n".join(about)
     lines = []
     for layout, lacks in sorted({(w.layout, w.lacks) for w in walks}):
         legs = [w.leg for w in walks if (w.layout, w.lacks) == (layout, lacks)]
@@ -220,9 +269,9 @@ def card_body(table: list[dict], walks: list[About]) -> str:
 `datasets_scripts/own.py` of modeling_gait. Licence and consent are not stated here: walks identify people, so ask them
 before you share this folder or a model of it.
 
-| class | recordings |
-|---|---:|
-{classes}
+| class | recordings | in words | affected side | what is known of it |
+|---|---:|---|---|---|
+{listed}
 
 ## Columns
 
@@ -263,11 +312,13 @@ def main(argv: list[str] | None = None) -> None:
     axes = ["auto", "y", "-y", "z", "-z"]
     parser.add_argument("--up", default="auto", choices=axes, help="vertical axis of the files (--up=-y); default: found out")
     parser.add_argument("--num_proc", type=int, default=2, help="processes that read and clean (default 2)")
+    parser.add_argument("--classes", type=Path, help="JSON or YAML file of classes of your own, see modeling_gait.gait_classes")
     args = parser.parse_args(argv)
     if args.num_proc < 1:
         parser.error("--num_proc must be at least 1")
     try:
-        total, walks, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc)
+        known = load_classes().merged(load_classes(args.classes)) if args.classes else None
+        total, walks, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc, known)
     except (ValueError, OSError) as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
     print(cleaning_table([w.report for w in walks]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .auto import register
 
 if TYPE_CHECKING:
-    from .captions import PATHOLOGIES, WalkDescription, check_faithfulness, describe_walk, paraphrase, parse_prompt
+    from .captions import WalkDescription, check_faithfulness, describe_walk, paraphrase, parse_prompt
     from .cleaning import clean_walk
     from .configuration_gait_classifier import GaitClassifierConfig
     from .configuration_gait_decoder import GaitDecoderConfig
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from .export import save_walk, write_bvh, write_csv, write_npz
     from .feature_extraction_gait import GaitFeatureExtractor
     from .forward_kinematics import forward_kinematics
-    from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
+    from .gait_classes import GaitClass, GaitClasses, load_classes
+    from .gait_events import detect_gait_events
+    from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
     from .gait_search import GaitSearch
     from .kinematics import joint_angles
-    from .knowledge import load_knowledge
     from .loading import Walk, load_walk
     from .modeling_gait_classifier import GaitForSequenceClassification
     from .modeling_gait_decoder import GaitDecoderModel
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
     from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
     from .processing_gait import GaitProcessor
+    from .recording import Recording, read_recording, read_recordings
     from .simulation.simulator import simulate_walks
     from .skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, convert_joints
     from .tokenization_gait import GaitCodes, GaitTokenizer
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "captions": ("PATHOLOGIES", "WalkDescription", "check_faithfulness", "describe_walk", "paraphrase", "parse_prompt"),
+    "captions": ("WalkDescription", "check_faithfulness", "describe_walk", "paraphrase", "parse_prompt"),
     "cleaning": ("clean_walk",),
     "configuration_gait_classifier": ("GaitClassifierConfig",),
     "configuration_gait_decoder": ("GaitDecoderConfig",),
@@ -59,10 +61,11 @@ _NAMES = {
     "export": ("save_walk", "write_bvh", "write_csv", "write_npz"),
     "feature_extraction_gait": ("GaitFeatureExtractor",),
     "forward_kinematics": ("forward_kinematics",),
-    "gait_parameters": ("GAIT_PARAMETERS", "KINEMATIC_PARAMETERS", "compute_gait_parameters", "detect_gait_events"),
+    "gait_classes": ("GaitClass", "GaitClasses", "load_classes"),
+    "gait_events": ("detect_gait_events",),
+    "gait_parameters": ("GAIT_PARAMETERS", "KINEMATIC_PARAMETERS", "compute_gait_parameters"),
     "gait_search": ("GaitSearch",),
     "kinematics": ("joint_angles",),
-    "knowledge": ("load_knowledge",),
     "loading": ("Walk", "load_walk"),
     "modeling_gait_classifier": ("GaitForSequenceClassification",),
     "modeling_gait_decoder": ("GaitDecoderModel",),
@@ -75,6 +78,7 @@ _NAMES = {
     "pipeline_zero_shot_gait": ("ZeroShotGaitClassificationPipeline",),
     "pipelines_gait": ("GaitToTextPipeline", "TextToGaitPipeline"),
     "processing_gait": ("GaitProcessor",),
+    "recording": ("Recording", "read_recording", "read_recordings"),
     "simulation.simulator": ("simulate_walks",),
     "skeletons": ("AZURE_KINECT", "KINECT_V2", "OPENPOSE_18", "SKELETONS", "SMPL_22", "Skeleton", "convert_joints"),
     "tokenization_gait": ("GaitCodes", "GaitTokenizer"),

@@ -24,6 +24,7 @@ MAX_GAP = 0.5  # s, a longer hole is not bridged
 MAX_ROOT_SPEED = 6.0  # m/s
 MAX_ROOT_STEP = 0.3  # m between neighbouring frames
 SPIKE = 0.15  # m from the running median
+END_SPIKE = 25.0  # m/s and frame, from the median of the five frames beside the first or last three
 SUNK = 0.2  # m, the root's height from its running median: a body that leaves the field of view
 # The last words of the names of the joints whose bones are measured well (no hands, feet or face).
 LIMBS = ("spine", "spine1", "spine2", "spine3", "chest", "neck", "head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -117,7 +118,7 @@ def clean_walk(
     bad = _bad_samples(joints, report)
     joints[bad] = np.nan
     report.root_jumps = int(_jumps(times, _body_path(joints, skeleton))[1].sum())
-    bad |= _spikes(joints, report)
+    bad |= _spikes(joints, float(np.median(np.diff(times))) if len(times) > 1 else 0.0, report)
     joints[bad] = np.nan
     bad[_broken_frames(joints, skeleton, report)] = True
     joints[bad] = np.nan
@@ -263,13 +264,17 @@ def _body_path(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return (joints[:, skeleton.index("left_hip")] + joints[:, skeleton.index("right_hip")]) / 2
 
 
-def _spikes(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
+def _spikes(joints: np.ndarray, step: float, report: CleaningReport) -> np.ndarray:
     """(T, J) samples that leave the running median of their joint (Hampel 1974); bad samples are nan and stay unmarked."""
     filled = _bridge(joints)
     away = np.linalg.norm(filled - median_filter(filled, size=(7, 1, 1), mode="mirror"), axis=-1)
     scale = 1.4826 * np.median(away, axis=0)
     spikes = (away > np.maximum(SPIKE, 6 * scale)) & np.isfinite(joints).all(-1)
     spikes[:3] = spikes[-3:] = False  # no full window here: the mirrored path folds back
+    for end, inner in ((slice(0, 3), joints[3:8]), (slice(-3, None), joints[-8:-3])):  # further than it moves in 6 frames
+        with np.errstate(invalid="ignore"):
+            reach = np.maximum(2 * np.ptp(inner, axis=0).max(-1), END_SPIKE * max(step, 0.02)) if len(inner) > 3 else np.inf
+            spikes[end] |= np.linalg.norm(joints[end] - np.median(inner, axis=0), axis=-1) > reach
     report.spike_samples = int(spikes.sum())
     return spikes
 

@@ -4,6 +4,7 @@ In: the place where something shall be. Out: a temporary place to fill, renamed 
 a broken run leaves no half file and loses nothing that was there. `read_bytes` reads anybody's files, within limits.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -55,17 +56,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: str | Path, content: dict) -> None:
+    """Write a JSON file whole or not at all; its folder is made where it is not there."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """A new folder beside `path` to fill; on success it takes the place of `path`, on failure it is removed.
 
     What was at `path` is moved to `.NAME-earlier` first and comes back if the new folder cannot take its place. A process that
-    is killed between the two renames leaves both folders whole beside `path`; the next call puts the earlier one back.
+    is killed between the two renames leaves both folders whole beside `path`; the next call puts the earlier one back, or
+    `put_back` does.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    earlier = path.with_name(f".{path.name}-earlier")
-    _put_back(earlier, path)
+    earlier = put_back(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield temporary
@@ -75,19 +83,24 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         try:
             os.replace(temporary, path)
         except OSError:
-            _put_back(earlier, path)
+            put_back(path)
             raise
         shutil.rmtree(earlier, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put_back(earlier: Path, path: Path) -> None:
-    """The earlier folder in its place again where nothing stands there; else it is what a killed run had not yet removed."""
+def put_back(path: Path) -> Path:
+    """The earlier folder of a killed `atomic_folder` in its place again, where nothing stands there; else it is removed.
+
+    Returns: where an earlier folder is put.
+    """
+    earlier = path.with_name(f".{path.name}-earlier")
     if earlier.exists() and path.exists():
         shutil.rmtree(earlier, ignore_errors=True)
     elif earlier.exists():
         os.replace(earlier, path)
+    return earlier
 
 
 def _umask() -> int:

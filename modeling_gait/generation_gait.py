@@ -26,14 +26,16 @@ def sample_codes(
     temperature: float = 0.7,
     top_p: float = 1.0,
     seed: int | None = None,
+    first: int = 0,
     body_codes: np.ndarray | None = None,
 ) -> list[GaitCodes]:
     """One walk of `num_steps` latent steps for each prompt, sampled by GPT-2 under the grammar, so that all can be decoded.
 
     At each position only the codes that the grammar allows are scored, so this is several times faster than `generate` with
     `GaitGrammarLogitsProcessor`, and draws from the same distribution. `seed` makes the draw repeatable without touching the
-    caller's random state. An empty prompt gives an unconditional walk. `body_codes` (S,) or (B, S): the walks of these people,
-    instead of sampled ones. Raises ValueError where a walk is longer than the model, or the body codes do not fit.
+    caller's random state: prompt i draws by (seed, `first` + i) alone, so a list may be sampled in parts. An empty prompt gives
+    an unconditional walk. `body_codes` (S,) or (B, S): the walks of these people, instead of sampled ones. Raises ValueError
+    where a walk is longer than the model, or the body codes do not fit.
     """
     given = {} if body_codes is None else given_tokens(tokenizer, body_codes, len(prompts))
     texts = [tokenizer.eos_token + prompt + GAIT_START for prompt in prompts]
@@ -41,13 +43,9 @@ def sample_codes(
     length = inputs["input_ids"].shape[1] + len(tokenizer.grammar(num_steps)) - 1
     if length > model.config.n_positions:
         raise ValueError(
-            f"prompt and walk make {length} tokens, the model takes {model.config.n_positions}: ask for fewer frames"
+            f"num_frames: prompt and walk make {length} tokens, the model takes {model.config.n_positions}; ask for fewer"
         )
-    generator = torch.Generator(model.device)
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed)
+    generators = [np.random.default_rng(None if seed is None else [seed, first + i]) for i in range(len(prompts))]
     ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], DynamicCache()
     rows, drawn = model.get_output_embeddings().weight, []
     for at, (low, high) in enumerate(tokenizer.grammar(num_steps)[:-1]):
@@ -55,7 +53,8 @@ def sample_codes(
         output = model.base_model(ids, attention_mask=mask, position_ids=position, cache=cache, use_cache=True)
         scores = output.last_hidden_state[:, -1] @ rows[low:high].T
         probabilities = _nucleus((scores.float() / temperature).softmax(-1), top_p)
-        ids = low + torch.multinomial(probabilities, 1, generator=generator)
+        noise = np.stack([g.standard_exponential(high - low, np.float32) for g in generators])
+        ids = low + (probabilities / torch.from_numpy(noise).to(probabilities)).argmax(-1, keepdim=True)  # as multinomial draws
         if at in given:
             ids = given[at].to(ids)
         mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
@@ -162,10 +161,11 @@ def best_walks(
     descriptions: list[WalkDescription],
     num_frames: int,
     candidates: int,
+    first: int = 0,
     **options,
 ) -> tuple[np.ndarray, list[GaitCodes]]:
     """As `generate_walks`, the best of so many candidates for each description by `choose_walks`."""
     each = [d for d in descriptions for _ in range(candidates)]
-    joints, codes = generate_walks(model, tokenizer, decoder, each, num_frames, **options)
+    joints, codes = generate_walks(model, tokenizer, decoder, each, num_frames, first=candidates * first, **options)
     chosen = choose_walks(joints, descriptions, vq, extractor)
     return joints[chosen], [codes[i] for i in chosen]

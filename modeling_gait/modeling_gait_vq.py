@@ -211,11 +211,13 @@ class GaitVQModel(GaitPreTrainedModel):
         Coarse to fine: what a code has to say is computed knowing the codes before it.
         """
         x, valid = x * mask, steps[..., 0]
-        pathology, pathological_codes, loss_p = self.pathological_quantizer(self._pathological_latents(x, steps))
+        seen = valid.amax(1, keepdim=True)  # a row without a valid frame moves no codebook
+        latents = self._pathological_latents(x, steps)
+        pathology, pathological_codes, loss_p = self.pathological_quantizer(latents, seen.expand(latents.shape[:2]))
         posture = self.spatial_encoder(x, steps)
         mean = posture.sum(1, keepdim=True) / steps.sum(1, keepdim=True).clamp(min=1)
         pose = x.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
-        body, body_codes, loss_b = self.body_quantizer(self.body_projection(torch.cat((mean, pose), dim=-1)))
+        body, body_codes, loss_b = self.body_quantizer(self.body_projection(torch.cat((mean, pose), dim=-1)), seen)
         window = torch.cat((body, pathology.flatten(1)[:, None]), dim=-1).expand(-1, steps.shape[1], -1)
         spatial = self.spatial_projection(torch.cat((posture - mean, window), dim=-1))
         spatial, spatial_codes, loss_s = self.spatial_quantizer(spatial * steps, valid)
@@ -229,7 +231,8 @@ class GaitVQModel(GaitPreTrainedModel):
 
     def _pathological_latents(self, x: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         hidden = self.pathological_encoder(x, steps)
-        weights = self.pathological_queries(hidden).masked_fill(steps == 0, float("-inf")).softmax(dim=1)
+        scores = self.pathological_queries(hidden)
+        weights = scores.masked_fill(steps == 0, torch.finfo(scores.dtype).min).softmax(dim=1)
         return self.pathological_projection(weights.transpose(1, 2) @ hidden)
 
     def encode(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> GaitVQEncoderOutput:

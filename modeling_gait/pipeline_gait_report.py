@@ -170,7 +170,7 @@ class GaitReportPipeline(Pipeline):
             severity_scale=scale,
             parameters=parameters,
             sentence=sentence,
-            evidence=find_evidence(parameters, label, class_sentences(self.model.config, label)),
+            evidence=find_evidence(parameters, label, class_sentences(self.model.config, label), labels.values()),
             saliency=found,
             problems=problems,
             walk=walk,

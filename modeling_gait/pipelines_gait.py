@@ -17,7 +17,7 @@ from transformers import (
     Pipeline,
 )
 
-from .captions import PATHOLOGIES, check_faithfulness, describe_walk, parse_prompt
+from .captions import check_faithfulness, describe_walk, parse_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks
 from .modeling_gait_decoder import GaitDecoderModel
@@ -46,15 +46,16 @@ class TextToGaitPipeline(Pipeline):
         walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
-    Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature` (0.7), `top_p` (1), `seed`, `batch_size`;
+    Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature` (0.7), `top_p` (1), `batch_size`; `seed`, by
+    which walk i of a list is drawn, whatever the batches are (`first`, 0: the number of the list's first walk);
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `person`: a walk of somebody, as `read_recording` takes it, whose body codes (bones, posture, usual speed) all walks get.
     Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
     a WalkDescription), `codes` (GaitCodes).
 
-    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no known gait or
-    contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A one-sided gait
-    whose side is not said comes out affected on the right.
+    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
+    was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
+    one-sided gait whose side is not said comes out affected on the right.
     """
 
     _load_tokenizer = True
@@ -67,30 +68,35 @@ class TextToGaitPipeline(Pipeline):
 
     @cached_property
     def vq(self) -> GaitVQModel:
-        """The family's tokeniser; needed for `person` and `candidates` only."""
+        """The family's tokeniser of walks; needed for `person` and `candidates` only."""
         return GaitVQModel.from_pretrained(**family_of(self), subfolder="vq").to(self.model.device).eval()
 
     @cached_property
     def extractor(self) -> GaitFeatureExtractor:
         return GaitFeatureExtractor.from_pretrained(**family_of(self))
 
-    def _sanitize_parameters(self, num_frames=None, temperature=None, top_p=None, seed=None, person=None, candidates=None, **_):
-        if num_frames is not None and (num_frames < 4 or num_frames % self.decoder.config.downsampling):
-            raise ValueError(f"num_frames must be a multiple of {self.decoder.config.downsampling}, got {num_frames}")
+    def _sanitize_parameters(
+        self, num_frames=None, temperature=None, top_p=None, seed=None, first=None, person=None, candidates=None, **_
+    ):
+        if num_frames is not None:
+            step, most = self.decoder.config.downsampling, self.most_frames()
+            if num_frames % step or not step <= num_frames <= most:
+                raise ValueError(f"num_frames: expected a multiple of {step} from {step} to {most}, got {num_frames}")
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
         if candidates is not None and candidates < 1:
             raise ValueError(f"candidates must be 1 or more, got {candidates}")
-        given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "seed": seed, "candidates": candidates}
+        given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "seed": seed, "first": first}
+        given |= {"candidates": candidates}
         if person is not None:
             given["body_codes"] = self.body_codes(person)
         return {}, {k: v for k, v in given.items() if v is not None}, {}
 
     def __call__(self, prompts: str | list[str], batch_size: int = 250, **kwargs) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
-        _refuse_unknown(kwargs, "num_frames", "temperature", "top_p", "seed", "person", "candidates")
+        _refuse_unknown(kwargs, "num_frames", "temperature", "top_p", "seed", "first", "person", "candidates")
         _, options, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(prompts, str)
         asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
@@ -98,9 +104,15 @@ class TextToGaitPipeline(Pipeline):
         batch_size = max(1, batch_size // options.get("candidates", 1))
         starts = range(0, len(asked), batch_size)
         for at in tqdm(starts, desc="walks", disable=len(starts) < 2):
-            now = dict(options, seed=options["seed"] + at) if "seed" in options else options
+            now = options | {"first": options.get("first", 0) + at}
             results += self.postprocess(self._forward(asked[at : at + batch_size], **now))
         return results[0] if single else results
+
+    def most_frames(self) -> int:
+        """Frames of the longest walk that fits beside an empty prompt."""
+        window, step = (len(self.tokenizer.grammar(n)) for n in (0, 1))
+        room = self.model.config.n_positions - 1 - window  # the end of text, `<gait>`, window codes; `</gait>` is not read
+        return room // (step - window) * self.decoder.config.downsampling
 
     @torch.no_grad()
     def body_codes(self, person) -> np.ndarray:
@@ -111,11 +123,7 @@ class TextToGaitPipeline(Pipeline):
         return codes.body_codes[0].cpu().numpy()
 
     def preprocess(self, prompt: str) -> dict:
-        description = parse_prompt(prompt)
-        known = getattr(self.model.config, "gait_labels", None) or PATHOLOGIES
-        if description.pathology not in known:
-            raise ValueError(f"this model was not trained on {description.pathology} gait; it knows {', '.join(known)}")
-        return {"prompt": prompt, "description": description}
+        return {"prompt": prompt, "description": parse_prompt(prompt, self.extractor.classes)}
 
     def _forward(self, asked: list[dict], num_frames: int = 96, candidates: int = 1, **options) -> dict:
         descriptions = [a["description"] for a in asked]
@@ -221,12 +229,13 @@ class GaitToTextPipeline(Pipeline):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                said = parse_prompt(outputs["text"])
+                said = parse_prompt(outputs["text"], self.extractor.classes)
             except ValueError as error:
                 problems = [f"the text cannot be read: {error}"]
             else:
                 pathology, side = said.pathology, None if said.side == "unknown" else said.side
-                problems = check_faithfulness(outputs["text"], describe_walk(parameters, pathology, said.severity, side=side))
+                measured = describe_walk(parameters, pathology, said.severity, side, classes=self.extractor.classes)
+                problems = check_faithfulness(outputs["text"], measured)
         return {
             "text": outputs["text"],
             "pathology": pathology,

@@ -146,8 +146,11 @@ class ResidualVectorQuantizer(nn.Module):
             total = total + quantized
             indices.append(index)
             losses.append(loss)
-        total = latents + (total - latents).detach()
-        return total, torch.stack(indices, dim=-1), torch.stack(losses).mean()
+        return (
+            rotate_to(latents.float(), total.float()).to(latents.dtype),
+            torch.stack(indices, dim=-1),
+            torch.stack(losses).mean(),
+        )
 
     def lookup(self, indices: torch.Tensor) -> torch.Tensor:
         """Sum of the codes (..., D) of indices (..., Q)."""

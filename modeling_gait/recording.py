@@ -17,12 +17,16 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from .cleaning import canonicalise, clean_walk
-from .gait_parameters import SIDES, compute_gait_parameters, symmetry_index
+from .exchanged_joints import exchanged_frames
+from .gait_events import SIDES
+from .gait_parameters import compute_gait_parameters, symmetry_index
 from .loading import Walk, load_walk, walk_from_arrays
 from .skeletons import Skeleton, convert_joints
-from .walk_checks import Stretch, examine, exchanged_frames, straightened
+from .walk_checks import examine
+from .walk_stretches import Stretch, straightened
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
+SHORT = 2.0  # s
 ARRAYS = ("joints", "fps", "times", "joint_names", "skeleton")  # what is read of a dict
 
 # Joints without which some gait parameters are not measured: any of a line's suffice.
@@ -175,6 +179,9 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     doubts = [*walk.notes, *found.doubts, *_not_measured(walk.skeleton, measured)]
     if exchanged > 0.05 * len(joints):
         doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
+    seconds = sum(s.stop - s.start for s in found.stretches) / rate
+    if seconds < SHORT:
+        doubts.append(f"only {seconds:.1f} s of walking: too few strides to be sure of the numbers")
     if report.frames_cut > 0.2 * report.frames_in:
         doubts.append(
             f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them"
@@ -217,7 +224,7 @@ def as_walk(
     name = str(arrays.get("name") or arrays.get("walk_id") or "walk")
     if "joints" not in arrays:
         raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, arrays)) or 'nothing'}")
-    arrays = {k: _array(v, k, name) for k, v in arrays.items() if k in ARRAYS and v is not None}
+    arrays = {k: _array(v, k, name) for k, v in arrays.items() if k == "joints" or (k in ARRAYS and v is not None)}
     assumed = default_fps if fps is None and not {"fps", "times"} & set(arrays) else None
     walk = walk_from_arrays(arrays, name, skeleton, assumed if fps is None else fps, up)
     if assumed:

@@ -1,8 +1,8 @@
 """Is it a walk, which part of it, and how was it recorded? Asked of every recording before any number, class or word.
 
 In: joints (T, J, 3) [m], z up, any heading, clean, nan for joints that were not measured (`recording.read_recording`).
-Out: `exchanged_frames`, frames in which left and right joints changed names; `examine`, the walk along +y on a level floor, its
-parts without turns and pauses, and what was done or is doubted in plain sentences. ValueError where nobody walks.
+Out: `examine`, the walk along +y on a level floor, its parts without turns and pauses, and what was done or is doubted in plain
+sentences. ValueError where nobody walks.
 
 A person who walks puts one foot after the other ahead of the pelvis while the other foot stands. From this all is told:
 standing (no leg gets ahead), marching (no way is made), treadmills and cameras that follow (the standing foot slides),
@@ -13,44 +13,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import signal
-from scipy.ndimage import uniform_filter1d
 
 from .cleaning import heading
-from .gait_parameters import SIDES, detect_gait_events, smooth_positions
+from .gait_events import SIDES, detect_gait_events, smooth_positions
 from .skeletons import Skeleton
+from .walk_stretches import MIN_SPEED, Stretch, facing, find_stretches, mean_over, straightened, stride_frames, track, turned
 
-SIDED = (
-    "shoulder",
-    "hip",
-    "knee",
-    "ankle",
-    "foot",
-    "elbow",
-    "wrist",
-)  # pairs that a tracker exchanges; the first two say what is right
-TOGGLE = 0.02  # m^2, evidence needed for an exchange: a jump of about 0.14 m
 MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
-MIN_SPEED = 0.05  # m/s
-PAUSE = 1.0  # s
-TURN = np.radians(40)  # a change of heading that is told
+LEAN = 2.0  # degrees, by which the hips are ahead of the ankles' middle
 MIN_TILT, TOLD_TILT = 1.0, 3.0  # degrees, of a floor that is levelled, and that is told
-SHARPEST = 0.8  # rad/m, curvature of a curve (radius 1.25 m) along which steps are still measured
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a walk without turn or pause.
-
-    Attributes:
-        start, stop: frames; stop is not in it.
-        heading: direction of travel against that of the recording [deg], to the left positive.
-        curved: it follows a curve, and steps are measured along it.
-    """
-
-    start: int
-    stop: int
-    heading: float = 0.0
-    curved: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,257 +37,19 @@ class Examined:
     doubts: tuple[str, ...] = ()
 
 
-# ---------------------------------------------------------------- numbers that are no walk in space
-
-
-def check_space(joints: np.ndarray, name: str, any_size: bool = True) -> None:
-    """Raise ValueError for joints (T, J, 3) in any unit that lie in one plane, such as pixels with a confidence beside them.
-
-    `any_size` False: also refuse numbers that are all from 0 to 1, as coordinates in an image of height 1 are.
-    """
+def check_space(joints: np.ndarray, name: str) -> None:
+    """Raise ValueError for joints (T, J, 3) in any unit that lie in one plane, as pixels with a confidence beside them do."""
     known = joints[np.isfinite(joints).all(-1).sum(-1) > 3]
-    if not len(known):
+    if joints.shape[1] < 6 or not len(known):
         return
     known = known[np.linspace(0, len(known) - 1, min(len(known), 500)).astype(int)]
     local = (known - np.nanmedian(known, axis=1, keepdims=True)).reshape(-1, 3)
-    local = local[np.isfinite(local).all(-1) & (np.abs(local) < 1e6).all(-1)]
-    flat = known[..., :2][np.isfinite(known[..., :2])]
-    third = known[..., 2][np.isfinite(known[..., 2])]
-    thickness = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(local.T)), 0)) if len(local) > 3 else np.ones(3)
-    advice = "2D keypoints, perhaps with a confidence; expected x, y, z of every joint in space"
+    local = local[np.isfinite(local).all(-1)]
+    thickness = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(local.T)), 0))
     if thickness[0] < 0.02 * thickness[2]:
-        raise ValueError(f"{name}: all joints lie in a plane: {advice}")
-    sure = third.min() >= 0 and third.max() <= 1 and np.mean(third > 0.5) > 0.2
-    if not any_size and sure and np.percentile(flat, 1) > -0.3 and np.percentile(flat, 99) < 1.3:
-        raise ValueError(f"{name}: coordinates from 0 to 1 of an image, and what seems a confidence: {advice}")
-
-
-# ---------------------------------------------------------------- left and right exchanged in some frames
-
-
-def exchanged_frames(joints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, int]:
-    """Undo exchanges of left and right joints in some of the frames.
-
-    The vector from the left to the right joint of a pair moves smoothly; where a tracker exchanges the two it changes its sign.
-    The signs (T,) that make it smoothest (least squared second differences, `TOGGLE` for each change) are found by dynamic
-    programming (Viterbi 1967) for each pair by itself, with the squared length by which the right joint lies left of the left
-    one (as the shoulders say, or else the hips) and by which bones change their length. Shoulders are right in most frames.
-
-    Args:
-        joints: (T, J, 3) [m], nan where not measured.
-
-    Returns: joints with the exchanged pairs put right, and the number of frames in which hips, knees, ankles or feet were.
-    """
-    out, legs, right = joints.copy(), np.zeros(len(joints), bool), None
-    for part in SIDED:
-        if not skeleton.has(f"left_{part}"):
-            continue
-        pair = [skeleton.index(f"left_{part}"), skeleton.index(f"right_{part}")]
-        apart = out[:, pair[1]] - out[:, pair[0]]
-        seen = np.flatnonzero(np.isfinite(apart).all(-1))
-        if len(seen) < 5:
-            continue
-        swap = seen[_changed_signs(apart[seen], _costs(out, skeleton, part, right)[:, seen], right is None)]
-        out[np.ix_(swap, pair)] = out[np.ix_(swap, pair[::-1])]
-        legs[swap] |= part in ("hip", "knee", "ankle", "foot")
-        if right is None and part in ("shoulder", "hip"):
-            flat = np.where(np.isfinite(out).all(-1)[:, pair].all(1)[:, None], out[:, pair[1]] - out[:, pair[0]], 0.0)
-            flat[:, 2] = 0
-            right = uniform_filter1d(flat, max(1, min(31, len(flat))), axis=0, mode="nearest")
-            right /= np.maximum(np.linalg.norm(right, axis=-1, keepdims=True), 1e-6)
-    return out, int(legs.sum())
-
-
-def _costs(joints: np.ndarray, skeleton: Skeleton, part: str, right: np.ndarray | None) -> np.ndarray:
-    """(2, T) [m^2] of keeping and of exchanging a pair in each frame: the right joint on the left, bones of another length."""
-    pair = [skeleton.index(f"left_{part}"), skeleton.index(f"right_{part}")]
-    costs = np.zeros((2, len(joints)))
-    if right is not None:
-        side = ((joints[:, pair[1]] - joints[:, pair[0]]) * right).sum(-1)
-        costs += np.minimum(np.stack((side, -side)), 0) ** 2
-    parents = [skeleton.parents[j] for j in pair]
-    if parents[0] != parents[1]:
-        for n, order in enumerate((pair, pair[::-1])):
-            bones = np.linalg.norm(joints[:, pair] - joints[:, parents], axis=-1)
-            length = np.nanmedian(bones) if np.isfinite(bones).any() else 0.0
-            costs[n] += ((np.linalg.norm(joints[:, order] - joints[:, parents], axis=-1) - length) ** 2).sum(-1)
-    return np.nan_to_num(costs)
-
-
-def _changed_signs(apart: np.ndarray, costs: np.ndarray, majority: bool) -> np.ndarray:
-    """(T,) bool, where the sign of the vectors `apart` (T, 3) has to be changed for them to be smooth.
-
-    `costs` (2, T) of keeping and changing it; `majority`: the sign of most frames is the right one.
-    """
-    a, b, c = apart[:-2], apart[1:-1], apart[2:]
-    # cost of the middle frame, by whether the frame before and the frame after have the other sign
-    cost = np.stack([((s * a - 2 * b + e * c) ** 2).sum(-1) for s in (1, -1) for e in (1, -1)]).reshape(2, 2, -1)
-    if (cost[0, 0] <= cost.reshape(4, -1).min(0) + TOGGLE).all() and costs[0].sum() <= costs[1].sum():
-        return np.zeros(len(apart), bool)
-    prior = costs + [[0], [1e-6]]
-    change = TOGGLE * np.array([[0, 1], [1, 0]])
-    # state (s[t], s[t + 1])
-    total = prior[:, 0, None] + prior[None, :, 1] + change
-    back = np.zeros((len(cost[0, 0]), 2, 2), int)
-    for t in range(len(back)):
-        best = np.empty((2, 2))
-        for m in (0, 1):
-            for e in (0, 1):
-                ways = [total[s, m] + cost[s ^ m, m ^ e, t] for s in (0, 1)]
-                back[t, m, e] = ways[1] < ways[0]
-                best[m, e] = min(ways) + change[m, e] + prior[e, t + 2]
-        total = best
-    signs = np.zeros(len(apart), int)
-    signs[-2:] = np.unravel_index(np.argmin(total), (2, 2))
-    for t in range(len(back) - 1, -1, -1):
-        signs[t] = back[t, signs[t + 1], signs[t + 2]]
-    if majority and signs.mean() > 0.5:
-        signs = 1 - signs
-    return signs.astype(bool)
-
-
-# ---------------------------------------------------------------- which way, how long a stride
-
-
-def track(joints: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:
-    """Path (T, 3) of a joint, or of the middle of a pair named without its side ("hip"); nan where it was not measured."""
-    if skeleton.has(name):
-        return joints[:, skeleton.index(name)]
-    if skeleton.has(f"left_{name}"):
-        return (track(joints, skeleton, f"left_{name}") + track(joints, skeleton, f"right_{name}")) / 2
-    return np.full((len(joints), 3), np.nan)
-
-
-def stride_frames(joints: np.ndarray, fps: float, skeleton: Skeleton) -> float:
-    """Length of a stride in frames: the highest peak of the autocorrelation, between 0.6 and 4 s, of the horizontal vector from
-    one ankle to the other; 1.2 s where there is none."""
-    apart = (track(joints, skeleton, "left_ankle") - track(joints, skeleton, "right_ankle"))[:, :2]
-    apart = signal.detrend(apart, axis=0, type="constant")
-    power = sum(signal.correlate(a, a, method="fft")[len(a) - 1 :] for a in apart.T)
-    lags = signal.find_peaks(power)[0]
-    lags = lags[(lags >= 0.6 * fps) & (lags <= 4 * fps) & (power[lags] > 0.1 * power[0])]
-    return float(lags[np.argmax(power[lags])]) if len(lags) else 1.2 * fps
-
-
-def mean_over(values: np.ndarray, frames: float) -> np.ndarray:
-    """Running mean over so many frames along axis 0 of (T, ...); the ends are continued by point reflection."""
-    size = int(min(max(1, round(frames)), max(1, len(values) // 2 * 2 - 1)))
-    pad = min(size // 2 + 1, len(values) - 1)
-    if pad < 1 or size < 2:
-        return values
-    padded = np.pad(values, [(pad, pad)] + [(0, 0)] * (values.ndim - 1), mode="reflect", reflect_type="odd")
-    return uniform_filter1d(padded, size, axis=0, mode="nearest")[pad:-pad]
-
-
-def facing(joints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal vectors (T, 2) [m]: where the hips say that the front is (left of it the left hip), and where the knees and
-    toes say so: a knee bends forward of the line from hip to ankle, a foot points forward."""
-    across = (track(joints, skeleton, "right_hip") - track(joints, skeleton, "left_hip"))[:, :2]
-    front = np.zeros((len(joints), 2))
-    for side in ("left", "right"):
-        hip, knee, ankle, foot = (track(joints, skeleton, f"{side}_{n}") for n in ("hip", "knee", "ankle", "foot"))
-        leg = ankle - hip
-        along = (((knee - hip) * leg).sum(-1) / np.maximum((leg**2).sum(-1), 1e-9))[:, None]
-        for part in (knee - hip - along * leg, foot - ankle):
-            front += np.nan_to_num(part[:, :2])
-    return np.stack((-across[:, 1], across[:, 0]), axis=-1), front
-
-
-def _turned(joints: np.ndarray, way: np.ndarray) -> np.ndarray:
-    """Joints (T, J, 3) with the horizontal direction `way` (2,) or (T, 2) turned to +y."""
-    x, y = np.moveaxis(way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9), -1, 0)
-    x, y = (v[:, None] if v.ndim else v for v in (x, y))
-    return np.stack((y * joints[..., 0] - x * joints[..., 1], x * joints[..., 0] + y * joints[..., 1], joints[..., 2]), axis=-1)
-
-
-# ---------------------------------------------------------------- turns and pauses
-
-
-def find_stretches(path: np.ndarray, fps: float, stride: float) -> tuple[list[Stretch], list[str]]:
-    """Parts of a path (T, 2) [m] without turns and pauses, in order, and what was found between them.
-
-    The path is averaged over a stride, which takes the sway out. A pause is `PAUSE` or longer under 0.3 of the usual speed, a
-    turn a curve sharper than `SHARPEST` by more than `TURN`. A part of less than a stride, or of under 0.3 m, is left out.
-    """
-    smooth = mean_over(path, stride)
-    velocity = np.gradient(smooth, axis=0) * fps if len(path) > 1 else np.zeros_like(path)
-    speed = np.linalg.norm(velocity, axis=-1)
-    usual = float(np.median(speed[speed >= 0.3 * np.percentile(speed, 90)])) if len(speed) else 0.0
-    slow = (speed < 0.3 * usual) | (speed < MIN_SPEED)
-    angle = np.unwrap(np.arctan2(velocity[:, 1], velocity[:, 0]))
-    angle = mean_over(angle, stride / 3)
-    bend = np.abs(np.gradient(angle)) * fps / np.maximum(speed, 0.3 * usual + 1e-9) if len(path) > 1 else np.zeros(len(path))
-    out = np.zeros(len(path), bool)
-    turns = pauses = 0
-    for a, b in _runs(slow):
-        if b - a >= PAUSE * fps:
-            out[a:b] = True
-            pauses += a > 0 and b < len(path)
-    for a, b in _runs((bend > SHARPEST) | slow):
-        before, after = angle[max(0, a - 1)], angle[min(len(angle) - 1, b)]
-        if abs(_wrapped(after - before)) > TURN or abs(after - before) > TURN:
-            out[a:b] = True
-            turns += 1
-    parts = [
-        (a, b)
-        for a, b in _runs(~out)
-        if b - a >= min(stride, 0.9 * len(path)) and np.hypot(*(smooth[b - 1] - smooth[a])) > 0.3 * (turns + pauses > 0)
-    ]
-    stretches = []
-    for a, b in parts:
-        way = smooth[b - 1] - smooth[a]
-        stretches.append(Stretch(a, b, float(np.degrees(np.arctan2(way[1], way[0]))), _is_curved(smooth[a:b])))
-    told = []
-    if turns:
-        told.append(f"turns {turns} time{'s' * (turns > 1)}")
-    if pauses:
-        told.append(f"pauses {pauses} time{'s' * (pauses > 1)}")
-    return stretches, told
-
-
-def _is_curved(path: np.ndarray) -> bool:
-    """Do the headings of pieces of a metre or more of the path (T, 2) differ by over 30 degrees?"""
-    along = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=-1))))
-    pieces = int(along[-1])
-    if pieces < 2:
-        return False
-    ways = np.diff(path[np.searchsorted(along, np.linspace(0, along[-1], pieces + 1)).clip(max=len(path) - 1)], axis=0)
-    return bool(np.ptp(np.unwrap(np.arctan2(ways[:, 1], ways[:, 0]))) > np.radians(30))
-
-
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """(start, stop) of the runs of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(int)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist()))
-
-
-def _wrapped(angle: float) -> float:
-    return float((angle + np.pi) % (2 * np.pi) - np.pi)
-
-
-def straightened(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> np.ndarray:
-    """The frames of a stretch along +y, its first pelvis over the origin; a curve is rolled out.
-
-    Args:
-        joints: (T, J, 3) [m] of the recording.
-
-    Returns: float64 (stop - start, J, 3) [m].
-    """
-    joints = np.asarray(joints, np.float64)
-    stride = stride_frames(joints[stretch.start : stretch.stop], fps, skeleton)
-    path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)[stretch.start : stretch.stop]
-    piece = joints[stretch.start : stretch.stop].copy()
-    if stretch.curved:
-        way = mean_over(np.gradient(path, axis=0), stride)
-        steps = np.linalg.norm(np.diff(path, axis=0), axis=-1)
-        along = np.concatenate(([0.0], np.cumsum(steps)))
-        piece[..., :2] -= path[:, None]
-        piece = _turned(piece, way)
-        piece[..., 1] += along[:, None]
-    else:
-        piece = _turned(piece, heading(piece, skeleton))
-    piece[..., :2] -= track(piece, skeleton, "hip")[0, :2]
-    return piece
+        raise ValueError(
+            f"{name}: all joints lie in a plane: 2D keypoints, perhaps with a confidence; expected x, y, z of joints in space"
+        )
 
 
 # ---------------------------------------------------------------- the examination
@@ -359,7 +92,7 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     if fixed:
         doubts.append("the pelvis does not rise and fall: foot heights are not measured")
     longest = max(kept, key=lambda s: s.stop - s.start)
-    joints = _turned(joints, heading(joints[longest.start : longest.stop], skeleton))
+    joints = turned(joints, heading(joints[longest.start : longest.stop], skeleton))
     joints[..., :2] -= track(joints, skeleton, "hip")[0, :2]
     ankles = np.stack([track(joints, skeleton, f"{side}_ankle")[:, 2] for side in SIDES]).min(0)
     joints[..., 2] -= (
@@ -407,10 +140,12 @@ def _add_the_belt(
     slide = -float(np.median(standing))
     path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)
     speed = float(np.median(np.linalg.norm(np.gradient(path, axis=0), axis=-1))) * fps
-    if abs(slide) < max(0.1, 0.5 * speed):
+    if slide < max(0.1, (0.2 if slide > 0 else -np.inf) * speed) and -slide < max(0.1, 0.5 * speed):
         return joints, None
     ankles = np.stack([track(low, skeleton, f"{s}_ankle") - track(low, skeleton, "hip") for s in SIDES])
     forth = (ankles[..., :2] * front).sum(-1)
+    if np.ptp(forth[0] - forth[1]) < MIN_SPREAD:  # carried or wheeled
+        return joints, None
     if np.ptp(ankles[..., 2], axis=1).mean() > 0.65 * np.ptp(forth, axis=1).mean():
         raise ValueError("nobody walks in it: the feet go up and down, or round as on a bicycle, and make no way")
     moved = joints.copy()
@@ -515,8 +250,10 @@ def _level(
         body = track(joints, skeleton, "hip") - track(joints, skeleton, "ankle")
         lean = np.mean(np.concatenate([body[s.start : s.stop] for s in stretches]), axis=0) if stretches else body.mean(0)
         across = np.append(slope / np.linalg.norm(slope), 0)
+        way = np.mean([np.array([np.cos(a), np.sin(a)]) for a in np.radians([s.heading for s in stretches])], axis=0)
+        usual = LEAN * (way @ across[:2])
         leans = np.degrees(np.arctan2(lean @ across, lean[2]))  # against the rise of the floor negative
-        if angle < 4 or abs(leans + angle) < abs(leans):
+        if angle < 4 or abs(leans + angle - usual) < abs(leans - usual):
             joints = joints @ _rotation(slope).T
             repairs["floor_levelled_degrees"] = round(angle, 2)
             if angle > TOLD_TILT:
@@ -527,6 +264,36 @@ def _level(
             joints = joints.copy()
             joints[..., 2] -= joints[..., :2] @ slope
             doubts.append(f"the person walks on a slope of {angle:.1f} degrees: heights are taken from the slope")
+    return _level_across(joints, fps, skeleton, stretches, repairs, doubts)
+
+
+def _level_across(
+    joints: np.ndarray, fps: float, skeleton: Skeleton, stretches: list[Stretch], repairs: dict, doubts: list[str]
+) -> np.ndarray:
+    """Undo a camera's roll on a walk in one direction: legs lean to the side as much as one foot stands above the other."""
+    longest = max(stretches, key=lambda s: s.stop - s.start)
+    ways = np.radians([s.heading - longest.heading for s in stretches])
+    if (np.cos(ways) < 0.9).any() or any(s.curved for s in stretches):
+        return joints
+    straight = straightened(joints, fps, skeleton, longest)
+    body = (track(straight, skeleton, "hip") - track(straight, skeleton, "ankle")).mean(0)
+    lean = np.degrees(np.arctan2(body[0], body[2]))  # to the right
+    prints = [p for p in _prints(straight, fps, skeleton, Stretch(0, len(straight)))]
+    feet = [np.array([p[1:4] for p in prints if p[0] == n]) for n in (0, 1)]
+    if abs(lean) < MIN_TILT or min(map(len, feet)) < 2:
+        return joints
+    across = feet[1].mean(0) - feet[0].mean(0)  # from left to right
+    rise = -np.degrees(np.arctan2(across[2], across[0]))
+    if across[0] > 0.05 and abs(rise - lean) < max(1.0, 0.3 * abs(lean)):
+        way = heading(joints[longest.start : longest.stop], skeleton)
+        joints = joints @ _rotation(-np.tan(np.radians(lean)) * np.array([way[1], -way[0]])).T
+        repairs["floor_levelled_degrees"] = round(float(np.hypot(repairs["floor_levelled_degrees"], lean)), 2)
+        if abs(lean) > TOLD_TILT:
+            doubts.append(
+                f"the floor sloped sideways by {abs(lean):.1f} degrees, as under a rolled camera; levelled by the feet"
+            )
+    elif abs(lean) > 2 * TOLD_TILT:
+        doubts.append(f"the legs lean sideways by {abs(lean):.1f} degrees: the person does, or the camera is rolled")
     return joints
 
 

@@ -98,10 +98,11 @@ def build(demo: GaitDemo) -> gr.Blocks:
 
 
 def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
+    examples = demo.examples(EXAMPLES)
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             prompt = gr.Textbox(
-                EXAMPLES[0], label="The walk, in your words (Enter generates)", lines=1, max_lines=4, elem_id="prompt"
+                examples[0], label="The walk, in your words (Enter generates)", lines=1, max_lines=4, elem_id="prompt"
             )
             with gr.Group():
                 with gr.Row():
@@ -119,7 +120,7 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
             problem = gr.HTML(visible=False, elem_id="problem")
             plot = gr.Plot(show_label=False, elem_id="walk")
             summary = gr.Markdown(elem_id="summary")
-            gr.Examples([[e] for e in EXAMPLES], [prompt], label="For example", elem_id="examples")
+            gr.Examples([[e] for e in examples], [prompt], label="For example", elem_id="examples")
     with gr.Tab("Joint angles"):
         angles = gr.Plot(waiting_figure("The walk comes first."), show_label=False, elem_id="angles")
     with gr.Tab("Parameters"):
@@ -147,7 +148,7 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
         if not settings[0]:
             return gr.skip()
         try:
-            return write_prompt(*settings)
+            return write_prompt(*settings, classes=demo.classes)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

@@ -10,7 +10,7 @@ from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, convert_joints
 
 LEFT_FOOT, RIGHT_ANKLE, HEAD = (KINECT_V2.index(n) for n in ("left_foot", "right_ankle", "head"))
-TIMES = {"frames_in", "frames_out", "longest_gap"}  # not artefacts
+TIMES = {"frames_in", "frames_out", "longest_gap", "start"}  # not artefacts
 
 
 def walk(frames: int = 90, fps: float = 30.0, speed: float = 1.0, start: float = 10.0) -> tuple[np.ndarray, np.ndarray]:

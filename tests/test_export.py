@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from modeling_gait.export import save_walk, write_bvh, write_csv, write_humanml3d, write_npz
-from modeling_gait.files import atomic_folder, atomic_path
 from modeling_gait.forward_kinematics import forward_kinematics
 from modeling_gait.kinematics import fit_skeleton
 from modeling_gait.loading import load_walk
@@ -101,26 +100,6 @@ def test_failure_leaves_the_old_file(tmp_path, suffix):
         with pytest.raises(ValueError):
             save_walk(path, joints, fps)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_atomic_path_cleans_up(tmp_path):
-    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.csv") as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "x"
-    with atomic_folder(target) as temporary:
-        (temporary / "a").write_text("1")
-    with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
-        (temporary / "a").write_text("2")
-        raise RuntimeError
-    assert (target / "a").read_text() == "1" and [p.name for p in tmp_path.iterdir()] == ["x"]
-    with atomic_folder(target) as temporary:
-        (temporary / "b").write_text("3")
-    assert [p.name for p in target.iterdir()] == ["b"] and [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
 def test_save_walk_names_the_suffixes(tmp_path):

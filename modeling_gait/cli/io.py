@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,8 +121,11 @@ def _read_values(path: Path, fps: float | None) -> tuple[np.ndarray | None, np.n
     """`values`, `channel_mask` and `fps` of an NPZ or NPY; None for values where it is a skeleton walk."""
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays = {"values": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError) as error:
+        named = ("values", "channel_mask", "fps")
+        arrays = {"values": loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in named if k in loaded.files}
+    except OSError:
+        raise
+    except Exception as error:  # numpy, zip and zlib raise a dozen kinds
         raise ValueError(f"{path}: no NumPy arrays in it ({error})") from error
     values = arrays.get("values")
     if values is None or values.dtype.kind not in "fiu" or (values.ndim == 3 and values.shape[2] == 3):
@@ -215,15 +218,15 @@ def write_parquet(path: Path, walks: list[dict], model: str, seed: int) -> None:
     from ..schema import generated_row, walk_features
     from ..skeletons import SKELETONS
 
+    features = walk_features(len(SKELETONS[walks[0]["skeleton"]]), walks[0]["description"].classes.labels, generated=True)
     rows = [generated_row(walk, model, seed, number) for number, walk in enumerate(walks)]
-    features = walk_features(len(SKELETONS[walks[0]["skeleton"]]), generated=True)
     Dataset.from_list(rows, features=features).to_parquet(path)
 
 
 def plain(value: object) -> object:
     """What JSON can say of a value: dataclasses as objects, arrays as lists, numbers that are not finite as null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        return plain({f.name: getattr(value, f.name) for f in fields(value) if f.repr})
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray | np.generic):

@@ -214,7 +214,10 @@ def generate(
     seed = secrets.randbelow(2**31) if seed is None else seed
     options = {"candidates": candidates} | ({} if person is None else {"person": str(person)})
     pipe = pipeline("text-to-gait", model=str(folder))
-    walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
+    try:
+        walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
+    except ValueError as error:
+        raise ValueError(str(error).replace("num_frames:", "--frames:")) from error
     named = model or os.environ.get("GAIT_MODEL") or str(folder)
     with whole_files(files) as paths:
         if parquet:
@@ -443,8 +446,8 @@ def convert(
     import numpy as np
 
     from ..cleaning import clean_walk
+    from ..exchanged_joints import exchanged_frames
     from ..export import save_walk
-    from ..walk_checks import exchanged_frames
 
     def clean(walk, name: str):
         times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times

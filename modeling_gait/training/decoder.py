@@ -14,8 +14,8 @@ from modeling_gait.configuration_gait_decoder import GaitDecoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
-from modeling_gait.training.arguments import TrainArguments
-from modeling_gait.training.data import AUGMENTATION, STRETCH, StepBatches, WindowLoader, load_walks
+from modeling_gait.training.arguments import TrainArguments, need
+from modeling_gait.training.data import AUGMENTATION, STRETCH, StepBatches, WindowLoader, fingerprint, load_walks
 from modeling_gait.training.loop import save_model, start, training_loop
 
 
@@ -53,7 +53,8 @@ def transplant_loss(
     output = decoder(codes.motion_codes, codes.body_codes, codes.pathological_codes[other], codes.attention_mask)
     mask = codes.attention_mask.repeat_interleave(vq.config.downsampling, dim=1)
     logits = vq.pathology_logits(extractor.to_features(output.joints), mask)
-    donor = torch.nn.functional.cross_entropy(logits.float(), labels[other], ignore_index=-100)
+    donor = torch.nn.functional.cross_entropy(logits.float(), labels[other], ignore_index=-100, reduction="sum")
+    donor = donor / (labels != -100).sum().clamp(min=1)  # of walks whose class is known, if any
     bones = 10 * (output.offsets - own.offsets.detach()).norm(dim=-1).mean()
     paths = [(w.root[:, 1:, 1] - w.root[:, :-1, 1]) * mask[:, 1:] for w in (output, own)]
     speed = (paths[0] - paths[1].detach()).sum(1).abs() * extractor.fps / mask[:, 1:].sum(1).clamp(min=1)
@@ -62,6 +63,7 @@ def transplant_loss(
 
 def train(args: DecoderArguments) -> GaitDecoderModel:
     """Train on the rows of `args.dataset` and save; returns the decoder in eval mode."""
+    need(args, "vq")
     accelerator = start(args)
     data = load_walks(args.dataset, args.exclude_subjects)
     vq = GaitVQModel.from_pretrained(args.vq).eval().requires_grad_(False)
@@ -84,6 +86,6 @@ def train(args: DecoderArguments) -> GaitDecoderModel:
             loss, shown["transplant"] = loss + args.transplant_weight * transplant, transplant.item()
         return loss, shown
 
-    model = training_loop(accelerator, model, args, step_loss, "decoder")
+    model = training_loop(accelerator, model, args, step_loss, "decoder", fingerprint(data))
     save_model(args.output_dir, model, extractor)
     return model

@@ -12,7 +12,16 @@ from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.training.arguments import TrainArguments, check_sizes
-from modeling_gait.training.data import AUGMENTATION, STRETCH, StepBatches, WindowLoader, fit_extractor, load_walks
+from modeling_gait.training.data import (
+    AUGMENTATION,
+    STRETCH,
+    StepBatches,
+    WindowLoader,
+    dataset_classes,
+    fingerprint,
+    fit_extractor,
+    load_walks,
+)
 from modeling_gait.training.loop import save_model, start, training_loop
 
 # What the pathological codes must carry, beside the class: ranges of motion, posture, asymmetry, double support.
@@ -70,6 +79,7 @@ def build(args: VQArguments, data: Dataset) -> tuple[GaitVQModel, GaitFeatureExt
         check_sizes(args, sizes)
         return model, extractor
     extractor = GaitFeatureExtractor(num_frames=args.num_frames, parameter_names=PATHOLOGY_PARAMETERS, labels=present)
+    extractor.gait_classes = dataset_classes(args.dataset, present).to_dict()
     fit_extractor(data, extractor)
     config = GaitVQConfig(
         **{k: getattr(args, k) for k in vars(args) if hasattr(GaitVQConfig, k)},
@@ -101,6 +111,6 @@ def train(args: VQArguments) -> GaitVQModel:
         )
         return output.loss, {"reconstruction": output.reconstruction_loss.item(), "class": output.class_loss.item()}
 
-    model = training_loop(accelerator, model, args, step_loss, "tokeniser")
+    model = training_loop(accelerator, model, args, step_loss, "tokeniser", fingerprint(data))
     save_model(args.output_dir, model, extractor)
     return model
