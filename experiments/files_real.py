@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.runner import write_result
 from modeling_gait.recording import read_recording
-from modeling_gait.training.results import write_result
 
 TABLE = Path(__file__).with_name("files_real_table.json")
 

@@ -26,13 +26,13 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.runner import write_result
 from modeling_gait.export import save_walk
 from modeling_gait.formats import MEDIAPIPE_33, joint_name, words
 from modeling_gait.loading import FORMATS
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
-from modeling_gait.training.results import write_result
 
 JUDGED = ("speed", "cadence", "step_length_left", "step_length_right", "knee_range_left", "knee_range_right", "step_width")
 LEAST = {"step_width": 0.03, "speed": 0.05, "step_length_left": 0.03, "step_length_right": 0.03}  # m: 10 % of a width is noise
