@@ -39,8 +39,8 @@ from scipy.spatial.transform import Rotation
 from datasets_scripts.densegait import NOT_MEASURED
 from modeling_gait import schema as common
 from modeling_gait.cleaning import canonicalise, floor_height
+from modeling_gait.forward_kinematics import forward_kinematics
 from modeling_gait.gait_parameters import compute_gait_parameters
-from modeling_gait.kinematics import forward_kinematics
 from modeling_gait.skeletons import SMPL_22
 
 REPOSITORY = "https://github.com/abhinanda-punnakkal/BABEL"

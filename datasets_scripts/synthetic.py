@@ -35,7 +35,7 @@ from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
-from modeling_gait.training.common import load_walks
+from modeling_gait.training.data import load_walks
 from train.show import PACE
 
 BATCH = 64  # walks sampled at once; each batch has a seed of its own

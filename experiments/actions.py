@@ -7,8 +7,8 @@
 In: recordings (`train_text.load_recordings`: windows of 2.4 s, named by the activity in their middle). Out: a model and a row
 (JSON) for each kind, group of held-out subjects and seed in output_dir, made once; `model_cards/results/NAME.json`; a figure.
 
-Kinds: `descriptions`, a GaitTextModel; a window is the activity whose descriptions are nearest; with a linear probe on its
-motion encoder. `classifier`: the same encoder trained from scratch with cross-entropy. `unseen_0` ... `unseen_3`: trained
+Kinds: `descriptions`, a GaitDualEncoderModel; a window is the activity whose descriptions are nearest; with a linear probe on
+its motion encoder. `classifier`: the same encoder trained from scratch with cross-entropy. `unseen_0` ... `unseen_3`: trained
 without three activities, which are then recognised by their descriptions alone, among the three, and among all twelve.
 
 Bicycling and sitting in a car were recorded of subject 1 alone: with subjects held out nobody else can teach them, so they are
@@ -36,21 +36,12 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from modeling_gait.files import atomic_path
-from modeling_gait.modeling_gait_text import GaitEncoder, GaitTextModel
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, GaitEncoder
 from modeling_gait.pipeline_zero_shot_gait import label_vectors
-from modeling_gait.training.common import ROOT, bootstrap, save_model, start, training_loop, write_json, write_result
-from train.train_text import (
-    ACTIVITIES,
-    DESCRIPTIONS,
-    Recordings,
-    RecordingWindows,
-    TextArguments,
-    fit_model,
-    load_recordings,
-    nan_moments,
-    new_model,
-    open_encoder,
-)
+from modeling_gait.training.loop import save_model, start, training_loop
+from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, Recordings, RecordingWindows, load_recordings
+from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
+from modeling_gait.training.text import TextArguments, fit_model, nan_moments, new_model, open_encoder
 
 UNSHARED = ("bicycling", "sitting_in_car")
 MERGED = {"up_by_elevator": "standing", "down_by_elevator": "standing", "sitting_in_car": "sitting"}
@@ -88,7 +79,7 @@ class ActionArguments:
 class PlainClassifier(torch.nn.Module):
     """The motion encoder with a linear head: batches -> logits (B, 12)."""
 
-    def __init__(self, like: GaitTextModel):
+    def __init__(self, like: GaitDualEncoderModel):
         super().__init__()
         self.encoder = GaitEncoder(like.config.gait_config)
         self.encoder.load_state_dict(like.gait_encoder.state_dict())
@@ -147,12 +138,12 @@ class Experiment:
         probe = probe_scores(model, train, test, run["seed"])
         return about | recognition_scores(scores, test.labels) | {f"probe_{k}": v for k, v in probe.items()}
 
-    def dual_encoder(self, args: TextArguments, train: Recordings) -> GaitTextModel:
+    def dual_encoder(self, args: TextArguments, train: Recordings) -> GaitDualEncoderModel:
         """Trained, or loaded where that was done before."""
         if not (Path(args.output_dir) / "config.json").exists():
             model = fit_model(args, RecordingWindows(train, args.channel_dropout), self.encoder, "imu", train.fps)
             save_model(args.output_dir, model)
-        model = GaitTextModel.from_pretrained(args.output_dir).eval()
+        model = GaitDualEncoderModel.from_pretrained(args.output_dir).eval()
         model.set_sentence_encoder(self.encoder)
         return model
 
@@ -237,7 +228,7 @@ def unseen_scores(scores: np.ndarray, labels: np.ndarray, unseen: tuple[str, ...
 
 
 @torch.no_grad()
-def probe_scores(model: GaitTextModel, train: Recordings, test: Recordings, seed: int, most: int = 400) -> dict:
+def probe_scores(model: GaitDualEncoderModel, train: Recordings, test: Recordings, seed: int, most: int = 400) -> dict:
     """A logistic regression on the motion encoder's summary, from at most `most` training windows of each activity."""
     rng = np.random.default_rng(seed)
     rows = np.concatenate([rng.permutation(np.flatnonzero(train.labels == i))[:most] for i in np.unique(train.labels)])

@@ -30,9 +30,11 @@ from experiments.retrieval import chance_ndcg, embed_texts, embed_walks, ndcg, q
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_search import read_joints
-from modeling_gait.modeling_gait_text import GaitTextModel
-from modeling_gait.training.common import ROOT, bootstrap, load_walks, save_model, write_json, write_result
-from train.train_text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+from modeling_gait.training.data import load_walks
+from modeling_gait.training.loop import save_model
+from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
+from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder
 
 # attribute -> value -> wordings that follow "Someone"
 WORDS = {
@@ -163,7 +165,7 @@ class Experiment:
                 args, [self.joints[i] for i in train], [texts[i] for i in train], self.same[train]
             )
             save_model(folder, fit_model(args, windows, self.encoder, extractor.skeleton, extractor.fps), extractor)
-        model = GaitTextModel.from_pretrained(folder).eval()
+        model = GaitDualEncoderModel.from_pretrained(folder).eval()
         model.set_sentence_encoder(self.encoder)
         extractor = GaitFeatureExtractor.from_pretrained(folder)
         gait = embed_walks(model, WalkWindows([self.joints[i] for i in test], [texts[i] for i in test], test, extractor))

@@ -35,7 +35,7 @@ from modeling_gait.training.caption_texts import (  # noqa: E402
     check_action,
     check_appearance,
 )
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 GAIT = WalkDescription("steppage", "right", 0.8, speed=0.62, cadence=88, stride_length=0.84)
 LOOK = {

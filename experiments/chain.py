@@ -33,9 +33,10 @@ from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
-from modeling_gait.training.common import ROOT, WindowLoader, load_walks, write_result
+from modeling_gait.training.classifier import predict, train_classifier
+from modeling_gait.training.data import WindowLoader, load_walks
+from modeling_gait.training.results import ROOT, write_result
 from modeling_gait.walk_description import describe_walk
-from train.train_classifier import predict, train_classifier
 
 
 @dataclass

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 from modeling_gait.evaluation.metrics import bone_length_variation, foot_skate, joint_limit_violations  # noqa: E402
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters  # noqa: E402
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 NAMES = [p.name for p in PARAMETERS]

@@ -2,9 +2,9 @@
 
     python -m experiments.class_in_codes --dataset data/gist --folder outputs/loso_gist --subjects 1 3 5 7 9
 
-In: walks of the walk schema; the folds of `experiments/loso_generator.py`. For each kind of code a logistic regression on how often
-a walk uses each code is fitted to the people that the tokeniser was trained on, and tested on the person it never saw; the same
-of the variant `no_pathological_tokens` where a fold has it, and how many of the sampled walks the fold's judge takes for
+In: walks of the walk schema; the folds of `experiments/loso_generator.py`. For each kind of code a logistic regression on how
+often a walk uses each code is fitted to the people the tokeniser was trained on, and tested on the person it never saw; the
+same of the variant `no_pathological_tokens` where a fold has it, and how many of the sampled walks the fold's judge takes for
 the class asked for. Out: `model_cards/results/class_in_codes.json`.
 """
 
@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 from experiments.chain import windows_of  # noqa: E402
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor  # noqa: E402
 from modeling_gait.modeling_gait_vq import GaitVQModel  # noqa: E402
-from modeling_gait.training.common import load_walks, write_result  # noqa: E402
+from modeling_gait.training.data import load_walks  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 
 @torch.no_grad()
@@ -108,8 +109,8 @@ def main() -> None:
         if any(key in r for r in rows if r["variant"] == variant)
     }
     protocol = (
-        "tokenisers of experiments/loso_generator.py; logistic regression on counts of codes, fitted to the other people (every "
-        "third walk), accuracy on the held-out person; sampled_as_asked: by the fold's judge"
+        "tokenisers of experiments/loso_generator.py; logistic regression on counts of codes, fitted to the other people "
+        "(every third walk), accuracy on the held-out person; sampled_as_asked: by the fold's judge"
     )
     packages = ("torch", "transformers", "datasets", "scikit-learn")
     write_result("class_in_codes", args.dataset, protocol, metrics, rows, packages)

@@ -18,7 +18,7 @@ from transformers import pipeline
 ROOT = Path(__file__).resolve().parents[1]
 
 import modeling_gait  # noqa: E402, F401  registers the pipeline
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 PROMPTS = ("steppage gait, right side, 0.7 m/s, 84 steps/min", "normal gait, 1.0 m/s, 104 steps/min", "lurch gait, 0.6 m/s")
 

@@ -32,9 +32,17 @@ from experiments.loso import scores
 from experiments.report_loso import Rows
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
-from modeling_gait.modeling_gait_text import SentenceEncoder
-from modeling_gait.training.common import ROOT, numbered, write_json, write_result
-from train.train_knowledge import PARAMETERS, KnowledgeArguments, KnowledgeWalks, load_knowledge_walks, predict, train_model
+from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
+from modeling_gait.training.data import numbered
+from modeling_gait.training.knowledge import (
+    PARAMETERS,
+    KnowledgeArguments,
+    KnowledgeWalks,
+    load_knowledge_walks,
+    predict,
+    train_model,
+)
+from modeling_gait.training.results import ROOT, write_json, write_result
 
 # arm -> knowledge, numbers
 ARMS = {"plain": (False, False), "knowledge": (True, False), "numeric": (False, True), "both": (True, True)}

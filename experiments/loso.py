@@ -33,11 +33,16 @@ from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from modeling_gait.augmentation import NEW_PEOPLE, Augmentation
-from modeling_gait.evaluation.severity import change_severity
-from modeling_gait.modeling_gait_classifier import prepare_classifier_input
-from modeling_gait.training.common import class_labels, load_walks, numbered, write_json
-from train.train_classifier import augment_inputs, predict_logits, train_classifier
+from modeling_gait.augmentation import NEW_PEOPLE, Augmentation, change_severity
+from modeling_gait.training.classifier import (
+    Walks,
+    augment_inputs,
+    load_inputs,
+    predict_logits,
+    train_classifier,
+)
+from modeling_gait.training.data import numbered
+from modeling_gait.training.results import write_json
 
 
 @dataclass(frozen=True)
@@ -111,44 +116,6 @@ class LosoArguments:
     batch_size: int = 128
     learning_rate: float = 1.5e-3
     num_threads: int = 0
-
-
-@dataclass
-class Walks:
-    """Classifier inputs (N, 64, F) [m] of all walks, labels that index `names`, and whose they are."""
-
-    inputs: np.ndarray
-    labels: np.ndarray
-    subjects: np.ndarray
-    walk_ids: np.ndarray
-    names: list[str]
-
-    def fold(self, subject: str, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to train on, of a share of the walks of everyone else, and rows to test on."""
-        test = self.subjects == subject
-        return np.flatnonzero(~test & share_of_walks(self, share)), np.flatnonzero(test)
-
-
-def share_of_walks(walks: Walks, share: float) -> np.ndarray:
-    """(N,) bool: a random share of each person's walks of each class, at least one, with all sensors; always the same."""
-    keep = np.ones(len(walks.labels), bool)
-    if share < 1:
-        for subject in np.unique(walks.subjects):
-            for label in range(len(walks.names)):
-                cell = (walks.subjects == subject) & (walks.labels == label)
-                ids = np.unique(walks.walk_ids[cell])
-                order = np.random.default_rng([int(label), sum(map(ord, subject))]).permutation(ids)
-                keep[cell] = np.isin(walks.walk_ids[cell], order[: max(1, round(share * len(ids)))])
-    return keep
-
-
-def load_inputs(dataset: str) -> Walks:
-    """All walks of a data set as classifier inputs."""
-    data = load_walks(dataset)
-    labels, names = class_labels(data)
-    inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
-    subjects, walk_ids = np.array(data["subject_id"]), np.array(data["walk_id"])
-    return Walks(inputs, labels, subjects, walk_ids, names)
 
 
 def halves(subjects: list[str]) -> tuple[list[str], list[str]]:

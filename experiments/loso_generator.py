@@ -32,18 +32,18 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 from transformers import GPT2LMHeadModel, HfArgumentParser
 
-from experiments.loso import fold_folder, load_inputs, share_of_walks
+from experiments.loso import fold_folder
 from modeling_gait.captions import WalkDescription, describe_walk
-from modeling_gait.continuation import continue_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.gait_cycles import continue_walk
 from modeling_gait.generation_gait import decode_walks, sample_codes
-from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
-from modeling_gait.training.common import class_labels, load_walks, numbered
-from train.train_classifier import predict, train_classifier
+from modeling_gait.training.classifier import load_inputs, predict, share_of_walks, train_classifier
+from modeling_gait.training.data import class_labels, load_walks, numbered
 
 HERE = Path(__file__).parent
 BATCH = 270  # walks sampled at a time
@@ -164,7 +164,7 @@ def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: Generato
             save_file({"input_values": inputs, "labels": labels, "judged": judged}, temporary)
 
 
-def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitClassifierForSequenceClassification:
+def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitForSequenceClassification:
     """The validity model: a GRU trained briefly on the real training walks. What it takes for another class is refused."""
     classes, names = class_labels(data)
     inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])

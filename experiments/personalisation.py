@@ -31,8 +31,8 @@ from transformers import HfArgumentParser
 from experiments.report_personalisation import ARMS, MAML_STEPS, draw_cycles, draw_errors, summarise
 from modeling_gait.evaluation.metrics import dtw
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
-from modeling_gait.training.common import ROOT, write_result
-from train.train_maml import Cycles, MamlArguments, build, load_cycles, train
+from modeling_gait.training.maml import Cycles, MamlArguments, build, load_cycles, train_model
+from modeling_gait.training.results import ROOT, write_result
 
 RECONSTRUCTIONS = ("maml", "maml_no_support", "pretrain", "interpolation", "pca", "support_mean")
 ADAM_STEPS = (1, 3, 10, 30, 100, 300)
@@ -431,7 +431,7 @@ def trained(folder: Path, training: Cycles, algorithm: str, seed: int, args: Per
         values |= {"algorithm": algorithm, "seed": seed, "num_threads": args.num_threads}
         if args.max_steps:
             values |= {"max_steps": args.max_steps, "warm_steps": args.max_steps // 2}
-        train(MamlArguments(**values), training)
+        train_model(MamlArguments(**values), training)
     return GaitTCNModel.from_pretrained(folder).eval()
 
 

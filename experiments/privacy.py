@@ -36,7 +36,8 @@ from modeling_gait.evaluation.privacy import (
     pose_features,
 )
 from modeling_gait.files import atomic_folder, atomic_path
-from modeling_gait.training.common import ROOT, load_walks, write_result
+from modeling_gait.training.data import load_walks
+from modeling_gait.training.results import ROOT, write_result
 
 HELD_OUT = "held_out_walks.json"
 FEATURES = {"gait": "how it moves (metrics.gait_features)", "pose": "body and posture (privacy.pose_features)"}

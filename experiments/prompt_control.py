@@ -16,8 +16,9 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 
 from experiments.chain import EvaluateArguments, Family, judge_inputs, sampled, windows_of  # noqa: E402
-from modeling_gait.training.common import load_walks, write_result  # noqa: E402
-from train.train_classifier import train_classifier  # noqa: E402
+from modeling_gait.training.classifier import train_classifier  # noqa: E402
+from modeling_gait.training.data import load_walks  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 CANDIDATES = (1, 4, 8)
 

@@ -19,8 +19,8 @@ RESULTS = ROOT / "model_cards" / "results"
 START, END = "<!-- results -->", "<!-- /results -->"
 ABOUT = """# What was measured
 
-Made by `experiments/report.py` from `results/*.json`, which also hold the single runs, versions and hardware. Every table names its
-data, protocol, seeds and command. Numbers of simulated people never stand in a table with those of measured ones."""
+Made by `experiments/report.py` from `results/*.json`, which also hold the single runs, versions and hardware. Every table names
+its data, protocol, seeds and command. Numbers of simulated people never stand in a table with those of measured ones."""
 
 # Rows of the table of the chain: key, what it is, form of a number.
 CHAIN = (

@@ -308,7 +308,8 @@ def section(rows: Rows, result: dict) -> list[str]:
     """Markdown paragraphs."""
     parts = [
         f"**Synthetic walks that make classifiers better, gist** (GRU, accuracy by file in % of each held-out subject; "
-        f"seeds {', '.join(map(str, result['seeds']))}; {result['protocol']}; `python -m experiments.loso --dataset data/gist`):",
+        f"seeds {', '.join(map(str, result['seeds']))}; {result['protocol']}; "
+        f"`python -m experiments.loso --dataset data/gist`):",
         arm_table(rows),
         "![accuracy by subject](figures/loso_gist_subjects.png)",
         "![confusion](figures/loso_gist_confusion.png)",

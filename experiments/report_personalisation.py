@@ -14,8 +14,8 @@ import numpy as np
 
 from modeling_gait.files import atomic_path
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
-from modeling_gait.training.common import bootstrap
-from train.train_maml import Cycles
+from modeling_gait.training.maml import Cycles
+from modeling_gait.training.results import bootstrap
 
 ARMS = ("maml", "maml_unadapted", "finetune", "scratch", "shrunk_mean", "support_mean", "population_mean", "nearest", "floor")
 MAML_STEPS = (0, 1, 2, 3, 5, 8)

@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parents[1]
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig  # noqa: E402
 from modeling_gait.drawing.video_rendering import Camera, render_video  # noqa: E402
 from modeling_gait.export import write_csv  # noqa: E402
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification  # noqa: E402
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification  # noqa: E402
 from modeling_gait.pipeline_gait_report import TASK  # noqa: E402
 from modeling_gait.simulation import simulate_walks  # noqa: E402
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 RUNS, SECONDS = 3, 10
 
@@ -42,7 +42,7 @@ def main() -> None:
         if model is None:
             model = folder / "model"
             config = GaitKnowledgeConfig(branches=["skeleton", "video"], use_numeric=True)
-            GaitKnowledgeModelForSequenceClassification(config).save_pretrained(model)
+            GaitKnowledgeForSequenceClassification(config).save_pretrained(model)
         joints = simulate_walks(1, 30 * SECONDS, seed=0, pathology="parkinsonian", severity=1.0).joints[0]
         render_video(joints, folder / "walk.mp4", size=(360, 640), camera=Camera(90, 1.2, 5.0), crop=False)
         write_csv(folder / "walk.csv", joints, 30.0)

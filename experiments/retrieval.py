@@ -35,25 +35,11 @@ from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_search import read_joints
-from modeling_gait.modeling_gait_text import GaitTextModel
-from modeling_gait.training.common import (
-    ROOT,
-    bootstrap,
-    load_walks,
-    numbered,
-    pathology_names,
-    save_model,
-    write_json,
-    write_result,
-)
-from train.train_text import (
-    TextArguments,
-    WalkWindows,
-    fit_model,
-    fitted_windows,
-    open_encoder,
-    walk_captions,
-)
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+from modeling_gait.training.data import load_walks, numbered, pathology_names
+from modeling_gait.training.loop import save_model
+from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
+from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder, walk_captions
 
 # What a measured number may differ by to be the same for nDCG: about a tenth of its range in people's walks.
 TOLERANCES = {"speed": 0.1, "cadence": 6.0, "stride_length": 0.1, "knee_range_left": 5.0, "knee_range_right": 5.0}
@@ -241,7 +227,7 @@ class Experiment:
     def path(self, run: dict) -> Path:
         return self.folder / "rows" / "{variant}-{subject}-{seed}.json".format(**run)
 
-    def model(self, run: dict) -> tuple[GaitTextModel, GaitFeatureExtractor]:
+    def model(self, run: dict) -> tuple[GaitDualEncoderModel, GaitFeatureExtractor]:
         """Trained on everyone else, or loaded where that was done before."""
         folder = self.folder / "{variant}-{subject}-{seed}".format(**run)
         if not (folder / "config.json").exists():
@@ -255,7 +241,7 @@ class Experiment:
             )
             model = fit_model(args, windows, self.encoder, extractor.skeleton, extractor.fps)
             save_model(folder, model, extractor)
-        model = GaitTextModel.from_pretrained(folder).eval()
+        model = GaitDualEncoderModel.from_pretrained(folder).eval()
         model.set_sentence_encoder(self.encoder)
         return model, GaitFeatureExtractor.from_pretrained(folder)
 
@@ -292,7 +278,7 @@ def attribute_of(description: WalkDescription, attribute: str) -> str:
 
 
 @torch.no_grad()
-def embed_walks(model: GaitTextModel, windows, batch_size: int = 128) -> np.ndarray:
+def embed_walks(model: GaitDualEncoderModel, windows, batch_size: int = 128) -> np.ndarray:
     """Middle windows -> unit vectors (N, P)."""
     rows = np.arange(len(windows))
     parts = [model.get_gait_features(**windows.batch(rows[i : i + batch_size], None)) for i in range(0, len(rows), batch_size)]
@@ -300,7 +286,7 @@ def embed_walks(model: GaitTextModel, windows, batch_size: int = 128) -> np.ndar
 
 
 @torch.no_grad()
-def embed_texts(model: GaitTextModel, texts: list[str]) -> np.ndarray:
+def embed_texts(model: GaitDualEncoderModel, texts: list[str]) -> np.ndarray:
     """Texts -> unit vectors (N, P)."""
     return model.get_text_features(texts).numpy()
 

@@ -27,9 +27,10 @@ from modeling_gait.gait_parameters import compute_gait_parameters  # noqa: E402
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input  # noqa: E402
 from modeling_gait.modeling_gait_tcn import GaitTCNModel  # noqa: E402
 from modeling_gait.skeletons import KINECT_V2  # noqa: E402
-from modeling_gait.training.common import load_walks, write_result  # noqa: E402
-from train.train_classifier import predict  # noqa: E402
-from train.train_maml import Cycles, MamlArguments, skeleton_cycles, train  # noqa: E402
+from modeling_gait.training.classifier import predict  # noqa: E402
+from modeling_gait.training.data import load_walks  # noqa: E402
+from modeling_gait.training.maml import Cycles, MamlArguments, skeleton_cycles, train_model  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 SHOTS = 5
 SENSORS = ("1", "4")  # whose cycles the network learns; two of six, for speed
@@ -43,7 +44,7 @@ def network(folder: Path, training: Cycles, num_threads: int) -> GaitTCNModel:
             dataset="", output_dir=str(folder), max_steps=900, warm_steps=700, batch_size=8, learning_rate=0.002,
             warmup_steps=30, inner_steps=2, num_queries=8, num_threads=num_threads,
         )  # fmt: skip
-        train(args, training)
+        train_model(args, training)
     return GaitTCNModel.from_pretrained(folder).eval()
 
 

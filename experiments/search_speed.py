@@ -20,12 +20,12 @@ from datasets import Dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
-from modeling_gait.configuration_gait_text import GaitTextConfig  # noqa: E402
+from modeling_gait.configuration_gait_dual_encoder import GaitDualEncoderConfig  # noqa: E402
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor  # noqa: E402
 from modeling_gait.gait_search import GaitSearch, encode_walks  # noqa: E402
-from modeling_gait.modeling_gait_text import GaitTextModel  # noqa: E402
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel  # noqa: E402
 from modeling_gait.simulation import simulate_walks  # noqa: E402
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 
 def main() -> None:
@@ -40,7 +40,9 @@ def main() -> None:
 
     torch.set_num_threads(args.num_threads)
     faiss.omp_set_num_threads(args.num_threads)
-    model = (GaitTextModel.from_pretrained(args.model) if args.model else GaitTextModel(GaitTextConfig())).eval()
+    model = (
+        GaitDualEncoderModel.from_pretrained(args.model) if args.model else GaitDualEncoderModel(GaitDualEncoderConfig())
+    ).eval()
     extractor = GaitFeatureExtractor.from_pretrained(args.model) if args.model else GaitFeatureExtractor(num_frames=128)
     joints = list(simulate_walks(min(args.walks, 256), frames=128, seed=0).joints)
     joints = (joints * -(-args.walks // len(joints)))[: args.walks]

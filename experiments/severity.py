@@ -30,8 +30,9 @@ from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.modeling_gait_knowledge import prepare_knowledge_input
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.simulation import simulate_walks
-from modeling_gait.training.common import ROOT, save_model, write_result
-from train.train_knowledge import KnowledgeArguments, KnowledgeWalks, parameter_row, predict, train_model
+from modeling_gait.training.knowledge import KnowledgeArguments, KnowledgeWalks, parameter_row, predict, train_model
+from modeling_gait.training.loop import save_model
+from modeling_gait.training.results import ROOT, write_result
 
 SCORES = ("0", "1", "2", "3")
 SPLIT = (0.6, 0.2)  # people to train on, to fit the temperature on; the rest are the test

@@ -26,7 +26,7 @@ from modeling_gait.gait_parameters import compute_gait_parameters, detect_gait_e
 from modeling_gait.kinematics import joint_angles  # noqa: E402
 from modeling_gait.simulation import PATHOLOGIES, SimulatedWalks, simulate_walks  # noqa: E402
 from modeling_gait.simulation.gait_curves import NORM_ANGLES, NORM_RANGES  # noqa: E402
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 SEED, ADULTS = 0, 200
 PLAIN = {"load": "none", "footwear": "trainers"}

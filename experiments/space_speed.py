@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 from app import build, launch  # noqa: E402
 from gait_demo import GaitDemo  # noqa: E402
 
-from modeling_gait.training.common import write_result  # noqa: E402
+from modeling_gait.training.results import write_result  # noqa: E402
 
 FIGURES = ROOT / "model_cards" / "figures"
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 from experiments.chain import Family, speed_of, windows_of  # noqa: E402
 from modeling_gait.drawing.rendering import plot_pose_strip  # noqa: E402
-from modeling_gait.training.common import load_walks  # noqa: E402
+from modeling_gait.training.data import load_walks  # noqa: E402
 
 
 def main() -> None:

@@ -17,23 +17,24 @@ from .captions import PATHOLOGIES, WalkDescription, check_faithfulness, describe
 from .cleaning import clean_walk
 from .configuration_gait_classifier import GaitClassifierConfig
 from .configuration_gait_decoder import GaitDecoderConfig
+from .configuration_gait_dual_encoder import GaitDualEncoderConfig
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .configuration_gait_tcn import GaitTCNConfig
-from .configuration_gait_text import GaitTextConfig
 from .configuration_gait_vq import GaitVQConfig
 from .drawing.rendering import plot_joint_angles, plot_pose_strip, render_animation, render_video
 from .export import save_walk, write_bvh, write_csv, write_npz
 from .feature_extraction_gait import GaitFeatureExtractor
+from .forward_kinematics import forward_kinematics
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, detect_gait_events
 from .gait_search import GaitSearch
-from .kinematics import forward_kinematics, joint_angles
+from .kinematics import joint_angles
 from .knowledge import load_knowledge
 from .loading import Walk, load_walk
-from .modeling_gait_classifier import GaitClassifierForSequenceClassification
+from .modeling_gait_classifier import GaitForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
-from .modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from .modeling_gait_dual_encoder import GaitDualEncoderModel
+from .modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from .modeling_gait_tcn import GaitTCNModel
-from .modeling_gait_text import GaitTextModel
 from .modeling_gait_vq import GaitVQModel
 from .pipeline_gait_classification import GaitClassificationPipeline
 from .pipeline_gait_report import GaitReportPipeline
@@ -51,8 +52,8 @@ for _config in (GaitVQConfig, GaitDecoderConfig, GaitClassifierConfig, GaitTCNCo
 AutoModel.register(GaitVQConfig, GaitVQModel, exist_ok=True)
 AutoModel.register(GaitDecoderConfig, GaitDecoderModel, exist_ok=True)
 AutoModel.register(GaitTCNConfig, GaitTCNModel, exist_ok=True)
-AutoModelForSequenceClassification.register(GaitClassifierConfig, GaitClassifierForSequenceClassification, exist_ok=True)
-AutoModelForSequenceClassification.register(GaitKnowledgeConfig, GaitKnowledgeModelForSequenceClassification, exist_ok=True)
+AutoModelForSequenceClassification.register(GaitClassifierConfig, GaitForSequenceClassification, exist_ok=True)
+AutoModelForSequenceClassification.register(GaitKnowledgeConfig, GaitKnowledgeForSequenceClassification, exist_ok=True)
 AutoFeatureExtractor.register(GaitVQConfig, GaitFeatureExtractor, exist_ok=True)
 # A family's own model is a GPT-2, so these two are found by the class name in their files, not by the model's configuration.
 AutoTokenizer.register(GaitDecoderConfig, tokenizer_class=GaitTokenizer, exist_ok=True)
@@ -63,20 +64,20 @@ __all__ = [
     "GAIT_PARAMETERS",
     "GaitClassificationPipeline",
     "GaitClassifierConfig",
-    "GaitClassifierForSequenceClassification",
+    "GaitForSequenceClassification",
     "GaitCodes",
     "GaitDecoderConfig",
     "GaitDecoderModel",
     "GaitFeatureExtractor",
     "GaitKnowledgeConfig",
-    "GaitKnowledgeModelForSequenceClassification",
+    "GaitKnowledgeForSequenceClassification",
     "GaitProcessor",
     "GaitReportPipeline",
     "GaitSearch",
     "GaitTCNConfig",
     "GaitTCNModel",
-    "GaitTextConfig",
-    "GaitTextModel",
+    "GaitDualEncoderConfig",
+    "GaitDualEncoderModel",
     "GaitToTextPipeline",
     "GaitTokenizer",
     "GaitVQConfig",

@@ -1,4 +1,4 @@
-"""Classical augmentation of walks, batched in torch.
+"""Augmentation of walks, batched in torch; at the end their severity changed, in numpy.
 
 In: joint positions (B, T, J, 3) in metres (x right, y forward, z up, floor at z = 0, pelvis of the first frame above the
 origin) and a `torch.Generator`. Out: new positions of the same shape; the input is left alone. Each walk of the batch draws its
@@ -10,11 +10,13 @@ The functions want absolute positions, before they are taken relative to the roo
 import math
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
+from scipy.signal import butter, hilbert, sosfiltfilt
 from scipy.spatial.transform import Rotation
 
-from .kinematics import positions_from_bones
-from .skeletons import KINECT_V2, Skeleton
+from .forward_kinematics import positions_from_bones
+from .skeletons import KINECT_V2, Skeleton, mirror
 
 # Bones that grow together, named by the joint at their far end without its side; all others are the trunk and head.
 BODY_GROUPS = {
@@ -44,14 +46,6 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.G
 
 def _normal(shape: tuple[int, ...], std: float, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
     return (torch.randn(shape, generator=generator, device=generator.device) * std).to(like)
-
-
-def mirror(joints: torch.Tensor, skeleton: Skeleton = KINECT_V2) -> torch.Tensor:
-    """Reflect walks (..., J, 3) in the plane x = 0: the left leg does what the right one did. Applied twice: the input.
-
-    A label that names a side has to be swapped by the caller.
-    """
-    return joints[..., list(skeleton.mirror), :] * joints.new_tensor([-1.0, 1.0, 1.0])
 
 
 def rotate_yaw(joints: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
@@ -274,16 +268,88 @@ class Augmentation:
 # experiments/loso.py --choose found best on gist, within each half of the subjects.
 NEW_PEOPLE = Augmentation(mirror=0, yaw=0, scale=0, window=0, jitter=0, posture=4.0, posture_bone=3.0, body=0.1, bone=0.05)
 
+# ---------------------------------------------------------------- severity
+# The same people, affected less or more. A gait cycle's phase comes from how far one ankle is ahead of the other (Hilbert
+# transform); a person's template of a class is the mean pose of all their walks of it at each phase. A walk of person p and
+# class c at phase f becomes x + a (template[p, c](f) - template[p, normal](f)): a = -1 would take the pathology away, a = 0.5
+# makes it half as severe again.
+
+PHASES = 32
+STEP_BAND = (0.03, 0.35)  # of the Nyquist frequency: where steps lie in a walk of some strides resampled to 64 frames
+
+
+def gait_phase(inputs: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
+    """Phase (N, T) in [0, PHASES) of root-relative walks (N, T, F) [m]; 0 where the left ankle is furthest ahead."""
+    if inputs.ndim != 3 or inputs.shape[2] != 3 * len(skeleton):
+        raise ValueError(f"expected walks (N, T, {3 * len(skeleton)}), got {inputs.shape}")
+    left, right = (3 * skeleton.index(f"{side}_ankle") + 1 for side in ("left", "right"))
+    ahead = sosfiltfilt(butter(2, STEP_BAND, "band", output="sos"), inputs[..., left] - inputs[..., right], axis=1)
+    angle = np.angle(hilbert(ahead, axis=1)) % (2 * np.pi)
+    return np.minimum(angle / (2 * np.pi) * PHASES, np.nextafter(PHASES, 0))
+
+
+def _between(phase: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bins before and after each phase, and the weight of the one after."""
+    before = phase.astype(int) % PHASES
+    return before, (before + 1) % PHASES, phase - np.floor(phase)
+
+
+def template(inputs: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """Mean pose (PHASES, F) [m] at each phase, of walks (N, T, F) with phases (N, T)."""
+    before, after, weight = (part.ravel() for part in _between(phase))
+    flat = inputs.reshape(-1, inputs.shape[-1]).astype(np.float64)
+    total, count = np.zeros((PHASES, flat.shape[1])), np.full(PHASES, 1e-9)
+    for bins, share in ((before, 1 - weight), (after, weight)):
+        np.add.at(total, bins, flat * share[:, None])
+        np.add.at(count, bins, share)
+    return total / count[:, None]
+
+
+def change_severity(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    subjects: np.ndarray,
+    amounts: np.ndarray,
+    normal: int,
+    skeleton: Skeleton = KINECT_V2,
+) -> np.ndarray:
+    """Walks that are affected less (amount below 0) or more, by people who are all among these walks.
+
+    Args:
+        inputs: (N, T, F) [m], root-relative; labels, subjects: (N,); amounts: (N,), the change of severity, -1 to about 1.
+        normal: the label of normal gait. Normal walks, and those of a person without any, stay as they are.
+
+    Returns: float32 (N, T, F) [m]. Bones keep their lengths only roughly.
+    """
+    phase, out = gait_phase(inputs, skeleton), inputs.astype(np.float32, copy=True)
+    for subject in np.unique(subjects):
+        own = subjects == subject
+        if not (own & (labels == normal)).any():
+            continue
+        base = template(inputs[own & (labels == normal)], phase[own & (labels == normal)])
+        for label in np.unique(labels[own]):
+            rows = np.flatnonzero(own & (labels == label))
+            if label == normal:
+                continue
+            change = template(inputs[rows], phase[rows]) - base
+            before, after, weight = _between(phase[rows])
+            at_phase = change[before] * (1 - weight)[..., None] + change[after] * weight[..., None]
+            out[rows] += (amounts[rows, None, None] * at_phase).astype(np.float32)
+    return out
+
+
 __all__ = [
     "NEW_PEOPLE",
     "Augmentation",
-    "mirror",
+    "change_severity",
+    "gait_phase",
     "random_body",
     "random_posture",
     "rotate_yaw",
     "scale_axes",
     "scale_bones",
     "scale_motion",
+    "template",
     "time_window",
     "turn_bones",
 ]

@@ -14,7 +14,7 @@ GIST_LABELS = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trend
 
 @strict
 class GaitClassifierConfig(PreTrainedConfig):
-    """Configuration of `GaitClassifierForSequenceClassification`.
+    """Configuration of `GaitForSequenceClassification`.
 
     Args:
         architecture: "gru" and "lstm" (plain recurrent layers), "cnn" (a residual 1-D convolution over time) or "graph"

@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, ResNetConfig
 
 from .configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
-from .configuration_gait_text import SentenceEncoderConfig
+from .configuration_gait_dual_encoder import SentenceEncoderConfig
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from .skeletons import SKELETONS
 
@@ -24,7 +24,7 @@ SMALL_VISION = {
 
 @strict
 class GaitKnowledgeConfig(PreTrainedConfig):
-    """Configuration of `GaitKnowledgeModelForSequenceClassification`.
+    """Configuration of `GaitKnowledgeForSequenceClassification`.
 
     Args:
         branches: "skeleton", "video" or both; by default ["skeleton"].

@@ -13,12 +13,14 @@ inside that of the peak knee flexion, which the depth camera reads low: the norm
 
 from dataclasses import dataclass
 
-from .drawing.rendering import normative_curves
-from .simulation.gait_curves import NORM_RANGES
-
 ADULT, OLDEST = 18, 80
 
-# 95 % limits: Whittle's Gait Analysis, 5th ed. 2012, appendix 1. Those of 18-49 years are gait_curves.NORM_RANGES.
+# 95 % limits of healthy adults of 18-49 years: Whittle's Gait Analysis, 5th ed. 2012, appendix 1.
+NORM_RANGES = {
+    "female": {"cadence": (98, 138), "stride_length": (1.06, 1.58), "speed": (0.94, 1.66)},
+    "male": {"cadence": (91, 135), "stride_length": (1.25, 1.85), "speed": (1.10, 1.82)},
+}
+# 95 % limits: Whittle's Gait Analysis, 5th ed. 2012, appendix 1.
 _WHITTLE = {
     ("female", 18): NORM_RANGES["female"],
     ("female", 50): {"cadence": (97, 137), "stride_length": (1.04, 1.56), "speed": (0.91, 1.63)},
@@ -31,6 +33,7 @@ _WHITTLE_SOURCE = "Levine, Richards & Whittle, Whittle's Gait Analysis, 5th ed. 
 # Stance as % of the cycle, mean and standard deviation, of 91 Caucasian subjects younger and older than 45 years.
 _STANCE = {18: (61.8, 2.5), 45: (63.6, 3.9)}
 _STANCE_SOURCE = "Stance phase duration, normative values (clinicalgaitanalysis.com/data/stance.html), mean ± 2 SD"
+_KNEE = (48, 72)  # the peak of drawing.rendering.normative_curves
 _KNEE_SOURCE = "Perry & Burnfield, Gait Analysis, 2nd ed. 2010; SD after Winter 1991 and Kadaba et al. 1990; mean ± 2 SD"
 # parameter without its side -> what it is computed from
 _FROM_WHITTLE = {
@@ -78,10 +81,7 @@ def normative_range(name: str, age: float | None = None, sex: str | None = None)
     if stem in ("single_support_percent", "double_support_percent"):
         return _support(stem, age)
     if stem == "peak_knee_flexion":
-        mean, spread = normative_curves()["knee_flexion"]
-        top = mean.argmax()
-        low, high = mean[top] - 2 * spread[top], mean[top] + 2 * spread[top]
-        return Norm(round(float(low)), round(float(high)), "deg", "adults, angles from markers", _KNEE_SOURCE)
+        return Norm(*_KNEE, "deg", "adults, angles from markers", _KNEE_SOURCE)
     return None
 
 
@@ -109,4 +109,4 @@ def _support(stem: str, age: float | None) -> Norm:
     return Norm(round(low, 1), round(high, 1), "%", f"{ages} years, both sexes, from the stance phase", _STANCE_SOURCE)
 
 
-__all__ = ["Norm", "normative_range"]
+__all__ = ["NORM_RANGES", "Norm", "normative_range"]

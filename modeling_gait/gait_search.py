@@ -22,7 +22,7 @@ from datasets import Dataset, load_from_disk
 from tqdm import tqdm
 
 from .feature_extraction_gait import GaitFeatureExtractor
-from .modeling_gait_text import GaitTextModel
+from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_zero_shot_gait import label_vectors, open_extractor, prepare_walk
 
 SUFFIXES = (".csv", ".tsv", ".npz", ".npy", ".bvh")
@@ -43,7 +43,7 @@ def read_joints(walks: Dataset, batch_size: int = 256) -> Iterator[np.ndarray]:
 
 @torch.no_grad()
 def encode_walks(
-    model: GaitTextModel,
+    model: GaitDualEncoderModel,
     walks: Iterable,
     extractor: GaitFeatureExtractor | None = None,
     fps: float | None = None,
@@ -91,7 +91,7 @@ class GaitSearch:
     """
 
     def __init__(
-        self, model: GaitTextModel, walks: Dataset, embeddings: np.ndarray, extractor: GaitFeatureExtractor | None = None
+        self, model: GaitDualEncoderModel, walks: Dataset, embeddings: np.ndarray, extractor: GaitFeatureExtractor | None = None
     ):
         try:
             import faiss
@@ -112,7 +112,7 @@ class GaitSearch:
 
     @classmethod
     def from_folder(
-        cls, model: GaitTextModel, folder: str | Path, extractor=None, progress: bool = True, **about
+        cls, model: GaitDualEncoderModel, folder: str | Path, extractor=None, progress: bool = True, **about
     ) -> "GaitSearch":
         """All skeleton files under a folder; `about` (fps, skeleton) goes to `load_walk`. Rows: `file`.
 
@@ -126,7 +126,7 @@ class GaitSearch:
 
     @classmethod
     def from_dataset(
-        cls, model: GaitTextModel, walks: Dataset, extractor=None, clean: bool = False, progress: bool = True
+        cls, model: GaitDualEncoderModel, walks: Dataset, extractor=None, clean: bool = False, progress: bool = True
     ) -> "GaitSearch":
         """Rows of the walk schema. `clean=True` for joints that were not cleaned when the data set was made."""
         if "joints" not in walks.column_names:
@@ -169,7 +169,7 @@ class GaitSearch:
         (folder / ABOUT).write_text(json.dumps({"model": self.model.name_or_path, "walks": len(self.walks)}))
 
     @classmethod
-    def load(cls, model: GaitTextModel, folder: str | Path, extractor=None) -> "GaitSearch":
+    def load(cls, model: GaitDualEncoderModel, folder: str | Path, extractor=None) -> "GaitSearch":
         """What `save` wrote. Raises ValueError where there is none, or the model is another one."""
         folder = Path(folder)
         if not (folder / ABOUT).exists():

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from .augmentation import mirror
 from .captions import WalkDescription
 from .feature_extraction_gait import GaitFeatureExtractor
 from .gait_parameters import compute_gait_parameters
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
-from .skeletons import SKELETONS
+from .skeletons import SKELETONS, mirror
 from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer
 
 

@@ -27,6 +27,8 @@ class Walk:
         skeleton: what the J joints are.
         name: the file's name without its suffix.
         times: (T,) [s] as the file states them (clocks may wrap or repeat), or frame / fps; None in a walk made by hand.
+        measured: joints of the skeleton that the file holds; None: all of them. The others are nan in all frames.
+        notes: what the reader assumed, a sentence each ("legs of 812 are taken as millimetres").
     """
 
     joints: np.ndarray
@@ -34,6 +36,8 @@ class Walk:
     skeleton: Skeleton
     name: str
     times: np.ndarray | None = None
+    measured: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -74,15 +78,43 @@ def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
     readers |= {".npz": _read_numpy, ".npy": _read_numpy, ".bvh": _read_bvh}
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(readers)}")
-    if isinstance(skeleton, str):
-        if skeleton not in SKELETONS:
-            raise ValueError(f"unknown skeleton {skeleton!r}; expected one of {', '.join(SKELETONS)}")
-        skeleton = SKELETONS[skeleton]
+    skeleton = known_skeleton(skeleton)
+    _check_arguments(fps, up)
+    return _finish(readers[path.suffix.lower()](path, skeleton), fps, up, path, path.stem)
+
+
+def walk_from_arrays(
+    arrays: dict[str, np.ndarray],
+    name: str,
+    skeleton: Skeleton | str | None = None,
+    fps: float | None = None,
+    up: str = "auto",
+) -> Walk:
+    """A walk from arrays named as in an NPZ file (`joints`, `fps`, `times`, `joint_names`, `skeleton`), read as that file is.
+
+    Args and errors as `load_walk`; `name` stands in the place of the path in messages.
+    """
+    skeleton = known_skeleton(skeleton)
+    _check_arguments(fps, up)
+    return _finish(_from_arrays(arrays, skeleton, name), fps, up, name, name)
+
+
+def known_skeleton(skeleton: Skeleton | str | None) -> Skeleton | None:
+    """A skeleton by its name. Raises ValueError for a name that no skeleton has."""
+    if isinstance(skeleton, str) and skeleton not in SKELETONS:
+        raise ValueError(f"unknown skeleton {skeleton!r}; expected one of {', '.join(SKELETONS)}")
+    return SKELETONS[skeleton] if isinstance(skeleton, str) else skeleton
+
+
+def _check_arguments(fps: float | None, up: str) -> None:
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be a positive number, got {fps}")
     if up != "auto" and up not in _TO_Z_UP:
         raise ValueError(f"up must be 'auto' or one of {', '.join(_TO_Z_UP)}, got {up!r}")
-    raw = readers[path.suffix.lower()](path, skeleton)
+
+
+def _finish(raw: _Raw, fps: float | None, up: str, path: Path | str, name: str) -> Walk:
+    """What a reader handed on, in metres, z up, with its clock [s]."""
     if len(raw.joints) < 2:
         raise ValueError(f"{path}: holds {len(raw.joints)} frame(s); a walk needs at least 2")
     joints = np.where(np.abs(raw.joints) < 1e6, raw.joints, np.nan)  # also drops inf and nan
@@ -92,7 +124,7 @@ def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
     fps, times = _clock(raw, fps, path)
     if raw.target:
         joints = convert_joints(joints, raw.skeleton, raw.target)
-    return Walk(joints.astype(np.float32), fps, raw.target or raw.skeleton, path.stem, times)
+    return Walk(joints.astype(np.float32), fps, raw.target or raw.skeleton, name, times)
 
 
 # ---------------------------------------------------------------- axes, units and time
@@ -143,7 +175,7 @@ def _to_metres(joints: np.ndarray, skeleton: Skeleton, path: Path) -> np.ndarray
     leg = float(np.median(legs[np.isfinite(legs)])) if np.isfinite(legs).any() else np.nan
     for low, high, factor, unit in _UNITS:
         if low <= leg < high:
-            if factor != 1 and (path.suffix.lower(), unit) != (".bvh", "centimetres"):  # BVH states no unit
+            if factor != 1 and (Path(path).suffix.lower(), unit) != (".bvh", "centimetres"):  # BVH states no unit
                 _warn(f"{path}: legs of {leg:.0f} are taken as {unit} and converted to metres")
             return joints * factor
     _warn(f"{path}: legs of {leg:.3g} are no body's in metres, centimetres or millimetres; the numbers are left as they are")
@@ -336,6 +368,10 @@ def _read_numpy(path: Path, skeleton: Skeleton | None) -> _Raw:
             arrays = {"joints": data} if isinstance(data, np.ndarray) else {k: data[k] for k in data.files}
         except Exception as error:  # numpy, zip and zlib raise a dozen kinds on broken or pickled files
             raise ValueError(f"{path}: is not a readable NPZ or NPY file without pickled objects ({error})") from None
+    return _from_arrays(arrays, skeleton, path)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], skeleton: Skeleton | None, path: Path | str) -> _Raw:
     if "joints" not in arrays:
         raise ValueError(f"{path}: has no array 'joints', only {', '.join(arrays) or 'nothing'}")
     joints = arrays["joints"]

@@ -22,7 +22,7 @@ from .skeletons import SKELETONS, Skeleton
 
 @dataclass
 class GaitClassifierOutput(ModelOutput):
-    """Output of `GaitClassifierForSequenceClassification`.
+    """Output of `GaitForSequenceClassification`.
 
     Attributes:
         loss: scalar, mean cross-entropy; only when labels were given.
@@ -201,7 +201,7 @@ class GraphBackbone(nn.Module):
 BACKBONES = {"gru": RecurrentBackbone, "lstm": RecurrentBackbone, "cnn": ConvBackbone, "graph": GraphBackbone}
 
 
-class GaitClassifierForSequenceClassification(PreTrainedModel):
+class GaitForSequenceClassification(PreTrainedModel):
     """Classifies walks. With the default configuration: the baseline GRU, two plain layers of 128, mean-pooled over frames.
 
     Inputs are normalised inside, by the per-feature mean and standard deviation given to `set_normalization`; they are saved
@@ -298,6 +298,6 @@ class GaitClassifierForSequenceClassification(PreTrainedModel):
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
 
-GaitClassifierForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+GaitForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
 
-__all__ = ["GaitClassifierForSequenceClassification", "GaitClassifierOutput", "prepare_classifier_input", "skeleton_adjacency"]
+__all__ = ["GaitForSequenceClassification", "GaitClassifierOutput", "prepare_classifier_input", "skeleton_adjacency"]

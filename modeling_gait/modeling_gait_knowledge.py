@@ -22,23 +22,22 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .configuration_gait_knowledge import GaitKnowledgeConfig
-from .configuration_gait_text import GaitEncoderConfig
 from .gait_parameters import GAIT_PARAMETERS
-from .gait_timing import GaitTiming, change_walks
-from .modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
-from .modeling_gait_text import GaitEncoderLayer, GaitTextModel, SentenceEncoder, clip_loss
+from .modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
+from .modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder, clip_loss
+from .modeling_gait_knowledge_branches import GaitTiming, VideoBranch, change_walks
 from .numeric_text import NUM_TOKEN, numeric_sentence
 from .skeletons import SKELETONS
 
 
 @dataclass
 class GaitKnowledgeOutput(ModelOutput):
-    """Output of `GaitKnowledgeModelForSequenceClassification`.
+    """Output of `GaitKnowledgeForSequenceClassification`.
 
     Attributes:
         loss: scalar; only where labels or (with `use_numeric`) gait parameters were given.
@@ -87,67 +86,7 @@ def prepare_knowledge_input(
     return np.concatenate((out, step), axis=-1)
 
 
-class VideoBranch(nn.Module):
-    """Frames (B, T, 3, H, W) -> (B, P): a vision encoder reads each frame, a small transformer the sequence.
-
-    It reads, beside the frames, learned prompts (after Wasim et al. 2023, Vita-CLIP, arXiv 2304.03307): a summary token, which
-    becomes the result, global tokens, the same for all videos, and a local token a frame, learned for its place and shifted by
-    the mean of the frame's patches.
-    """
-
-    def __init__(self, config: GaitKnowledgeConfig):
-        super().__init__()
-        vision = config.video_config
-        width = getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1]  # of a transformer, of convolutions
-        size = getattr(vision, "image_size", None)
-        self.image_size = (size, size) if isinstance(size, int) else size and tuple(size)
-        self.num_frames = config.num_frames
-        self.register_buffer("image_mean", torch.tensor(config.image_mean))
-        self.register_buffer("image_std", torch.tensor(config.image_std))
-        self.encoder = AutoModel.from_config(vision)
-        self.summary = nn.Parameter(torch.zeros(1, width))
-        self.global_tokens = nn.Parameter(torch.zeros(config.num_global_tokens, width))
-        self.local_tokens = nn.Parameter(torch.zeros(config.num_frames, width))
-        self.positions = nn.Parameter(torch.zeros(config.num_frames, width))
-        heads = next(h for h in (4, 2, 1) if width % (2 * h) == 0)
-        about = {"layout": "imu", "num_channels": 1, "hidden_size": width, "num_attention_heads": heads}
-        layer = GaitEncoderConfig(**about, intermediate_size=2 * width, dropout=0.0)
-        self.layers = nn.ModuleList(GaitEncoderLayer(layer) for _ in range(config.temporal_layers))
-        self.norm = nn.LayerNorm(width)
-        self.projection = nn.Linear(width, config.projection_size)
-
-    def forward(self, pixel_values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Of more than `num_frames` frames, that many are read, spread evenly; all are resized to the encoder's `image_size`.
-
-        Arguments and errors: the model's `forward`.
-        """
-        if pixel_values.ndim != 5 or pixel_values.shape[2] != 3 or not pixel_values.numel():
-            raise ValueError(f"pixel_values: expected (B, T >= 1, 3, H, W), got {tuple(pixel_values.shape)}")
-        batch, count = pixel_values.shape[:2]
-        mask = torch.ones((batch, count), device=pixel_values.device) if mask is None else mask
-        if mask.shape != (batch, count):
-            raise ValueError(f"video_mask: expected {(batch, count)}, got {tuple(mask.shape)}")
-        if count > self.num_frames:
-            rows = torch.linspace(0, count - 1, self.num_frames, device=mask.device).round().long()
-            pixel_values, mask, count = pixel_values[:, rows], mask[:, rows], self.num_frames
-        pixels = pixel_values / 255 if pixel_values.dtype == torch.uint8 else pixel_values
-        pixels = ((pixels - self.image_mean[:, None, None]) / self.image_std[:, None, None]).flatten(0, 1)
-        if self.image_size and pixels.shape[-2:] != self.image_size:
-            pixels = F.interpolate(pixels, self.image_size, mode="bilinear", antialias=True)
-        read = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
-        states, pooled = read.last_hidden_state, getattr(read, "pooler_output", None)
-        patches = states.mean((2, 3)) if states.ndim == 4 else states.mean(1)
-        patches = patches.unflatten(0, (batch, count))
-        frames = patches if pooled is None else pooled.flatten(1).unflatten(0, (batch, count))
-        prompts = torch.cat((self.summary, self.global_tokens)).expand(batch, -1, -1)
-        x = torch.cat((prompts, frames + self.positions[:count], patches + self.local_tokens[:count]), dim=1)
-        valid = F.pad(torch.cat((mask, mask), dim=1) > 0, (prompts.shape[1], 0), value=True)[:, None, None]
-        for layer in self.layers:
-            x = layer(x, valid)
-        return self.projection(self.norm(x[:, 0]))
-
-
-class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
+class GaitKnowledgeForSequenceClassification(PreTrainedModel):
     """Classifies walks by their cosine with the vectors of the classes. See the head of this file."""
 
     config_class = GaitKnowledgeConfig
@@ -159,7 +98,7 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         width, text, count = config.projection_size, config.text_config.hidden_size, len(config.parameter_mean)
         if "skeleton" in config.branches:
-            self.skeleton = GaitClassifierForSequenceClassification(config.skeleton_config)
+            self.skeleton = GaitForSequenceClassification(config.skeleton_config)
             self.skeleton.head = nn.Linear(config.skeleton_config.hidden_size, width)  # its logits are the projection
         if "video" in config.branches:
             self.video = VideoBranch(config)
@@ -220,8 +159,8 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
         init.ones_(self.calibration_temperature)
 
     # The frozen encoder is handled as in the dual encoder: loaded when first needed, compared with the fingerprint.
-    sentence_encoder = GaitTextModel.sentence_encoder
-    set_sentence_encoder = GaitTextModel.set_sentence_encoder
+    sentence_encoder = GaitDualEncoderModel.sentence_encoder
+    set_sentence_encoder = GaitDualEncoderModel.set_sentence_encoder
 
     def set_normalization(self, mean: np.ndarray | torch.Tensor, std: np.ndarray | torch.Tensor) -> None:
         """Mean and standard deviation (F,) of the skeleton branch's input, from the training set only; raises ValueError."""
@@ -447,10 +386,10 @@ class GaitKnowledgeModelForSequenceClassification(PreTrainedModel):
         return clip_loss(self._cosines(embeds[rows], texts), torch.eye(len(rows), dtype=torch.bool, device=embeds.device))
 
 
-GaitKnowledgeModelForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+GaitKnowledgeForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
 
 __all__ = [
-    "GaitKnowledgeModelForSequenceClassification",
+    "GaitKnowledgeForSequenceClassification",
     "GaitKnowledgeOutput",
     "prepare_knowledge_input",
 ]

@@ -2,10 +2,9 @@
 
 In: a video file, a skeleton file or joints (T, J, 3) [m], or both. Out: a `GaitReport`: class probabilities, severity, gait
 parameters with their norms, a sentence of them, evidence from the knowledge of the class, saliency; if asked, a page of HTML.
-The model is a `GaitKnowledgeModelForSequenceClassification`. Research software; nothing here is a diagnosis.
+The model is a `GaitKnowledgeForSequenceClassification`. Research software; nothing here is a diagnosis.
 """
 
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,45 +16,22 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_gait_knowledge import GaitKnowledgeConfig
-from .drawing.report_html import Evidence, GaitReport, ReportParameter, display_name, number, write_report
-from .evaluation.calibration import expected_score
-from .evaluation.saliency import Saliency, saliency
 from .gait_norms import normative_range
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+from .gait_report import GaitReport, ReportParameter, class_sentences, find_evidence, report_parameters, report_severity
 from .loading import Walk
 from .modeling_gait_knowledge import prepare_knowledge_input
-from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, check_spoken, spoken_sentence
+from .numeric_text import PARAMETER_NAMES, check_spoken, spoken_sentence
 from .pipeline_gait_classification import GaitClassificationPipeline, Recording
 from .pipeline_saving import know_pipeline, save_pipeline
+from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
 from .video import WINDOW, prepare_video
-from .walk_description import PATHOLOGIES, severity_from_parameters
 
 TASK = "gait-report"
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
 SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")  # of load_walk
-PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)  # in the order in which a model says them
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
 SPOKEN += ("single_support_percent_left", "single_support_percent_right")
-
-# What a sentence about a class says where it speaks of a parameter below or above its norm.
-_SPEAKS_OF = (
-    ("speed", "below", r"\bslow(er|ly)?\b|\bspeed\b[^,;]*\bfalls?\b|\blost of stride length and speed\b"),
-    (
-        "step_length stride_length",
-        "below",
-        r"\bshort(er)?\b[^,;]*\b(steps?|strides?)\b|\b(steps?|strides?)\b[^,;]*\b(short|small)",
-    ),
-    ("step_length stride_length", "below", r"\bsmall steps\b|\bsteps large enough\b|\bstride length\b[^,;]*\bfalls?\b"),
-    ("stride_length", "below", r"\blost of stride length\b"),
-    ("cadence", "above", r"\bhigher step rate\b|\bcadence\b[^,;]*\b(high|rises)"),
-    ("step_time", "below", r"\bhurried forward\b"),
-    ("single_support_percent", "below", r"\bsingle support\b[^,;]*\bshort|\bbrief support\b"),
-    ("double_support_percent", "above", r"\bboth feet are on the floor\b|\bdouble support\b[^,;]*\b(grows|long)"),
-    ("peak_knee_flexion", "below", r"\bknee\b[^,;]*\bflexes far less\b|\bknee flexion\b[^,;]*\breduced\b"),
-    ("peak_knee_flexion", "above", r"\bknee flex more\b|\bknee is raised high\b"),
-)
-_CONTRASTS = re.compile(r"\b(unlike|whereas|instead|told from|tells? it|without dementia)\b", re.IGNORECASE)
 
 
 class GaitReportPipeline(Pipeline):
@@ -125,7 +101,7 @@ class GaitReportPipeline(Pipeline):
             return [self._report(walk, prepare, finish) for walk in tqdm(walks, desc="reports")]
         report = self._report(walks, prepare, finish)
         if html is not None:
-            write_report(report, html)
+            _page(report, html)
         return report
 
     def _report(self, walk: Recording | dict, prepare: dict, finish: dict) -> GaitReport:
@@ -182,13 +158,13 @@ class GaitReportPipeline(Pipeline):
         labels = self.model.config.id2label
         ranked = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)
         label, walk, problems = labels[ranked[0]], outputs["walk"], list(outputs["problems"])
-        parameters = _parameters(walk, outputs["decoded"], "pixel_values" in outputs["inputs"], age, sex)
+        parameters = report_parameters(walk, outputs["decoded"], "pixel_values" in outputs["inputs"], age, sex)
         values = {p.name: p.value for p in parameters}
         sentence = spoken_sentence(values, [PARAMETER_NAMES.index(n) for n in SPOKEN]) if values else ""
         problems += check_spoken(sentence, values) if sentence else []
         problems += self._doubts(probabilities[ranked[0]], parameters, walk)
         measured = {p.name: p.value for p in parameters if p.origin == "measured"}
-        severity, scale = _severity([labels[i] for i in range(len(labels))], probabilities, label, measured, reference)
+        severity, scale = report_severity([labels[i] for i in range(len(labels))], probabilities, label, measured, reference)
         found, video = self._saliency(outputs)
         return GaitReport(
             name=outputs["name"],
@@ -238,6 +214,14 @@ class GaitReportPipeline(Pipeline):
         save_pipeline(self, save_directory, GaitReportConfig, **kwargs)
 
 
+def _page(report: GaitReport, path: str | Path) -> None:
+    try:
+        from modeling_gait.drawing.report_html import write_report
+    except ImportError as error:
+        raise ImportError("a page is drawn by the package: pip install modeling_gait") from error
+    write_report(report, path)
+
+
 def _parts(walk: Recording | dict) -> tuple[str | Path | None, Recording | None]:
     """(video file, skeleton recording), one of which may be None."""
     if isinstance(walk, dict) and set(walk) <= {"video", "skeleton"} and any(v is not None for v in walk.values()):
@@ -260,91 +244,6 @@ def _name(walk: Recording) -> str:
     return Path(walk).name if isinstance(walk, str | Path) else walk.name if isinstance(walk, Walk) else "walk"
 
 
-def _parameters(
-    walk: Walk | None, decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
-) -> list[ReportParameter]:
-    """Measured where there is a skeleton; from the model where only a video shows them."""
-    measured = {} if walk is None else compute_gait_parameters(walk.joints, walk.fps, walk.skeleton)
-    said = dict(zip((p.name for p in PARAMETERS), decoded.tolist())) if decoded is not None and video else {}
-    out = []
-    for p in PARAMETERS:
-        if p.name not in measured and p.name not in said:
-            continue
-        value, origin = measured.get(p.name, np.nan), "measured"
-        if not np.isfinite(value) and p.name in said:
-            value, origin = said[p.name], "model"
-            if value < 0 and p.unit in ("m/s", "steps/min", "s", "m", "%") and not p.name.endswith("difference"):
-                value = np.nan  # no such thing
-        row = ReportParameter(p.name, p.unit, p.description, float(value), origin)
-        norm = normative_range(p.name, age, sex)
-        if norm:
-            inside = norm.contains(value) if np.isfinite(value) else None
-            row = ReportParameter(*list(vars(row).values())[:5], norm.low, norm.high, norm.people, norm.source, inside)
-        out.append(row)
-    return out
-
-
-def _severity(
-    labels: list[str], probabilities: list[float], label: str, measured: dict[str, float], reference: Mapping | None
-) -> tuple[float | None, str | None]:
-    """The expected score where the labels are scores; else how far the measured walk is from the normal ones of a reference."""
-    if all(name.isdigit() for name in labels):
-        scores = np.array([int(name) for name in labels])
-        order = scores.argsort()
-        even = (scores[order] == np.arange(len(scores))).all()
-        expected = expected_score(np.array(probabilities)[order]) if even else np.array(probabilities) @ scores
-        return float(expected), f"expected score, {scores.min()} to {scores.max()}"
-    if reference is None or label not in PATHOLOGIES or not measured:
-        return None, None
-    severity = severity_from_parameters(measured, label, reference)
-    return (severity, "0 (as normal walks) to 1") if np.isfinite(severity) else (None, None)
-
-
-def class_sentences(config: GaitKnowledgeConfig, label: str) -> list[tuple[str, str]]:
-    """What the model was told of a class: sentences and their citations."""
-    texts = (config.class_descriptions or {}).get(label, [])
-    return list(zip(texts, (config.class_sources or {}).get(label) or ["class description of the model"] * len(texts)))
-
-
-def find_evidence(parameters: list[ReportParameter], label: str, sentences: list[tuple[str, str]]) -> list[Evidence]:
-    """For each parameter outside its norm the first sentence that says so of the class; contrasts to others are skipped."""
-    plain = [s for s in sentences if not _CONTRASTS.search(s[0]) and not _names_another(s[0], label)]
-    out = []
-    for p in parameters:
-        if p.in_range is not False:
-            continue
-        side = "below" if p.value < p.low else "above"
-        stem = p.name.removesuffix("_left").removesuffix("_right")
-        patterns = [words for stems, way, words in _SPEAKS_OF if stem in stems.split() and way == side]
-        match = next((s for s in plain if any(_says(words, s[0]) for words in patterns)), None)
-        if match:
-            said = f"{phrase(p)}, {side} the norm of {number(p.low, p.unit)} to {number(p.high, p.unit)}"
-            out.append(Evidence(p.name, label, said, *match))
-    return out
-
-
-def _says(words: str, text: str) -> bool:
-    """Whether the pattern is in the text and nothing before it denies it."""
-    match = re.search(words, text, re.IGNORECASE)
-    return match is not None and not re.search(r"\b(not?|without|never)\b", text[: match.start()], re.IGNORECASE)
-
-
-def _names_another(text: str, label: str) -> bool:
-    """Whether a sentence names a class of gait other than its own, to tell them apart."""
-    others = [n for n in PATHOLOGIES if n not in (label, "normal", "lurch", "parkinsonian")]
-    return any(display_name(n) in text.lower().replace("-", " ") for n in others)
-
-
-def phrase(p: ReportParameter) -> str:
-    """ "right stride length 0.52 m"."""
-    value = number(p.value, p.unit)
-    if p.name in NUMERIC_PHRASES:
-        return NUMERIC_PHRASES[p.name].replace(NUM_TOKEN, value)
-    stem, _, side = p.name.rpartition("_")
-    words = f"{side} {stem}" if side in ("left", "right") else p.name
-    return f"{words.replace('_', ' ')} {value} {({'deg': 'degrees', '1': ''}).get(p.unit, p.unit)}".rstrip()
-
-
 class GaitReportConfig(GaitKnowledgeConfig):
     """The configuration in a folder saved by the pipeline; see `save_pipeline`."""
 
@@ -359,4 +258,4 @@ PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=GaitReportPipeline, pt_model=AutoModelForSequenceClassification, type="multimodal"
 )
 
-__all__ = ["GaitReportConfig", "GaitReportPipeline", "class_sentences", "find_evidence", "phrase"]
+__all__ = ["GaitReportConfig", "GaitReportPipeline"]

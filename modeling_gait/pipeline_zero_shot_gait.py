@@ -1,7 +1,8 @@
 """Pipeline `zero-shot-gait-classification`: which of the given descriptions fits a walk best?
 
 In: a walk (a skeleton file; joints (T, J, 3) [m] with `fps` and `skeleton`; sensor samples (T, C) with `fps` where the model
-reads an IMU) and candidate labels. Out: dictionaries, see `ZeroShotGaitClassificationPipeline`. The model is a `GaitTextModel`.
+reads an IMU) and candidate labels. Out: dictionaries, see `ZeroShotGaitClassificationPipeline`. The model is a
+`GaitDualEncoderModel`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +14,16 @@ from tqdm import tqdm
 from transformers import AutoConfig, AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_gait_text import GaitTextConfig
+from .configuration_gait_dual_encoder import GaitDualEncoderConfig
 from .feature_extraction_gait import GaitFeatureExtractor
 from .loading import load_walk
-from .modeling_gait_text import GaitTextModel
+from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_saving import know_pipeline, save_pipeline
 
 TASK = "zero-shot-gait-classification"
 
 
-def open_extractor(model: GaitTextModel, extractor: GaitFeatureExtractor | None = None) -> GaitFeatureExtractor | None:
+def open_extractor(model: GaitDualEncoderModel, extractor: GaitFeatureExtractor | None = None) -> GaitFeatureExtractor | None:
     """The feature extractor saved beside a model of skeletons; None for a model of sensors."""
     if model.config.gait_config.layout == "imu":
         return None
@@ -35,7 +36,7 @@ def open_extractor(model: GaitTextModel, extractor: GaitFeatureExtractor | None 
 
 
 def prepare_walk(
-    model: GaitTextModel,
+    model: GaitDualEncoderModel,
     extractor: GaitFeatureExtractor | None,
     walk: str | Path | np.ndarray,
     fps: float | None = None,
@@ -148,26 +149,26 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
             self.extractor.save_pretrained(save_directory)
 
 
-class ZeroShotGaitConfig(GaitTextConfig):
+class ZeroShotGaitConfig(GaitDualEncoderConfig):
     """The configuration in a folder saved by the pipeline; see `save_pipeline`."""
 
     @classmethod
-    def from_pretrained(cls, *args, **kwargs) -> GaitTextConfig | tuple[GaitTextConfig, dict]:
-        """As `GaitTextConfig.from_pretrained`."""
+    def from_pretrained(cls, *args, **kwargs) -> GaitDualEncoderConfig | tuple[GaitDualEncoderConfig, dict]:
+        """As `GaitDualEncoderConfig.from_pretrained`."""
         return know_pipeline(
-            GaitTextConfig.from_pretrained(*args, **kwargs), TASK, ZeroShotGaitClassificationPipeline, AutoModel
+            GaitDualEncoderConfig.from_pretrained(*args, **kwargs), TASK, ZeroShotGaitClassificationPipeline, AutoModel
         )
 
 
 @torch.no_grad()
-def label_vectors(model: GaitTextModel, descriptions: Sequence[Sequence[str]]) -> torch.Tensor:
+def label_vectors(model: GaitDualEncoderModel, descriptions: Sequence[Sequence[str]]) -> torch.Tensor:
     """A unit vector (K, P) for each label, the mean of those of its descriptions."""
     found = [model.get_text_features(list(texts)).mean(0) for texts in descriptions]
     return torch.nn.functional.normalize(torch.stack(found), dim=-1)
 
 
-AutoConfig.register(GaitTextConfig.model_type, GaitTextConfig, exist_ok=True)
-AutoModel.register(GaitTextConfig, GaitTextModel, exist_ok=True)
+AutoConfig.register(GaitDualEncoderConfig.model_type, GaitDualEncoderConfig, exist_ok=True)
+AutoModel.register(GaitDualEncoderConfig, GaitDualEncoderModel, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=ZeroShotGaitClassificationPipeline, pt_model=AutoModel, type="multimodal"
 )

@@ -223,6 +223,16 @@ _STAND_INS = {
 }
 
 
+def mirror(joints, skeleton: Skeleton = KINECT_V2):
+    """Reflect walks (..., J, 3), an array or a tensor, in the plane x = 0: the left leg does what the right one did.
+
+    Applied twice: the input. A label that names a side has to be swapped by the caller.
+    """
+    out = joints[..., list(skeleton.mirror), :]  # a copy
+    out[..., 0] *= -1
+    return out
+
+
 def convert_joints(joints: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarray:
     """Positions (..., J, 3) [m] of `source` as positions (..., K, 3) of `target`.
 

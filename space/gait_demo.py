@@ -20,11 +20,10 @@ import torch
 from transformers import pipeline
 
 from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
-from modeling_gait.augmentation import mirror
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, prepare_walk
-from modeling_gait.skeletons import SKELETONS, Skeleton
+from modeling_gait.skeletons import SKELETONS, Skeleton, mirror
 
 SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")

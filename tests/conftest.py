@@ -35,7 +35,7 @@ import torch  # noqa: E402
 
 from modeling_gait import GaitDecoderConfig, GaitDecoderModel, GaitVQConfig, GaitVQModel  # noqa: E402
 from modeling_gait.simulation import SimulatedWalks, simulate_walks  # noqa: E402
-from modeling_gait.training import common  # noqa: E402
+from modeling_gait.training import loop  # noqa: E402
 
 torch.set_num_threads(1)
 datasets.disable_progress_bars()
@@ -143,7 +143,7 @@ def _seeded() -> None:
 @contextmanager
 def interrupted_at(step: int):
     """Inside, a training run is killed (KeyboardInterrupt) as it comes to this step; fails if none is."""
-    seed_step = common.seed_step
+    seed_step = loop.seed_step
 
     def interrupted(seed, now, process):
         if now == step:
@@ -151,6 +151,6 @@ def interrupted_at(step: int):
         return seed_step(seed, now, process)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(common, "seed_step", interrupted)
+        patch.setattr(loop, "seed_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             yield

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_modeling_gait_text import tiny as tiny_text
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import tiny as tiny_text
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 from typer.testing import CliRunner, Result
 
 from modeling_gait import (
     GaitClassifierConfig,
-    GaitClassifierForSequenceClassification,
     GaitFeatureExtractor,
+    GaitForSequenceClassification,
     GaitTCNConfig,
     GaitTCNModel,
     compute_gait_parameters,
@@ -161,7 +161,7 @@ def test_a_file_without_a_clock_takes_fps(folder, tmp_path):
 
 def test_classify_by_a_classifier_and_by_a_family(family_folder, folder, tmp_path):
     torch.manual_seed(0)
-    GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(tmp_path / "gru")
+    GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(tmp_path / "gru")
     for model in (tmp_path / "gru", family_folder):
         row = answer("classify", folder / "a.csv", "--model", model)[0]
         assert row["score"] == max(row["scores"].values()) == row["scores"][row["label"]]

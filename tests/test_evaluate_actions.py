@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 from conftest import run_script
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 from test_train_text import write_recordings
 
 from experiments import actions as evaluate_actions
 from experiments.actions import UNSEEN, UNSHARED, recognition_scores, unseen_scores
-from train.train_text import ACTIVITIES
+from modeling_gait.training.recordings import ACTIVITIES
 
 
 def test_recognition_scores():
@@ -48,7 +48,7 @@ def test_every_activity_is_unseen_once():
 
 def test_script_makes_rows_once_and_gathers_them(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_actions, "ROOT", tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     encoder = write_sentence_encoder(tmp_path / "encoder", limit=512)
     real = evaluate_actions.TextArguments
     monkeypatch.setattr(evaluate_actions, "TextArguments", lambda **k: real(**k, text_model=str(encoder)))

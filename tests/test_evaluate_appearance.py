@@ -42,7 +42,7 @@ def test_captions_say_every_value_and_no_other(seed, kind):
 
 def test_script(dataset_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_appearance, "ROOT", tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     common = [
         "--dataset",
         dataset_folder,

@@ -12,7 +12,7 @@ from test_train_knowledge import encoder_folder, knowledge_file, walks  # noqa: 
 
 from experiments import knowledge as evaluate_knowledge
 from experiments.knowledge import correlation, gather, macro_f1, moments, numeracy
-from train.train_knowledge import PARAMETERS
+from modeling_gait.training.knowledge import PARAMETERS
 
 COUNT = len(PARAMETERS)
 
@@ -75,7 +75,7 @@ def test_metrics_of_a_folder(tmp_path):
 
 def test_it_runs_each_arm_once(dataset_folder, encoder_folder, knowledge_file, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     monkeypatch.setattr(evaluate_knowledge, "ROOT", tmp_path)
     given = ["--dataset", dataset_folder, "--output_dir", "out", "--knowledge", knowledge_file, "--text_model", encoder_folder]
     given += ["--epochs", 0.1, "--min_steps", 2, "--batch_size", 6, "--arms", "plain", "both", "--mixed_precision", "no"]

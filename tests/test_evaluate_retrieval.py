@@ -8,7 +8,7 @@ from conftest import run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from experiments import retrieval as evaluate_retrieval
 from experiments.retrieval import (
@@ -120,7 +120,7 @@ def write_config(folder, **kwargs):
 
 def test_script_makes_rows_once_and_gathers_them(dataset_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_retrieval, "ROOT", tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     monkeypatch.setattr(evaluate_retrieval, "TSNE", lambda **_: type("T", (), {"fit_transform": lambda self, x: x[:, :2]})())
     seen = []
     real = evaluate_retrieval.fit_model

@@ -41,7 +41,7 @@ def test_measures_of_perfect_and_of_blind_predictions(monkeypatch):
 def test_severity_from_simulation_to_result(encoder_folder, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(evaluate_severity, "ROOT", tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     monkeypatch.setattr(evaluate_severity, "DRAWS", 20)
     given = ["--num_subjects", 10, "--walks_per_subject", 4, "--max_steps", 3, "--text_model", encoder_folder]
     run_script(evaluate_severity, [*given, "--mixed_precision", "no", "--output_dir", "out"])

@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from modeling_gait.export import save_walk, write_bvh, write_csv, write_npz
 from modeling_gait.files import atomic_folder, atomic_path
-from modeling_gait.kinematics import fit_skeleton, forward_kinematics
+from modeling_gait.forward_kinematics import forward_kinematics
+from modeling_gait.kinematics import fit_skeleton
 from modeling_gait.loading import load_walk
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
 

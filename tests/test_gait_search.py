@@ -7,7 +7,7 @@ import pytest
 from datasets import load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_modeling_gait_text import tiny, write_sentence_encoder
+from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
 
 from modeling_gait.export import save_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor

@@ -27,15 +27,15 @@ from test_remote_code import BLOCK
 
 from modeling_gait import GaitProcessor
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
+from modeling_gait.configuration_gait_dual_encoder import GaitDualEncoderConfig
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
-from modeling_gait.configuration_gait_text import GaitTextConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.knowledge import load_knowledge
-from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
-from modeling_gait.modeling_gait_text import GaitTextModel
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
@@ -66,21 +66,21 @@ def api(hub) -> HfApi:
     return HfApi(endpoint=hub.endpoint, token="hf_me")
 
 
-def tiny_classifier(seed: int = 0) -> GaitClassifierForSequenceClassification:
+def tiny_classifier(seed: int = 0) -> GaitForSequenceClassification:
     torch.manual_seed(seed)
-    return GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=16)).eval()
+    return GaitForSequenceClassification(GaitClassifierConfig(hidden_size=16)).eval()
 
 
-def tiny_text() -> GaitTextModel:
+def tiny_text() -> GaitDualEncoderModel:
     gait = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    return GaitTextModel(GaitTextConfig(gait_config=gait, text_config={"name": "me/encoder", "hidden_size": 16})).eval()
-
-
-def tiny_knowledge() -> GaitKnowledgeModelForSequenceClassification:
-    small = {"skeleton_config": {"hidden_size": 16}, "text_config": {"name": "me/encoder", "hidden_size": 16}}
-    return GaitKnowledgeModelForSequenceClassification(
-        GaitKnowledgeConfig(**small, **load_knowledge("gist").config_fields())
+    return GaitDualEncoderModel(
+        GaitDualEncoderConfig(gait_config=gait, text_config={"name": "me/encoder", "hidden_size": 16})
     ).eval()
+
+
+def tiny_knowledge() -> GaitKnowledgeForSequenceClassification:
+    small = {"skeleton_config": {"hidden_size": 16}, "text_config": {"name": "me/encoder", "hidden_size": 16}}
+    return GaitKnowledgeForSequenceClassification(GaitKnowledgeConfig(**small, **load_knowledge("gist").config_fields())).eval()
 
 
 def tiny_tcn() -> GaitTCNModel:
@@ -268,7 +268,7 @@ def test_push_to_hub_of_every_model_processor_and_data_set(hub, family_folder, d
     needed = {
         "decoder": "modeling_gait_decoder.py",
         "classifier": "modeling_gait_classifier.py",
-        "text": "modeling_gait_text.py",
+        "text": "modeling_gait_dual_encoder.py",
     }
     needed |= {"tcn": "modeling_gait_tcn.py", "processor": "processing_gait.py", "tokenizer": "tokenization_gait.py"}
     for name, part in parts.items():

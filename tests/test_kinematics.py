@@ -7,20 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from modeling_gait.forward_kinematics import (
+    forward_kinematics,
+    positions_from_bones,
+    positions_from_global,
+    rotation_6d_to_matrix,
+    skeleton_from_positions,
+)
 from modeling_gait.kinematics import (
     JOINT_ANGLES,
     _shortest_rotation,
     bone_lengths,
     fit_skeleton,
-    forward_kinematics,
-    global_to_local,
     joint_angles,
-    local_to_global,
-    matrix_to_rotation_6d,
-    positions_from_bones,
-    positions_from_global,
-    rotation_6d_to_matrix,
-    skeleton_from_positions,
 )
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
@@ -61,15 +60,6 @@ def test_fk_bends_only_what_hangs_on_the_joint():
 @EACH_SKELETON
 @given(seed=SEEDS)
 @settings(max_examples=10, deadline=None)
-def test_local_and_global_rotations_are_inverse(skeleton, seed):
-    local = random_rotations(np.random.default_rng(seed), 2, len(skeleton))
-    np.testing.assert_allclose(global_to_local(local_to_global(local, skeleton), skeleton), local, atol=1e-12)
-    np.testing.assert_allclose(local_to_global(global_to_local(local, skeleton), skeleton), local, atol=1e-12)
-
-
-@EACH_SKELETON
-@given(seed=SEEDS)
-@settings(max_examples=10, deadline=None)
 def test_fk_keeps_bone_lengths_and_turns_with_the_root(skeleton, seed):
     rng = np.random.default_rng(seed)
     rotations, turn = random_rotations(rng, 3, len(skeleton)), random_rotations(rng, 1)[0]
@@ -98,7 +88,7 @@ def test_6d_gives_rotations(values):
     matrix = rotation_6d_to_matrix(six)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9)
     assert torch.linalg.det(matrix) == pytest.approx(1, abs=1e-9)
-    np.testing.assert_allclose(rotation_6d_to_matrix(matrix_to_rotation_6d(matrix)), matrix, atol=1e-9)
+    np.testing.assert_allclose(rotation_6d_to_matrix(matrix[:, :2].T.flatten()), matrix, atol=1e-9)
 
 
 @EACH_SKELETON

@@ -20,7 +20,7 @@ from experiments import loso
 from experiments.loso import ARMS, CANDIDATES, Experiment, LosoArguments, Walks
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.training.common import load_walks
+from modeling_gait.training.data import load_walks
 
 NAMES = ["normal", "antalgic", "lurch"]
 PEOPLE = ["1", "2", "3", "10"]

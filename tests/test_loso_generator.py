@@ -15,14 +15,16 @@ from experiments import loso, loso_generator
 from experiments.loso_generator import SETS, VARIANTS, GeneratorArguments
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.schema import walk_features
-from modeling_gait.training import common
-from modeling_gait.training.common import load_walks
-from train import train_decoder, train_gpt2, train_vq
+from modeling_gait.training import gpt2
+from modeling_gait.training.arguments import parse_arguments
+from modeling_gait.training.data import load_walks
+from modeling_gait.training.decoder import DecoderArguments
+from modeling_gait.training.vq import VQArguments
 
 ARGUMENTS = {
-    "vq": train_vq.VQArguments,
-    "decoder": train_decoder.DecoderArguments,
-    "gpt2": train_gpt2.GPT2Arguments,
+    "vq": VQArguments,
+    "decoder": DecoderArguments,
+    "gpt2": gpt2.GPT2Arguments,
 }
 SMALL = ["--mixed_precision", "no", "--max_steps", "2"]
 TINY = {
@@ -169,7 +171,7 @@ def test_the_experiment_takes_the_sets(fold, person, dataset_folder):
 def read_command(command: list, monkeypatch):
     name = Path(command[1]).stem.removeprefix("train_")
     monkeypatch.setattr(sys, "argv", command[1:])
-    return name, common.parse_arguments(ARGUMENTS[name])
+    return name, parse_arguments(ARGUMENTS[name])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -15,7 +15,7 @@ from transformers import Trainer, TrainingArguments
 from modeling_gait.configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import (
     FrameNorm,
-    GaitClassifierForSequenceClassification,
+    GaitForSequenceClassification,
     prepare_classifier_input,
     skeleton_adjacency,
 )
@@ -28,7 +28,7 @@ FEATURES = 75
 def tiny(architecture="gru", **kwargs):
     torch.manual_seed(0)
     config = GaitClassifierConfig(architecture=architecture, **{"hidden_size": 16, **kwargs})
-    return GaitClassifierForSequenceClassification(config).eval()
+    return GaitForSequenceClassification(config).eval()
 
 
 def inputs(batch=3, frames=21, features=FEATURES, seed=0):
@@ -125,7 +125,7 @@ def test_save_and_load_is_exact(architecture, tmp_path):
     model.set_normalization(torch.randn(FEATURES), torch.rand(FEATURES) + 0.5)
     model.train()(x)  # moves the running statistics of the norms
     model.eval().save_pretrained(tmp_path)
-    loaded, info = GaitClassifierForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
+    loaded, info = GaitForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert {k: v.tolist() for k, v in loaded.state_dict().items()} == {k: v.tolist() for k, v in model.state_dict().items()}
     assert torch.equal(loaded(x).logits, model(x).logits)
@@ -138,7 +138,7 @@ def test_loading_with_another_head_keeps_the_rest(architecture, tmp_path):
     model.set_normalization(torch.randn(FEATURES), torch.rand(FEATURES) + 0.5)
     model.train()(x)  # moves the running statistics of the norms
     model.eval().save_pretrained(tmp_path)
-    loaded = GaitClassifierForSequenceClassification.from_pretrained(tmp_path, num_labels=4, ignore_mismatched_sizes=True)
+    loaded = GaitForSequenceClassification.from_pretrained(tmp_path, num_labels=4, ignore_mismatched_sizes=True)
     assert torch.equal(loaded.eval()(inputs()).embedding, model(inputs()).embedding)
     assert loaded(inputs()).logits.shape == (3, 4) and loaded.head.weight.abs().max() < 1
 

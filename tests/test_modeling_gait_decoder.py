@@ -8,11 +8,11 @@ from transformers import AutoConfig, AutoModel, Trainer, TrainingArguments
 
 from modeling_gait.configuration_gait_decoder import GaitDecoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.kinematics import positions_from_bones
+from modeling_gait.forward_kinematics import positions_from_bones
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel, GaitDecoderOutput
 from modeling_gait.modeling_gait_vq import GaitVQEncoderOutput
 from modeling_gait.skeletons import KINECT_V2, SMPL_22
-from train.train_decoder import transplant_loss
+from modeling_gait.training.decoder import transplant_loss
 
 STEPS = NUM_FRAMES // 4
 

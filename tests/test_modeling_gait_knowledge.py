@@ -1,4 +1,4 @@
-"""GaitKnowledgeModelForSequenceClassification: inputs, branches, prompts, numbers, losses, saving and loading."""
+"""GaitKnowledgeForSequenceClassification: inputs, branches, prompts, numbers, losses, saving and loading."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 from torch.nn import functional as F
 from transformers import ResNetModel, ViTConfig, ViTModel
 
@@ -14,7 +14,7 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.modeling_gait_knowledge import (
-    GaitKnowledgeModelForSequenceClassification,
+    GaitKnowledgeForSequenceClassification,
     prepare_knowledge_input,
 )
 from modeling_gait.simulation import simulate_walks
@@ -36,7 +36,7 @@ def encoder_folder(tmp_path_factory):
     return write_sentence_encoder(tmp_path_factory.mktemp("encoder") / "tiny", limit=256)
 
 
-def tiny(folder="unused", **kwargs) -> GaitKnowledgeModelForSequenceClassification:
+def tiny(folder="unused", **kwargs) -> GaitKnowledgeForSequenceClassification:
     values = {
         "id2label": dict(enumerate(LABELS)),
         "skeleton_config": {"hidden_size": 8, "num_layers": 1, "num_features": 76},
@@ -51,7 +51,7 @@ def tiny(folder="unused", **kwargs) -> GaitKnowledgeModelForSequenceClassificati
         "parameter_std": np.linspace(0.1, 0.9, COUNT).tolist(),
     }
     torch.manual_seed(0)
-    return GaitKnowledgeModelForSequenceClassification(GaitKnowledgeConfig(**values | kwargs)).eval()
+    return GaitKnowledgeForSequenceClassification(GaitKnowledgeConfig(**values | kwargs)).eval()
 
 
 def full(folder, **kwargs):
@@ -319,7 +319,7 @@ def test_temperature_divides_the_logits_outside_training(tmp_path):
     torch.testing.assert_close(model(input_values=given).logits, before / 2)
     torch.testing.assert_close(model.train()(input_values=given).logits, before)
     model.save_pretrained(tmp_path)
-    again = GaitKnowledgeModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    again = GaitKnowledgeForSequenceClassification.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(again(input_values=given).logits, before / 2)
     with pytest.raises(ValueError, match="temperature must be positive"):
         model.set_temperature(0)
@@ -340,7 +340,7 @@ def test_a_checkpoint_stands_alone(encoder_folder, tmp_path):
     expected = model(**given)
     model.config.text_config.name = "nowhere"  # the text encoder is not needed any more
     model.save_pretrained(tmp_path)
-    again = GaitKnowledgeModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    again = GaitKnowledgeForSequenceClassification.from_pretrained(tmp_path).eval()
     assert again.config.class_descriptions == DESCRIPTIONS and again.config.id2label == dict(enumerate(LABELS))
     output = again(**given)
     for name in ("loss", "logits", "embeds", "class_embeds", "parameters"):
@@ -353,7 +353,7 @@ def test_another_text_encoder_is_refused(encoder_folder, tmp_path):
     model.get_class_embeds()
     other = write_sentence_encoder(tmp_path / "other", seed=5)
     model.save_pretrained(tmp_path / "model")
-    again = GaitKnowledgeModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    again = GaitKnowledgeForSequenceClassification.from_pretrained(tmp_path / "model")
     again.config.text_config.name = str(other)
     with pytest.raises(ValueError, match="is not the one that this model was trained with"):
         again.get_class_embeds(update=True)

@@ -22,7 +22,7 @@ from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.cleaning import canonicalise
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, convert_joints
-from modeling_gait.training import common
+from modeling_gait.training.arguments import check_tokeniser
 from train import train_decoder, train_gpt2, train_vq
 
 CLASSES = ("normal", "steppage", "stiff_legged")
@@ -276,7 +276,7 @@ def test_what_does_not_fit_the_family_is_refused(data, family_folder, vq_folder,
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"body_codebook_size": 4}))
     with pytest.raises(ValueError, match="root_std, body_codebook_size differ"):
-        common.check_tokeniser(str(other), str(family_folder))
+        check_tokeniser(str(other), str(family_folder))
 
     family = tmp_path / "family"
     shutil.copytree(family_folder, family)

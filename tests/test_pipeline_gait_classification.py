@@ -29,7 +29,7 @@ from modeling_gait.cleaning import canonicalise
 from modeling_gait.configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
 from modeling_gait.export import write_bvh, write_csv, write_npz
 from modeling_gait.loading import Walk, load_walk
-from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification, prepare_classifier_input
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline, mean_scores
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
 
@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def tiny(architecture="gru", **kwargs):
     torch.manual_seed(0)
-    return GaitClassifierForSequenceClassification(
+    return GaitForSequenceClassification(
         GaitClassifierConfig(architecture=architecture, **{"hidden_size": 16, **kwargs})
     ).eval()
 
@@ -177,7 +177,7 @@ def test_scores_are_the_models_probabilities_in_order(pipe, folder, joints):
 
 
 def test_a_trained_folder_knows_the_walks_it_saw(pipe, dataset_folder):
-    from modeling_gait.training.common import load_walks
+    from modeling_gait.training.data import load_walks
 
     data = load_walks(str(dataset_folder))
     names = data.features["pathology"].names
@@ -345,7 +345,7 @@ def test_the_folder_asks_for_no_trust_where_the_package_is_installed(folder, tmp
     config = json.loads((folder / "config.json").read_text())
     assert config["auto_map"] == {
         "AutoConfig": "pipeline_gait_classification.GaitClassificationConfig",
-        "AutoModelForSequenceClassification": "modeling_gait_classifier.GaitClassifierForSequenceClassification",
+        "AutoModelForSequenceClassification": "modeling_gait_classifier.GaitForSequenceClassification",
     }
     assert "custom_pipelines" not in config and config["model_type"] == "gait_classifier"
     assert (folder / "model.safetensors").exists() and not list(folder.glob("*.bin"))

@@ -10,15 +10,16 @@ import torch
 from transformers import pipeline
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
-from modeling_gait.drawing.report_html import DISCLAIMER, ReportParameter, write_report
+from modeling_gait.drawing.report_html import DISCLAIMER, write_report
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.export import write_csv
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+from modeling_gait.gait_report import ReportParameter, class_sentences, find_evidence, phrase
 from modeling_gait.knowledge import load_knowledge
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.numeric_text import parse_spoken
-from modeling_gait.pipeline_gait_report import GaitReportPipeline, class_sentences, find_evidence, phrase
+from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.walk_description import fit_reference
 
@@ -26,7 +27,7 @@ SMALL = {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 16, 
 SMALL |= {"num_hidden_layers": 1, "num_attention_heads": 2, "projection_dim": 8}
 
 
-def tiny(branches=("skeleton",), **kwargs) -> GaitKnowledgeModelForSequenceClassification:
+def tiny(branches=("skeleton",), **kwargs) -> GaitKnowledgeForSequenceClassification:
     """An untrained model."""
     torch.manual_seed(0)
     parts = {"skeleton": {"skeleton_config": {"hidden_size": 16, "num_layers": 1}}, "video": {"video_config": SMALL}}
@@ -34,7 +35,7 @@ def tiny(branches=("skeleton",), **kwargs) -> GaitKnowledgeModelForSequenceClass
     for branch in branches:
         sizes |= parts[branch]
     config = GaitKnowledgeConfig(branches=list(branches), **sizes, **{"use_numeric": True, **kwargs})
-    return GaitKnowledgeModelForSequenceClassification(config).eval()
+    return GaitKnowledgeForSequenceClassification(config).eval()
 
 
 def pipe_of(branches=("skeleton",), **kwargs) -> GaitReportPipeline:
@@ -300,7 +301,7 @@ def test_more_bad_input(walk, tmp_path):
 
 def test_another_model_is_refused():
     from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
-    from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
+    from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
 
     with pytest.raises(ValueError, match="gait_knowledge"):
-        GaitReportPipeline(model=GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8)))
+        GaitReportPipeline(model=GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_modeling_gait_text import tiny, write_sentence_encoder
+from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
 from transformers import pipeline
 
 from modeling_gait.export import save_walk

@@ -6,13 +6,12 @@ import torch
 from conftest import run_script, tiny_decoder
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline
 
-from modeling_gait.augmentation import mirror
 from modeling_gait.captions import PATHOLOGIES, parse_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
 from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, sample_codes
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.simulation import simulate_walks
-from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
+from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints, mirror
 from modeling_gait.tokenization_gait import GAIT_START, GaitGrammarLogitsProcessor
 
 PROMPT = "severe steppage gait, right side, 0.6 m/s, 96 steps/min"
@@ -295,7 +294,7 @@ def test_a_family_is_a_plain_gpt2_to_others(family_folder):
 
 
 def test_generate_script_writes_a_data_set(family_folder, tmp_path):
-    from modeling_gait.training.common import load_walks
+    from modeling_gait.training.data import load_walks
     from train import generate
 
     prompts = tmp_path / "labels.csv"

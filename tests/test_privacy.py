@@ -8,6 +8,7 @@ import pytest
 from conftest import run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from modeling_gait.training.common import load_walks
 
 from experiments import privacy as evaluate_privacy
 from modeling_gait.evaluation.privacy import (
@@ -20,7 +21,6 @@ from modeling_gait.evaluation.privacy import (
     standardised,
 )
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.training.common import load_walks
 
 SENSORS = 3
 
@@ -188,7 +188,7 @@ def test_split_is_the_seed_s():
 def test_whole_evaluation(split_folder, tmp_path, monkeypatch):
     """The members themselves as a synthetic set: the attack is certain, all walks are copies."""
     monkeypatch.setattr(evaluate_privacy, "ROOT", tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     whole = load_walks(str(split_folder / "whole"))
     person = str(whole["subject_id"][0])
     copied = load_walks(str(split_folder / "members"), exclude_subjects=[person])

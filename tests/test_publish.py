@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
-from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from train.publish import (
     CardWriter,
@@ -181,7 +181,7 @@ def saved(tmp_path_factory) -> Path:
     """A classifier's folder."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("saved") / "gru"
-    model = GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=16))
+    model = GaitForSequenceClassification(GaitClassifierConfig(hidden_size=16))
     GaitClassificationPipeline(model, device="cpu").save_pretrained(folder)
     return folder
 
@@ -215,7 +215,7 @@ def test_an_adapter_names_its_base(saved, tmp_path):
 def test_a_knowledge_model_is_staged_with_its_classes(tmp_path):
     config = {"skeleton_config": {"hidden_size": 8, "num_layers": 1, "num_features": 76}, "projection_size": 8}
     labels = {"id2label": {0: "normal", 1: "ataxic"}}
-    GaitKnowledgeModelForSequenceClassification(GaitKnowledgeConfig(**config, **labels)).save_pretrained(tmp_path / "knowledge")
+    GaitKnowledgeForSequenceClassification(GaitKnowledgeConfig(**config, **labels)).save_pretrained(tmp_path / "knowledge")
     out = dry_run(tmp_path / "out", knowledge=str(tmp_path / "knowledge")) / "gait-knowledge"
     assert "Classes: normal, ataxic." in (out / "README.md").read_text() and (out / "modeling_gait_knowledge.py").is_file()
 
@@ -246,8 +246,8 @@ def test_code_that_would_not_load_from_the_hub_is_refused(classifier, tmp_path):
 
     code.write_text(text + '\nDATA = Path(__file__).parent / "table.json"\n')
     refused("reads table.json beside itself")
-    code.write_text(text.replace("class GaitClassifierForSequenceClassification", "class Other"))
-    refused("auto_map names modeling_gait_classifier.GaitClassifierForSequenceClassification, which .* does not define")
+    code.write_text(text.replace("class GaitForSequenceClassification", "class Other"))
+    refused("auto_map names modeling_gait_classifier.GaitForSequenceClassification, which .* does not define")
     code.write_text(text)
     (classifier / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "auto_map"}))
     refused("config.json: has no auto_map")

@@ -12,7 +12,7 @@ from transformers import pipeline
 
 from modeling_gait import GaitDecoderModel, GaitProcessor, GaitVQModel
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
-from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
 from modeling_gait.tokenization_gait import GaitCodes
 
 # Blocks the package before anything else: no finder may serve it, whatever is on the path.
@@ -100,7 +100,7 @@ print(json.dumps(seen | {
 @pytest.fixture(scope="module")
 def classifier_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier") / "gru"
-    GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=16)).save_pretrained(folder)
+    GaitForSequenceClassification(GaitClassifierConfig(hidden_size=16)).save_pretrained(folder)
     return folder
 
 
@@ -127,7 +127,7 @@ def test_auto_classes_load_models_and_processors_from_their_own_code(seen, famil
         codes = GaitVQModel.from_pretrained(family_folder, subfolder="vq").eval().encode(**processor(walks=np.load(walk_file)))
         decoder = GaitDecoderModel.from_pretrained(family_folder, subfolder="decoder").eval()
         joints = decoder(codes.motion_codes, codes.body_codes, codes.pathological_codes).joints
-        classifier = GaitClassifierForSequenceClassification.from_pretrained(classifier_folder).eval()
+        classifier = GaitForSequenceClassification.from_pretrained(classifier_folder).eval()
         logits = classifier(torch.ones(1, 16, 75)).logits[0]
     parts = (codes.motion_codes, codes.body_codes, codes.pathological_codes)
     assert seen["ids"] == processor.tokenizer.encode_codes(GaitCodes(*(c[0].numpy() for c in parts)))

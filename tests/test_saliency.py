@@ -7,8 +7,9 @@ from torch import nn
 from transformers.utils import ModelOutput
 
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
-from modeling_gait.evaluation.saliency import plot_saliency, plot_video_saliency, saliency
-from modeling_gait.modeling_gait_classifier import GaitClassifierForSequenceClassification
+from modeling_gait.drawing.saliency import plot_saliency, plot_video_saliency
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
+from modeling_gait.saliency import saliency
 from modeling_gait.skeletons import KINECT_V2
 
 FRAMES, JOINTS = 16, 25
@@ -47,7 +48,7 @@ def test_the_joint_and_the_half_that_count_are_found():
 def test_a_trained_classifier_shows_the_joint_that_it_was_trained_on(architecture):
     config = GaitClassifierConfig(architecture=architecture, hidden_size=16, num_layers=1, num_labels=2)
     torch.manual_seed(0)
-    model = GaitClassifierForSequenceClassification(config).train()
+    model = GaitForSequenceClassification(config).train()
     optimizer = torch.optim.Adam(model.parameters(), 2e-2)
     for _ in range(60):
         x, y = clips(16), torch.randint(2, (16,))
@@ -84,7 +85,7 @@ def test_features_beside_the_joints_count_for_the_frames_only():
 
 
 def test_the_reference_is_the_training_mean():
-    model = GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8, num_layers=1)).eval()
+    model = GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8, num_layers=1)).eval()
     x = clips(1)
     model.set_normalization(x[0].mean(0), np.ones(75))
     still = saliency(model, input_values=x.mean(1, keepdim=True).expand_as(x).contiguous(), samples=1)
@@ -101,7 +102,7 @@ def test_the_corner_of_the_video_is_found_and_other_inputs_are_passed_on():
 
 
 def test_classes_by_name_and_for_each_walk():
-    model = GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8, num_layers=1)).eval()
+    model = GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8, num_layers=1)).eval()
     x = clips(2)
     assert saliency(model, label="steppage", samples=1, input_values=x).labels.tolist() == [4, 4]
     assert saliency(model, label=torch.tensor([0, 5]), samples=1, input_values=x).labels.tolist() == [0, 5]
@@ -122,7 +123,7 @@ def test_bad_input_is_named(arguments, message):
 
 
 def test_a_model_in_training_mode_and_an_unknown_class_are_refused():
-    model = GaitClassifierForSequenceClassification(GaitClassifierConfig(hidden_size=8, num_layers=1))
+    model = GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8, num_layers=1))
     with pytest.raises(ValueError, match="eval"):
         saliency(model.train(), input_values=clips())
     with pytest.raises(ValueError, match="unknown class 'ataxic'"):

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modeling_gait.caption_words import PATHOLOGIES
+from modeling_gait.gait_norms import NORM_RANGES
 from modeling_gait.gait_parameters import compute_gait_parameters, detect_gait_events
 from modeling_gait.kinematics import bone_lengths, joint_angles
-from modeling_gait.simulation import PATHOLOGIES, simulate_walks
-from modeling_gait.simulation.gait_curves import CURVES, NORM_ANGLES, NORM_RANGES, NORMAL, PATHOLOGICAL, curve_values, fourier
+from modeling_gait.simulation import simulate_walks
+from modeling_gait.simulation.gait_curves import CURVES, NORM_ANGLES, NORMAL, PATHOLOGICAL, curve_values, fourier
 from modeling_gait.skeletons import KINECT_V2
 
 PLAIN = {"age": 35, "load": "none", "footwear": "trainers", "clothing": "trousers"}

@@ -21,13 +21,16 @@ import app  # noqa: E402
 import figures  # noqa: E402
 import gait_demo  # noqa: E402
 
-from modeling_gait import GaitClassifierConfig, GaitClassifierForSequenceClassification, parse_prompt  # noqa: E402
-from modeling_gait.augmentation import mirror  # noqa: E402
+from modeling_gait import GaitClassifierConfig, GaitForSequenceClassification, parse_prompt  # noqa: E402
 from modeling_gait.captions import PATHOLOGIES  # noqa: E402
 from modeling_gait.export import write_csv  # noqa: E402
 from modeling_gait.loading import load_walk  # noqa: E402
 from modeling_gait.simulation import simulate_walks  # noqa: E402
-from modeling_gait.skeletons import KINECT_V2, SKELETONS  # noqa: E402
+from modeling_gait.skeletons import (  # noqa: E402
+    KINECT_V2,
+    SKELETONS,
+    mirror,
+)
 
 PROMPT = "severe steppage gait, right side, 0.6 m/s"
 
@@ -223,7 +226,7 @@ def test_a_file_without_a_clock_takes_the_visitors(demo, walk_file, tmp_path):
 
 def test_a_classifier_gives_the_probabilities(family_folder, walk_file, tmp_path):
     config = GaitClassifierConfig(hidden_size=8, num_labels=2, id2label={0: "normal", 1: "steppage"})
-    GaitClassifierForSequenceClassification(config).save_pretrained(tmp_path)
+    GaitForSequenceClassification(config).save_pretrained(tmp_path)
     reading = gait_demo.GaitDemo(str(family_folder), classifier=str(tmp_path)).read(walk_file)
     assert set(reading.probabilities) == {"normal", "steppage"}
 
@@ -231,12 +234,12 @@ def test_a_classifier_gives_the_probabilities(family_folder, walk_file, tmp_path
 def test_a_knowledge_model_writes_the_report(family_folder, walk_file, tmp_path):
     pytest.importorskip("modeling_gait.pipeline_gait_report", exc_type=ImportError)
     from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
-    from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+    from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 
     sizes = {"projection_size": 16, "num_frames": 4, "temporal_layers": 1, "text_config": {"hidden_size": 8}}
     sizes["skeleton_config"] = {"hidden_size": 16, "num_layers": 1}
     config = GaitKnowledgeConfig(branches=["skeleton"], use_numeric=True, **sizes)
-    GaitKnowledgeModelForSequenceClassification(config).save_pretrained(tmp_path / "knowledge")
+    GaitKnowledgeForSequenceClassification(config).save_pretrained(tmp_path / "knowledge")
     knowing = gait_demo.GaitDemo(str(family_folder), knowledge=str(tmp_path / "knowledge"))
     reading = knowing.read(walk_file)
     assert "diagnosis" in reading.report.read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from modeling_gait import schema as common
 from modeling_gait.captions import PATHOLOGIES, parse_prompt
 from modeling_gait.evaluation.metrics import joint_limit_violations
 from modeling_gait.processing_gait import GaitProcessor
-from modeling_gait.training.common import load_walks
+from modeling_gait.training.data import load_walks
 
 PRIVACY = {
     "metrics": {"membership_auc": 0.543, "membership_auc_ci_low": 0.51, "copies": 0.031},

@@ -14,8 +14,11 @@ from safetensors.torch import load_file
 
 from modeling_gait.quantization import VectorQuantizer
 from modeling_gait.schema import walk_features
-from modeling_gait.training import common
-from modeling_gait.training.common import load_walks
+from modeling_gait.training import gpt2
+from modeling_gait.training.arguments import parse_arguments
+from modeling_gait.training.data import load_walks
+from modeling_gait.training.decoder import DecoderArguments
+from modeling_gait.training.vq import VQArguments
 from train import train_decoder, train_gpt2, train_vq
 
 PATHS = f"import os, sys\nsys.path[:0] = [{str(ROOT)!r}, {str(TRAIN)!r}]\nimport torch\ntorch.set_num_threads(1)\n"
@@ -81,7 +84,7 @@ def test_nothing_of_a_held_out_person_reaches_a_fit(poisoned, tmp_path):
 
 KILLER = """
 import signal
-from modeling_gait.training import common
+from modeling_gait.training import loop
 from train import train_gpt2, train_vq
 
 def run(module, arguments, prepare):
@@ -98,18 +101,18 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def while_saving_the_second_checkpoint():
-    save, calls = common.save_file, []
+    save, calls = loop.save_file, []
     def deadly(tensors, path):
         calls.append(path)
         save(tensors, path)
         if len(calls) == 4:
             os.truncate(path, 100)
             die()
-    common.save_file = deadly
+    loop.save_file = deadly
 
 def in_the_third_step():
-    seed_step = common.seed_step
-    common.seed_step = lambda seed, step, process: die() if step == 3 else seed_step(seed, step, process)
+    seed_step = loop.seed_step
+    loop.seed_step = lambda seed, step, process: die() if step == 3 else seed_step(seed, step, process)
 
 run(train_vq, VQ, while_saving_the_second_checkpoint)
 run(train_gpt2, GPT2, in_the_third_step)
@@ -150,7 +153,7 @@ TWO = """
 import torch.distributed as dist
 from accelerate import PartialState
 from safetensors.torch import save_file
-from modeling_gait.training import common
+from modeling_gait.training import loop
 from train import generate, train_decoder, train_gpt2, train_vq
 from modeling_gait.quantization import VectorQuantizer
 
@@ -262,12 +265,12 @@ def test_two_processes_generate_what_one_does(two, family_folder, tmp_path):
 @pytest.mark.parametrize("config", sorted((TRAIN / "configs").glob("*.json")), ids=lambda p: p.name)
 def test_every_configuration_can_be_read(config, monkeypatch):
     kind = {
-        "vq": train_vq.VQArguments,
-        "decoder": train_decoder.DecoderArguments,
-        "gpt2": train_gpt2.GPT2Arguments,
+        "vq": VQArguments,
+        "decoder": DecoderArguments,
+        "gpt2": gpt2.GPT2Arguments,
     }
     name = next((k for k in kind if k in config.stem.split("_")), None)
     if name is None:
         pytest.skip("of another script")
     monkeypatch.setattr(sys, "argv", ["train", str(config), "--output_dir", "o", "--dataset", "d"])
-    assert common.parse_arguments(kind[name]).max_steps > 0
+    assert parse_arguments(kind[name]).max_steps > 0

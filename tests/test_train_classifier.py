@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from modeling_gait.augmentation import Augmentation
-from train import train_classifier
+from modeling_gait.training import classifier
 
 
 @pytest.fixture
 def seen(monkeypatch) -> list[tuple[np.ndarray, np.ndarray]]:
     """(inputs, labels) of each step of a classifier."""
-    steps, kind = [], train_classifier.GaitClassifierForSequenceClassification
+    steps, kind = [], classifier.GaitForSequenceClassification
     forward = kind.forward
 
     def recorded(self, input_values, labels=None, **more):
@@ -32,7 +32,7 @@ def numbered_walks(count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(*data, **options):
-    return train_classifier.train_classifier(*data, ["a", "b", "c"], **{"batch_size": 8, "progress": False} | options)
+    return classifier.train_classifier(*data, ["a", "b", "c"], **{"batch_size": 8, "progress": False} | options)
 
 
 def test_half_of_each_batch_is_synthetic(seen):

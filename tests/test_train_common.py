@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from modeling_gait import compute_gait_parameters
 from modeling_gait.augmentation import mirror
-from modeling_gait.training import common
-from modeling_gait.training.common import StepBatches, WindowLoader, class_labels, load_walks, mirror_parameters
-from train import train_vq
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.training import loop
+from modeling_gait.training.arguments import TrainArguments, parse_arguments
+from modeling_gait.training.data import AUGMENTATION, StepBatches, WindowLoader, class_labels, load_walks, mirror_parameters
+from modeling_gait.training.results import write_result
+from modeling_gait.training.vq import VQArguments
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
 
@@ -77,8 +80,8 @@ def test_bad_data_sets_are_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def loader(dataset_folder, vq_folder) -> WindowLoader:
-    extractor = common.GaitFeatureExtractor.from_pretrained(vq_folder)
-    return WindowLoader(load_walks(str(dataset_folder)), extractor, train_vq.AUGMENTATION, 0.5)
+    extractor = GaitFeatureExtractor.from_pretrained(vq_folder)
+    return WindowLoader(load_walks(str(dataset_folder)), extractor, AUGMENTATION, 0.5)
 
 
 def test_windows_depend_on_rows_and_seed_alone(loader):
@@ -95,7 +98,7 @@ def test_windows_depend_on_rows_and_seed_alone(loader):
 def test_an_unknown_pathology_counts_in_no_loss(dataset_folder, vq_folder):
     data = load_walks(str(dataset_folder)).select(range(4))
     unknown = data.remove_columns("pathology").add_column("pathology", [-1] * 4, feature=data.features["pathology"])
-    extractor = common.GaitFeatureExtractor.from_pretrained(vq_folder)
+    extractor = GaitFeatureExtractor.from_pretrained(vq_folder)
     batch = WindowLoader(unknown.with_format("numpy"), extractor).batch(np.arange(4), None)
     assert batch["labels"].tolist() == [-100] * 4
 
@@ -142,7 +145,7 @@ def test_a_broken_checkpoint_is_a_clear_error(tmp_path, damage):
     trained(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     folder = tmp_path / "checkpoint"
-    common.save_checkpoint(folder, Alone(), trained, optimizer, 7)
+    loop.save_checkpoint(folder, Alone(), trained, optimizer, 7)
     if damage == "truncated":
         os.truncate(folder / "model.safetensors", 30)
     elif damage == "no state":
@@ -155,14 +158,14 @@ def test_a_broken_checkpoint_is_a_clear_error(tmp_path, damage):
         shutil.copy(folder / "model.safetensors", folder / "optimizer.safetensors")
     fresh = model()
     with pytest.raises(ValueError, match="(?s)checkpoint does not fit the model .* remove the folder to start anew"):
-        common.load_checkpoint(folder, fresh, torch.optim.AdamW(fresh.parameters()))
+        loop.load_checkpoint(folder, fresh, torch.optim.AdamW(fresh.parameters()))
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
-    args = common.TrainArguments(dataset="", output_dir=str(tmp_path), max_steps=3)
+    args = TrainArguments(dataset="", output_dir=str(tmp_path), max_steps=3)
     with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
-        common.training_loop(
-            common.start(args),
+        loop.training_loop(
+            loop.start(args),
             torch.nn.Linear(2, 1),
             args,
             lambda model, step, seed: (model(torch.ones(1, 2)).sum() * (float("nan") if step else 1.0), {}),
@@ -173,7 +176,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
 def test_a_result_names_all_commands_that_made_it(tmp_path, monkeypatch):
     def written(*words: str, **how) -> str:
         monkeypatch.setattr(sys, "argv", [str(tmp_path / "train" / "x.py"), *words])
-        path = common.write_result("toy", "data/toy", "by hand", {}, [{"seed": 1}], folder=tmp_path, **how)
+        path = write_result("toy", "data/toy", "by hand", {}, [{"seed": 1}], folder=tmp_path, **how)
         result = json.loads(path.read_text())
         assert result["seeds"] == [1] and result["dataset"] == "toy"
         return result["command"]
@@ -185,7 +188,7 @@ def test_a_result_names_all_commands_that_made_it(tmp_path, monkeypatch):
 
 
 def test_learning_rate_rises_and_falls():
-    rates = [common.schedule(s, 10, 100) for s in range(100)]
+    rates = [loop.schedule(s, 10, 100) for s in range(100)]
     assert np.argmax(rates) in range(8, 12) and rates[0] < 0.2 and 0 < rates[-1] < 0.05
     assert (np.diff(rates[:9]) > 0).all() and (np.diff(rates[12:]) < 0).all()
 
@@ -199,8 +202,8 @@ def test_arguments_from_json_and_the_command_line(tmp_path, monkeypatch):
         json.dumps({"dataset": "d", "output_dir": "o", "exclude_subjects": ["1", "2"], "augment": False, "seed": 3})
     )
     monkeypatch.setattr(sys, "argv", ["train_vq.py", str(path), "--seed", "9"])
-    args = common.parse_arguments(train_vq.VQArguments)
+    args = parse_arguments(VQArguments)
     assert (args.dataset, args.exclude_subjects, args.augment, args.seed) == ("d", ["1", "2"], False, 9)
     path.write_text(json.dumps({"dataset": "d", "output_dir": "o", "learning_rat": 1}))
     with pytest.raises(ValueError, match="unknown arguments learning_rat"):
-        common.parse_arguments(train_vq.VQArguments)
+        parse_arguments(VQArguments)

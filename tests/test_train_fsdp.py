@@ -15,10 +15,10 @@ SCRIPT = """
 import torch.distributed as dist
 from accelerate import DistributedType, FullyShardedDataParallelPlugin, PartialState
 from torch.distributed.tensor import DTensor
-from modeling_gait.training import common
+from modeling_gait.training import loop
 from train import train_gpt2
 
-start, kind, sharded = common.start, "MULTI_CPU", []
+start, kind, sharded = loop.start, "MULTI_CPU", []
 
 def start_as(args):
     PartialState(cpu=True).distributed_type = DistributedType.MULTI_CPU
@@ -35,22 +35,22 @@ def start_as(args):
 
 def run(output_dir, kind_, stop=None):
     global kind
-    kind, train_gpt2.start, seed_step = kind_, start_as, common.seed_step
+    kind, gpt2.start, seed_step = kind_, start_as, loop.seed_step
     def watched(seed, step, process):
         if step == stop:
             raise KeyboardInterrupt
         return seed_step(seed, step, process)
-    save = common.save_checkpoint
+    save = loop.save_checkpoint
     def looked_at(folder, accelerator, model, *rest):
         sharded.append(any(isinstance(p, DTensor) for p in model.parameters()))
         save(folder, accelerator, model, *rest)
-    common.seed_step, common.save_checkpoint = watched, looked_at
+    loop.seed_step, loop.save_checkpoint = watched, looked_at
     sys.argv = ["train", *GPT2, "--output_dir", f"{FOLDER}/{output_dir}"]
     try:
-        train_gpt2.main()
+        gpt2.main()
     except KeyboardInterrupt:
         pass
-    common.seed_step, common.save_checkpoint = seed_step, save
+    loop.seed_step, loop.save_checkpoint = seed_step, save
     PartialState().wait_for_everyone()
 
 run("ddp", "MULTI_CPU")

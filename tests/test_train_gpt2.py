@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from modeling_gait import GaitProcessor, GaitVQModel
 from modeling_gait.caption_parsing import read_facts
 from modeling_gait.tokenization_gait import train_text_tokenizer
-from modeling_gait.training.common import load_walks
+from modeling_gait.training import gpt2
+from modeling_gait.training.data import load_walks
 from train import train_gpt2
 
 
@@ -21,8 +22,8 @@ def test_sentences_hold_the_walks_codes_and_the_loss_counts_one_side(dataset_fol
     processor = GaitProcessor.from_pretrained(family_folder)
     tokenizer, rows = processor.tokenizer, np.arange(6)
     for share in (0.0, 1.0):
-        args = train_gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=share, augment=False)
-        loader = train_gpt2.SentenceLoader(data, vq, processor, args)
+        args = gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=share, augment=False)
+        loader = gpt2.SentenceLoader(data, vq, processor, args)
         batch = loader.batch(rows, 3)
         left = np.array([json.loads(str(a)).get("side") == "left" for a in data[rows.tolist()]["attributes"]])
         windows = loader.windows.batch(rows, 3, mirrored=left if share == 0 else np.zeros(6, bool))
@@ -45,8 +46,8 @@ def sentences(dataset_folder, vq_folder, family_folder):
     """(tokeniser, a batch with sentences of both directions)"""
     data, vq = load_walks(str(dataset_folder)), GaitVQModel.from_pretrained(vq_folder).eval()
     processor = GaitProcessor.from_pretrained(family_folder)
-    args = train_gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=0.5)
-    return processor.tokenizer, train_gpt2.SentenceLoader(data, vq, processor, args).batch(np.arange(6), 3)
+    args = gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=0.5)
+    return processor.tokenizer, gpt2.SentenceLoader(data, vq, processor, args).batch(np.arange(6), 3)
 
 
 def uneven(model: torch.nn.Module) -> torch.nn.Module:
@@ -74,7 +75,7 @@ def test_the_loss_of_sentences_is_the_cross_entropy_within_slots(family_folder, 
             certain += labels[at] == tokenizer.gait_end_id
             terms += [] if high == low + 1 else [-score[at - 1, low:high].log_softmax(0)[labels[at] - low]]
     assert len(terms) > 50 and 0 < certain < 6
-    loss = train_gpt2.GaitSentenceLoss(model, tokenizer)(**batch)
+    loss = gpt2.GaitSentenceLoss(model, tokenizer)(**batch)
     torch.testing.assert_close(loss, torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
     assert abs(loss - model(**batch).loss) > 0.1, "the loss over the whole vocabulary is another one"
 
@@ -82,19 +83,19 @@ def test_the_loss_of_sentences_is_the_cross_entropy_within_slots(family_folder, 
 @torch.no_grad()
 def test_the_loss_is_the_same_with_lora(family_folder, sentences):
     tokenizer, batch = sentences
-    args = train_gpt2.GPT2Arguments(dataset="", output_dir="", lora_rank=4)
-    adapted = train_gpt2.with_lora(GPT2LMHeadModel.from_pretrained(family_folder), args, tokenizer)
-    plain = train_gpt2.GaitSentenceLoss(GPT2LMHeadModel.from_pretrained(family_folder).eval(), tokenizer)(**batch)
-    torch.testing.assert_close(train_gpt2.GaitSentenceLoss(adapted.eval(), tokenizer)(**batch), plain)
-    changed = train_gpt2.GaitSentenceLoss(uneven(adapted), tokenizer)(**batch)
+    args = gpt2.GPT2Arguments(dataset="", output_dir="", lora_rank=4)
+    adapted = gpt2.with_lora(GPT2LMHeadModel.from_pretrained(family_folder), args, tokenizer)
+    plain = gpt2.GaitSentenceLoss(GPT2LMHeadModel.from_pretrained(family_folder).eval(), tokenizer)(**batch)
+    torch.testing.assert_close(gpt2.GaitSentenceLoss(adapted.eval(), tokenizer)(**batch), plain)
+    changed = gpt2.GaitSentenceLoss(uneven(adapted), tokenizer)(**batch)
     assert abs(changed - plain) > 0.01
-    merged = train_gpt2.GaitSentenceLoss(adapted.merge_and_unload(), tokenizer)(**batch)
+    merged = gpt2.GaitSentenceLoss(adapted.merge_and_unload(), tokenizer)(**batch)
     torch.testing.assert_close(merged, changed, rtol=1e-4, atol=1e-5)
 
 
 def test_a_batch_without_targets_costs_nothing(family_folder, sentences):
     tokenizer, batch = sentences
-    loss = train_gpt2.GaitSentenceLoss(GPT2LMHeadModel.from_pretrained(family_folder).eval(), tokenizer)
+    loss = gpt2.GaitSentenceLoss(GPT2LMHeadModel.from_pretrained(family_folder).eval(), tokenizer)
     assert loss(**batch | {"labels": torch.full_like(batch["labels"], -100)}) == 0
 
 
@@ -102,8 +103,8 @@ def test_class_only_captions_are_the_name_of_the_class(dataset_folder, vq_folder
     data, vq = load_walks(str(dataset_folder)), GaitVQModel.from_pretrained(vq_folder).eval()
     processor, rows = GaitProcessor.from_pretrained(family_folder), np.arange(7)
     tokenizer, names = processor.tokenizer, data.features["pathology"].names
-    args = train_gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=0, no_text_share=0, class_only=True)
-    batch = train_gpt2.SentenceLoader(data, vq, processor, args).batch(rows, 3)
+    args = gpt2.GPT2Arguments(dataset="", output_dir="", describe_share=0, no_text_share=0, class_only=True)
+    batch = gpt2.SentenceLoader(data, vq, processor, args).batch(rows, 3)
     said = [tokenizer.decode(ids[1 : ids.tolist().index(tokenizer.gait_start_id)]) for ids in batch["input_ids"]]
     assert said == [names[int(p)] for p in data[rows.tolist()]["pathology"]]
 
@@ -115,8 +116,8 @@ def test_a_walk_of_unknown_pathology_is_described_without_a_class(dataset_folder
     start = processor.tokenizer.gait_start_id
 
     def said(**options) -> list[str]:
-        args = train_gpt2.GPT2Arguments(dataset="", output_dir="", no_text_share=0, **options)
-        batch = train_gpt2.SentenceLoader(unknown.with_format("numpy"), vq, processor, args).batch(np.arange(7), 3)
+        args = gpt2.GPT2Arguments(dataset="", output_dir="", no_text_share=0, **options)
+        batch = gpt2.SentenceLoader(unknown.with_format("numpy"), vq, processor, args).batch(np.arange(7), 3)
         return [processor.tokenizer.decode(ids[ids < start], skip_special_tokens=True) for ids in batch["input_ids"]]
 
     assert said(describe_share=0, class_only=True) == [""] * 7
@@ -128,13 +129,13 @@ def test_a_walk_of_unknown_pathology_is_described_without_a_class(dataset_folder
 def test_embedding_rows_come_from_the_codebooks(vq_folder):
     """G2L: codes that are near in a codebook have rows that are near; one row for every motion token."""
     vq = GaitVQModel.from_pretrained(vq_folder)
-    g2l = train_gpt2.GaitToLanguage(vq, 16)
+    g2l = gpt2.GaitToLanguage(vq, 16)
     c = vq.config
     books = c.num_pathological_tokens * c.pathological_codebook_size + c.num_body_tokens * c.body_codebook_size
     assert g2l().shape == (books + c.spatial_codebook_size + c.temporal_codebook_size, 16)
     with torch.no_grad():
         vq.pathological_quantizer.codebook[1] = vq.pathological_quantizer.codebook[0]
-        rows = train_gpt2.GaitToLanguage(vq, 16)()
+        rows = gpt2.GaitToLanguage(vq, 16)()
     size = c.pathological_codebook_size
     assert torch.equal(rows[0], rows[1]) and not torch.equal(rows[0], rows[2]) and not torch.equal(rows[0], rows[size])
 

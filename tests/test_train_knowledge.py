@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_script
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
-from modeling_gait.training import common
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
+from modeling_gait.training import knowledge, loop
+from modeling_gait.training.knowledge import PARAMETERS, KnowledgeArguments, load_knowledge_walks, predict, train_model
 from train import train_knowledge
-from train.train_knowledge import PARAMETERS, KnowledgeArguments, load_knowledge_walks, predict, train_model
 
 STEPS = ["--max_steps", 4, "--save_steps", 2, "--batch_size", 4, "--text_steps", 2, "--mixed_precision", "no"]
 
@@ -52,7 +52,7 @@ def test_walks_as_arrays(walks):
     assert walks.inputs.shape == (21, 64, 76) and walks.parameters.shape == (21, len(PARAMETERS)) == (21, 46)
     assert walks.videos is None and walks.names[0] == "normal"
     assert np.isfinite(walks.parameters[:, 0]).all() and 0.1 < np.median(walks.parameters[:, 0]) < 2
-    row = train_knowledge.parameter_row({"speed": 0.5, "cadence": None, "body_height": 1.7})
+    row = knowledge.parameter_row({"speed": 0.5, "cadence": None, "body_height": 1.7})
     assert row[0] == 0.5 and row[-1] == np.float32(1.7) and np.isnan(row[1:-1]).all()
 
 
@@ -61,20 +61,20 @@ def test_an_interrupted_training_ends_with_the_same_weights(
 ):
     given = ["--dataset", dataset_folder, "--knowledge", knowledge_file, "--text_model", encoder_folder, *STEPS]
     run_script(train_knowledge, [*given, "--output_dir", tmp_path / "whole"])
-    save = common.save_checkpoint
+    save = loop.save_checkpoint
 
     def interrupted(*args):
         save(*args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(common, "save_checkpoint", interrupted)
+    monkeypatch.setattr(loop, "save_checkpoint", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_script(train_knowledge, [*given, "--output_dir", tmp_path / "parts"])
     monkeypatch.undo()
     assert (tmp_path / "parts" / "checkpoint").exists()
     run_script(train_knowledge, [*given, "--output_dir", tmp_path / "parts"])
     assert not (tmp_path / "parts" / "checkpoint").exists()
-    one, two = (GaitKnowledgeModelForSequenceClassification.from_pretrained(tmp_path / n) for n in ("whole", "parts"))
+    one, two = (GaitKnowledgeForSequenceClassification.from_pretrained(tmp_path / n) for n in ("whole", "parts"))
     for name, value in one.state_dict().items():
         torch.testing.assert_close(value, two.state_dict()[name], msg=name)
     assert one.config.class_descriptions["steppage"] == ["steppage: sentence 0", "steppage: sentence 1"]
@@ -116,8 +116,8 @@ def test_other_rows_change_nothing(walks, encoder_folder, tmp_path):
 
 
 def test_videos_are_drawn_once_and_trained_on(dataset_folder, encoder_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_knowledge, "VIDEO_FRAMES", 3)
-    monkeypatch.setattr(train_knowledge, "VIDEO_COPIES", 2)
+    monkeypatch.setattr(knowledge, "VIDEO_FRAMES", 3)
+    monkeypatch.setattr(knowledge, "VIDEO_COPIES", 2)
     walks = load_knowledge_walks(str(dataset_folder), video_folder=tmp_path)
     assert walks.videos.shape == (21, 2, 3, 3, 64, 64) and len(set(walks.walk_ids)) == 21
     assert all(np.ptp(video) > 50 for video in walks.videos)
@@ -125,12 +125,12 @@ def test_videos_are_drawn_once_and_trained_on(dataset_folder, encoder_folder, tm
         "other clothes, another room"
     )
     rows, both = np.zeros(40, int), [walks.videos[0, k].tobytes() for k in range(2)]
-    seen = [v.numpy().tobytes() for v in train_knowledge.model_inputs(walks, rows, ["video"], seed=1)["pixel_values"]]
+    seen = [v.numpy().tobytes() for v in knowledge.model_inputs(walks, rows, ["video"], seed=1)["pixel_values"]]
     assert set(seen) == set(both) and seen != [
-        v.numpy().tobytes() for v in train_knowledge.model_inputs(walks, rows, ["video"], seed=2)["pixel_values"]
+        v.numpy().tobytes() for v in knowledge.model_inputs(walks, rows, ["video"], seed=2)["pixel_values"]
     ]
-    assert {v.numpy().tobytes() for v in train_knowledge.model_inputs(walks, rows, ["video"])["pixel_values"]} == {both[0]}
-    monkeypatch.setattr(train_knowledge, "render_video", lambda *_, **__: pytest.fail("drawn again"))
+    assert {v.numpy().tobytes() for v in knowledge.model_inputs(walks, rows, ["video"])["pixel_values"]} == {both[0]}
+    monkeypatch.setattr(knowledge, "render_video", lambda *_, **__: pytest.fail("drawn again"))
     again = load_knowledge_walks(str(dataset_folder), video_folder=tmp_path)
     np.testing.assert_array_equal(again.videos, walks.videos)
     model = train_model(arguments(tmp_path, encoder_folder, branches=["skeleton", "video"], max_steps=2), walks, np.arange(21))

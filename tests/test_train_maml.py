@@ -10,7 +10,9 @@ from datasets import Array2D, ClassLabel, Dataset, Features, List, Value
 
 from experiments import personalisation as evaluation
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
-from modeling_gait.training.common import load_walks
+from modeling_gait.training import maml
+from modeling_gait.training.arguments import parse_arguments
+from modeling_gait.training.data import load_walks
 from train import train_maml
 
 P, C, SUBJECTS = 20, 6, 4
@@ -47,12 +49,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cycles(folder):
-    return train_maml.load_cycles(str(folder))
+    return maml.load_cycles(str(folder))
 
 
 def arguments(**kwargs):
     small = {"batch_size": 3, "hidden_size": 8, "inner_steps": 2, "num_queries": 5, "shots": [1, 2]}
-    return train_maml.MamlArguments(**{"dataset": "", "output_dir": "", **small, **kwargs})
+    return maml.MamlArguments(**{"dataset": "", "output_dir": "", **small, **kwargs})
 
 
 def weights(folder) -> dict[str, torch.Tensor]:
@@ -72,15 +74,15 @@ def test_cycles_are_read(cycles):
 
 def test_bad_data_sets_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="no such subject: 9"):
-        train_maml.load_cycles(str(folder), ["9"])
+        maml.load_cycles(str(folder), ["9"])
     with pytest.raises(ValueError, match="no rows left"):
-        train_maml.load_cycles(str(folder), ["1", "2", "3", "4"])
+        maml.load_cycles(str(folder), ["1", "2", "3", "4"])
     Dataset.from_dict({"subject_id": ["1"]}).to_parquet(str(tmp_path / "a" / "b.parquet"))
     with pytest.raises(ValueError, match="columns missing: activity, channel_mask, values"):
-        train_maml.load_cycles(str(tmp_path / "a"))
+        maml.load_cycles(str(tmp_path / "a"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no Parquet"):
-        train_maml.load_cycles(str(tmp_path / "empty"))
+        maml.load_cycles(str(tmp_path / "empty"))
 
 
 def test_nothing_of_a_held_out_person_reaches_a_fit(folder, tmp_path):
@@ -90,17 +92,17 @@ def test_nothing_of_a_held_out_person_reaches_a_fit(folder, tmp_path):
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
-@pytest.mark.parametrize("algorithm", train_maml.ALGORITHMS)
+@pytest.mark.parametrize("algorithm", maml.ALGORITHMS)
 def test_every_algorithm_learns(cycles, algorithm, tmp_path):
     options = {"max_steps": 12, "warm_steps": 4, "save_steps": 50, "learning_rate": 0.01, "warmup_steps": 1}
     args = arguments(output_dir=str(tmp_path), algorithm=algorithm, **options)
-    sampler = train_maml.EpisodeSampler(untrained := train_maml.build(args, cycles), cycles, args)
-    trained = train_maml.train(args, cycles)
+    sampler = maml.EpisodeSampler(untrained := maml.build(args, cycles), cycles, args)
+    trained = maml.train_model(args, cycles)
     batch = sampler.sample(5, 2)
-    before, after = (sum(train_maml.MetaLearner(m, "pretrain")(batch, 0)[1:]) for m in (untrained, trained))
+    before, after = (sum(maml.MetaLearner(m, "pretrain")(batch, 0)[1:]) for m in (untrained, trained))
     if algorithm == "pretrain":
         assert after < before
-    losses = [train_maml.MetaLearner(m, "maml")(batch, 0)[0] for m in (untrained, trained)]
+    losses = [maml.MetaLearner(m, "maml")(batch, 0)[0] for m in (untrained, trained)]
     assert losses[1] != losses[0] and torch.isfinite(losses[1])
     heads = algorithm == "anil"
     assert (trained.config.adapted == "heads") == heads == (len(trained.fast_names()) < len(list(trained.network.parameters())))
@@ -109,11 +111,11 @@ def test_every_algorithm_learns(cycles, algorithm, tmp_path):
 
 def test_second_and_first_order_differ_in_their_gradient_alone(cycles):
     args = arguments(inner_lr=0.3)
-    model = train_maml.build(args, cycles)
-    batch, found = train_maml.EpisodeSampler(model, cycles, args).sample(0, 2), []
+    model = maml.build(args, cycles)
+    batch, found = maml.EpisodeSampler(model, cycles, args).sample(0, 2), []
     for algorithm in ("maml", "first_order"):
         model.zero_grad()
-        loss = train_maml.MetaLearner(model, algorithm)(batch, 2)[0]
+        loss = maml.MetaLearner(model, algorithm)(batch, 2)[0]
         loss.backward()
         found.append((loss.item(), model.network.stem.weight.grad.clone()))
     assert found[0][0] == pytest.approx(found[1][0]) and not torch.allclose(found[0][1], found[1][1], rtol=1e-3)
@@ -121,8 +123,8 @@ def test_second_and_first_order_differ_in_their_gradient_alone(cycles):
 
 def test_episodes_depend_on_the_seed_and_keep_support_and_queries_apart(cycles):
     args = arguments(mix=0.0, shots=[2])
-    model = train_maml.build(args, cycles)
-    sampler = train_maml.EpisodeSampler(model, cycles, args)
+    model = maml.build(args, cycles)
+    sampler = maml.EpisodeSampler(model, cycles, args)
     one, again, other = (sampler.sample(seed, 2) for seed in (3, 3, 4))
     assert all(torch.equal(one[k], again[k]) for k in one) and not torch.equal(one["queries"], other["queries"])
     distance = (one["cycles"][:, :, None] - one["queries"][:, None]).abs().amax((-1, -2))
@@ -132,7 +134,7 @@ def test_episodes_depend_on_the_seed_and_keep_support_and_queries_apart(cycles):
 def test_a_killed_run_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch):
     base = ["--dataset", folder, *FAST]
     run_script(train_maml, [*base, "--output_dir", tmp_path / "whole"])
-    sample, seen = train_maml.EpisodeSampler.sample, []
+    sample, seen = maml.EpisodeSampler.sample, []
 
     def killed(self, seed, steps):
         seen.append(seed)
@@ -140,7 +142,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return sample(self, seed, steps)
 
-    monkeypatch.setattr(train_maml.EpisodeSampler, "sample", killed)
+    monkeypatch.setattr(maml.EpisodeSampler, "sample", killed)
     with pytest.raises(KeyboardInterrupt):
         run_script(train_maml, [*base, "--output_dir", tmp_path / "parts"])
     assert (tmp_path / "parts" / "checkpoint").is_dir() and not (tmp_path / "parts" / "model.safetensors").exists()
@@ -151,12 +153,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch)
 
 def test_unknown_algorithm_is_refused(cycles):
     with pytest.raises(ValueError, match="unknown algorithm 'sgd'"):
-        train_maml.build(arguments(algorithm="sgd"), cycles)
+        maml.build(arguments(algorithm="sgd"), cycles)
 
 
 def test_the_configuration_can_be_read(monkeypatch):
     monkeypatch.setattr("sys.argv", ["train_maml.py", str(TRAIN / "configs" / "maml_hugadb.json")])
-    assert train_maml.parse_arguments(train_maml.MamlArguments).algorithm == "maml"
+    assert parse_arguments(maml.MamlArguments).algorithm == "maml"
 
 
 def test_every_subject_is_held_out_once():
@@ -180,7 +182,7 @@ def test_interpolation_and_pca_fill_in():
 def test_the_evaluation_writes_resumes_and_measures(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(evaluation, "ROOT", tmp_path)
-    monkeypatch.setattr("common.ROOT", tmp_path)
+    monkeypatch.setattr("modeling_gait.training.results.ROOT", tmp_path)
     config = {"batch_size": 2, "hidden_size": 8, "inner_steps": 1, "num_queries": 5, "warmup_steps": 1}
     (tmp_path / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr(evaluation, "ADAM_STEPS", (1, 3))
@@ -212,11 +214,11 @@ def test_the_evaluation_writes_resumes_and_measures(folder, tmp_path, monkeypatc
 
 
 def test_cycles_of_walks(dataset_folder):
-    cycles = train_maml.load_cycles(str(dataset_folder))
+    cycles = maml.load_cycles(str(dataset_folder))
     walks = load_walks(str(dataset_folder))
     assert cycles.values.shape[1:] == (100, 75) and len(cycles.values) > 0 and cycles.mask.all()
     assert set(cycles.subject) <= set(walks["subject_id"])
     assert {a.split()[0] for a in cycles.activity} <= set(walks.features["pathology"].names)
     assert not cycles.values[..., :3].any(), "relative to the pelvis"
     left_out = str(walks["subject_id"][0])
-    assert left_out not in train_maml.load_cycles(str(dataset_folder), [left_out]).subject
+    assert left_out not in maml.load_cycles(str(dataset_folder), [left_out]).subject

@@ -5,20 +5,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_script
-from test_modeling_gait_text import write_sentence_encoder
+from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.modeling_gait_text import GaitTextModel
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+from modeling_gait.training import text
+from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, RecordingWindows, load_recordings
+from modeling_gait.training.text import TextArguments, nan_moments, walk_captions
 from train import train_text
-from train.train_text import (
-    ACTIVITIES,
-    DESCRIPTIONS,
-    RecordingWindows,
-    TextArguments,
-    load_recordings,
-    nan_moments,
-    walk_captions,
-)
 
 TINY = ["--hidden_size", "16", "--num_layers", "1", "--num_heads", "2", "--projection_size", "8", "--batch_size", "6"]
 
@@ -66,13 +60,13 @@ def arguments(dataset, encoder, out, steps=4):
 def test_walks_train_resume_and_load(dataset_folder, encoder, tmp_path, monkeypatch):
     common = ["--num_frames", "32", "--exclude_subjects", "sim0_0001"]
     run_script(train_text, [*arguments(dataset_folder, encoder, tmp_path / "whole"), *common])
-    first = GaitTextModel.from_pretrained(tmp_path / "whole")
+    first = GaitDualEncoderModel.from_pretrained(tmp_path / "whole")
     assert first.gait_encoder.channel_std.min() > 0 and first.text_std.min() > 0
     assert GaitFeatureExtractor.from_pretrained(tmp_path / "whole").num_frames == 32
     assert (tmp_path / "cache").is_dir() and not (tmp_path / "whole" / "checkpoint").exists()
 
     # killed after the checkpoint of step 2, then started again: the same weights
-    real = train_text.WalkWindows.batch
+    real = text.WalkWindows.batch
     calls = []
 
     def die(self, rows, seed):
@@ -81,30 +75,30 @@ def test_walks_train_resume_and_load(dataset_folder, encoder, tmp_path, monkeypa
             raise KeyboardInterrupt
         return real(self, rows, seed)
 
-    monkeypatch.setattr(train_text.WalkWindows, "batch", die)
+    monkeypatch.setattr(text.WalkWindows, "batch", die)
     with pytest.raises(KeyboardInterrupt):
         run_script(train_text, [*arguments(dataset_folder, encoder, tmp_path / "parts"), *common])
     assert (tmp_path / "parts" / "checkpoint").is_dir()
-    monkeypatch.setattr(train_text.WalkWindows, "batch", real)
+    monkeypatch.setattr(text.WalkWindows, "batch", real)
     run_script(train_text, [*arguments(dataset_folder, encoder, tmp_path / "parts"), *common])
-    second = GaitTextModel.from_pretrained(tmp_path / "parts")
+    second = GaitDualEncoderModel.from_pretrained(tmp_path / "parts")
     for (name, a), b in zip(first.state_dict().items(), second.state_dict().values()):
         torch.testing.assert_close(a, b, msg=lambda m, name=name: f"{name}: {m}")
 
 
 def test_held_out_people_and_activities_reach_no_fit(recordings_folder, encoder, tmp_path, monkeypatch):
     seen = {}
-    real = train_text.fit_model
+    real = text.fit_model
 
     def spy(args, windows, *rest):
         seen["subjects"], seen["labels"] = set(windows.recordings.subjects), set(windows.recordings.labels)
         return real(args, windows, *rest)
 
-    monkeypatch.setattr(train_text, "fit_model", spy)
+    monkeypatch.setattr(text, "fit_model", spy)
     held_out = ["--exclude_subjects", "1", "--exclude_activities", "sitting"]
     run_script(train_text, [*arguments(recordings_folder, encoder, tmp_path / "imu"), *held_out, "--num_frames", "48"])
     assert seen["subjects"] == {"2"} and seen["labels"] == {ACTIVITIES.index("walking"), ACTIVITIES.index("standing")}
-    model = GaitTextModel.from_pretrained(tmp_path / "imu")
+    model = GaitDualEncoderModel.from_pretrained(tmp_path / "imu")
     assert model.config.gait_config.layout == "imu" and model.config.gait_config.num_channels == 36
     assert model.config.gait_config.fps == pytest.approx(58.82, abs=1e-3)
     with pytest.raises(ValueError, match="no such subject or activity: 9"):
@@ -144,7 +138,7 @@ def test_batches_are_balanced_and_hide_gyroscopes_only(recordings_folder):
 
 
 def test_captions_of_walks(dataset_folder):
-    from modeling_gait.training.common import load_walks
+    from modeling_gait.training.data import load_walks
 
     data = load_walks(str(dataset_folder))
     texts, numbers = walk_captions(data, "measured")

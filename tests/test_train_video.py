@@ -8,12 +8,12 @@ from transformers import AutoModel, ResNetModel
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.drawing.video_rendering import Camera, render_video
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeModelForSequenceClassification
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.training.common import load_walks
+from modeling_gait.training.data import load_walks
+from modeling_gait.training.knowledge import VIDEO_FRAMES
+from modeling_gait.training.video import draw_frames, seen_pose
 from train import train_video
-from train.train_knowledge import VIDEO_FRAMES
-from train.train_video import draw_frames, seen_pose
 
 
 def test_pose_of_a_camera_behind_beside_and_before(walks):
@@ -54,7 +54,7 @@ def test_an_encoder_learns_and_begins_a_video_branch(dataset_folder, tmp_path):
     encoder = AutoModel.from_pretrained(tmp_path / "pose")
     assert isinstance(encoder, ResNetModel) and not (tmp_path / "pose" / "checkpoint").exists()
     config = GaitKnowledgeConfig(branches=["video"], video_config=str(tmp_path / "pose"), id2label={0: "a", 1: "b"})
-    model = GaitKnowledgeModelForSequenceClassification(config)
+    model = GaitKnowledgeForSequenceClassification(config)
     model.load_video_encoder(str(tmp_path / "pose"))
     for name, value in encoder.state_dict().items():
         torch.testing.assert_close(model.video.encoder.state_dict()[name], value)

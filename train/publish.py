@@ -42,7 +42,7 @@ from transformers.dynamic_module_utils import get_relative_imports
 from modeling_gait.drawing.rendering import render_animation
 from modeling_gait.files import atomic_folder
 from modeling_gait.skeletons import SKELETONS
-from modeling_gait.training.common import write_json
+from modeling_gait.training.results import write_json
 from train.publish_cards import TrainingData, check_card, read_data_card, read_results, render_card
 from train.show import ShowArguments, make_walks, markdown_table, title
 
@@ -208,8 +208,9 @@ def stage_model(kind: str, source: Path, repository: Repository, card: CardWrite
     folder = repository.folder
     copy_model(source, folder, folder)
     config = read_config(folder)
-    if config.model_type != f"gait_{kind}":
-        raise ValueError(f"{source}: its model_type is {config.model_type!r}, expected 'gait_{kind}'")
+    expected = "gait_dual_encoder" if kind == "text" else f"gait_{kind}"
+    if config.model_type != expected:
+        raise ValueError(f"{source}: its model_type is {config.model_type!r}, expected {expected!r}")
     about: dict = {}
     about["has_pipeline"] = bool(list(folder.glob("pipeline_*.py")))
     if kind in ("classifier", "knowledge"):

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 DEMO = Path("demo/model")
 # model_type in config.json
-FAMILY, CLASSIFIER, TEXT, TCN, KNOWLEDGE = "gpt2", "gait_classifier", "gait_text", "gait_tcn", "gait_knowledge"
+FAMILY, CLASSIFIER, TEXT, TCN, KNOWLEDGE = "gpt2", "gait_classifier", "gait_dual_encoder", "gait_tcn", "gait_knowledge"
 KINDS = {
     FAMILY: "a model family (`make demo` in the repository makes one in demo/model)",
     CLASSIFIER: "a classifier (train/train_classifier.py)",
     TEXT: "a dual encoder of walks and texts (train/train_text.py)",
     TCN: "a network for gait cycles (train/train_maml.py)",
-    KNOWLEDGE: "a knowledge model (GaitKnowledgeModelForSequenceClassification)",
+    KNOWLEDGE: "a knowledge model (GaitKnowledgeForSequenceClassification)",
 }
 WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".gif", ".mp4")  # what `save_walk` writes
 ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL"

@@ -356,10 +356,10 @@ def search(
     from datasets import load_dataset
 
     from ..gait_search import GaitSearch
-    from ..modeling_gait_text import GaitTextModel
+    from ..modeling_gait_dual_encoder import GaitDualEncoderModel
 
     quiet()
-    encoder = GaitTextModel.from_pretrained(place).eval()
+    encoder = GaitDualEncoderModel.from_pretrained(place).eval()
     tables = sorted(str(p) for p in folder.rglob("*.parquet"))
     if tables:
         walks = GaitSearch.from_dataset(encoder, load_dataset("parquet", data_files=tables, split="train"))

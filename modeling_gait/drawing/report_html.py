@@ -1,95 +1,21 @@
 """A gait report as one HTML page that needs nothing else: figures are part of the file, all text is escaped.
 
-In: a `GaitReport` (see pipeline_gait_report.py). Out: an .html file. The page says on its face that it is no diagnosis.
+In: a `GaitReport` (see gait_report.py). Out: an .html file. The page says on its face that it is no diagnosis.
 """
 
 import base64
 import tempfile
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from ..evaluation.saliency import Saliency, plot_saliency, plot_video_saliency
 from ..files import atomic_path
-from ..loading import Walk
-from ..numeric_text import DECIMALS
+from ..gait_report import Evidence, GaitReport, ReportParameter, display_name, number
 from .rendering import SIDE_COLOURS, plot_joint_angles, plot_pose_strip
+from .saliency import plot_saliency, plot_video_saliency
 
 DISCLAIMER = "Research software. Not a medical device, not a diagnosis."
-
-
-@dataclass(frozen=True)
-class ReportParameter:
-    """One number of a walk.
-
-    Attributes:
-        name, unit, description: as in `gait_parameters`.
-        value: nan is not known.
-        origin: "measured" from the skeleton, or "model": what the model reads from the video.
-        low, high, people, source: its norm; None where no norm is known.
-        in_range: whether the value lies in the norm; None without a value or a norm.
-    """
-
-    name: str
-    unit: str
-    description: str
-    value: float
-    origin: str
-    low: float | None = None
-    high: float | None = None
-    people: str | None = None
-    source: str | None = None
-    in_range: bool | None = None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A parameter outside its norm, and what the knowledge of the class says of it."""
-
-    parameter: str
-    label: str
-    statement: str  # "left stride length 0.52 m, below the norm of 0.94 to 1.85"
-    sentence: str
-    source: str
-
-
-@dataclass
-class GaitReport:
-    """What the pipeline `gait-report` says of one walk.
-
-    Attributes:
-        name: of the file or walk.
-        class_probabilities: label -> probability, the most likely first.
-        severity: a score on `severity_scale`, or None.
-        severity_scale: "UPDRS gait score, 0 to 3", or "0 (as normal walks) to 1".
-        parameters: gait and kinematic parameters, each with its norm.
-        sentence: the main ones in words and numbers.
-        evidence: for parameters outside their norms, what the knowledge of the most likely class says of them.
-        saliency: what the class hangs on, of one walk (B = 1).
-        problems: what a reader should know before believing the rest.
-        walk: the skeleton, cleaned and walking along +y; None without one.
-        video: uint8 (T, H, W, 3), the frames that the model saw; None without one.
-    """
-
-    name: str
-    class_probabilities: dict[str, float]
-    severity: float | None
-    severity_scale: str | None
-    parameters: list[ReportParameter]
-    sentence: str
-    evidence: list[Evidence]
-    saliency: Saliency | None
-    problems: list[str] = field(default_factory=list)
-    walk: Walk | None = None
-    video: np.ndarray | None = None
-    video_fps: float = 30.0
-
-    @property
-    def label(self) -> str:
-        """The most likely class."""
-        return next(iter(self.class_probabilities))
 
 
 _ORIGINS = {
@@ -143,17 +69,6 @@ def write_report(report: GaitReport, path: str | Path) -> None:
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
-
-
-def display_name(label: str) -> str:
-    """ "stiff_legged" -> "stiff legged", "2" -> "score 2"."""
-    return f"score {label}" if label.isdigit() else label.replace("_", " ")
-
-
-def number(value: float, unit: str) -> str:
-    """With the digits that are usual for the unit; "" for nan."""
-    digits = DECIMALS.get(unit, 2)
-    return f"{round(value, digits) + 0.0:.{digits}f}" if np.isfinite(value) else ""
 
 
 def _figures(report: GaitReport, problems: list[str]) -> dict[str, str]:

@@ -131,11 +131,6 @@ NORM_ANGLES = {
     "knee_flexion": ((6, 19, 16, 10, 6, 12, 34, 58, 50, 19), (6, 6, 6, 6, 6, 6, 7, 6, 8, 9)),
     "ankle_dorsiflexion": ((-2, -2, 5, 9, 11, 10, -14, -11, 1, 1), (6, 4, 4, 4, 4, 6, 9, 7, 5, 4)),
 }
-# 95 % limits of healthy adults of 18-49 years: Whittle's Gait Analysis, 5th ed. 2012, appendix 1.
-NORM_RANGES = {
-    "female": {"cadence": (98, 138), "stride_length": (1.06, 1.58), "speed": (0.94, 1.66)},
-    "male": {"cadence": (91, 135), "stride_length": (1.25, 1.85), "speed": (1.10, 1.82)},
-}
 
 
 def fourier(key_points: str, harmonics: int = HARMONICS) -> np.ndarray:

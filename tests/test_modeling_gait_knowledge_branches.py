@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from modeling_gait.gait_timing import GaitTiming, change_walks
 from modeling_gait.modeling_gait_knowledge import prepare_knowledge_input
+from modeling_gait.modeling_gait_knowledge_branches import GaitTiming, change_walks
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2
 

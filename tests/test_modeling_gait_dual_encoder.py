@@ -1,4 +1,4 @@
-"""GaitTextModel: shapes, masks, losses, the frozen encoder, saving and loading."""
+"""GaitDualEncoderModel: shapes, masks, losses, the frozen encoder, saving and loading."""
 
 import json
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from transformers import AutoModel, BertConfig, BertModel, BertTokenizerFast
 
 import modeling_gait.pipeline_zero_shot_gait  # noqa: F401  (registers the model)
-from modeling_gait.configuration_gait_text import LOSSES, GaitEncoderConfig, GaitTextConfig
-from modeling_gait.modeling_gait_text import GaitTextModel, SentenceEncoder, clip_loss, siglip_loss, triplet_loss
+from modeling_gait.configuration_gait_dual_encoder import LOSSES, GaitDualEncoderConfig, GaitEncoderConfig
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder, clip_loss, siglip_loss, triplet_loss
 
 CHANNELS = 6
 
@@ -38,12 +38,12 @@ def encoder_folder(tmp_path_factory):
     return write_sentence_encoder(tmp_path_factory.mktemp("encoder") / "tiny", limit=64)
 
 
-def tiny(name="unused", **kwargs) -> GaitTextModel:
+def tiny(name="unused", **kwargs) -> GaitDualEncoderModel:
     gait = {"layout": "imu", "num_channels": CHANNELS, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     gait |= {"intermediate_size": 16, "frames_per_token": 4, "num_frames": 16}
     config = {"gait_config": gait, "text_config": {"name": str(name), "hidden_size": 16}, "projection_size": 8}
     torch.manual_seed(0)
-    return GaitTextModel(GaitTextConfig(**config | kwargs)).eval()
+    return GaitDualEncoderModel(GaitDualEncoderConfig(**config | kwargs)).eval()
 
 
 def test_output_shapes_and_unit_vectors(encoder_folder):
@@ -132,12 +132,12 @@ def test_wrong_texts_are_refused(encoder_folder):
 )
 def test_wrong_configurations_are_refused(wrong, message):
     with pytest.raises(Exception, match=message):
-        GaitTextConfig(**wrong)
+        GaitDualEncoderConfig(**wrong)
 
 
 def test_any_skeleton_sets_its_channels():
     assert GaitEncoderConfig(layout="openpose_18").num_channels == 54
-    assert GaitTextConfig(text_projection_layers=0).projection_size == 384
+    assert GaitDualEncoderConfig(text_projection_layers=0).projection_size == 384
 
 
 # --- losses ------------------------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_saved_model_is_the_same_and_holds_no_text_weights(encoder_folder, tmp_p
     before = model(walks, texts=texts)
     model.save_pretrained(tmp_path)
     again = AutoModel.from_pretrained(tmp_path).eval()
-    assert isinstance(again, GaitTextModel) and again.config.losses == {"siglip": 1.0, "mse": 0.5}
+    assert isinstance(again, GaitDualEncoderModel) and again.config.losses == {"siglip": 1.0, "mse": 0.5}
     after = again(walks, texts=texts)
     torch.testing.assert_close(after.logits_per_gait, before.logits_per_gait)
     text_weights = sum(p.numel() for p in model.sentence_encoder.model.parameters())
@@ -219,7 +219,7 @@ def test_another_encoder_is_not_taken_for_the_trained_one(encoder_folder, tmp_pa
     model = tiny(encoder_folder)
     model.get_text_features("read once")
     model.save_pretrained(tmp_path / "model")
-    again = GaitTextModel.from_pretrained(tmp_path / "model")
+    again = GaitDualEncoderModel.from_pretrained(tmp_path / "model")
     with pytest.raises(ValueError, match="not the one that this model was trained with"):
         again.set_sentence_encoder(SentenceEncoder(str(write_sentence_encoder(tmp_path / "other", seed=5))))
     again.set_sentence_encoder(SentenceEncoder(str(encoder_folder)))

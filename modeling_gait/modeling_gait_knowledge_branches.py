@@ -1,4 +1,6 @@
-"""Gait parameters from the rhythm of a skeleton walk, and walks whose parameters change as is known.
+"""What reads videos and rhythms in the classifier with medical knowledge, and walks whose parameters change as is known.
+
+In: videos (B, T, 3, H, W); normalised skeletons (B, T, F). Out: vectors (B, P); standardised gait parameters (B, G).
 
 A network that pools features over frames counts steps badly. The autocorrelation of a walk shows its step and its stride
 directly (Moe-Nilssen and Helbostad 2004, doi 10.1016/S0021-9290(03)00233-1), so `GaitTiming` reads correlations of learned
@@ -10,8 +12,12 @@ channels at lags in seconds.
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import AutoModel
 
+from .configuration_gait_dual_encoder import GaitEncoderConfig
+from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image
+from .modeling_gait_dual_encoder import GaitEncoderLayer
 from .skeletons import Skeleton
 
 _PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
@@ -21,6 +27,66 @@ _OF_LENGTH = [1 if p.unit in ("m", "m/s") else 0 for p in _PARAMETERS]
 _OF_TIME = [{"s": 1, "m/s": -1, "steps/min": -1}.get(p.unit, 0) for p in _PARAMETERS]
 _MIRRORED = [_NAMES.index(mirror_image(name)[0]) for name in _NAMES]
 _SIGN = [mirror_image(name)[1] for name in _NAMES]
+
+
+class VideoBranch(nn.Module):
+    """Frames (B, T, 3, H, W) -> (B, P): a vision encoder reads each frame, a small transformer the sequence.
+
+    It reads, beside the frames, learned prompts (after Wasim et al. 2023, Vita-CLIP, arXiv 2304.03307): a summary token, which
+    becomes the result, global tokens, the same for all videos, and a local token a frame, learned for its place and shifted by
+    the mean of the frame's patches.
+    """
+
+    def __init__(self, config: GaitKnowledgeConfig):
+        super().__init__()
+        vision = config.video_config
+        width = getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1]  # of a transformer, of convolutions
+        size = getattr(vision, "image_size", None)
+        self.image_size = (size, size) if isinstance(size, int) else size and tuple(size)
+        self.num_frames = config.num_frames
+        self.register_buffer("image_mean", torch.tensor(config.image_mean))
+        self.register_buffer("image_std", torch.tensor(config.image_std))
+        self.encoder = AutoModel.from_config(vision)
+        self.summary = nn.Parameter(torch.zeros(1, width))
+        self.global_tokens = nn.Parameter(torch.zeros(config.num_global_tokens, width))
+        self.local_tokens = nn.Parameter(torch.zeros(config.num_frames, width))
+        self.positions = nn.Parameter(torch.zeros(config.num_frames, width))
+        heads = next(h for h in (4, 2, 1) if width % (2 * h) == 0)
+        about = {"layout": "imu", "num_channels": 1, "hidden_size": width, "num_attention_heads": heads}
+        layer = GaitEncoderConfig(**about, intermediate_size=2 * width, dropout=0.0)
+        self.layers = nn.ModuleList(GaitEncoderLayer(layer) for _ in range(config.temporal_layers))
+        self.norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, config.projection_size)
+
+    def forward(self, pixel_values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Of more than `num_frames` frames, that many are read, spread evenly; all are resized to the encoder's `image_size`.
+
+        Arguments and errors: the model's `forward`.
+        """
+        if pixel_values.ndim != 5 or pixel_values.shape[2] != 3 or not pixel_values.numel():
+            raise ValueError(f"pixel_values: expected (B, T >= 1, 3, H, W), got {tuple(pixel_values.shape)}")
+        batch, count = pixel_values.shape[:2]
+        mask = torch.ones((batch, count), device=pixel_values.device) if mask is None else mask
+        if mask.shape != (batch, count):
+            raise ValueError(f"video_mask: expected {(batch, count)}, got {tuple(mask.shape)}")
+        if count > self.num_frames:
+            rows = torch.linspace(0, count - 1, self.num_frames, device=mask.device).round().long()
+            pixel_values, mask, count = pixel_values[:, rows], mask[:, rows], self.num_frames
+        pixels = pixel_values / 255 if pixel_values.dtype == torch.uint8 else pixel_values
+        pixels = ((pixels - self.image_mean[:, None, None]) / self.image_std[:, None, None]).flatten(0, 1)
+        if self.image_size and pixels.shape[-2:] != self.image_size:
+            pixels = F.interpolate(pixels, self.image_size, mode="bilinear", antialias=True)
+        read = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
+        states, pooled = read.last_hidden_state, getattr(read, "pooler_output", None)
+        patches = states.mean((2, 3)) if states.ndim == 4 else states.mean(1)
+        patches = patches.unflatten(0, (batch, count))
+        frames = patches if pooled is None else pooled.flatten(1).unflatten(0, (batch, count))
+        prompts = torch.cat((self.summary, self.global_tokens)).expand(batch, -1, -1)
+        x = torch.cat((prompts, frames + self.positions[:count], patches + self.local_tokens[:count]), dim=1)
+        valid = F.pad(torch.cat((mask, mask), dim=1) > 0, (prompts.shape[1], 0), value=True)[:, None, None]
+        for layer in self.layers:
+            x = layer(x, valid)
+        return self.projection(self.norm(x[:, 0]))
 
 
 class GaitTiming(nn.Module):
@@ -105,4 +171,4 @@ def change_walks(
     return torch.cat((joints, values[..., -1:] * slower[:, None, None]), dim=-1), parameters
 
 
-__all__ = ["GaitTiming", "change_walks"]
+__all__ = ["GaitTiming", "VideoBranch", "change_walks"]

@@ -1,4 +1,4 @@
-"""Configuration of the dual encoder of walks and words. In: keyword arguments. Out: a validated `GaitTextConfig`."""
+"""Configuration of the dual encoder of walks and words. In: keyword arguments. Out: a validated `GaitDualEncoderConfig`."""
 
 from typing import ClassVar
 
@@ -69,7 +69,7 @@ class GaitEncoderConfig(PreTrainedConfig):
 
 @strict
 class SentenceEncoderConfig(PreTrainedConfig):
-    """Which frozen sentence encoder a `GaitTextModel` reads text with; its weights are not part of the model's.
+    """Which frozen sentence encoder a `GaitDualEncoderModel` reads text with; its weights are not part of the model's.
 
     Args:
         name: Hub name or folder of a sentence-transformers or plain transformers encoder, e.g. `WhereIsAI/UAE-Large-V1`.
@@ -86,8 +86,8 @@ class SentenceEncoderConfig(PreTrainedConfig):
 
 
 @strict
-class GaitTextConfig(PreTrainedConfig):
-    """Configuration of `GaitTextModel`.
+class GaitDualEncoderConfig(PreTrainedConfig):
+    """Configuration of `GaitDualEncoderModel`.
 
     Args:
         gait_config: `GaitEncoderConfig` or its dict, the motion encoder.
@@ -105,7 +105,7 @@ class GaitTextConfig(PreTrainedConfig):
         huggingface_hub.errors.StrictDataclassError: an unknown loss, or sizes that do not fit each other.
     """
 
-    model_type = "gait_text"
+    model_type = "gait_dual_encoder"
     sub_configs: ClassVar[dict] = {"gait_config": GaitEncoderConfig, "text_config": SentenceEncoderConfig}
 
     gait_config: dict | PreTrainedConfig | None = None
@@ -144,6 +144,6 @@ class GaitTextConfig(PreTrainedConfig):
             )
 
 
-GaitTextConfig.register_for_auto_class()
+GaitDualEncoderConfig.register_for_auto_class()
 
-__all__ = ["GaitEncoderConfig", "GaitTextConfig", "LOSSES", "SentenceEncoderConfig"]
+__all__ = ["GaitEncoderConfig", "GaitDualEncoderConfig", "LOSSES", "SentenceEncoderConfig"]

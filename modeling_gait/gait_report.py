@@ -1,0 +1,219 @@
+"""What is said of one walk: a `GaitReport`, its numbers beside their norms, and what the knowledge of its class says of them.
+
+In: clean joints, what a model says of them. Out: dataclasses; `drawing.report_html` makes a page of them.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from transformers import PreTrainedConfig
+
+from .gait_norms import normative_range
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+from .loading import Walk
+from .numeric_text import DECIMALS, NUM_TOKEN, NUMERIC_PHRASES
+from .saliency import Saliency
+from .walk_description import PATHOLOGIES, severity_from_parameters
+
+PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)  # in the order in which a model says them
+# What a sentence about a class says where it speaks of a parameter below or above its norm.
+_SPEAKS_OF = (
+    ("speed", "below", r"\bslow(er|ly)?\b|\bspeed\b[^,;]*\bfalls?\b|\blost of stride length and speed\b"),
+    (
+        "step_length stride_length",
+        "below",
+        r"\bshort(er)?\b[^,;]*\b(steps?|strides?)\b|\b(steps?|strides?)\b[^,;]*\b(short|small)",
+    ),
+    ("step_length stride_length", "below", r"\bsmall steps\b|\bsteps large enough\b|\bstride length\b[^,;]*\bfalls?\b"),
+    ("stride_length", "below", r"\blost of stride length\b"),
+    ("cadence", "above", r"\bhigher step rate\b|\bcadence\b[^,;]*\b(high|rises)"),
+    ("step_time", "below", r"\bhurried forward\b"),
+    ("single_support_percent", "below", r"\bsingle support\b[^,;]*\bshort|\bbrief support\b"),
+    ("double_support_percent", "above", r"\bboth feet are on the floor\b|\bdouble support\b[^,;]*\b(grows|long)"),
+    ("peak_knee_flexion", "below", r"\bknee\b[^,;]*\bflexes far less\b|\bknee flexion\b[^,;]*\breduced\b"),
+    ("peak_knee_flexion", "above", r"\bknee flex more\b|\bknee is raised high\b"),
+)
+_CONTRASTS = re.compile(r"\b(unlike|whereas|instead|told from|tells? it|without dementia)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ReportParameter:
+    """One number of a walk.
+
+    Attributes:
+        name, unit, description: as in `gait_parameters`.
+        value: nan is not known.
+        origin: "measured" from the skeleton, or "model": what the model reads from the video.
+        low, high, people, source: its norm; None where no norm is known.
+        in_range: whether the value lies in the norm; None without a value or a norm.
+    """
+
+    name: str
+    unit: str
+    description: str
+    value: float
+    origin: str
+    low: float | None = None
+    high: float | None = None
+    people: str | None = None
+    source: str | None = None
+    in_range: bool | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A parameter outside its norm, and what the knowledge of the class says of it."""
+
+    parameter: str
+    label: str
+    statement: str  # "left stride length 0.52 m, below the norm of 0.94 to 1.85"
+    sentence: str
+    source: str
+
+
+@dataclass
+class GaitReport:
+    """What the pipeline `gait-report` says of one walk.
+
+    Attributes:
+        name: of the file or walk.
+        class_probabilities: label -> probability, the most likely first.
+        severity: a score on `severity_scale`, or None.
+        severity_scale: "UPDRS gait score, 0 to 3", or "0 (as normal walks) to 1".
+        parameters: gait and kinematic parameters, each with its norm.
+        sentence: the main ones in words and numbers.
+        evidence: for parameters outside their norms, what the knowledge of the most likely class says of them.
+        saliency: what the class hangs on, of one walk (B = 1).
+        problems: what a reader should know before believing the rest.
+        walk: the skeleton, cleaned and walking along +y; None without one.
+        video: uint8 (T, H, W, 3), the frames that the model saw; None without one.
+    """
+
+    name: str
+    class_probabilities: dict[str, float]
+    severity: float | None
+    severity_scale: str | None
+    parameters: list[ReportParameter]
+    sentence: str
+    evidence: list[Evidence]
+    saliency: Saliency | None
+    problems: list[str] = field(default_factory=list)
+    walk: Walk | None = None
+    video: np.ndarray | None = None
+    video_fps: float = 30.0
+
+    @property
+    def label(self) -> str:
+        """The most likely class."""
+        return next(iter(self.class_probabilities))
+
+
+def display_name(label: str) -> str:
+    """ "stiff_legged" -> "stiff legged", "2" -> "score 2"."""
+    return f"score {label}" if label.isdigit() else label.replace("_", " ")
+
+
+def number(value: float, unit: str) -> str:
+    """With the digits that are usual for the unit; "" for nan."""
+    digits = DECIMALS.get(unit, 2)
+    return f"{round(value, digits) + 0.0:.{digits}f}" if np.isfinite(value) else ""
+
+
+def report_parameters(
+    walk: Walk | None, decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
+) -> list[ReportParameter]:
+    """Measured where there is a skeleton; from the model where only a video shows them."""
+    measured = {} if walk is None else compute_gait_parameters(walk.joints, walk.fps, walk.skeleton)
+    said = dict(zip((p.name for p in PARAMETERS), decoded.tolist())) if decoded is not None and video else {}
+    out = []
+    for p in PARAMETERS:
+        if p.name not in measured and p.name not in said:
+            continue
+        value, origin = measured.get(p.name, np.nan), "measured"
+        if not np.isfinite(value) and p.name in said:
+            value, origin = said[p.name], "model"
+            if value < 0 and p.unit in ("m/s", "steps/min", "s", "m", "%") and not p.name.endswith("difference"):
+                value = np.nan  # no such thing
+        row = ReportParameter(p.name, p.unit, p.description, float(value), origin)
+        norm = normative_range(p.name, age, sex)
+        if norm:
+            inside = norm.contains(value) if np.isfinite(value) else None
+            row = ReportParameter(*list(vars(row).values())[:5], norm.low, norm.high, norm.people, norm.source, inside)
+        out.append(row)
+    return out
+
+
+def report_severity(
+    labels: list[str], probabilities: list[float], label: str, measured: dict[str, float], reference: Mapping | None
+) -> tuple[float | None, str | None]:
+    """The expected score where the labels are scores; else how far the measured walk is from the normal ones of a reference."""
+    if all(name.isdigit() for name in labels):
+        scores = np.array([int(name) for name in labels])
+        return float(np.array(probabilities) @ scores), f"expected score, {scores.min()} to {scores.max()}"
+    if reference is None or label not in PATHOLOGIES or not measured:
+        return None, None
+    severity = severity_from_parameters(measured, label, reference)
+    return (severity, "0 (as normal walks) to 1") if np.isfinite(severity) else (None, None)
+
+
+def class_sentences(config: PreTrainedConfig, label: str) -> list[tuple[str, str]]:
+    """What the model was told of a class: sentences and their citations."""
+    texts = (config.class_descriptions or {}).get(label, [])
+    return list(zip(texts, (config.class_sources or {}).get(label) or ["class description of the model"] * len(texts)))
+
+
+def find_evidence(parameters: list[ReportParameter], label: str, sentences: list[tuple[str, str]]) -> list[Evidence]:
+    """For each parameter outside its norm the first sentence that says so of the class; contrasts to others are skipped."""
+    plain = [s for s in sentences if not _CONTRASTS.search(s[0]) and not _names_another(s[0], label)]
+    out = []
+    for p in parameters:
+        if p.in_range is not False:
+            continue
+        side = "below" if p.value < p.low else "above"
+        stem = p.name.removesuffix("_left").removesuffix("_right")
+        patterns = [words for stems, way, words in _SPEAKS_OF if stem in stems.split() and way == side]
+        match = next((s for s in plain if any(_says(words, s[0]) for words in patterns)), None)
+        if match:
+            said = f"{phrase(p)}, {side} the norm of {number(p.low, p.unit)} to {number(p.high, p.unit)}"
+            out.append(Evidence(p.name, label, said, *match))
+    return out
+
+
+def _says(words: str, text: str) -> bool:
+    """Whether the pattern is in the text and nothing before it denies it."""
+    match = re.search(words, text, re.IGNORECASE)
+    return match is not None and not re.search(r"\b(not?|without|never)\b", text[: match.start()], re.IGNORECASE)
+
+
+def _names_another(text: str, label: str) -> bool:
+    """Whether a sentence names a class of gait other than its own, to tell them apart."""
+    others = [n for n in PATHOLOGIES if n not in (label, "normal", "lurch", "parkinsonian")]
+    return any(display_name(n) in text.lower().replace("-", " ") for n in others)
+
+
+def phrase(p: ReportParameter) -> str:
+    """ "right stride length 0.52 m"."""
+    value = number(p.value, p.unit)
+    if p.name in NUMERIC_PHRASES:
+        return NUMERIC_PHRASES[p.name].replace(NUM_TOKEN, value)
+    stem, _, side = p.name.rpartition("_")
+    words = f"{side} {stem}" if side in ("left", "right") else p.name
+    return f"{words.replace('_', ' ')} {value} {({'deg': 'degrees', '1': ''}).get(p.unit, p.unit)}".rstrip()
+
+
+__all__ = [
+    "Evidence",
+    "GaitReport",
+    "PARAMETERS",
+    "ReportParameter",
+    "class_sentences",
+    "display_name",
+    "find_evidence",
+    "number",
+    "phrase",
+    "report_parameters",
+    "report_severity",
+]

@@ -1,0 +1,73 @@
+"""Arguments of the training scripts: the shared ones, from the command line or one JSON file, and whether they fit together.
+
+In: `sys.argv`. Out: a dataclass. Raises ValueError where an argument is unknown or does not fit the model to be fine-tuned.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import HfArgumentParser
+
+from modeling_gait.configuration_gait_vq import GaitVQConfig
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+
+
+@dataclass
+class TrainArguments:
+    """Arguments that all training scripts share."""
+
+    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
+    output_dir: str = field(metadata={"help": "folder of the trained model"})
+    exclude_subjects: list[str] = field(default_factory=list, metadata={"help": "people held out: none of their rows is read"})
+    max_steps: int = field(default=1500, metadata={"help": "optimiser steps"})
+    batch_size: int = field(default=48, metadata={"help": "walks a step and process"})
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup_steps: int = 100
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    save_steps: int = field(default=250, metadata={"help": "steps between checkpoints"})
+    mixed_precision: str = field(default="no", metadata={"help": "no or bf16"})
+    num_threads: int = field(default=0, metadata={"help": "CPU threads a process, 0 = torch's choice"})
+
+
+def parse_arguments(kind: type) -> TrainArguments:
+    """Arguments from the command line, or from one JSON file (`train_vq.py configs/vq_gist.json --max_steps 10`)."""
+    parser = HfArgumentParser(kind)
+    argv = sys.argv[1:]
+    if argv and argv[0].endswith(".json"):
+        values = json.loads(Path(argv[0]).read_text())
+        listed = [f"--{k}" for k in values]
+        unknown = {f.lstrip("-") for f in listed} - set(kind.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"{argv[0]}: unknown arguments {', '.join(sorted(unknown))}")
+        given = [w for k, v in values.items() for w in (f"--{k}", *(map(str, v) if isinstance(v, list) else [str(v)]))]
+        argv = given + argv[1:]
+    return parser.parse_args_into_dataclasses(argv)[0]
+
+
+def check_sizes(args: TrainArguments, sizes: dict[str, object]) -> None:
+    """Raise ValueError where an argument that is not at its default asks for another size than `--init_from` has."""
+    for name, size in sizes.items():
+        asked = getattr(args, name)
+        if asked not in (size, type(args).__dataclass_fields__[name].default):
+            raise ValueError(
+                f"--{name} {asked} does not fit --init_from {args.init_from}, which has {size!r}: leave one of them out"
+            )
+
+
+def check_tokeniser(vq: str, family: str) -> None:
+    """Raise ValueError unless the tokeniser `vq` is that of `family` or was fine-tuned from it, so that its codes fit."""
+    names = ("labels", "num_frames", "position_mean", "root_mean", "root_std")
+    here, there = (vars(GaitFeatureExtractor.from_pretrained(place)) for place in (vq, family))
+    differ = [name for name in names if here[name] != there[name]]
+    sizes = [name for name in GaitVQConfig.__annotations__ if not name.endswith(("_weight", "_decay"))]
+    here, there = GaitVQConfig.from_pretrained(vq), GaitVQConfig.from_pretrained(family, subfolder="vq")
+    differ += [name for name in sizes if getattr(here, name) != getattr(there, name)]
+    if differ:
+        raise ValueError(
+            f"--vq {vq} does not come from --init_from {family}: {', '.join(differ)} differ; "
+            f"fine-tune it first, with train_vq.py --init_from {family}"
+        )

@@ -1,0 +1,194 @@
+"""What a training step reads: rows of a data set, memory-mapped, and random windows of them.
+
+In: a data set in the walk schema (a `load_dataset` name or a folder of Parquet); it may be larger than memory.
+Out: rows of a step, and batches of tensors; both depend on (seed, step, process) alone, so a run that was killed and started
+again sees what one that was not would have seen.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset, load_dataset
+
+from modeling_gait.augmentation import Augmentation
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_parameters import mirror_image
+from modeling_gait.skeletons import SKELETONS, mirror
+
+# What tokeniser and decoder see of a walk, and how far its pace changes (log).
+AUGMENTATION = Augmentation(mirror=0, yaw=8, scale=0.08, window=0, body=0.06, bone=0.04, jitter=0, amplitude=0.15)
+
+
+STRETCH = 0.15
+
+
+WALK_COLUMNS = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"}
+
+
+def load_rows(
+    dataset: str, columns: set[str], hint: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()
+) -> Dataset:
+    """Rows of a `load_dataset` name or a folder of Parquet, memory-mapped; people in `exclude_subjects` are left out.
+
+    Raises ValueError where one of `columns` is missing (with `hint`), a person to hold out is not there, or no row is left.
+    """
+    path = Path(dataset)
+    if path.is_dir():
+        files = sorted(str(p) for p in path.rglob("*.parquet"))
+        if not files:
+            raise ValueError(f"{dataset}: no Parquet files in this folder")
+        data = load_dataset("parquet", data_files=files, split="train")
+    else:
+        data = load_dataset(dataset, split="train")
+    missing = columns - set(data.column_names)
+    if missing:
+        raise ValueError(f"{dataset}: columns missing: {', '.join(sorted(missing))}; {hint}")
+    subjects = np.array([str(s) for s in data["subject_id"]])
+    unknown = set(map(str, [*exclude_subjects, *only_subjects])) - set(subjects)
+    if unknown:
+        raise ValueError(
+            f"{dataset}: no such subject: {', '.join(sorted(unknown))}; there are {', '.join(sorted(set(subjects)))}"
+        )
+    keep = ~np.isin(subjects, list(map(str, exclude_subjects)))
+    if only_subjects:
+        keep &= np.isin(subjects, list(map(str, only_subjects)))
+    if not keep.any():
+        raise ValueError(f"{dataset}: no rows left")
+    return data if keep.all() else data.select(np.flatnonzero(keep))
+
+
+def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()) -> Dataset:
+    """Rows of the walk schema as numpy; see `load_rows`."""
+    rows = load_rows(dataset, WALK_COLUMNS, "the README shows the schema", exclude_subjects, only_subjects)
+    return rows.with_format("numpy")
+
+
+def numbered(subjects: np.ndarray) -> list[str]:
+    """Distinct subjects, by number where they are numbers."""
+    return sorted(set(subjects.tolist()), key=lambda s: (not s.isdigit(), int(s) if s.isdigit() else 0, s))
+
+
+class StepBatches:
+    """Which rows step s of process r reads: shuffled epochs, a function of (seed, s, r) alone, no row twice in an epoch."""
+
+    def __init__(self, num_rows: int, batch_size: int, seed: int, process: int = 0, num_processes: int = 1):
+        self.num_rows, self.batch_size, self.seed = num_rows, batch_size, seed
+        self.process, self.num_processes = process, num_processes
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+
+    def rows(self, step: int) -> np.ndarray:
+        first = (step * self.num_processes + self.process) * self.batch_size
+        out = np.empty(self.batch_size, int)
+        for i in range(self.batch_size):
+            epoch, at = divmod(first + i, self.num_rows)
+            if self._order[0] != epoch:
+                self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.num_rows))
+            out[i] = self._order[1][at]
+        return out
+
+
+class WindowLoader:
+    """Random, augmented windows of the rows of one step.
+
+    `batch(rows, seed)` -> dict of `joints` (B, N, J, 3), `attention_mask` (B, N), `labels` (B,), `gait_parameters` (B, G);
+    `measured`, the gait-parameter dicts of the rows, and `mirrored` (B,) bool. Where a walk is mirrored, so are its parameters.
+    `stretch`: the pace changes by up to this much (log); the parameters then do not follow, so use it where they may be off.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        extractor: GaitFeatureExtractor,
+        augmentation: Augmentation | None = None,
+        mirror_probability: float = 0.0,
+        stretch: float = 0.0,
+    ):
+        self.extractor, self.augmentation = extractor, augmentation
+        self.mirror_probability, self.stretch = mirror_probability, stretch
+        self.skeleton = SKELETONS[extractor.skeleton]
+        labels = extractor.labels
+        self.label_of = np.array([labels.index(n) if n in labels else -100 for n in pathology_names(data)])
+        self.columns = data.select_columns(["joints", "pathology", "gait_parameters"])
+
+    def batch(self, rows: np.ndarray, seed: int | None, mirrored: np.ndarray | None = None) -> dict[str, torch.Tensor]:
+        """Windows of these rows: random and augmented by `seed`, or (None) the plain middle ones.
+
+        `mirrored`: (B,) bool, which to mirror; by default chance decides.
+        """
+        items = self.columns[rows.tolist()]
+        rng = np.random.default_rng(seed)
+        window = self.extractor.num_frames
+        cut = []
+        for joints in items["joints"]:
+            if seed is not None and self.stretch:
+                joints = stretch_time(joints, np.exp(rng.uniform(-self.stretch, self.stretch)))
+            late = len(joints) - window
+            cut.append(self.extractor.window(joints, None if seed is None else int(rng.integers(0, max(late, 0) + 1))))
+        joints = torch.from_numpy(np.stack([c[0] for c in cut]))
+        parameters = [json.loads(p) for p in items["gait_parameters"]]
+        if mirrored is None:
+            mirrored = rng.random(len(rows)) < (0 if seed is None else self.mirror_probability)
+        if mirrored.any():
+            joints = torch.where(torch.from_numpy(mirrored)[:, None, None, None], mirror(joints, self.skeleton), joints)
+            parameters = [mirror_parameters(p) if m else p for p, m in zip(parameters, mirrored)]
+        if self.augmentation is not None and seed is not None:
+            joints = self.augmentation(joints, torch.Generator().manual_seed(seed))
+        return {
+            "joints": joints,
+            "attention_mask": torch.from_numpy(np.stack([c[1] for c in cut])),
+            "labels": torch.from_numpy(self.label_of[items["pathology"]]),
+            "gait_parameters": self.extractor.standardise_parameters(parameters),
+            "measured": parameters,
+            "mirrored": mirrored,
+        }
+
+
+def stretch_time(joints: np.ndarray, pace: float) -> np.ndarray:
+    """A walk (T, J, 3) at `pace` times its pace, by linear interpolation."""
+    at = np.arange(0, len(joints) - 1 + 1e-6, pace)
+    before = np.minimum(at.astype(int), len(joints) - 2)
+    weight = (at - before)[:, None, None].astype(np.float32)
+    return joints[before] * (1 - weight) + joints[before + 1] * weight
+
+
+def class_labels(data: Dataset) -> tuple[np.ndarray, list[str]]:
+    """Class of each walk (N,), an index into the names of the classes that occur. Raises ValueError where one is unknown."""
+    classes = np.array([int(p) for p in data["pathology"]])
+    if (classes < 0).any():
+        row = int(np.flatnonzero(classes < 0)[0])
+        raise ValueError(
+            f"walk {data['walk_id'][row]} (row {row}): pathology -1 is an unknown class, but a classifier needs one of each; "
+            f"leave such rows out ({int((classes < 0).sum())} of {len(classes)})"
+        )
+    present, labels = np.unique(classes, return_inverse=True)
+    return labels, [data.features["pathology"].names[i] for i in present]
+
+
+def pathology_names(data: Dataset) -> list[str | None]:
+    """Names by class index; None, the last one, is that of -1, an unknown pathology."""
+    return [*data.features["pathology"].names, None]
+
+
+def mirror_parameters(parameters: dict[str, float | None]) -> dict[str, float | None]:
+    """Gait parameters of the mirrored walk: left and right swapped, differences and asymmetries with the other sign."""
+    out = {}
+    for name in parameters:
+        other, sign = mirror_image(name)
+        out[name] = None if parameters[other] is None else sign * parameters[other]
+    return out
+
+
+def fit_extractor(data: Dataset, extractor: GaitFeatureExtractor, max_walks: int = 2000) -> GaitFeatureExtractor:
+    """Fit the extractor's scales to rows spread evenly over the data set."""
+    rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), max_walks)).astype(int))
+
+    def walks() -> Iterator[np.ndarray]:
+        for at in np.array_split(rows, max(1, len(rows) // 64)):
+            yield from data.select_columns(["joints"])[at.tolist()]["joints"]
+
+    return extractor.fit(
+        walks(), [json.loads(p) for p in data.select_columns(["gait_parameters"])[rows.tolist()]["gait_parameters"]]
+    )

@@ -1,0 +1,327 @@
+"""Fine-tuning of GPT-2 on walks and words (train/train_gpt2.py), and the folder of the model family.
+
+In: rows of the walk schema, folders of a tokeniser and a decoder. Out: GPT-2, tokeniser and processor at the top of a folder,
+the gait tokeniser in `vq/`, the decoder in `decoder/`, a LoRA adapter in `adapter/`.
+
+Sentences: `<|endoftext|> caption <gait> codes </gait>` (the loss counts the codes) and
+`<|endoftext|> <gait> codes </gait> caption <|endoftext|>` (the loss counts the caption). Captions are written anew at each step
+from the window's own speed and its walk's parameters. In words-to-walk sentences every walk is affected on the right, left ones
+are mirrored; `generation_gait.generate_walks` samples a left-affected walk as its mirror image.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, PartialState
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
+from tqdm import tqdm
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers.dynamic_module_utils import custom_object_save
+
+from modeling_gait.augmentation import Augmentation
+from modeling_gait.captions import captions_for, fit_reference, paraphrase, partial_description
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.modeling_gait_decoder import GaitDecoderModel
+from modeling_gait.modeling_gait_vq import GaitVQModel
+from modeling_gait.pipelines_gait import TextToGaitPipeline
+from modeling_gait.processing_gait import GaitProcessor
+from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer, train_text_tokenizer
+from modeling_gait.training.arguments import TrainArguments, check_sizes, check_tokeniser
+from modeling_gait.training.data import StepBatches, WindowLoader, load_walks, pathology_names
+from modeling_gait.training.loop import save_model, schedule, seed_step, start, training_loop
+
+AUGMENTATION = Augmentation(mirror=0, yaw=4, scale=0.03, window=0, body=0.04, bone=0.02, jitter=0)
+IGNORE = -100
+
+
+@dataclass
+class GPT2Arguments(TrainArguments):
+    """Arguments of GPT-2's training."""
+
+    vq: str = field(default="", metadata={"help": "folder or Hub id of the trained tokeniser"})
+    decoder: str = field(default="", metadata={"help": "folder or Hub id of the trained decoder"})
+    init_from: str = field(default="", metadata={"help": "family (folder or Hub id) to fine-tune; empty: from base_model"})
+    base_model: str = field(default="", metadata={"help": "e.g. gpt2; empty: a small GPT-2 from configuration, no download"})
+    n_embd: int = 192
+    n_layer: int = 4
+    n_head: int = 4
+    text_vocab_size: int = field(default=768, metadata={"help": "of the small text tokeniser, where base_model is empty"})
+    lora_rank: int = field(default=0, metadata={"help": "0: full fine-tuning"})
+    g2l_steps: int = field(default=100, metadata={"help": "steps that learn the map from codebooks to embedding rows"})
+    describe_share: float = field(default=0.25, metadata={"help": "share of walk-to-words sentences"})
+    no_text_share: float = field(default=0.1, metadata={"help": "share of words-to-walk sentences without words"})
+    class_only: bool = field(default=False, metadata={"help": "captions are the name of the class: no language"})
+    max_caption_tokens: int = 96
+    augment: bool = True
+
+
+class GaitToLanguage(torch.nn.Module):
+    """G2L: embedding rows of the motion tokens as a learned linear map of their codes, one bias a slot."""
+
+    def __init__(self, vq: GaitVQModel, width: int):
+        super().__init__()
+        spa, tmp = vq.spatial_quantizer.layers, vq.temporal_quantizer.layers
+        pathological = [vq.pathological_quantizer] * vq.config.num_pathological_tokens
+        books = [layer.codebook for layer in (*pathological, *vq.body_quantizer.layers, *spa, *tmp)]
+        codes = torch.cat([(b - b.mean(0)) / b.std().clamp(min=1e-6) for b in books])
+        self.register_buffer("codes", codes)
+        self.register_buffer("slot", torch.repeat_interleave(torch.arange(len(books)), torch.tensor([len(b) for b in books])))
+        self.map = torch.nn.Linear(codes.shape[1], width)
+        self.bias = torch.nn.Embedding(len(books), width)
+        torch.nn.init.normal_(self.map.weight, std=0.02 * codes.shape[1] ** -0.5)
+        torch.nn.init.normal_(self.bias.weight, std=0.02)
+
+    def forward(self) -> torch.Tensor:
+        """(number of motion tokens, width)"""
+        return self.map(self.codes) + self.bias(self.slot)
+
+
+def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel) -> GaitTokenizer:
+    """The family's, GPT-2's tokeniser, or a small one trained on captions; the latter two extended by the motion tokens."""
+    if args.init_from:
+        return GaitTokenizer.from_pretrained(args.init_from)
+    if args.base_model:
+        return GaitTokenizer.from_base(AutoTokenizer.from_pretrained(args.base_model), vq.config)
+    rows = data.select_columns(["captions"])[np.unique(np.linspace(0, len(data) - 1, 2000).astype(int)).tolist()]
+    texts = [str(c) for captions in rows["captions"] for c in captions]
+    names = data.features["pathology"].names
+    for i, name in enumerate(names):  # every class and word of the grammar, also where the data set has few rows
+        for seed in range(40):
+            parameters = {"speed": 0.3 + 0.05 * (seed % 25), "cadence": 60 + 2 * seed}
+            side = None if name == "normal" else ("left", "right")[seed % 2]
+            texts += captions_for(parameters, name, severity=(seed % 3) / 2.5, side=side, n=4, seed=100 * i + seed)
+    return GaitTokenizer.from_base(train_text_tokenizer(texts, args.text_vocab_size), vq.config)
+
+
+def build_model(args: GPT2Arguments, tokenizer: GaitTokenizer) -> GPT2LMHeadModel:
+    """The family's GPT-2; or one with its vocabulary extended to the tokeniser's."""
+    if args.init_from:
+        check_tokeniser(args.vq, args.init_from)
+        model = GPT2LMHeadModel.from_pretrained(args.init_from)
+        check_sizes(args, {"base_model": ""} | {k: getattr(model.config, k) for k in ("n_embd", "n_layer", "n_head")})
+        return model
+    if args.base_model:
+        model = GPT2LMHeadModel.from_pretrained(args.base_model)
+        model.resize_token_embeddings(len(tokenizer))
+    else:
+        config = GPT2Config(n_embd=args.n_embd, n_layer=args.n_layer, n_head=args.n_head, n_positions=320)
+        config.vocab_size = len(tokenizer)
+        model = GPT2LMHeadModel(config)
+    model.config.bos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.update(
+        bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return model
+
+
+class SentenceLoader:
+    """Token sentences of one step: `input_ids`, `attention_mask`, `labels` (B, L)."""
+
+    def __init__(self, data: Dataset, vq: GaitVQModel, processor: GaitProcessor, args: GPT2Arguments):
+        extractor = processor.feature_extractor
+        self.windows = WindowLoader(data, extractor, AUGMENTATION if args.augment else None)
+        self.vq, self.processor, self.args = vq, processor, args
+        self.about = data.select_columns(["pathology", "severity", "attributes"])
+        self.names = pathology_names(data)
+
+    def batch(self, rows: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng(seed)
+        about = self.about[rows.tolist()]
+        attributes = [json.loads(str(a)) for a in about["attributes"]]
+        describe = rng.random(len(rows)) < self.args.describe_share
+        left = np.array([a.get("side") == "left" for a in attributes])
+        mirrored = np.where(describe, rng.random(len(rows)) < 0.5 * self.args.augment, left)
+        windows = self.windows.batch(rows, seed, mirrored)
+        extractor = self.processor.feature_extractor
+        with torch.no_grad():
+            codes = self.vq.encode(extractor.to_features(windows["joints"]), windows["attention_mask"])
+        motion, body, pathological = (c.numpy() for c in (codes.motion_codes, codes.body_codes, codes.pathological_codes))
+        sentences = []
+        for i in range(len(rows)):
+            steps = int(codes.attention_mask[i].sum())
+            walk = self.processor.tokenizer.encode_codes(GaitCodes(motion[i, :steps], body[i], pathological[i]))
+            if mirrored[i]:
+                swap = {"left": "right", "right": "left"}
+                attributes[i]["side"] = swap.get(attributes[i].get("side"), attributes[i].get("side"))
+            pathology, severity = self.names[about["pathology"][i]], float(about["severity"][i])
+            description = self.processor.describe(self._parameters(windows, i), pathology, severity, attributes[i])
+            sentences.append(self._sentence(walk, description, describe[i], rng))
+        return pad(sentences, self.processor.tokenizer.pad_token_id)
+
+    def _parameters(self, windows: dict, i: int) -> dict:
+        """The walk's gait parameters, with the speed and stride length of this window."""
+        joints, fps = windows["joints"][i], self.processor.feature_extractor.fps
+        frames, root = int(windows["attention_mask"][i].sum()), self.windows.skeleton.root
+        speed = float((joints[frames - 1, root, 1] - joints[0, root, 1]) * fps / (frames - 1))
+        parameters = dict(windows["measured"][i], speed=speed)
+        cadence = parameters.get("cadence")
+        if cadence:
+            parameters |= {f"stride_length_{s}": 120 * speed / cadence for s in ("left", "right")}
+        return parameters
+
+    def _sentence(self, walk: list[int], description, describe: bool, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        """(ids, labels) of one sentence."""
+        tokenizer, limit = self.processor.tokenizer, self.args.max_caption_tokens
+        end = [tokenizer.eos_token_id]
+        if describe:
+            caption = tokenizer(description.to_prompt())["input_ids"][:limit]
+            return end + walk + caption + end, [IGNORE] * (1 + len(walk)) + caption + end
+        caption = []
+        if rng.random() >= self.args.no_text_share:
+            said = partial_description(description, rng) if rng.random() < 0.5 else description
+            text = said.to_prompt() if rng.random() < 0.6 else paraphrase(said, rng)
+            text = said.pathology or "" if self.args.class_only else text
+            caption = tokenizer(text)["input_ids"][:limit]
+        return end + caption + walk, [IGNORE] * (2 + len(caption)) + walk[1:]
+
+
+def pad(sentences: list[tuple[list[int], list[int]]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Sentences padded on the right to the longest."""
+    longest = max(len(ids) for ids, _ in sentences)
+    ids = torch.full((len(sentences), longest), pad_id)
+    labels = torch.full((len(sentences), longest), IGNORE)
+    for i, (words, targets) in enumerate(sentences):
+        ids[i, : len(words)] = torch.tensor(words)
+        labels[i, : len(targets)] = torch.tensor(targets)
+    lengths = torch.tensor([len(words) for words, _ in sentences])
+    return {"input_ids": ids, "attention_mask": (torch.arange(longest) < lengths[:, None]).long(), "labels": labels}
+
+
+class GaitSentenceLoss(torch.nn.Module):
+    """Mean cross-entropy of a batch of sentences, each token against those that the grammar allows in its place.
+
+    A code is one of its slot's codebook, a word one of the text tokens; `</gait>` is certain and costs nothing. This is what
+    `pipelines_gait.sample_codes` draws from, and without LoRA only the scores of these tokens are computed.
+    """
+
+    def __init__(self, model: torch.nn.Module, tokenizer: GaitTokenizer):
+        super().__init__()
+        self.model = model
+        self.ranges = [(0, tokenizer.gait_start_id), *sorted(set(tokenizer.grammar(1)[:-1]))]
+
+    def tie_weights(self) -> None:
+        """Accelerate asks for it where FSDP has moved the model."""
+        self.model.tie_weights()
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        inputs, targets = {"input_ids": input_ids, "attention_mask": attention_mask}, labels[:, 1:]
+        if isinstance(self.model, PeftModel):
+            scores = self.model(**inputs).logits[:, :-1]
+            score = lambda at, low, high: scores[at][:, low:high]  # noqa: E731
+        else:
+            hidden = self.model.base_model(**inputs).last_hidden_state[:, :-1]
+            rows = self.model.get_output_embeddings().weight
+            score = lambda at, low, high: hidden[at] @ rows[low:high].T  # noqa: E731
+        total, count = input_ids.new_zeros((), dtype=torch.float32), 0
+        for low, high in self.ranges:
+            at = (targets >= low) & (targets < high)
+            number = int(at.sum())
+            if number:
+                total = total + torch.nn.functional.cross_entropy(
+                    score(at, low, high).float(), targets[at] - low, reduction="sum"
+                )
+                count += number
+        return total / max(count, 1)
+
+
+def learn_rows(
+    accelerator: Accelerator,
+    sentence_loss: GaitSentenceLoss,
+    vq: GaitVQModel,
+    loader: SentenceLoader,
+    args: GPT2Arguments,
+    num_rows: int,
+) -> None:
+    """G2L: learn the map from codes to embedding rows and write the rows; GPT-2's own weights stay where they are pretrained.
+
+    Every process computes the same steps, so the rows are equal on all.
+    """
+    model = sentence_loss.model
+    first = model.config.vocab_size - len(GaitToLanguage(vq, 1).codes)
+    g2l = GaitToLanguage(vq, model.config.n_embd)
+    trained = [*g2l.parameters()] + ([] if args.base_model else [*model.parameters()])
+    optimizer = torch.optim.AdamW(trained, lr=args.learning_rate)
+    batches = StepBatches(num_rows, args.batch_size, args.seed + 1)
+    names = "model.transformer.wte.weight", "model.lm_head.weight"
+    for step in tqdm(range(args.g2l_steps), desc="codebooks to rows", mininterval=5):
+        batch = loader.batch(batches.rows(step), seed_step(args.seed + 1, step, 0))
+        rows = torch.cat((model.transformer.wte.weight[:first], g2l()))
+        with accelerator.autocast():
+            loss = torch.func.functional_call(sentence_loss, dict.fromkeys(names, rows), kwargs=batch, tie_weights=False)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, args.max_grad_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = args.learning_rate * schedule(step, 20, args.g2l_steps)
+        optimizer.step()
+    with torch.no_grad():
+        model.transformer.wte.weight[first:] = g2l()
+
+
+def with_lora(model: GPT2LMHeadModel, args: GPT2Arguments, tokenizer: GaitTokenizer) -> torch.nn.Module:
+    """LoRA on attention and feed-forward; of the embedding only the new rows are trained, and they stay tied."""
+    config = LoraConfig(
+        r=args.lora_rank,
+        lora_alpha=2 * args.lora_rank,
+        target_modules=["c_attn", "c_proj", "c_fc"],
+        fan_in_fan_out=True,
+        trainable_token_indices=list(range(tokenizer.gait_start_id, len(tokenizer))),
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def normal_reference(data: Dataset, family: str = "") -> dict | None:
+    """`fit_reference` on the normal walks of the training people; that of `family` where there are too few, if one is given."""
+    label = data.features["pathology"].names.index("normal")
+    rows = [i for i, p in enumerate(data["pathology"]) if p == label][:2000]
+    if len(rows) >= 5:
+        return fit_reference([json.loads(str(p)) for p in data[rows]["gait_parameters"]])
+    return GaitProcessor.from_pretrained(family).normal_reference if family else None
+
+
+def train(args: GPT2Arguments) -> None:
+    """Train on the rows of `args.dataset` and save the family."""
+    accelerator = start(args)
+    data = load_walks(args.dataset, args.exclude_subjects)
+    vq = GaitVQModel.from_pretrained(args.vq).eval().requires_grad_(False)
+    extractor = GaitFeatureExtractor.from_pretrained(args.vq)
+    tokenizer = build_tokenizer(args, data, vq)
+    processor = GaitProcessor(extractor, tokenizer, normal_reference=normal_reference(data, args.init_from))
+    model = build_model(args, tokenizer)
+    loader = SentenceLoader(data, vq, processor, args)
+    if not (args.init_from or (Path(args.output_dir) / "checkpoint").exists()):
+        learn_rows(accelerator, GaitSentenceLoss(model, tokenizer), vq, loader, args, len(data))
+    if args.lora_rank:
+        model = with_lora(model, args, tokenizer)
+    batches = StepBatches(len(data), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
+
+    def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
+        batch = loader.batch(batches.rows(step), seed)
+        loss = prepared(**{k: v.to(accelerator.device) for k, v in batch.items()})
+        return loss, {"loss": loss.item()}
+
+    model = training_loop(accelerator, GaitSentenceLoss(model, tokenizer), args, step_loss, "GPT-2").model
+    save_family(args, model, processor, vq)
+
+
+def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProcessor, vq: GaitVQModel) -> None:
+    """The folder that pipelines load: see the head of this file."""
+    output = Path(args.output_dir)
+    if args.lora_rank:
+        save_model(output / "adapter", model)
+        model = model.merge_and_unload()
+    if (output / "vq").resolve() != Path(args.vq).resolve():
+        save_model(output / "vq", vq, processor.feature_extractor)
+    if args.decoder and (output / "decoder").resolve() != Path(args.decoder).resolve():
+        save_model(output / "decoder", GaitDecoderModel.from_pretrained(args.decoder), processor.feature_extractor)
+    model.config.gait_labels = processor.feature_extractor.labels
+    model.config.auto_map = {"AutoConfig": "pipelines_gait.GaitFamilyConfig"}
+    if PartialState().is_main_process:
+        custom_object_save(TextToGaitPipeline, output)  # the package's code, for trust_remote_code
+    save_model(output, model, processor)

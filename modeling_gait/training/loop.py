@@ -1,0 +1,173 @@
+"""An exactly resumable training loop, and saving that only the main process does.
+
+In: a model, arguments, and a function that gives the loss of a step. Out: the trained model; on disk a folder that
+`from_pretrained` loads, and while training `checkpoint/` in it (safetensors and JSON only).
+
+What a step sees depends on (seed, step, process) alone: the rows, the windows, the augmentation and every other random draw.
+So a run that was killed and started again ends with the same weights as one that was not.
+"""
+
+import copy
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, PartialState
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
+from tqdm import tqdm
+
+from modeling_gait.files import atomic_folder
+from modeling_gait.training.arguments import TrainArguments
+
+
+def start(args: TrainArguments) -> Accelerator:
+    """Threads, seeds and the Accelerator."""
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    seed_step(args.seed, 0, 0)
+    handler = DistributedDataParallelKwargs(broadcast_buffers=False)
+    cpu = not torch.accelerator.is_available()  # else each process on CPUs takes itself for the only one
+    return Accelerator(mixed_precision=args.mixed_precision, kwargs_handlers=[handler], cpu=cpu)
+
+
+def seed_step(seed: int, step: int, process: int) -> int:
+    """Seed every generator for one step of one process; returns the seed."""
+    value = int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0])
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+    return value
+
+
+def training_loop(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    args: TrainArguments,
+    step_loss: Callable[[torch.nn.Module, int, int], tuple[torch.Tensor, dict[str, float]]],
+    name: str,
+) -> torch.nn.Module:
+    """Train `model` for `args.max_steps` steps of AdamW with warm-up and a cosine to zero, resuming where a checkpoint is.
+
+    Args:
+        step_loss: (prepared model, step, seed of this step and process) -> loss, numbers to show.
+
+    Returns: the unwrapped model in eval mode. Raises FloatingPointError where the loss is not finite.
+    """
+    plain = copy.deepcopy(model) if accelerator.distributed_type == DistributedType.FSDP else model  # FSDP shards in place
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    checkpoint = Path(args.output_dir) / "checkpoint"
+    first = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else 0
+    prepared.train()
+    bar = tqdm(range(first, args.max_steps), initial=first, total=args.max_steps, desc=name, mininterval=5)
+    bar.disable = bar.disable or not accelerator.is_main_process
+    for step in bar:
+        seed = seed_step(args.seed, step, accelerator.process_index)
+        for group in optimizer.param_groups:
+            group["lr"] = args.learning_rate * schedule(step, args.warmup_steps, args.max_steps)
+        with accelerator.autocast():
+            loss, shown = step_loss(prepared, step, seed)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"{name}: the loss is {loss.item()} at step {step}")
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(parameters, args.max_grad_norm)
+        optimizer.step()
+        bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+        if (step + 1) % args.save_steps == 0 and step + 1 < args.max_steps:
+            save_checkpoint(checkpoint, accelerator, model, optimizer, step + 1)
+    accelerator.wait_for_everyone()
+    if plain is not model:
+        plain.load_state_dict({k: _whole(v) for k, v in model.state_dict().items()})
+    return plain.eval()
+
+
+def schedule(step: int, warmup: int, total: int) -> float:
+    """Factor of the learning rate: linear warm-up, then half a cosine down to 2 %."""
+    rise = min(1.0, (step + 1) / max(warmup, 1))
+    return rise * (0.02 + 0.49 * (1 + np.cos(np.pi * step / max(total, 1))))
+
+
+def save_checkpoint(folder: Path, accelerator: Accelerator, model: torch.nn.Module, optimizer, step: int) -> None:
+    """Weights, optimiser state and step; written beside the old checkpoint and renamed."""
+    weights = {k: _whole(v) for k, v in _distinct(model.state_dict()).items()}  # on all processes: FSDP collects the shards
+    state = optimizer.state_dict()["state"]
+    flat = {f"{i}.{k}": _whole(v).contiguous() for i, entry in state.items() for k, v in entry.items()}
+    if accelerator.is_main_process:
+        with atomic_folder(folder) as temporary:
+            save_file(weights, temporary / "model.safetensors")
+            save_file(flat, temporary / "optimizer.safetensors")
+            (temporary / "state.json").write_text(json.dumps({"step": step}))
+    accelerator.wait_for_everyone()
+
+
+def _distinct(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """State dict with tied tensors kept once (the first name), as safetensors wants it."""
+    seen: dict[int, str] = {}
+    return {k: v.contiguous() for k, v in state.items() if seen.setdefault(v.data_ptr() or id(v), k) == k}
+
+
+def _whole(value: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or all shards of it."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _shared_as(value: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """A whole tensor, sharded over the processes where `own` is."""
+    if not isinstance(own, DTensor) or value.shape != own.shape:
+        return value
+    return distribute_tensor(value.to(own.device), own.device_mesh, own.placements)
+
+
+def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load what `save_checkpoint` wrote; returns the step to go on from. Raises ValueError where it does not fit."""
+    try:
+        step = json.loads((folder / "state.json").read_text())["step"]
+        own = model.state_dict()
+        weights = {k: _shared_as(v, own[k]) if k in own else v for k, v in load_file(folder / "model.safetensors").items()}
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+        tied = set(model.state_dict()) - set(_distinct(model.state_dict()))
+        if set(missing) - tied or unexpected:
+            raise ValueError(f"missing {sorted(set(missing) - tied)[:3]}, unexpected {sorted(unexpected)[:3]}")
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in load_file(folder / "optimizer.safetensors").items():
+            index, entry = key.split(".", 1)
+            state.setdefault(int(index), {})[entry] = _shared_as(value, parameters[int(index)])
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (OSError, LookupError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder}: this checkpoint does not fit the model ({error}); remove the folder to start anew"
+        ) from error
+    return step
+
+
+def save_model(folder: str | Path, *parts) -> None:
+    """`save_pretrained` of a model and its processor into `folder`, each file whole or not at all; drops the checkpoint.
+
+    Every process calls it; the main one saves and the others wait.
+    """
+    folder, state = Path(folder), PartialState(cpu=not torch.accelerator.is_available())
+    if state.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
+            for part in parts:
+                part.save_pretrained(temporary)
+            for file in sorted(Path(temporary).rglob("*")):
+                if file.is_file():
+                    target = folder / file.relative_to(temporary)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(file, target)
+        for left in (folder / "checkpoint", *folder.glob(".checkpoint-*"), *folder.glob(".saving-*")):
+            shutil.rmtree(left, ignore_errors=True)  # of killed runs as well
+    state.wait_for_everyone()

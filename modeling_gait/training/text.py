@@ -1,0 +1,229 @@
+"""Training of GaitDualEncoderModel (train/train_text.py): walks or IMU recordings, and words, in one space.
+
+In: the walk schema (captions: the column `captions`), or recordings (`recordings.py`). Out: a model; `train` saves a folder for
+`GaitDualEncoderModel.from_pretrained`, with the feature extractor beside it. The frozen sentence encoder reads each caption
+once; its embeddings are kept in `text_cache`, for all runs.
+
+Two captions of one walk, or captions that say the same of two walks, are never negatives of each other.
+"""
+
+import json
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from modeling_gait.augmentation import Augmentation
+from modeling_gait.caption_words import CANONICAL_NAMES
+from modeling_gait.captions import describe_walk
+from modeling_gait.configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig, SentenceEncoderConfig
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_search import read_joints
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder
+from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
+from modeling_gait.training.arguments import TrainArguments
+from modeling_gait.training.data import StepBatches, load_walks, pathology_names
+from modeling_gait.training.loop import save_model, start, training_loop
+from modeling_gait.training.recordings import ACTIVITIES, RecordingWindows, is_recordings, load_recordings
+
+
+@dataclass
+class TextArguments(TrainArguments):
+    """Arguments of the dual encoder's training."""
+
+    text_model: str = field(default=SentenceEncoderConfig().name, metadata={"help": "Hub name or folder of the encoder"})
+    text_cache: str = field(default="outputs/text_cache", metadata={"help": "folder of embedded captions, shared by all runs"})
+    captions: str = field(default="measured", metadata={"help": "measured (the column captions) or label (the class alone)"})
+    exclude_activities: list[str] = field(default_factory=list, metadata={"help": "recordings: activities never trained on"})
+    losses: list[str] = field(default_factory=lambda: ["clip"], metadata={"help": "mse, triplet, clip, siglip; any of them"})
+    text_projection_layers: int = field(default=2, metadata={"help": "0: align to the sentence encoder's own space"})
+    projection_size: int = 128
+    num_frames: int = field(default=128, metadata={"help": "frames of a training window"})
+    frames_per_token: int = 8
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    dropout: float = 0.1
+    posture: float = field(default=4.0, metadata={"help": "walks: random turns of limbs [deg], so that people differ more"})
+    channel_dropout: float = field(
+        default=0.2, metadata={"help": "recordings: probability that a sensor's gyroscope is hidden"}
+    )
+
+
+def open_encoder(args: TextArguments) -> SentenceEncoder:
+    """The frozen encoder, with the embeddings of earlier runs."""
+    bf16 = args.mixed_precision == "bf16"
+    cache = Path(args.text_cache) / (args.text_model.strip("/").replace("/", "--") + ".safetensors")
+    return SentenceEncoder(args.text_model, cache=cache, bf16=bf16)
+
+
+class WalkWindows:
+    """Walks of the walk schema as windows, held in memory (250 MB for the 7,200 of gist).
+
+    `texts`: a list of captions a walk; `descriptions` (N,) int: equal where the captions say the same.
+    """
+
+    def __init__(
+        self,
+        joints: list[np.ndarray],
+        texts: list[list[str]],
+        descriptions: np.ndarray,
+        extractor: GaitFeatureExtractor,
+        posture: float = 0,
+    ):
+        self.joints, self.texts, self.descriptions, self.extractor = joints, texts, np.asarray(descriptions), extractor
+        still = {"mirror": 0, "yaw": 0, "scale": 0, "window": 0, "body": 0, "bone": 0, "jitter": 0}
+        self.augmentation = Augmentation(**still, posture=posture) if posture else None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def batch(self, rows: np.ndarray, seed: int | None) -> dict[str, torch.Tensor]:
+        """`input_values` (B, N, C), `attention_mask` (B, N): random windows by `seed`, or (None) the middle ones."""
+        rng = np.random.default_rng(seed)
+        cut = []
+        for row in rows:
+            late = max(0, len(self.joints[row]) - self.extractor.num_frames)
+            cut.append(self.extractor.window(self.joints[row], None if seed is None else int(rng.integers(0, late + 1))))
+        joints = torch.from_numpy(np.stack([c[0] for c in cut]))
+        if seed is not None and self.augmentation is not None:
+            joints = self.augmentation(joints, torch.Generator().manual_seed(seed))
+        mask = torch.from_numpy(np.stack([c[1] for c in cut]))
+        return {"input_values": self.extractor.to_features(joints), "attention_mask": mask}
+
+
+def walk_captions(data: Dataset, kind: str) -> tuple[list[list[str]], np.ndarray]:
+    """Captions of each walk, and a number for each different description."""
+    names = pathology_names(data)
+    classes = [names[int(p)] for p in data["pathology"]]
+    if kind == "label":
+        if None in classes:
+            raise ValueError(f"row {classes.index(None)}: a pathology of -1 (unknown) has no label to be a caption")
+        texts = [[CANONICAL_NAMES[name] + "."] for name in classes]
+        said = classes
+    elif kind == "measured":
+        texts = [[str(c) for c in captions] for captions in data["captions"]]
+        said = [
+            describe_walk(json.loads(p), name, attributes=json.loads(a or "{}")).to_prompt()
+            for p, name, a in zip(data["gait_parameters"], classes, data["attributes"])
+        ]
+    else:
+        raise ValueError(f"captions: expected measured or label, got {kind!r}")
+    empty = [i for i, t in enumerate(texts) if not t]
+    if empty:
+        raise ValueError(f"row {empty[0]}: no captions")
+    return texts, np.unique(said, return_inverse=True)[1]
+
+
+def new_model(args: TextArguments, layout: str, channels: int, fps: float, encoder: SentenceEncoder) -> GaitDualEncoderModel:
+    """An untrained model for this layout."""
+    config = GaitDualEncoderConfig(
+        gait_config=GaitEncoderConfig(
+            layout=layout,
+            num_channels=channels,
+            fps=fps,
+            num_frames=args.num_frames,
+            frames_per_token=args.frames_per_token,
+            hidden_size=args.hidden_size,
+            num_hidden_layers=args.num_layers,
+            num_attention_heads=args.num_heads,
+            intermediate_size=3 * args.hidden_size,
+            dropout=args.dropout,
+        ),
+        text_config=SentenceEncoderConfig(name=args.text_model, hidden_size=encoder.hidden_size),
+        projection_size=args.projection_size,
+        text_projection_layers=args.text_projection_layers,
+        losses={name: 1.0 for name in args.losses},
+        logit_bias_init=-10.0 if "siglip" in args.losses else 0.0,
+    )
+    model = GaitDualEncoderModel(config)
+    model.set_sentence_encoder(encoder)
+    return model
+
+
+def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: str, fps: float) -> GaitDualEncoderModel:
+    """Train on windows (`texts`, `descriptions`, `batch`), resuming where a checkpoint is; in eval mode on the CPU.
+
+    The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
+    """
+    accelerator = start(args)
+    unique = sorted({t for texts in windows.texts for t in texts})
+    embedded = encoder.encode(unique, progress=True)
+    number = {t: i for i, t in enumerate(unique)}
+    choices = [np.array([number[t] for t in texts]) for texts in windows.texts]
+    some = np.unique(np.linspace(0, len(windows) - 1, min(512, len(windows))).astype(int))
+    sample = windows.batch(some, None)
+    frames = sample["input_values"][sample["attention_mask"] > 0]
+    model = new_model(args, layout, frames.shape[-1], fps, encoder)
+    mean, std = nan_moments(frames)
+    text_std, text_mean = torch.std_mean(embedded, dim=0, correction=0)
+    model.set_normalization(mean, std, text_mean, text_std.clamp(min=1e-3) if len(unique) > 1 else torch.ones_like(text_std))
+    batches = StepBatches(len(windows), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
+    device = accelerator.device
+
+    def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rows = windows.balanced(args.batch_size, seed) if hasattr(windows, "balanced") else batches.rows(step)
+        rng = np.random.default_rng([seed, 1])
+        texts = [choices[r][rng.integers(len(choices[r]))] for r in rows]
+        # A CPU's fused attention takes six times as long backwards through these few tokens in bf16.
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
+            output = prepared(
+                **{k: v.to(device) for k, v in windows.batch(rows, seed).items()},
+                sentence_embeds=embedded[texts].to(device),
+                description_ids=torch.from_numpy(windows.descriptions[rows]).to(device),
+                return_loss=True,
+            )
+        return output.loss, {"loss": output.loss.item()}
+
+    return training_loop(accelerator, model, args, step_loss, "+".join(args.losses)).cpu()
+
+
+def nan_moments(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (C,) of frames (M, C) that are not nan; 0 and 1 for a channel without any."""
+    known = ~frames.isnan()
+    count = known.sum(0).clamp(min=1)
+    mean = frames.nan_to_num().sum(0) / count
+    variance = ((frames - mean).nan_to_num() ** 2).sum(0) / count
+    return mean, torch.where(variance > 1e-8, variance, 1.0).sqrt()
+
+
+def open_walks(args: TextArguments) -> tuple[WalkWindows, GaitFeatureExtractor]:
+    """Training walks as windows, and the feature extractor fitted to them."""
+    data = load_walks(args.dataset, args.exclude_subjects)
+    return fitted_windows(args, list(read_joints(data)), *walk_captions(data, args.captions))
+
+
+def fitted_windows(
+    args: TextArguments, joints: list[np.ndarray], texts: list[list[str]], descriptions: np.ndarray
+) -> tuple[WalkWindows, GaitFeatureExtractor]:
+    """Walks of training people as windows, and the feature extractor fitted to them."""
+    extractor = GaitFeatureExtractor(num_frames=args.num_frames, frame_multiple=args.frames_per_token)
+    extractor.fit(joints[:: max(1, len(joints) // 1000)])
+    return WalkWindows(joints, texts, descriptions, extractor, args.posture), extractor
+
+
+def train(args: TextArguments) -> GaitDualEncoderModel:
+    """Train and save; returns the model in eval mode."""
+    began = time.perf_counter()
+    encoder = open_encoder(args)
+    if is_recordings(args.dataset):
+        recordings = load_recordings(args.dataset, args.num_frames)
+        unknown = set(args.exclude_subjects) - set(recordings.subjects) | set(args.exclude_activities) - set(ACTIVITIES)
+        if unknown:
+            raise ValueError(f"{args.dataset}: no such subject or activity: {', '.join(sorted(unknown))}")
+        excluded = [ACTIVITIES.index(a) for a in args.exclude_activities]
+        keep = ~np.isin(recordings.subjects, args.exclude_subjects) & ~np.isin(recordings.labels, excluded)
+        windows, extractor = RecordingWindows(recordings.select(keep), args.channel_dropout), None
+        model = fit_model(args, windows, encoder, "imu", recordings.fps)
+    else:
+        windows, extractor = open_walks(args)
+        model = fit_model(args, windows, encoder, extractor.skeleton, extractor.fps)
+    save_model(args.output_dir, ZeroShotGaitClassificationPipeline(model, extractor=extractor, device="cpu"))
+    PartialState().print(f"{args.output_dir}: {len(windows):,} windows, {time.perf_counter() - began:.0f} s")
+    return model
