@@ -87,6 +87,7 @@ class GaitCodebooks(nn.Module):
         self.noise = SensorNoise(self.skeleton, config.num_frames)
         self.register_buffer("class_means", torch.zeros(config.num_labels, dim))
         self.register_buffer("pathological_basis", torch.zeros(dim, own))
+        self.register_buffer("severity_line", torch.zeros(2))  # amount = [0] + [1] x severity, 0..1
 
     def scale(self) -> torch.Tensor:
         """(R, C): what coefficients are multiplied with before components are taken and squares compared.
@@ -100,7 +101,7 @@ class GaitCodebooks(nn.Module):
         scale[0] = 1
         for joint, name in enumerate(skeleton.joint_names):
             if name.endswith("hip"):
-                scale[:, 3 * joint : 3 * joint + 3] *= 3
+                scale[:, 3 * joint : 3 * joint + 3] *= 5
             elif name.endswith("ankle"):
                 scale[:, 3 * joint + 1] *= 1.3
         scale[:, path] *= 2
@@ -137,6 +138,15 @@ class GaitCodebooks(nn.Module):
         """How much of its class's mean pathology a walk has (B,): 1 is the mean of the training people; nan of normal gait."""
         means = self.class_means[codes[:, 0] % self.num_labels]
         return (self.pathology_vector(codes) * means).sum(1) / means.square().sum(1)
+
+    def graded(self, codes: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
+        """Pathological codes (B, P) of as much pathology as `amount` (B,) says; nan, and normal gait, stays as it is."""
+        now = self.amount(codes)
+        factor = (amount / now.clamp(min=0.1))[:, None]
+        mean = self.class_means[codes[:, 0] % self.num_labels] @ self.pathological_basis
+        way = factor * (self.pathological.lookup(codes[:, 1:]) + mean) - mean
+        same = ~torch.isfinite(factor)
+        return torch.where(same, codes, torch.cat((codes[:, :1], self.pathological.encode(way.nan_to_num())), dim=1))
 
     def lookup(
         self, temporal: torch.Tensor, pathological: torch.Tensor, spatial: torch.Tensor, sensor: torch.Tensor | None = None
@@ -190,6 +200,7 @@ class GaitPreTrainedModel(PreTrainedModel):
         elif isinstance(module, GaitCodebooks):
             init.zeros_(module.class_means)
             init.zeros_(module.pathological_basis)
+            init.copy_(module.severity_line, torch.tensor([0.4, 1.2]))  # a severity of 0.5 is the mean of the training people
             init.copy_(module.spatial.mean, module.rest_vector())
 
 
@@ -303,22 +314,28 @@ class GaitVQModel(GaitPreTrainedModel):
         return from_channels(synthesise(parts.waves(), mask.to(parts.person.dtype), skeleton, self.config.num_frames, self.half), skeleton)
 
     def forward(
-        self, joints: torch.Tensor, attention_mask: torch.Tensor | None = None, labels: torch.Tensor | None = None
+        self,
+        joints: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        waves: GaitWaves | None = None,
     ) -> GaitVQOutput:
         """Class and side of walks; beside training their codes and reconstruction too.
 
         Args:
+            joints: (B, T, J, 3) [m]; attention_mask: (B, T).
             labels: (B,) class, plus `num_labels` where the left side is affected, -100 where unknown; for the loss alone.
+            waves: of the walks, instead of joints; then only the class is read.
         """
-        waves = self.waves(joints, attention_mask)
-        logits = self.logits(waves)
+        known = self.waves(joints, attention_mask) if waves is None else waves
+        logits = self.logits(known)
         output = GaitVQOutput(class_logits=logits.unflatten(1, (2, -1)).logsumexp(1))
         if labels is not None:
             total = nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
             output.loss = total / (labels != -100).sum().clamp(min=1)
-        if not self.training:
+        if waves is None and not self.training:
             mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask.to(joints.dtype)
-            codes = self.encode_waves(waves, to_channels(joints, self.codebooks.skeleton), mask)
+            codes = self.encode_waves(known, to_channels(joints, self.codebooks.skeleton), mask)
             for name, value in codes.items():
                 output[name] = value
             output.reconstruction = self.decode(**codes, attention_mask=mask)

@@ -1,6 +1,6 @@
 """Product quantisation of vectors: principal components in groups, a codebook a group.
 
-In: vectors (B, D). Out: codes (B, tokens), and vectors again. All state lives in buffers, which `fit` fills.
+In: vectors (B, D). Out: codes (B, tokens), and vectors again. Nothing is trained by gradients: `fit` fills it.
 
 The components of a group are quantised together by k-means. Groups get about equal rates by reverse water-filling (Cover and
 Thomas 2006, Elements of Information Theory, 10.3.3): a component of variance v carries log2(v / distortion) / 2 bits.
@@ -19,7 +19,7 @@ class ProductQuantizer(nn.Module):
         tokens: groups, so codes a vector.
         codebook_size: K.
 
-    Buffers: `mean` (D,), `basis` (D, n), `group` (n,), the token of each component (-1: of none), `codebook` (K, n): row k holds the
+    State: `mean` (D,), `basis` (D, n), `group` (n,), the token of each component (-1: of none), `codebook` (K, n): row k holds the
     k-th code of every group side by side.
     """
 
@@ -29,7 +29,7 @@ class ProductQuantizer(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("basis", torch.zeros(dim, components))
         self.register_buffer("group", torch.zeros(components, dtype=torch.long))
-        self.register_buffer("codebook", torch.zeros(codebook_size, components))
+        self.codebook = nn.Parameter(torch.zeros(codebook_size, components), requires_grad=False)
 
     @torch.no_grad()
     def fit(self, vectors: torch.Tensor, groups: list[int] | None = None, seed: int = 0) -> None:

@@ -20,9 +20,18 @@ _BATCH = 720
 
 @torch.no_grad()
 def fit_parts(
-    model: GaitVQModel, joints: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, subjects: list[str], seed: int = 0
+    model: GaitVQModel,
+    joints: torch.Tensor,
+    mask: torch.Tensor,
+    labels: torch.Tensor,
+    subjects: list[str],
+    severity: torch.Tensor | None = None,
+    seed: int = 0,
 ) -> None:
-    """Fit all but the class head. Raises ValueError where no label is known."""
+    """Fit all but the class head. `severity` (N,), 0..1 or nan, says what amount of pathology a severity is.
+
+    Raises ValueError where no label is known.
+    """
     generator = torch.Generator().manual_seed(seed)
     books, count = model.codebooks, model.config.num_labels
     waves = waves_of(model, joints, mask)
@@ -45,6 +54,10 @@ def fit_parts(
     if affected.any():
         graded = amount * (own + mean) - mean
         books.pathological.fit(torch.cat((own, graded))[affected.repeat(2)], seed=seed)
+    if severity is not None and (rated := affected & severity.isfinite()).sum() > 20:
+        codes = torch.cat((label[rated, None], books.pathological.encode(own[rated])), dim=1)
+        line = torch.stack((torch.ones_like(severity[rated]), severity[rated]), dim=1)
+        books.severity_line.copy_(torch.linalg.lstsq(line, books.amount(codes)[:, None]).solution[:, 0])
     persons = []
     for cycle, way in ((waves.cycle, own), (other.cycle, model.own_way(other.cycle, labels.clamp(min=0)))):
         codes = torch.cat((labels.clamp(min=0)[:, None], books.pathological.encode(way)), dim=1)
