@@ -97,7 +97,9 @@ def _ridge(harmonics: int, like: torch.Tensor) -> torch.Tensor:
     return like.new_tensor([*_DRIFT_RIDGE, 1e-6, *waves])
 
 
-def _stride_frequency(x: torch.Tensor, s: torch.Tensor, mask: torch.Tensor, ankles: tuple[int, int], half: float) -> torch.Tensor:
+def _stride_frequency(
+    x: torch.Tensor, s: torch.Tensor, mask: torch.Tensor, ankles: tuple[int, int], half: float
+) -> torch.Tensor:
     """(B,) [Hz]: the frequency whose one wave, with a mean and a trend, explains most of (left - right ankle)."""
     ahead = (x[..., 3 * ankles[0] + 1] - x[..., 3 * ankles[1] + 1])[..., None]
     grid = torch.exp(torch.linspace(*map(math.log, _FREQUENCIES), 90, device=x.device))
@@ -111,7 +113,13 @@ def _stride_frequency(x: torch.Tensor, s: torch.Tensor, mask: torch.Tensor, ankl
 
 @torch.no_grad()
 def fit_waves(
-    joints: torch.Tensor, mask: torch.Tensor, skeleton: Skeleton, fps: float, window: int, harmonics: int = 5, iterations: int = 5
+    joints: torch.Tensor,
+    mask: torch.Tensor,
+    skeleton: Skeleton,
+    fps: float,
+    window: int,
+    harmonics: int = 5,
+    iterations: int = 5,
 ) -> GaitWaves:
     """Windows -> their cycle, drift and rhythm.
 
@@ -122,7 +130,9 @@ def fit_waves(
     Raises: ValueError for another shape, or a skeleton without ankles.
     """
     if joints.ndim != 4 or joints.shape[2:] != (len(skeleton), 3) or mask.shape != joints.shape[:2]:
-        raise ValueError(f"expected joints (B, T, {len(skeleton)}, 3) and mask (B, T), got {tuple(joints.shape)}, {tuple(mask.shape)}")
+        raise ValueError(
+            f"expected joints (B, T, {len(skeleton)}, 3) and mask (B, T), got {tuple(joints.shape)}, {tuple(mask.shape)}"
+        )
     if not (skeleton.has("left_ankle") and skeleton.has("right_ankle")):
         raise ValueError(f"skeleton {skeleton.name!r} has no ankles, which the phase is read from")
     joints, mask = joints.float(), mask.float()
@@ -156,7 +166,9 @@ def fit_waves(
     c = torch.cat((c[:, : NUM_DRIFTS + 1], shift_phase(c[:, NUM_DRIFTS + 1 :], shift)), dim=1)
     phase = torch.remainder(growth[:, 0] - shift + math.pi, 2 * math.pi) - math.pi
     speed = c[:, 0, 3 * root : 3 * root + 2] / half
-    rhythm = torch.stack((growth[:, 1] / (2 * math.pi * half), speed[:, 1], phase, *growth[:, 2:].unbind(1), speed[:, 0]), dim=1)
+    rhythm = torch.stack(
+        (growth[:, 1] / (2 * math.pi * half), speed[:, 1], phase, *growth[:, 2:].unbind(1), speed[:, 0]), dim=1
+    )
     c[:, 0, 3 * root : 3 * root + 2] = 0
     return GaitWaves(c[:, NUM_DRIFTS:], c[:, :NUM_DRIFTS], rhythm)
 
@@ -169,7 +181,9 @@ def shift_phase(waves: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     return torch.stack((a * cos + b * sin, b * cos - a * sin), dim=2).flatten(1, 2)
 
 
-def fit_drift(x: torch.Tensor, mask: torch.Tensor, cycle: torch.Tensor, rhythm: torch.Tensor, window: int, half: float) -> torch.Tensor:
+def fit_drift(
+    x: torch.Tensor, mask: torch.Tensor, cycle: torch.Tensor, rhythm: torch.Tensor, window: int, half: float
+) -> torch.Tensor:
     """Drift (B, 3, C) of what channels x (B, T, C) have left beside a given cycle; the path's trend is that of the rhythm."""
     s = clock(mask, window)
     missed = x - _waves(phase_of(rhythm, s, half), cycle.shape[1] // 2) @ cycle
@@ -193,4 +207,15 @@ def mirror_cycle(cycle: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
     return swapped.flatten(-2) * (1 - 2 * (k % 2))[:, None]
 
 
-__all__ = ["GaitWaves", "RHYTHM", "clock", "fit_drift", "fit_waves", "from_channels", "mirror_cycle", "phase_of", "synthesise", "to_channels"]
+__all__ = [
+    "GaitWaves",
+    "RHYTHM",
+    "clock",
+    "fit_drift",
+    "fit_waves",
+    "from_channels",
+    "mirror_cycle",
+    "phase_of",
+    "synthesise",
+    "to_channels",
+]

@@ -104,7 +104,12 @@ def given_codes(
     if person is not None:
         person = np.atleast_2d(person)
         size = config.codebook_size
-        if person.shape[1] != config.num_spatial_tokens or len(person) not in (1, len(descriptions)) or not (0 <= person).all() or not (person < size).all():
+        if (
+            person.shape[1] != config.num_spatial_tokens
+            or len(person) not in (1, len(descriptions))
+            or not (person >= 0).all()
+            or not (person < size).all()
+        ):
             raise ValueError(f"person: expected ({config.num_spatial_tokens},) spatial codes below {size}, got {person.shape}")
         first = config.num_temporal_tokens + config.num_pathological_tokens
         given |= {first + i: np.broadcast_to(person[:, i], len(descriptions)) for i in range(person.shape[1])}
@@ -113,7 +118,12 @@ def given_codes(
 
 @torch.no_grad()
 def decode_walks(
-    decoder: GaitDecoderModel, codes: list[GaitCodes], num_frames: int | None = None, noise: bool = False, seed: int = 0, batch_size: int = 128
+    decoder: GaitDecoderModel,
+    codes: list[GaitCodes],
+    num_frames: int | None = None,
+    noise: bool = False,
+    seed: int = 0,
+    batch_size: int = 128,
 ) -> np.ndarray:
     """Codes of N walks -> joints float32 (N, num_frames, J, 3) [m]; `noise` as the sensor would measure them."""
     generator, out = torch.Generator().manual_seed(seed), []
@@ -150,7 +160,9 @@ def generate_walks(
     codes = sample_codes(model, tokenizer, prompts, given_codes(decoder, asked, person), sensor, **options)
     pathological = torch.from_numpy(np.stack([c.pathological for c in codes])).to(decoder.device)
     wanted = torch.tensor([np.nan if d.severity is None else d.severity for d in asked], device=decoder.device)
-    pathological = decoder.codebooks.graded(pathological, decoder.codebooks.severity_line[0] + decoder.codebooks.severity_line[1] * wanted)
+    pathological = decoder.codebooks.graded(
+        pathological, decoder.codebooks.severity_line[0] + decoder.codebooks.severity_line[1] * wanted
+    )
     pathological[:, 0] += torch.tensor(left, device=decoder.device).long() * decoder.config.num_labels
     codes = [replace(c, pathological=p) for c, p in zip(codes, pathological.cpu().numpy())]
     return decode_walks(decoder, codes, num_frames, noise=sensor, seed=options.get("seed") or 0), codes
@@ -161,7 +173,9 @@ NEAR = {"speed": 0.1, "cadence": 6.0}  # m/s, steps/min
 
 
 @torch.no_grad()
-def choose_walks(joints: np.ndarray, codes: list[GaitCodes], descriptions: list[WalkDescription], vq: GaitVQModel) -> np.ndarray:
+def choose_walks(
+    joints: np.ndarray, codes: list[GaitCodes], descriptions: list[WalkDescription], vq: GaitVQModel
+) -> np.ndarray:
     """Rows (N,) of the one walk of each description that fits it best, of joints (N * K, T, J, 3) [m], K walks of each in turn.
 
     Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, of how far what was not asked for is
@@ -170,7 +184,12 @@ def choose_walks(joints: np.ndarray, codes: list[GaitCodes], descriptions: list[
     """
     count, config = len(joints) // len(descriptions), vq.config
     labels = {name: int(i) for i, name in config.id2label.items()}
-    said = torch.cat([vq(part.to(vq.device)).class_logits for part in torch.from_numpy(joints).split(120)]).argmax(-1).cpu().numpy()
+    said = (
+        torch.cat([vq(part.to(vq.device)).class_logits for part in torch.from_numpy(joints).split(120)])
+        .argmax(-1)
+        .cpu()
+        .numpy()
+    )
     amount = vq.codebooks.amount(stack_codes(codes)["pathological_codes"].to(vq.device)).nan_to_num(1.0).cpu().numpy()
     measured = [compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton) for walk in joints]
     cost = np.array([10.0 * (s != labels[descriptions[i // count].pathology]) for i, s in enumerate(said)]).reshape(-1, count)

@@ -15,8 +15,8 @@ import torch
 from transformers.utils import ModelOutput
 
 from .configuration_gait_decoder import GaitDecoderConfig
-from .gait_waves import clock, from_channels, phase_of, synthesise
 from .forward_kinematics import positions_from_bones, skeleton_from_positions
+from .gait_waves import clock, from_channels, phase_of, synthesise
 from .modeling_gait_vq import GaitCodebooks, GaitParts, GaitPreTrainedModel, GaitVQModel
 from .skeletons import Skeleton
 

@@ -311,7 +311,9 @@ class GaitVQModel(GaitPreTrainedModel):
         if mask is None:
             mask = parts.person.new_ones(len(parts.person), self.config.num_frames)
         skeleton = self.codebooks.skeleton
-        return from_channels(synthesise(parts.waves(), mask.to(parts.person.dtype), skeleton, self.config.num_frames, self.half), skeleton)
+        return from_channels(
+            synthesise(parts.waves(), mask.to(parts.person.dtype), skeleton, self.config.num_frames, self.half), skeleton
+        )
 
     def forward(
         self,

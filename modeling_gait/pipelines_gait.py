@@ -82,7 +82,16 @@ class TextToGaitPipeline(Pipeline):
         return GaitFeatureExtractor.from_pretrained(**family_of(self))
 
     def _sanitize_parameters(
-        self, num_frames=None, temperature=None, top_p=None, guidance=None, seed=None, person=None, candidates=None, sensor=None, **_
+        self,
+        num_frames=None,
+        temperature=None,
+        top_p=None,
+        guidance=None,
+        seed=None,
+        person=None,
+        candidates=None,
+        sensor=None,
+        **_,
     ):
         if num_frames is not None and not 2 <= num_frames <= 100_000:
             raise ValueError(f"num_frames must be 2 to 100000, got {num_frames}")

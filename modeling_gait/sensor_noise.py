@@ -71,7 +71,9 @@ class SensorNoise(nn.Module):
         frames = phase.shape[1]
         amplitude = _resample(self.spectrum, frames // 2 + 1) * math.sqrt(frames / 2)
         shape = (2, len(levels), *amplitude.shape)
-        drawn = torch.randn(shape, generator=generator, device=generator.device if generator else levels.device).to(levels.device)
+        drawn = torch.randn(shape, generator=generator, device=generator.device if generator else levels.device).to(
+            levels.device
+        )
         noise = torch.fft.irfft(torch.complex(drawn[0], drawn[1]) * amplitude, n=frames, dim=1) @ self.mix.T
         return noise * self.shape[self._bins(phase)] * levels.exp()[:, self.parts][:, None]
 

@@ -134,7 +134,9 @@ class GaitTokenizer(PreTrainedTokenizerFast):
             raise ValueError("no complete walk: expected <gait> ... </gait>") from None
         lengths = [len(sizes) for _, sizes in self.motion_blocks]
         if len(inside) not in (sum(lengths), sum(lengths[:-1])):
-            raise ValueError(f"{len(inside)} motion tokens are no walk: {sum(lengths)}, or {sum(lengths[:-1])} without a sensor, expected")
+            raise ValueError(
+                f"{len(inside)} motion tokens are no walk: {sum(lengths)}, or {sum(lengths[:-1])} without a sensor, expected"
+            )
         low, high = np.array(self.grammar(len(inside) == sum(lengths))[:-1], np.int64).T
         wrong = (inside < low) | (inside >= high)
         if wrong.any():

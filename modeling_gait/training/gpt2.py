@@ -43,7 +43,7 @@ class GPT2Arguments(TrainArguments):
     vq: str = field(default="", metadata={"help": "folder or Hub id of the trained tokeniser"})
     init_from: str = field(default="", metadata={"help": "family (folder or Hub id) to fine-tune; empty: from base_model"})
     base_model: str = field(default="", metadata={"help": "e.g. gpt2; empty: a small GPT-2 from configuration, no download"})
-    n_embd: int = 160
+    n_embd: int = 128
     n_layer: int = 3
     n_head: int = 4
     text_vocab_size: int = field(default=768, metadata={"help": "of the small text tokeniser, where base_model is empty"})

@@ -30,7 +30,9 @@ VARIED = Augmentation(
 class VQArguments(TrainArguments):
     """Arguments of the tokeniser's training."""
 
-    init_from: str = field(default="", metadata={"help": "family (folder or Hub id) whose class head to fine-tune; empty: from scratch"})
+    init_from: str = field(
+        default="", metadata={"help": "family (folder or Hub id) whose class head to fine-tune; empty: from scratch"}
+    )
     max_steps: int = field(default=800, metadata={"help": "optimiser steps of the class head"})
     batch_size: int = field(default=128, metadata={"help": "walks a step and process"})
     weight_decay: float = 0.01
