@@ -16,7 +16,8 @@ class GaitVQConfig(PreTrainedConfig):
         num_harmonics (`int`): of a gait cycle.
         codebook_size (`int`): codes a codebook; every token but the class has one.
         num_spatial_tokens, spatial_components (`int`): codes of the person's own cycle, and principal components behind them.
-        num_pathological_tokens, pathological_components (`int`): the first code is class and side, the others what this walk has of it.
+        num_pathological_tokens, pathological_components (`int`): the first code is class and side, the others what this walk
+        has of it.
         num_sensor_tokens, drift_components (`int`): the last code is the level of the noise, the others slow drift.
         num_labels (`int`): classes, among `id2label`; that named "normal" has no pathology.
         head_components, hidden_size (`int`): of the head that reads class and side from a cycle.

@@ -79,7 +79,8 @@ def skeleton_from_positions(
     """Bone rotations and constant bone lengths close to proposed root-relative positions; differentiable.
 
     Lengths are means over time. Positions are first moved, half a step an iteration and shared by both ends of a bone, to where
-    the bones have these lengths (position-based dynamics, Mueller et al. 2007), so that errors do not add up along the chains. The
+    the bones have these lengths (position-based dynamics, Mueller et al. 2007), so that errors do not add up along the chains.
+    The
     root and its neighbours (hips, lower spine) are held: what a depth camera gets wrong of the thighs must not rock the pelvis.
     A bone's rotation takes its direction at rest to that seen, without twist about the bone.
 

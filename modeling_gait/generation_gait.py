@@ -3,7 +3,8 @@
 In: a family's parts (GPT-2, tokeniser, decoder; for choosing its tokeniser of walks) and descriptions.
 Out: codes; joints float32 (N, T, J, 3) [m], x right, y forward, z up.
 
-What is asked for and is a part of the code is set, not sampled: class, side, speed and cadence; severity grades the pathology that was
+What is asked for and is a part of the code is set, not sampled: class, side, speed and cadence; severity grades the pathology
+that was
 sampled. GPT-2 writes the rest, knowing all of it.
 """
 
@@ -41,7 +42,8 @@ def sample_codes(
         prompts: words, then `tokenizer.number_tokens`.
         given: position after `<gait>` -> codes (N,), below 0 where it is to be sampled.
         sensor: with sensor codes.
-        guidance: classifier-free (Ho and Salimans 2022, arXiv 2207.12598): scores u + guidance (c - u), u without a prompt; 1: none.
+        guidance: classifier-free (Ho and Salimans 2022, arXiv 2207.12598): scores u + guidance (c - u), u without a prompt; 1:
+        none.
         seed: makes the draw repeatable without touching the caller's random state.
 
     Raises: ValueError where prompt and walk are longer than the model.
@@ -146,7 +148,8 @@ def generate_walks(
 ) -> tuple[np.ndarray, list[GaitCodes]]:
     """Descriptions -> joints (N, num_frames, J, 3) [m] and codes; `options` go to `sample_codes`.
 
-    GPT-2 has learnt right-affected walks: one that is affected on the left is asked for as its mirror image, and its class code then says
+    GPT-2 has learnt right-affected walks: one that is affected on the left is asked for as its mirror image, and its class
+    code then says
     left, so that the pathology is on the left of the same person.
 
     Args:
@@ -178,8 +181,10 @@ def choose_walks(
 ) -> np.ndarray:
     """Rows (N,) of the one walk of each description that fits it best, of joints (N * K, T, J, 3) [m], K walks of each in turn.
 
-    Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, of how far what was not asked for is
-    from the middle of the candidates, in five times that, so that the likely wins over the extreme; and 10 where the tokeniser reads another
+    Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, of how far what was not
+    asked for is
+    from the middle of the candidates, in five times that, so that the likely wins over the extreme; and 10 where the tokeniser
+    reads another
     class. What cannot be measured counts as three of these away.
     """
     count, config = len(joints) // len(descriptions), vq.config

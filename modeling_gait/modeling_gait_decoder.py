@@ -1,10 +1,14 @@
 """GaitDecoderModel: codes of the parts of a walk to 3D joints of any number of frames.
 
-In: `temporal_codes` (B, 4), `pathological_codes` (B, P), `spatial_codes` (B, S), optional `sensor_codes` (B, N) of `GaitVQModel`;
+In: `temporal_codes` (B, 4), `pathological_codes` (B, P), `spatial_codes` (B, S), optional `sensor_codes` (B, N) of
+`GaitVQModel`;
 `severity`, how much of the pathology; or `parts` (GaitParts) instead of codes.
-Out: `joints` (B, T, J, 3) [m], x right, y forward, z up. By default those of a skeleton: bones of one length, knees and elbows within their
-limits, feet where the waves have them; then also `rotations` (B, T, J, 3, 3), global, of the bone that ends at each joint, `offsets` (B, J, 3)
-[m] and `root` (B, T, 3) [m]. With `noise`, as the sensor of the training data would measure that walk: bones stretch and joints tremble.
+Out: `joints` (B, T, J, 3) [m], x right, y forward, z up. By default those of a skeleton: bones of one length, knees and elbows
+within their
+limits, feet where the waves have them; then also `rotations` (B, T, J, 3, 3), global, of the bone that ends at each joint,
+`offsets` (B, J, 3)
+[m] and `root` (B, T, 3) [m]. With `noise`, as the sensor of the training data would measure that walk: bones stretch and
+joints tremble.
 
 Nothing is learned here: the codebooks are the tokeniser's (`GaitDecoderModel.from_vq`).
 """
@@ -25,7 +29,8 @@ LIMIT = 0.17  # rad: knees and elbows do not bend further than this the wrong wa
 
 @dataclass
 class GaitDecoderOutput(ModelOutput):
-    """`joints` (B, T, J, 3) m; of a skeleton also `root` (B, T, 3) m, `rotations` (B, T, J, 3, 3), `offsets` (B, J, 3) m, else None."""
+    """`joints` (B, T, J, 3) m; of a skeleton also `root` (B, T, 3) m, `rotations` (B, T, J, 3, 3), `offsets` (B, J, 3) m,
+    else None."""
 
     joints: torch.FloatTensor | None = None
     root: torch.FloatTensor | None = None
@@ -107,7 +112,8 @@ class GaitDecoderModel(GaitPreTrainedModel):
 
 
 def limit_rotations(rotations: torch.Tensor, offsets: torch.Tensor, skeleton: Skeleton, limit: float = LIMIT) -> torch.Tensor:
-    """Global rotations (B, T, J, 3, 3) of bones with what is below a knee or elbow that bends the wrong way turned back about x."""
+    """Global rotations (B, T, J, 3, 3) of bones with what is below a knee or elbow that bends the wrong way turned back
+    about x."""
     bones = (rotations @ offsets[:, None, ..., None])[..., 0]
     for side in ("left", "right"):
         for middle, lower, sign in (("knee", "ankle", 1.0), ("elbow", "wrist", -1.0)):

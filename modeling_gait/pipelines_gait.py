@@ -50,7 +50,8 @@ class TextToGaitPipeline(Pipeline):
         walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
-    Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1), `top_p` (1),
+    Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1),
+    `top_p` (1),
     `guidance` (1: none, see `sample_codes`), `seed`, `batch_size`;
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;

@@ -19,7 +19,8 @@ class ProductQuantizer(nn.Module):
         tokens: groups, so codes a vector.
         codebook_size: K.
 
-    State: `mean` (D,), `basis` (D, n), `group` (n,), the token of each component (-1: of none), `codebook` (K, n): row k holds the
+    State: `mean` (D,), `basis` (D, n), `group` (n,), the token of each component (-1: of none), `codebook` (K, n): row k holds
+    the
     k-th code of every group side by side.
     """
 
@@ -70,7 +71,8 @@ class ProductQuantizer(nn.Module):
 
 
 def equal_rates(variances: torch.Tensor, tokens: int, codebook_size: int) -> torch.Tensor:
-    """Group (n,) of each component, variances (n,) falling: neighbours together, about log2(codebook_size) bits a group; -1: none."""
+    """Group (n,) of each component, variances (n,) falling: neighbours together, about log2(codebook_size) bits a group;
+    -1: none."""
     variances = variances.double().clamp(min=1e-18)
     bits = tokens * torch.log2(torch.tensor(float(codebook_size)))
     low, high = float(variances[-1]) * 1e-6, float(variances[0])

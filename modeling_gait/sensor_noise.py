@@ -3,7 +3,8 @@
 In: residuals (B, T, C) [m] of channels that a model leaves, mask (B, T), phase (B, T) [rad].
 Out: log levels (B, 8) of the parts of the body; random residuals of the same kind.
 
-A residual is levels(part of the body) x shape(phase, channel) x stationary Gaussian noise with the spectrum and the correlation between
+A residual is levels(part of the body) x shape(phase, channel) x stationary Gaussian noise with the spectrum and the
+correlation between
 channels that the data show: a depth camera errs more where limbs swing or hide each other, and joints of a limb err together.
 """
 
@@ -33,7 +34,8 @@ def body_parts(skeleton: Skeleton) -> list[int]:
 
 
 class SensorNoise(nn.Module):
-    """Buffers: `mix` (C, C), `spectrum` (F, C) amplitudes of each mixed channel by frequency up to fps / 2, `shape` (16, C) by phase."""
+    """Buffers: `mix` (C, C), `spectrum` (F, C) amplitudes of each mixed channel by frequency up to fps / 2, `shape` (16,
+    C) by phase."""
 
     def __init__(self, skeleton: Skeleton, num_frames: int):
         super().__init__()

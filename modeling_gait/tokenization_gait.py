@@ -3,9 +3,12 @@
 In: text and the numbers asked for; or gait codes (numpy or torch integers), see `GaitCodes`.
 Out: token ids, and codes again.
 
-A walk is written `<gait> <tmp_0_90> ... <pth_0_4> ... <spa_0_40> ... <sen_0_7> ... </gait>`: its rhythm, its class and pathology, the
-person, the sensor; the last may be left out. Numbers are the slot and the code. What is asked for is `words <speed_20> <cadence_?>
-<severity_9>`: numbers as bins, `?` where none is asked for. All are plain tokens at the end of the vocabulary, in blocks, so that id =
+A walk is written `<gait> <tmp_0_90> ... <pth_0_4> ... <spa_0_40> ... <sen_0_7> ... </gait>`: its rhythm, its class and
+pathology, the
+person, the sensor; the last may be left out. Numbers are the slot and the code. What is asked for is `words <speed_20>
+<cadence_?>
+<severity_9>`: numbers as bins, `?` where none is asked for. All are plain tokens at the end of the vocabulary, in blocks, so
+that id =
 start of the block + code.
 """
 
@@ -33,7 +36,8 @@ class GaitCodes:
 
 
 def stack_codes(codes: list[GaitCodes]) -> dict[str, torch.Tensor]:
-    """Codes of N walks as the arguments of `GaitDecoderModel`: `temporal_codes` (N, 4) and so on; no sensor codes where one has none."""
+    """Codes of N walks as the arguments of `GaitDecoderModel`: `temporal_codes` (N, 4) and so on; no sensor codes where
+    one has none."""
     names = [f.name for f in fields(GaitCodes) if f.name != "sensor" or all(c.sensor is not None for c in codes)]
     return {f"{name}_codes": torch.from_numpy(np.stack([getattr(c, name) for c in codes]).astype(np.int64)) for name in names}
 

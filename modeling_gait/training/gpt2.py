@@ -5,7 +5,8 @@ tokeniser in `vq/`, the decoder of its codes in `decoder/`, a LoRA adapter in `a
 
 Sentences: `<|endoftext|> caption numbers <gait> codes </gait>` (the loss counts the codes) and
 `<|endoftext|> <gait> codes </gait> caption <|endoftext|>` (the loss counts the caption). Captions are written anew at each step
-from the window's own speed and cadence and its walk's parameters. In words-to-walk sentences every walk is affected on the right, left ones
+from the window's own speed and cadence and its walk's parameters. In words-to-walk sentences every walk is affected on the
+right, left ones
 are mirrored; `generation_gait.generate_walks` samples a left-affected walk as its mirror image.
 """
 
@@ -59,7 +60,8 @@ class GPT2Arguments(TrainArguments):
 class GaitToLanguage(torch.nn.Module):
     """G2L: embedding rows of the motion tokens as a learned map of what their codes stand for, one bias a slot.
 
-    A code's features are the places of its centre along each component, and their squares: scores of a linear head are then those of a
+    A code's features are the places of its centre along each component, and their squares: scores of a linear head are then
+    those of a
     normal distribution over the components.
     """
 
