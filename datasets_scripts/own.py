@@ -2,11 +2,13 @@
 
     python datasets_scripts/own.py --data_dir my_walks --output_dir data/own
     python datasets_scripts/own.py --data_dir my_walks --output_dir data/own --up=-y --num_proc 4
+    python datasets_scripts/own.py --data_dir my_walks --output_dir data/own --classes my_classes.yaml
 
 In: DIR with files that `modeling_gait.load_walk` reads (CSV, TSV, TXT, NPZ, NPY, BVH; Kinect v2, Azure Kinect, OpenPose 18 or
 SMPL 22 joints in metres, centimetres or millimetres), and DIR/walks.csv, a row a file: `file` (a path in DIR), `subject_id`,
 `pathology`, and if wanted `walk_id` (default: the file), `sensor` (default: the layout of the joints), `severity` (0 to 1),
-`side` (left, right, both, none), `fps` (where the file has no clock), `caption`.
+`side` (left, right, both, none), `fps` (where the file has no clock), `caption`. `pathology` is a class of gait_classes.json or
+one of your own ("prosthetic", "before"): its name is enough, --classes says more (see `modeling_gait.gait_classes`).
 
 Out: one row a file in the schema of `common.walk_features`, at 30 frames a second, cleaned by `modeling_gait.cleaning`, with
 the 25 joints of Kinect v2, which the models of this package know: a joint that the file has is copied, one that it lacks is
@@ -19,14 +21,17 @@ Nothing is written unless every row and file is good: the error lists all that a
 
 import argparse
 import csv
+import difflib
 import functools
 import io
 import json
 import math
+import re
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +39,12 @@ import numpy as np
 from datasets_scripts.gist import cleaning_table
 from modeling_gait import schema as common
 from modeling_gait.bvh import parse_number, read_text
-from modeling_gait.captions import PATHOLOGIES, WalkDescription
+from modeling_gait.captions import WalkDescription, check_classes
 from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
+from modeling_gait.gait_classes import GaitClass, GaitClasses, load_classes
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.loading import load_walk
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
 
 TABLE = "walks.csv"
@@ -51,7 +58,7 @@ LEGS = (0.3, 1.2)  # m, hip to ankle, of a small child and of a tall adult
 # --- the table ---------------------------------------------------------------------------------------------------------------
 
 
-def read_table(data_dir: Path) -> list[dict]:
+def read_table(data_dir: Path, known: GaitClasses | None = None) -> list[dict]:
     """Rows of DIR/walks.csv: strings of all columns, numbers of `severity` (nan: unknown) and `fps` (None: the file's own).
 
     Raises:
@@ -66,8 +73,8 @@ def read_table(data_dir: Path) -> list[dict]:
     except csv.Error as error:
         raise ValueError(f"{table}, line {reader.line_num}: {error}") from None
     header = [title.strip() for title in header]
-    known = (*REQUIRED, *OPTIONAL)
-    if set(REQUIRED) - set(header) or set(header) - set(known) or len(set(header)) < len(header):
+    columns = (*REQUIRED, *OPTIONAL)
+    if set(REQUIRED) - set(header) or set(header) - set(columns) or len(set(header)) < len(header):
         expected = f"expected {', '.join(REQUIRED)} and any of {', '.join(OPTIONAL)}"
         raise ValueError(f"{table}: columns {', '.join(header)}; {expected}")
     rows, problems = [], [] if lines else [f"{table}: holds no row below its header"]
@@ -76,10 +83,11 @@ def read_table(data_dir: Path) -> list[dict]:
         if len(cells) != len(header):
             problems.append(f"{place}: {len(cells)} cells, expected {len(header)} as in the first line")
             continue
-        row = dict.fromkeys(known, "") | {k: c.strip() for k, c in zip(header, cells)} | {"line": number, "place": place}
+        row = dict.fromkeys(columns, "") | {k: c.strip() for k, c in zip(header, cells)} | {"line": number, "place": place}
         problems += [f"{place}, {problem}" for problem in _check(row, Path(data_dir))]
         rows.append(row)
     problems += _repetitions([row for row in rows if row["file"]])
+    problems += _check_classes(rows, known or load_classes())
     if problems:
         raise ValueError("\n".join(problems))
     return rows
@@ -98,16 +106,47 @@ def _check(row: dict, data_dir: Path) -> list[str]:
             problems.append(f"{name}: {row[name]!r} is not a number from {low} to {high}")
         row[name] = value
     row["fps"] = None if row["fps"] != row["fps"] else row["fps"]  # nan: not given
-    row["pathology"] = row["pathology"].lower().replace(" ", "_").replace("-", "_")
-    row["side"] = row["side"].lower() or ("none" if row["pathology"] == "normal" else "unknown")
-    if row["pathology"] and row["pathology"] not in PATHOLOGIES:
-        problems.append(f"pathology: {row['pathology']!r} is no class of this package; known are {', '.join(PATHOLOGIES)}")
-        return problems
-    try:
-        WalkDescription(row["pathology"] or None, row["side"])
-    except ValueError as error:
-        problems.append(f"side: {error}")
+    row["side"] = row["side"].lower()
     return problems
+
+
+def _check_classes(rows: list[dict], known: GaitClasses) -> list[str]:
+    """Give every row the name of its class, and its side where that is not said; returns what is wrong with them."""
+    problems = []
+    for row in rows:
+        found = known.find(row["pathology"])
+        row["pathology"] = found.name if found else re.sub(r"\W+", "_", row["pathology"].strip().lower())
+        words = [label for label in known.labels if label != row["pathology"]]
+        if not found and (close := difflib.get_close_matches(row["pathology"], words, 1, 0.85)):
+            problems.append(
+                f"{row['place']}, pathology: {row['pathology']!r} is no class that is known, but {close[0]!r} is; if it is "
+                "one of your own, give it an entry in a file of --classes"
+            )
+    classes = table_classes(rows, known)
+    for row in rows:
+        row["side"] = row["side"] or ("none" if row["pathology"] and classes[row["pathology"]].side == "none" else "unknown")
+        try:
+            WalkDescription(row["pathology"] or None, row["side"], classes=classes)
+        except ValueError as error:
+            problems.append(f"{row['place']}, side: {error}")
+    try:
+        check_classes(classes)
+    except ValueError as error:
+        problems.append(f"{rows[0]['place'].partition(',')[0]}, pathology: {error}")
+    return problems
+
+
+def table_classes(rows: list[dict], known: GaitClasses) -> GaitClasses:
+    """The classes of the rows, those that are known first; one of the rows' own has a side or severity if a row gives one."""
+    names = {row["pathology"] for row in rows} - {""}
+    own = []
+    for name in sorted(names - set(known.labels)):
+        mine = [row for row in rows if row["pathology"] == name]
+        sided = any(row["side"] in ("left", "right", "both") for row in mine)
+        graded = any(isinstance(row["severity"], float) and row["severity"] == row["severity"] for row in mine)
+        own.append(GaitClass(name, side="one" if sided else "none", graded=graded))
+    every = replace(known, classes=(*known.classes, *own))
+    return every.select(label for label in every.labels if label in names)
 
 
 def _repetitions(rows: list[dict]) -> list[str]:
@@ -132,7 +171,7 @@ def _repetitions(rows: list[dict]) -> list[str]:
 # --- the files ---------------------------------------------------------------------------------------------------------------
 
 
-def make_row(row: dict, up: str = "auto") -> tuple[dict, CleaningReport, str, float] | str:
+def make_row(row: dict, up: str = "auto", classes: GaitClasses | None = None) -> tuple[dict, CleaningReport, str, float] | str:
     """Row of the schema, what was cleaned, layout of the file's joints and length of the legs [m]; or what is wrong with it."""
     try:
         with warnings.catch_warnings():
@@ -149,6 +188,7 @@ def make_row(row: dict, up: str = "auto") -> tuple[dict, CleaningReport, str, fl
             **{name: row[name] for name in ("subject_id", "walk_id", "pathology", "severity")},
             sensor=row["sensor"] or skeleton.name,
             attributes={"side": row["side"]},
+            classes=classes,
         )
     except (ValueError, OSError) as error:
         return f"{row['place']}: {error}" if str(row["path"]) in str(error) else f"{row['place']}: {row['path']}: {error}"
@@ -183,9 +223,9 @@ def check_walk(joints: np.ndarray, skeleton: Skeleton) -> float:
 
 
 def prepare(
-    data_dir: Path, output_dir: Path, up: str = "auto", num_proc: int = 2
+    data_dir: Path, output_dir: Path, up: str = "auto", num_proc: int = 2, known: GaitClasses | None = None
 ) -> tuple[int, list[CleaningReport], list[str]]:
-    """Table and files -> Parquet shards and card in `output_dir`.
+    """Table and files -> Parquet shards and card in `output_dir`; `known`: the classes besides the rows' own.
 
     Returns the number of rows, what was cleaned, and the walk files in DIR that the table does not name.
 
@@ -194,13 +234,15 @@ def prepare(
         OSError: there is no table.
     """
     common.check_output(Path(output_dir))
-    table = read_table(Path(data_dir))
+    table = read_table(Path(data_dir), known)
+    classes = table_classes(table, known or load_classes())
+    classes = None if known is None and set(classes.labels) <= set(PATHOLOGIES) else classes
     reports: list[CleaningReport] = []
     layouts: dict[str, list[float]] = {}
     problems: list[str] = []
 
     def rows() -> Iterator[dict]:
-        for result in common.parallel(functools.partial(make_row, up=up), table, num_proc, "files"):
+        for result in common.parallel(functools.partial(make_row, up=up, classes=classes), table, num_proc, "files"):
             if isinstance(result, str):
                 problems.append(result)
             elif not problems:
@@ -213,7 +255,8 @@ def prepare(
     total = common.write_dataset(
         rows(),
         Path(output_dir),
-        lambda: card_body(table, reports, layouts),
+        lambda: card_body(table, reports, layouts, classes or load_classes()),
+        classes=classes,
         pretty_name=f"Walks of {Path(data_dir).resolve().name}",
         license="unknown",
     )
@@ -228,11 +271,16 @@ def unused_files(data_dir: Path, table: list[dict]) -> list[str]:
     return [str(p) for p in there if p.resolve() not in named]
 
 
-def card_body(table: list[dict], reports: list[CleaningReport], layouts: dict[str, list[float]]) -> str:
+def card_body(table: list[dict], reports: list[CleaningReport], layouts: dict[str, list[float]], classes: GaitClasses) -> str:
     """The data card below its metadata."""
     people = sorted({row["subject_id"] for row in table})
     counts = Counter(row["pathology"] for row in table)
-    classes = "\n".join(f"| {name} | {counts[name]} |" for name in PATHOLOGIES if counts[name])
+    about = [
+        f"| {c.name} | {counts[c.name]} | {c.title} | {c.side} | {'; '.join(s.text for s in c.sentences[:1]) or 'not said'} |"
+        for c in classes.classes
+        if counts[c.name]
+    ]
+    listed = "\n".join(about)
     lines = []
     for name, legs in sorted(layouts.items()):
         lacking = [joint for joint in KINECT_V2.joint_names if not SKELETONS[name].has(joint)]
@@ -244,9 +292,9 @@ def card_body(table: list[dict], reports: list[CleaningReport], layouts: dict[st
 `datasets_scripts/own.py` of modeling_gait. Licence and consent are not stated here: walks identify people, so ask them
 before you share this folder or a model of it.
 
-| class | recordings |
-|---|---:|
-{classes}
+| class | recordings | in words | affected side | what is known of it |
+|---|---:|---|---|---|
+{listed}
 
 ## Columns
 
@@ -283,11 +331,13 @@ def main(argv: list[str] | None = None) -> None:
     axes = ["auto", "y", "-y", "z", "-z"]
     parser.add_argument("--up", default="auto", choices=axes, help="vertical axis of the files (--up=-y); default: found out")
     parser.add_argument("--num_proc", type=int, default=2, help="processes that read and clean (default 2)")
+    parser.add_argument("--classes", type=Path, help="JSON or YAML file of classes of your own, see modeling_gait.gait_classes")
     args = parser.parse_args(argv)
     if args.num_proc < 1:
         parser.error("--num_proc must be at least 1")
     try:
-        total, reports, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc)
+        known = load_classes().merged(load_classes(args.classes)) if args.classes else None
+        total, reports, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc, known)
     except (ValueError, OSError) as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
     print(cleaning_table(reports))

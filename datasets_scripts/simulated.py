@@ -18,9 +18,8 @@ import datasets
 import numpy as np
 
 from modeling_gait import schema as common
-from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.cleaning import clean_walk
-from modeling_gait.simulation import SimulatedWalks, simulate_walks
+from modeling_gait.simulation import PATHOLOGIES, SimulatedWalks, simulate_walks
 from modeling_gait.skeletons import KINECT_V2
 
 

@@ -30,15 +30,17 @@ from modeling_gait import schema as common
 from modeling_gait.augmentation import NEW_PEOPLE
 from modeling_gait.captions import QUANTITIES, WalkDescription
 from modeling_gait.evaluation.metrics import bone_length_variation, foot_skate, joint_limit_violations
+from modeling_gait.gait_classes import GaitClass, GaitClasses
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.processing_gait import GaitProcessor
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.training.data import load_walks
-from train.show import PACE
+from modeling_gait.training.showing import PACE
 
-BATCH = 64  # walks sampled at once; each batch has a seed of its own
+BATCH = 64  # walks sampled at once; each batch's people have a seed of their own
 SPREAD = {"speed": 0.15, "cadence": 0.08}  # SD over mean of unhurried adults, where the model holds none of its own
 QUALITY = {  # measured on each walk
     "bone_length_variation": "variation of bone lengths over time (SD over mean)",
@@ -109,7 +111,8 @@ def draw_descriptions(config: SyntheticConfig, processor: GaitProcessor) -> list
     if config.dataset:
         return _descriptions_of_walks(config, processor, rng)
     reference = processor.normal_reference
-    return [_drawn(labels[i % len(labels)], reference, rng) for i in range(config.num_walks)]
+    classes = processor.feature_extractor.classes
+    return [_drawn(classes[labels[i % len(labels)]], classes, reference, rng) for i in range(config.num_walks)]
 
 
 def _descriptions_of_walks(config: SyntheticConfig, processor: GaitProcessor, rng) -> list[WalkDescription]:
@@ -127,22 +130,21 @@ def _descriptions_of_walks(config: SyntheticConfig, processor: GaitProcessor, rn
         row = about.iloc[int(rng.choice(rows[label]))]
         measured, attributes = json.loads(row["gait_parameters"]), json.loads(row["attributes"])
         d = processor.describe(measured, label, float(row["severity"]), {"side": attributes.get("side")})
-        asked.append(WalkDescription(label, d.side, d.severity, d.speed, d.cadence))
+        asked.append(WalkDescription(label, d.side, d.severity, d.speed, d.cadence, classes=d.classes))
     return asked
 
 
-def _drawn(label: str, reference: dict, rng: np.random.Generator) -> WalkDescription:
+def _drawn(entry: GaitClass, classes: GaitClasses, reference: dict, rng: np.random.Generator) -> WalkDescription:
     """Speed and cadence about `PACE` times those of normal walks, more of both or less of both; severity and side at random."""
     mean, sd = reference.get("mean", {}), reference.get("sd", {})
     numbers, shift = {}, np.clip(rng.normal(), -2, 2)
-    for name, factor, usual in zip(("speed", "cadence"), PACE[label], (1.25, 112.0)):
+    for name, factor, usual in zip(("speed", "cadence"), PACE.get(entry.name, (1.0, 1.0)), (1.25, 112.0)):
         spread = sd[name] / mean[name] if name in sd else SPREAD[name]
         value = factor * mean.get(name, usual) * (1 + spread * shift)
         numbers[name] = float(np.clip(value, QUANTITIES[name].low, QUANTITIES[name].high))
     severity, right = float(rng.uniform(0, 1)), rng.random() < 0.5
-    if label == "normal":
-        return WalkDescription(label, "none", 0.0, **numbers)
-    return WalkDescription(label, "both" if label == "parkinsonian" else "right" if right else "left", severity, **numbers)
+    side = {"one": "right" if right else "left"}.get(entry.side, entry.side)
+    return WalkDescription(entry.name, side, severity if entry.graded else 0.0, **numbers, classes=classes)
 
 
 def sample_batch(batch: Batch) -> list[tuple[dict, dict]]:
@@ -151,8 +153,9 @@ def sample_batch(batch: Batch) -> list[tuple[dict, dict]]:
         torch.set_num_threads(1)  # one each; more would wait for ever for threads that were not forked
     config = batch.config
     *models, frames = load_family(config.model)
+    sampling = {"temperature": config.temperature, "seed": config.seed, "first": batch.first}
+    joints, _ = generate_walks(*models, list(batch.descriptions), frames, **sampling)
     seed = int(np.random.SeedSequence([config.seed, batch.first]).generate_state(1)[0])
-    joints, _ = generate_walks(*models, list(batch.descriptions), frames, temperature=config.temperature, seed=seed)
     skeleton, fps = SKELETONS[models[2].config.skeleton], models[2].config.fps
     people = replace(NEW_PEOPLE, skeleton=skeleton)
     joints = people(torch.from_numpy(joints), torch.Generator().manual_seed(seed)).numpy()
@@ -169,6 +172,7 @@ def sample_batch(batch: Batch) -> list[tuple[dict, dict]]:
             pathology=asked.pathology,
             severity=math.nan if asked.severity is None else asked.severity,
             attributes=attributes,
+            classes=asked.classes,
         )
         out.append((row, quality(walk, fps, skeleton) | {"asked_speed": asked.speed, "asked_cadence": asked.cadence}))
     return out
@@ -219,6 +223,7 @@ def prepare(config: SyntheticConfig, output_dir: Path, num_proc: int = 2) -> int
         rows(),
         Path(output_dir),
         lambda: card_body(config, measured, real_quality(config, SKELETONS[processor.feature_extractor.skeleton]), privacy),
+        classes=None if set(processor.feature_extractor.labels) <= set(PATHOLOGIES) else processor.feature_extractor.classes,
         pretty_name="Synthetic pathological walks",
         license="other",
         license_name="terms-of-the-training-data",

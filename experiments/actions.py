@@ -4,8 +4,8 @@
     python -m experiments.actions --dataset data/hugadb/recordings --kinds descriptions classifier --seeds 0 1 2
     python -m experiments.actions --dataset data/hugadb/recordings --folds 0 --seeds 0      (a part; the rest may follow)
 
-In: recordings (`train_text.load_recordings`: windows of 2.4 s, named by the activity in their middle). Out: a model and a row
-(JSON) for each kind, group of held-out subjects and seed in output_dir, made once; `model_cards/results/NAME.json`; a figure.
+In: recordings (`load_recordings`: windows of 2.4 s, named by the activity in their middle). Out: a model and a row for each
+kind, group of held-out subjects and seed (runner.py), `model_cards/results/NAME.json`, a figure.
 
 Kinds: `descriptions`, a GaitDualEncoderModel; a window is the activity whose descriptions are nearest; with a linear probe on
 its motion encoder. `classifier`: the same encoder trained from scratch with cross-entropy. `unseen_0` ... `unseen_3`: trained
@@ -16,31 +16,25 @@ left out of `top1` and `top5` (all twelve are candidates nevertheless) and repor
 what leg sensors hardly tell apart as one: elevators and standing; sitting in a car and on a chair.
 """
 
-import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
-from transformers import HfArgumentParser
 
+from experiments.runner import Rows, RunArguments, groups, interval, parse, run_all, save_figure, write_result
 from modeling_gait.files import atomic_path
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, GaitEncoder
 from modeling_gait.pipeline_zero_shot_gait import label_vectors
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, Recordings, RecordingWindows, load_recordings
-from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
 from modeling_gait.training.text import TextArguments, fit_model, nan_moments, new_model, open_encoder
 
 UNSHARED = ("bicycling", "sitting_in_car")
@@ -55,17 +49,15 @@ UNSEEN = (
 KINDS = ("descriptions", "classifier", *(f"unseen_{i}" for i in range(len(UNSEEN))))
 
 
-@dataclass
-class ActionArguments:
+@dataclass(kw_only=True)
+class ActionArguments(RunArguments):
     """Arguments of the evaluation."""
 
-    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet of recordings"})
     output_dir: str = field(default="outputs/actions_hugadb", metadata={"help": "models and rows"})
-    name: str = field(default="actions_hugadb", metadata={"help": "model_cards/results/NAME.json and a figure"})
+    name: str = "actions_hugadb"
     kinds: list[str] = field(default_factory=lambda: list(KINDS), metadata={"help": ", ".join(KINDS)})
     num_folds: int = field(default=6, metadata={"help": "groups that the subjects are held out in"})
     folds: list[int] = field(default_factory=list, metadata={"help": "only these groups"})
-    seeds: list[int] = field(default_factory=lambda: [0])
     losses: list[str] = field(default_factory=lambda: ["clip"], metadata={"help": "mse, triplet, clip, siglip"})
     max_steps: int = 500
     batch_size: int = 96
@@ -73,7 +65,6 @@ class ActionArguments:
     num_layers: int = 4
     text_cache: str = "outputs/text_cache"
     mixed_precision: str = field(default="bf16", metadata={"help": "no or bf16"})
-    num_threads: int = 0
 
 
 class PlainClassifier(torch.nn.Module):
@@ -111,22 +102,20 @@ class Experiment:
             num_threads=args.num_threads,
         )
         self.encoder = open_encoder(self.base)
-        order = sorted(set(recordings.subjects), key=lambda s: (len(s), s))
-        self.groups = [order[i :: args.num_folds] for i in range(args.num_folds)]
+        self.groups = groups(recordings.subjects, args.num_folds, args.folds)
 
-    def path(self, run: dict) -> Path:
-        return self.folder / "rows" / "{kind}-{fold}-{seed}.json".format(**run)
-
-    def run(self, run: dict) -> dict:
-        """The row of one run."""
+    def run(self, run: dict) -> dict | None:
+        """Numbers of one run; None where the held-out people show none of the unseen activities."""
         kind, recordings = run["kind"], self.recordings
         held_out = np.isin(recordings.subjects, self.groups[run["fold"]])
         unseen = UNSEEN[int(kind[-1])] if kind.startswith("unseen") else ()
         names = np.array(ACTIVITIES)[recordings.labels]
+        if unseen and not np.isin(names[held_out], unseen).any():
+            return None
         train, test = recordings.select(~held_out & ~np.isin(names, unseen)), recordings.select(held_out)
         assert not set(train.subjects) & set(test.subjects), "a test subject among the training windows"
         args = replace(self.base, seed=run["seed"], output_dir=str(self.folder / "{kind}-{fold}-{seed}".format(**run)))
-        about = run | {"subjects": self.groups[run["fold"]], "windows": len(test), "training_windows": len(train)}
+        about = {"subjects": self.groups[run["fold"]], "windows": len(test), "training_windows": len(train)}
         if kind == "classifier":
             logits = predict(self.classifier(args, train), test)
             return about | recognition_scores(logits, test.labels)
@@ -246,84 +235,60 @@ def probe_scores(model: GaitDualEncoderModel, train: Recordings, test: Recording
 # --- results -----------------------------------------------------------------------------------------------------------------
 
 
-def gather(folder: Path) -> tuple[dict, list[dict]]:
-    """All rows, and their means over seeds and groups; `classifier_`, `probe_` in front; intervals over groups."""
-    rows = [json.loads(p.read_text()) for p in sorted((folder / "rows").glob("*.json"))]
+def result_metrics(rows: list[dict]) -> dict[str, float]:
+    """Means over seeds and groups; `classifier_`, `probe_` in front; intervals over groups."""
     metrics: dict = {}
     for front, kinds in (("", ("descriptions",)), ("classifier_", ("classifier",)), ("", KINDS[2:])):
-        own = [r for r in rows if r["kind"] in kinds]
-        for key in sorted({k for r in own for k, v in r.items() if isinstance(v, float)}):
-            groups: dict = {}
-            for r in own:
-                if key in r:
-                    groups.setdefault(r["fold"], []).append(r[key])
-            means = np.array([np.mean(v) for v in groups.values()])
-            metrics[front + key] = float(means.mean())
-            if key in ("top1", "top1_merged", "zero_shot_top1") and len(means) > 1:
-                metrics[f"{front}{key}_ci_low"], metrics[f"{front}{key}_ci_high"] = bootstrap(means)
+        table = Rows([r for r in rows if r["kind"] in kinds], unit="fold")
+        for key in sorted({k for r in table.rows for k, v in r.items() if isinstance(v, float)}):
+            each = {f: [r[key] for r in table.rows if r["fold"] == f and key in r] for f in table.units}
+            means = np.array([np.mean(v) for v in each.values() if v])
+            shown = key in ("top1", "top1_merged", "zero_shot_top1")
+            metrics |= interval(front + key, means) if shown else {front + key: float(means.mean())}
     each: dict = {}
     for r in rows:
         for name, value in r.get("zero_shot_each", {}).items():
             each.setdefault(name, []).append(value)
-    return metrics | {f"zero_shot_{name}": float(np.mean(v)) for name, v in each.items()}, rows
+    return metrics | {f"zero_shot_{name}": float(np.mean(v)) for name, v in each.items()}
 
 
-def draw(rows: list[dict], metrics: dict, path: Path) -> None:
+def draw(rows: list[dict], metrics: dict, name: str) -> None:
     """Confusion matrix of the nearest description, and what each activity is worth when never trained on."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(14, 6.2), width_ratios=(1.5, 1))
+    figure = Figure(figsize=(14, 6.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     counts = sum(np.array(r["confusion"]) for r in rows if r["kind"] == "descriptions")
     words = [a.replace("_", " ") for a in ACTIVITIES]
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     left.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.argwhere(share >= 0.005):
-        left.text(
-            j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=7, color="w" if share[i, j] > 0.6 else "k"
-        )
+        colour = "w" if share[i, j] > 0.6 else "k"
+        left.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=7, color=colour)
     left.set_xticks(range(len(words)), words, rotation=45, ha="right")
     left.set_yticks(range(len(words)), words)
     left.set(title="windows of held-out people [%]", xlabel="nearest description", ylabel="activity")
-    found = [(a, metrics.get(f"zero_shot_{a}")) for a in ACTIVITIES if f"zero_shot_{a}" in metrics]
-    bars = right.barh([a.replace("_", " ") for a, _ in found][::-1], [v for _, v in found][::-1])
-    right.bar_label(bars, [f"{v:.2f}" for _, v in found][::-1], padding=2, fontsize=8)
+    found = [(w, metrics[f"zero_shot_{a}"]) for a, w in zip(ACTIVITIES, words) if f"zero_shot_{a}" in metrics][::-1]
+    shown = right.barh([w for w, _ in found], [v for _, v in found])
+    right.bar_label(shown, [f"{v:.2f}" for _, v in found], padding=2, fontsize=8)
     right.axvline(1 / 3, color="black", linestyle=":", label="chance")
     right.set(xlim=(0, 1.12), title="never trained on: recognised among three by description")
     right.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.06))
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
+    save_figure(figure, name)
 
 
 def main() -> None:
-    args = HfArgumentParser(ActionArguments).parse_args_into_dataclasses()[0]
-    unknown = set(args.kinds) - set(KINDS)
-    if unknown:
-        raise ValueError(f"unknown kinds {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
-    recordings = load_recordings(args.dataset)
-    people = len(set(recordings.subjects))
-    if not 2 <= args.num_folds <= people or set(args.folds) - set(range(args.num_folds)):
-        raise ValueError(f"num_folds must be 2 to {people} and folds below it, got {args.num_folds}, {args.folds}")
-    experiment = Experiment(args, recordings)
+    args = parse(ActionArguments, kinds=KINDS)
+    experiment = Experiment(args, load_recordings(args.dataset))
     folds = args.folds or range(args.num_folds)
-    todo = [{"kind": k, "fold": f, "seed": s} for s in args.seeds for f in folds for k in args.kinds]
-    for run in tqdm([r for r in todo if not experiment.path(r).exists()], desc="runs"):
-        held_out = np.isin(recordings.subjects, experiment.groups[run["fold"]])
-        if run["kind"].startswith("unseen"):
-            unseen = [ACTIVITIES.index(a) for a in UNSEEN[int(run["kind"][-1])]]
-            if not np.isin(recordings.labels[held_out], unseen).any():
-                continue
-        write_json(experiment.path(run), experiment.run(run))
-    metrics, rows = gather(experiment.folder)
+    runs = [{"kind": k, "fold": f, "seed": s} for s in args.seeds for f in folds for k in args.kinds]
+    rows = run_all(args, runs, experiment.run, listed=("kinds",))
+    metrics = result_metrics(rows)
     protocol = (
-        f"{args.num_folds} groups of subjects held out in turn; windows of {recordings.num_frames} samples, named by the "
-        "activity of their middle; means over seeds, then groups"
+        f"{args.num_folds} groups of subjects held out in turn; windows of {experiment.recordings.num_frames} samples, named "
+        "by the activity of their middle; means over seeds, then groups"
     )
-    print(write_result(args.name, args.dataset, protocol, metrics, rows, gathered=True))
+    print(write_result(args.name, args.dataset, protocol, metrics, rows))
     if any(r["kind"] == "descriptions" for r in rows):
-        draw(rows, metrics, ROOT / "model_cards" / "figures" / f"{args.name}.png")
+        draw(rows, metrics, args.name)
 
 
 if __name__ == "__main__":

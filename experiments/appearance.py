@@ -17,24 +17,23 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
-import torch
-from tqdm import tqdm
-from transformers import HfArgumentParser
+from matplotlib.figure import Figure
 
-from experiments.retrieval import chance_ndcg, embed_texts, embed_walks, ndcg, question_scores
-from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.files import atomic_path
+from experiments.retrieval import (
+    chance_ndcg,
+    embed_texts,
+    embed_walks,
+    flat,
+    ndcg,
+    question_scores,
+    text_arguments,
+    trained,
+)
+from experiments.runner import Rows, RunArguments, bars, groups, interval, parse, run_all, save_figure, split, write_result
 from modeling_gait.gait_search import read_joints
-from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.training.data import load_walks
-from modeling_gait.training.loop import save_model
-from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
-from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder
+from modeling_gait.training.text import WalkWindows, open_encoder
 
 # attribute -> value -> wordings that follow "Someone"
 WORDS = {
@@ -79,19 +78,16 @@ WORDS = {
 KINDS = ("rich", "raw")
 
 
-@dataclass
-class AppearanceArguments:
+@dataclass(kw_only=True)
+class AppearanceArguments(RunArguments):
     """Arguments of the evaluation."""
 
-    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema, with attributes"})
     config: str = field(default="train/configs/text_gist.json", metadata={"help": "arguments of train_text.py"})
     output_dir: str = field(default="outputs/appearance", metadata={"help": "models and rows"})
-    name: str = field(default="appearance_simulated", metadata={"help": "model_cards/results/NAME.json and a figure"})
+    name: str = "appearance_simulated"
     num_folds: int = field(default=5, metadata={"help": "groups that the people are held out in"})
     folds: list[int] = field(default_factory=list, metadata={"help": "only these groups"})
-    seeds: list[int] = field(default_factory=lambda: [0])
     max_steps: int = field(default=0, metadata={"help": "instead of the configuration's"})
-    num_threads: int = 0
 
 
 def values_of(attributes: dict) -> dict[str, str]:
@@ -133,45 +129,27 @@ class Experiment:
     """Trains and tests one kind of caption, group of people and seed at a time."""
 
     def __init__(self, args: AppearanceArguments):
-        self.args, self.folder = args, Path(args.output_dir)
         data = load_walks(args.dataset)
-        self.joints = list(read_joints(data))
+        self.args, self.joints = args, list(read_joints(data))
         self.values = [values_of(json.loads(a)) for a in data["attributes"]]
-        subjects = np.array(data["subject_id"])
-        people = sorted(set(subjects))
-        if not 2 <= args.num_folds <= len(people) or set(args.folds) - set(range(args.num_folds)):
-            raise ValueError(f"num_folds must be 2 to {len(people)} and folds below it, got {args.num_folds}, {args.folds}")
-        self.fold = np.array([people.index(s) % args.num_folds for s in subjects])
-        config = json.loads(Path(args.config).read_text())
-        self.base = TextArguments(**config | {"num_threads": args.num_threads, "dataset": args.dataset})
-        if args.max_steps:
-            self.base.max_steps = args.max_steps
+        self.subjects = np.array(data["subject_id"])
+        self.groups = groups(self.subjects, args.num_folds, args.folds)
+        self.base = text_arguments(args, output_dir=args.output_dir)
         self.encoder = open_encoder(self.base)
         rng = np.random.default_rng(0)
-        count = {"rich": 3, "raw": 3}
-        self.texts = {k: [[write_caption(v, k, rng) for _ in range(count[k])] for v in self.values] for k in KINDS}
+        self.texts = {k: [[write_caption(v, k, rng) for _ in range(3)] for v in self.values] for k in KINDS}
         self.same = np.unique([json.dumps(v, sort_keys=True) for v in self.values], return_inverse=True)[1]
 
-    def path(self, run: dict) -> Path:
-        return self.folder / "rows" / "{kind}-{fold}-{seed}.json".format(**run)
-
     def run(self, run: dict) -> dict:
-        """The row of one run."""
-        folder, texts = self.folder / "{kind}-{fold}-{seed}".format(**run), self.texts[run["kind"]]
-        train, test = np.flatnonzero(self.fold != run["fold"]), np.flatnonzero(self.fold == run["fold"])
-        if not (folder / "config.json").exists():
-            args = replace(self.base, seed=run["seed"], output_dir=str(folder))
-            windows, extractor = fitted_windows(
-                args, [self.joints[i] for i in train], [texts[i] for i in train], self.same[train]
-            )
-            save_model(folder, fit_model(args, windows, self.encoder, extractor.skeleton, extractor.fps), extractor)
-        model = GaitDualEncoderModel.from_pretrained(folder).eval()
-        model.set_sentence_encoder(self.encoder)
-        extractor = GaitFeatureExtractor.from_pretrained(folder)
+        """Numbers of one run."""
+        texts, (train, test) = self.texts[run["kind"]], split(self.subjects, self.groups[run["fold"]])
+        folder = str(Path(self.args.output_dir) / "{kind}-{fold}-{seed}".format(**run))
+        walks = [self.joints[i] for i in train], [texts[i] for i in train], self.same[train]
+        model, extractor = trained(replace(self.base, seed=run["seed"], output_dir=folder), self.encoder, walks)
         gait = embed_walks(model, WalkWindows([self.joints[i] for i in test], [texts[i] for i in test], test, extractor))
         truth = {n: np.array([self.values[i][n] for i in test]) for n in WORDS}
         gains = sum((v[:, None] == v).astype(float) for v in truth.values())
-        row = run | {
+        row = {
             "walks": len(test),
             "ndcg_at_10": ndcg(embed_texts(model, [texts[i][0] for i in test]) @ gait.T, gains),
             "chance_ndcg_at_10": chance_ndcg(gains),
@@ -185,76 +163,54 @@ class Experiment:
         return row
 
 
-def gather(folder: Path) -> tuple[dict, list[dict]]:
-    """All rows, and their means over seeds and groups, with 95 % intervals over groups; `rich_minus_raw_` is paired."""
-    rows = [json.loads(p.read_text()) for p in sorted((folder / "rows").glob("*.json"))]
-    table: dict = {}
-    for r in rows:
-        flat = {k: v for k, v in r.items() if isinstance(v, float)}
-        flat |= {f"{a}_{k}": v for a, found in r["attributes"].items() for k, v in found.items()}
-        for key, value in flat.items():
-            table.setdefault((r["kind"], key), {}).setdefault((r["fold"], r["seed"]), []).append(value)
-    metrics: dict = {}
-
-    def note(name: str, cells: dict) -> None:
-        groups: dict = {}
-        for (fold, _), values in cells.items():
-            groups.setdefault(fold, []).extend(values)
-        means = np.array([np.mean(v) for v in groups.values()])
-        metrics[name] = float(means.mean())
-        if len(means) > 1 and "chance" not in name:
-            metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"] = bootstrap(means)
-
-    for (kind, key), cells in table.items():
-        note(key if "chance" in key else f"{kind}_{key}", cells)
-        other = table.get(("raw", key), {})
-        if kind == "rich" and "chance" not in key and set(cells) & set(other):
-            note(f"rich_minus_raw_{key}", {c: [cells[c][0] - other[c][0]] for c in set(cells) & set(other)})
-    return metrics, rows
+def result_metrics(rows: list[dict]) -> dict[str, float]:
+    """Means over seeds and groups, with 95 % intervals over groups; `rich_minus_raw_` is paired."""
+    table, metrics = Rows([flat(r, "attributes") for r in rows], unit="fold"), {}
+    for key in sorted({k for r in table.rows for k, v in r.items() if isinstance(v, float)}):
+        for kind in KINDS:
+            means = table.means(key, kind=kind)
+            if "chance" in key and len(means):
+                metrics[key] = float(means.mean())
+            elif len(means):
+                metrics |= interval(f"{kind}_{key}", means)
+        gains = table.gains(key, {"kind": "rich"}, {"kind": "raw"})
+        if "chance" not in key and len(gains):
+            metrics |= interval(f"rich_minus_raw_{key}", gains)
+    return metrics
 
 
-def draw(metrics: dict, path: Path) -> None:
+def draw(metrics: dict, name: str) -> None:
     """F1 of each attribute by kind of caption, with intervals, and chance."""
-    figure, axes = plt.subplots(figsize=(9, 4.6))
-    for i, kind in enumerate(KINDS):
-        found = [(j, metrics[f"{kind}_{a}_f1"], a) for j, a in enumerate(WORDS) if f"{kind}_{a}_f1" in metrics]
-        if not found:
-            continue
-        at = np.array([j for j, _, _ in found]) + (i - 0.5) * 0.32
-        values = np.array([v for _, v, _ in found])
-        low, high = (np.array([metrics.get(f"{kind}_{a}_f1_{end}", v) for _, v, a in found]) for end in ("ci_low", "ci_high"))
-        axes.bar(at, values, 0.3, yerr=np.abs([values - low, high - values]), capsize=3, label=f"{kind} captions")
-    for j, a in enumerate(WORDS):
-        if f"{a}_chance_f1" in metrics:
-            chance = metrics[f"{a}_chance_f1"]
-            axes.hlines(chance, j - 0.35, j + 0.35, color="black", linestyle=":", label="chance" if j == 0 else None)
-    axes.set_xticks(range(len(WORDS)), WORDS)
-    axes.set(ylim=(0, 1), ylabel="F1, mean over values", title="appearance from gait, simulated people held out")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    axis = figure.subplots()
+    ends = ("", "_ci_low", "_ci_high")
+    shown = {
+        f"{kind} captions": [
+            tuple(metrics.get(f"{kind}_{a}_f1{end}", metrics[f"{kind}_{a}_f1"]) for end in ends)
+            if f"{kind}_{a}_f1" in metrics
+            else None
+            for a in WORDS
+        ]
+        for kind in KINDS
+    }
+    bars(axis, list(WORDS), shown, [metrics.get(f"{a}_chance_f1") for a in WORDS])
+    axis.set(ylim=(0, 1), ylabel="F1, mean over values", title="appearance from gait, simulated people held out")
+    save_figure(figure, name)
 
 
 def main() -> None:
-    args = HfArgumentParser(AppearanceArguments).parse_args_into_dataclasses()[0]
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
+    args = parse(AppearanceArguments)
     experiment = Experiment(args)
     folds = args.folds or range(args.num_folds)
-    todo = [{"kind": k, "fold": f, "seed": s} for s in args.seeds for f in folds for k in KINDS]
-    for run in tqdm([r for r in todo if not experiment.path(r).exists()], desc="runs"):
-        write_json(experiment.path(run), experiment.run(run))
-    metrics, rows = gather(experiment.folder)
+    runs = [{"kind": k, "fold": f, "seed": s} for s in args.seeds for f in folds for k in KINDS]
+    rows = run_all(args, runs, experiment.run)
+    metrics = result_metrics(rows)
     protocol = (
         f"simulated walks; {args.num_folds} groups of people held out in turn; attributes asked for by words; gain of nDCG: "
         "how many of seven are shared; means over seeds, then groups"
     )
-    print(write_result(args.name, args.dataset, protocol, metrics, rows, gathered=True))
-    draw(metrics, ROOT / "model_cards" / "figures" / f"{args.name}.png")
+    print(write_result(args.name, args.dataset, protocol, metrics, rows))
+    draw(metrics, args.name)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
     python -m experiments.chain --dataset data/gist --families outputs/gist_10 outputs/gist_1 --subjects 10 1
 
 Each family was trained without its subject (same order). The judge is a GRU trained here on the real walks of the other people,
-on windows of the family's length. Writes model_cards/results/chain_gist.json, a row a subject as it is made, and keeps the
-rows of others that are there already.
+on windows of the family's length. Out: a row a subject (runner.py), `model_cards/results/chain_gist.json`.
 """
 
 import json
@@ -14,9 +13,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from scipy.stats import pearsonr
-from tqdm import tqdm
-from transformers import GPT2LMHeadModel, HfArgumentParser
+from transformers import GPT2LMHeadModel
 
+from experiments.runner import RunArguments, parse, read_rows, rounded, run_all, write_result
 from modeling_gait.evaluation.metrics import (
     bone_length_variation,
     diversity,
@@ -35,24 +34,27 @@ from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.training.classifier import predict, train_classifier
 from modeling_gait.training.data import WindowLoader, load_walks
-from modeling_gait.training.results import ROOT, write_result
 from modeling_gait.walk_description import WalkDescription, describe_walk
 
 
-@dataclass
-class EvaluateArguments:
-    """Arguments of the evaluation."""
+@dataclass(kw_only=True)
+class FamilyArguments(RunArguments):
+    """Arguments of what is measured of families."""
 
-    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
     families: list[str] = field(metadata={"help": "folders of model families, one for each held-out subject"})
     subjects: list[str] = field(metadata={"help": "the held-out subject of each family"})
-    name: str = field(default="chain_gist", metadata={"help": "model_cards/results/NAME.json"})
     samples: int = field(default=1000, metadata={"help": "walks sampled from text"})
     temperature: float = 1.0
     guidance: float = field(default=1.0, metadata={"help": "classifier-free guidance, 1: none"})
+
+
+@dataclass(kw_only=True)
+class ChainArguments(FamilyArguments):
+    """Arguments of the measurement of the chain."""
+
+    output_dir: str = field(default="outputs/chain_gist", metadata={"help": "rows"})
+    name: str = "chain_gist"
     candidates: int = field(default=1, metadata={"help": "walks sampled for each one kept, the best by its text"})
-    seed: int = 0
-    num_threads: int = 0
 
 
 # The sign of each class, from gait parameters, positive where it shows (right side affected): degrees, metres or fractions.
@@ -187,9 +189,9 @@ def signs(family: Family, test: dict, decoded: torch.Tensor) -> dict[str, float]
     return {k: float(v) for k, v in out.items()}
 
 
-def severities(family: Family, args: EvaluateArguments) -> dict[str, float]:
+def severities(family: Family, seed: int) -> dict[str, float]:
     """Correlation of the severity asked for with the measured sign, over 40 walks of each class without a sensor."""
-    rng, found = np.random.default_rng(args.seed), {}
+    rng, found = np.random.default_rng(seed), {}
     for name, sign in CLINICAL_SIGNS.items():
         if name in family.extractor.labels:
             asked = rng.uniform(0, 1, 40)
@@ -198,7 +200,7 @@ def severities(family: Family, args: EvaluateArguments) -> dict[str, float]:
                 family.tokenizer,
                 family.decoder,
                 [WalkDescription(name, side="right", severity=s) for s in asked],
-                seed=args.seed,
+                seed=seed,
             )
             measured = np.array([sign(compute_gait_parameters(w, family.extractor.fps, family.skeleton)) for w in walks])
             known = np.isfinite(measured)
@@ -252,16 +254,18 @@ def training_prompts(data, family: Family, samples: int, seed: int) -> list:
     return asked
 
 
-def sampled(family: Family, judge, train, train_windows: dict, args: EvaluateArguments) -> tuple[dict, np.ndarray]:
+def sampled(
+    family: Family, judge, train, train_windows: dict, args: FamilyArguments, candidates: int = 1, seed: int = 0
+) -> dict[str, float]:
     """Sample walks from text; what share of them is what was asked for, and how they compare with real walks."""
-    asked = training_prompts(train, family, args.samples, args.seed)
-    parts, began, size = [], time.perf_counter(), max(1, 250 // args.candidates)
+    asked = training_prompts(train, family, args.samples, seed)
+    parts, began, size = [], time.perf_counter(), max(1, 250 // candidates)
     models, fps, skeleton = (family.model, family.tokenizer, family.decoder), family.extractor.fps, family.skeleton
     options = {"temperature": args.temperature, "guidance": args.guidance, "sensor": True}
     for at in range(0, len(asked), size):
-        batch, now = asked[at : at + size], options | {"seed": args.seed + at}
-        if args.candidates > 1:
-            parts.append(best_walks(*models, family.vq, batch, args.candidates, **now))
+        batch, now = asked[at : at + size], options | {"seed": seed, "first": at}
+        if candidates > 1:
+            parts.append(best_walks(*models, family.vq, batch, candidates, **now))
         else:
             parts.append(generate_walks(*models, batch, **now))
     joints, codes = np.concatenate([p[0] for p in parts]), [c for p in parts for c in p[1]]
@@ -282,7 +286,7 @@ def sampled(family: Family, judge, train, train_windows: dict, args: EvaluateArg
         pairs = pairs[np.isfinite(pairs).all(1)]
         out[f"{name}_correlation"] = float(pearsonr(*pairs.T)[0])
         out[f"{name}_error"] = float(np.abs(pairs[:, 0] - pairs[:, 1]).mean())
-    rng = np.random.default_rng(args.seed)
+    rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(train_windows["joints"]))[: 2 * args.samples]
     real = [train_windows[k][chosen] for k in ("joints", "attention_mask")]
     halves = np.array_split(features_of(*real, family), 2)
@@ -302,75 +306,71 @@ def sampled(family: Family, judge, train, train_windows: dict, args: EvaluateArg
         "sampled_joint_limit_violations": float(np.mean([joint_limit_violations(w, skeleton) for w in clean])),
         "real_joint_limit_violations": float(np.mean([joint_limit_violations(w, skeleton) for w in some])),
     }
-    return {k: float(v) for k, v in out.items()}, joints
+    return {k: float(v) for k, v in out.items()}
 
 
-def evaluate(folder: str, subject: str, args: EvaluateArguments) -> dict:
-    """The row of one held-out subject."""
+def judge_of(windows: dict, labels: list[str], seed: int = 0):
+    """A GRU trained on these windows of real walks."""
+    inputs = judge_inputs(windows["joints"], windows["attention_mask"])
+    return train_classifier(inputs, windows["labels"].numpy(), labels, epochs=8, seed=seed)
+
+
+def evaluate(folder: str, subject: str, args: ChainArguments, seed: int) -> dict:
+    """Numbers of one held-out subject."""
     family = Family(folder)
     train = load_walks(args.dataset, exclude_subjects=[subject])
     test = windows_of(load_walks(args.dataset, only_subjects=[subject]), family.extractor, [None])
-    train_windows = windows_of(train, family.extractor, [None, args.seed + 1])
-    judge = train_classifier(
-        judge_inputs(train_windows["joints"], train_windows["attention_mask"]),
-        train_windows["labels"].numpy(),
-        family.extractor.labels,
-        epochs=8,
-        seed=args.seed,
-    )
-    labels = test["labels"].numpy()
-    codes = family.encode(test["joints"], test["attention_mask"])
-    decoded = family.decode(codes, test["attention_mask"])
-    rng = np.random.default_rng(args.seed)
-    some = rng.permutation(len(train_windows["joints"]))[:1400]
-    held_out = distances(family, test, np.arange(len(labels)), args.seed)
-    accuracy = [
-        float((predict(judge, judge_inputs(j, test["attention_mask"])) == labels).mean()) for j in (test["joints"], decoded)
-    ]
+    train_windows = windows_of(train, family.extractor, [None, seed + 1])
+    judge = judge_of(train_windows, family.extractor.labels, seed)
+    labels, mask = test["labels"].numpy(), test["attention_mask"]
+    codes = family.encode(test["joints"], mask)
+    decoded = family.decode(codes, mask)
+    some = np.random.default_rng(seed).permutation(len(train_windows["joints"]))[:1400]
+    some_codes = family.encode(train_windows["joints"][some], train_windows["attention_mask"][some])
+    held_out = distances(family, test, np.arange(len(labels)), seed)
+    accuracy = [float((predict(judge, judge_inputs(j, mask)) == labels).mean()) for j in (test["joints"], decoded)]
     row = {
-        "subject": subject,
         **reconstruction(family, test, codes, decoded),
-        **code_usage(family, [codes, family.encode(train_windows["joints"][some], train_windows["attention_mask"][some])]),
-        **distances(family, train_windows, some, args.seed),
+        **code_usage(family, [codes, some_codes]),
+        **distances(family, train_windows, some, seed),
         **{f"{k}_held_out": v for k, v in held_out.items()},
         **signs(family, test, decoded),
         "classifier_accuracy_originals": accuracy[0],
         "classifier_accuracy_reconstructions": accuracy[1],
         "classifier_drop_points": 100 * (accuracy[0] - accuracy[1]),
         "pathological_codes_accuracy": float((codes["class_logits"].argmax(-1).numpy() == labels).mean()),
-        **transplants(family, judge, test, codes, decoded, args.seed),
-        **severities(family, args),
-        **sampled(family, judge, train, train_windows, args)[0],
+        **transplants(family, judge, test, codes, decoded, seed),
+        **severities(family, seed),
+        **sampled(family, judge, train, train_windows, args, args.candidates, seed),
     }
-    return {k: round(v, 5) if isinstance(v, float | np.floating) else v for k, v in row.items()}
+    return rounded(row) | {"family": folder}
 
 
-def write_results(rows: list[dict], args: EvaluateArguments) -> None:
-    """The result file; `metrics` are means over its subjects."""
-    names = [k for k, v in rows[0].items() if isinstance(v, float)]
+def families_of(args: FamilyArguments) -> dict[str, str]:
+    """Subject -> family. Raises ValueError where they do not pair, or a row of the folder was made of another family."""
+    if len(args.families) != len(args.subjects):
+        raise ValueError(f"{len(args.families)} families for {len(args.subjects)} subjects; give one for each")
+    asked = dict(zip(args.subjects, args.families))
+    for row in read_rows(args.output_dir):
+        if row.get("family", asked.get(row["subject"])) != asked.get(row["subject"], row.get("family")):
+            raise ValueError(f"{args.output_dir}/rows: subject {row['subject']} is of {row['family']}: another --output_dir")
+    return asked
+
+
+def main() -> None:
+    args = parse(ChainArguments)
+    families, seed = families_of(args), args.seeds[0]
+    runs = [{"subject": subject} for subject in families]
+    rows = run_all(args, runs, lambda run: evaluate(families[run["subject"]], run["subject"], args, seed), listed=("families",))
     protocol = (
         "each row: tokeniser, decoder, GPT-2 and judge trained on the other subjects; metrics are means over rows; "
         "reconstructions are of a skeleton with the sensor's drift, fgd_reconstruction with its noise too, of 700 walks of training "
         f"people; walks sampled at temperature {args.temperature}, guidance {args.guidance}, with the sensor"
         + (f", the best of {args.candidates} candidates by its text" if args.candidates > 1 else "")
     )
-    metrics = {k: round(float(np.mean([r[k] for r in rows])), 5) for k in names}
-    write_result(args.name, args.dataset, protocol, metrics, rows, seeds=[args.seed])
-
-
-def main() -> None:
-    args = HfArgumentParser(EvaluateArguments).parse_args_into_dataclasses()[0]
-    if len(args.families) != len(args.subjects):
-        raise ValueError(f"{len(args.families)} families for {len(args.subjects)} subjects; give one for each")
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
-    path = ROOT / "model_cards" / "results" / f"{args.name}.json"
-    for folder, subject in tqdm(list(zip(args.families, args.subjects)), desc="subjects"):
-        row = evaluate(folder, subject, args)
-        rows = json.loads(path.read_text())["rows"] if path.exists() else []
-        rows = [r for r in rows if r["subject"] != subject] + [row]
-        write_results(rows, args)
-        print(json.dumps(row, indent=1))
+    names = [k for k, v in rows[0].items() if isinstance(v, float)]
+    metrics = rounded({k: np.mean([r[k] for r in rows]) for k in names})
+    print(write_result(args.name, args.dataset, protocol, metrics, rows, seeds=[seed]))
 
 
 if __name__ == "__main__":

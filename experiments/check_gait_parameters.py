@@ -8,20 +8,16 @@ model_cards/figures/NAME.png. Parameters are computed anew from the joints, on o
 """
 
 import argparse
-import json
-import os
 import time
-from pathlib import Path
 
 import datasets
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-ROOT = Path(__file__).resolve().parents[1]
-
-from modeling_gait.evaluation.metrics import bone_length_variation, foot_skate, joint_limit_violations  # noqa: E402
-from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters  # noqa: E402
-from modeling_gait.training.results import write_result  # noqa: E402
+from experiments.runner import rounded, save_figure, write_result
+from modeling_gait.evaluation.metrics import bone_length_variation, foot_skate, joint_limit_violations
+from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 NAMES = [p.name for p in PARAMETERS]
@@ -79,68 +75,45 @@ def plausibility(table: pd.DataFrame) -> dict[str, float]:
 
 
 def rows_of(table: pd.DataFrame) -> list[dict]:
-    medians = table.groupby("pathology")[NAMES].median()
-    rows = []
-    for parameter in PARAMETERS:
-        deviation, icc = sensor_agreement(table, parameter.name)
-        row = {"parameter": parameter.name, "unit": parameter.unit, "measured": float(table[parameter.name].notna().mean())}
-        row |= {"sensor_sd": deviation, "sensor_icc": icc, **medians[parameter.name].to_dict()}
-        rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if v == v})
+    """A row a parameter: share measured, agreement between sensors, medians of the classes."""
+    medians, rows = table.groupby("pathology")[NAMES].median(), []
+    for p in PARAMETERS:
+        deviation, icc = sensor_agreement(table, p.name)
+        row = {"parameter": p.name, "unit": p.unit, "measured": float(table[p.name].notna().mean())}
+        rows.append(rounded(row | {"sensor_sd": deviation, "sensor_icc": icc, **medians[p.name].to_dict()}, 4))
     return rows
 
 
-def draw(table: pd.DataFrame, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+def draw(table: pd.DataFrame, name: str) -> None:
+    """Boxes of six parameters by class: median, quartiles, 5th to 95th percentile over files."""
     classes = sorted(table["pathology"].unique(), key=lambda c: (c != "normal", c))
-    figure, axes = plt.subplots(2, 3, figsize=(12, 6.5), layout="constrained")
-    for axis, name in zip(axes.flat, SHOWN, strict=True):
-        values = [table.loc[table["pathology"] == c, name].dropna() for c in classes]
+    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    for axis, shown in zip(figure.subplots(2, 3).flat, SHOWN, strict=True):
+        values = [table.loc[table["pathology"] == c, shown].dropna() for c in classes]
         axis.boxplot(values, showfliers=False, whis=(5, 95), medianprops={"color": "tab:red"})
         axis.set_xticks(range(1, len(classes) + 1), [c.replace("_", "\n") for c in classes], fontsize=7)
-        axis.set_title(f"{name.replace('_', ' ')} [{PARAMETERS[NAMES.index(name)].unit}]", fontsize=10)
+        axis.set_title(f"{shown.replace('_', ' ')} [{PARAMETERS[NAMES.index(shown)].unit}]", fontsize=10)
         axis.grid(axis="y", alpha=0.3)
-    figure.suptitle("Gait parameters by class: median, quartiles, 5th to 95th percentile over files")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path.with_suffix(".tmp.png"), dpi=110)
-    plt.close(figure)
-    os.replace(path.with_suffix(".tmp.png"), path)
+    save_figure(figure, name)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="folder of Parquet files in the package's schema")
     parser.add_argument("--name", default="gait_parameters_gist", help="name of the result and of the figure")
-    arguments = parser.parse_args()
-    data = datasets.load_dataset(arguments.dataset, split="train").select_columns(
-        ["walk_id", "sensor", "pathology", "fps", "joints"]
-    )
-    table, milliseconds = measure(data)
-    rows = rows_of(table)
-    metrics = {"files": len(table), "walks": int(table["walk"].nunique()), "milliseconds_per_file": round(milliseconds, 3)}
+    args = parser.parse_args()
+    data = datasets.load_dataset(args.dataset, split="train")
+    table, milliseconds = measure(data.select_columns(["walk_id", "sensor", "pathology", "fps", "joints"]))
+    metrics = {"files": len(table), "walks": int(table["walk"].nunique()), "milliseconds_per_file": milliseconds}
     for name in ("speed", "speed_whole_walk", "knee_range_right"):
-        metrics |= {f"{name}_{c}": round(float(v), 3) for c, v in table.groupby("pathology")[name].median().items()}
-    metrics |= {k: round(v, 4) for k, v in plausibility(table).items()}
+        metrics |= {f"{name}_{c}": v for c, v in table.groupby("pathology")[name].median().items()}
+    metrics |= plausibility(table)
     for name in ("foot_skate", "joint_limit_violations", "bone_length_variation"):
-        metrics[f"{name}_every_tenth_file"] = round(float(table[name].mean()), 4)
-    folder = Path(arguments.dataset).name
-    json.dumps([metrics, rows], allow_nan=False)  # ValueError where a number is not finite
-    write_result(
-        arguments.name,
-        folder,
-        "medians over files; sensor_sd and sensor_icc over the sensors of one walk; nothing is fitted",
-        metrics,
-        rows,
-        ("python", "numpy", "scipy"),
-        command=f"python -m experiments.check_gait_parameters --dataset {folder} --name {arguments.name}",
-        seeds=[],
-    )
-    draw(table, ROOT / "model_cards" / "figures" / f"{arguments.name}.png")
-    print(pd.DataFrame(rows).drop(columns="unit").to_string(index=False))
-    print(json.dumps(metrics, indent=1))
+        metrics[f"{name}_every_tenth_file"] = table[name].mean()
+    protocol = "medians over files; sensor_sd and sensor_icc over the sensors of one walk; nothing is fitted"
+    packages = ("python", "numpy", "scipy")
+    print(write_result(args.name, args.dataset, protocol, rounded(metrics, 4), rows_of(table), packages, seeds=[]))
+    draw(table, args.name)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
     python -m experiments.class_in_codes --dataset data/gist --folder outputs/loso_gist --subjects 1 3 5 7 9
 
-In: walks of the walk schema; the folds of `experiments/loso_generator.py`. For each kind of code a logistic regression on how
-often a walk uses each code is fitted to the people the tokeniser was trained on, and tested on the person it never saw; the
-same of the variant `no_pathological_tokens` where a fold has it, and how many of the sampled walks the fold's judge takes for
-the class asked for. Out: `model_cards/results/class_in_codes.json`.
+In: walks of the walk schema; the folds of `loso_generator.py`. For each kind of code a logistic regression on how often
+a walk uses each code is fitted to the people that the tokeniser was trained on, and tested on the person it never saw; the same
+of the variant `no_pathological_tokens` where a fold has it, and how many of the sampled walks the fold's judge takes for
+the class asked for. Out: rows, `model_cards/results/class_in_codes.json`.
 """
 
-import argparse
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,24 @@ from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
+from experiments.chain import windows_of
+from experiments.runner import RunArguments, parse, rounded, run_all, write_result
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.modeling_gait_vq import GaitVQModel
+from modeling_gait.training.data import load_walks
 
-from experiments.chain import windows_of  # noqa: E402
-from modeling_gait.feature_extraction_gait import GaitFeatureExtractor  # noqa: E402
-from modeling_gait.modeling_gait_vq import GaitVQModel  # noqa: E402
-from modeling_gait.training.data import load_walks  # noqa: E402
-from modeling_gait.training.results import write_result  # noqa: E402
+VARIANTS = ("ours", "no_pathological_tokens")
+
+
+@dataclass(kw_only=True)
+class CodeArguments(RunArguments):
+    """Arguments of the experiment."""
+
+    folder: str = field(metadata={"help": "output_dir of loso_generator.py"})
+    subjects: list[str] = field(metadata={"help": "held-out subjects whose folds are there"})
+    output_dir: str = field(default="outputs/class_in_codes", metadata={"help": "rows"})
+    name: str = "class_in_codes"
 
 
 @torch.no_grad()
@@ -64,57 +73,42 @@ def class_from_counts(train: np.ndarray, train_labels: np.ndarray, test: np.ndar
     return float(model.fit(train[:, seen], train_labels).score(test[:, seen], test_labels))
 
 
-def measure(home: Path, subject: str, train, test, labels: np.ndarray, test_labels: np.ndarray) -> list[dict]:
-    """A row for the family of a fold, and one for its variant without pathological codes."""
-    rows = []
-    for variant, folder in (("ours", home), ("no_pathological_tokens", home / "no_pathological_tokens")):
-        if not (folder / "vq" / "model.safetensors").exists():
-            continue
-        known, new = code_counts(folder, train), code_counts(folder, test)
-        known["motion and body"], new["motion and body"] = (
-            np.concatenate([c[k] for k in ("spatial", "temporal", "body")], 1) for c in (known, new)
-        )
-        row = {"subject": subject, "variant": variant}
-        row |= {f"class_from_{k}": class_from_counts(known[k], labels, new[k], test_labels) for k in known}
-        sampled = home / f"{'language' if variant == 'ours' else variant}.safetensors"
-        if sampled.exists():
-            walks = load_file(sampled)
-            row["sampled_as_asked"] = float((walks["judged"] == walks["labels"]).mean())
-        rows.append({k.replace(" ", "_"): v for k, v in row.items()})
-    return rows
+def measure(run: dict, args: CodeArguments) -> dict | None:
+    """Numbers of the family of a fold, or of its variant without pathological codes; None where the fold lacks it."""
+    home, subject = Path(args.folder) / f"fold_{run['subject']}", run["subject"]
+    folder = home if run["variant"] == "ours" else home / run["variant"]
+    if not (folder / "vq" / "model.safetensors").exists():
+        return None
+    extractor = GaitFeatureExtractor.from_pretrained(home / "vq")
+    data = load_walks(args.dataset, exclude_subjects=[subject])
+    train = windows_of(data.select(range(0, len(data), 3)), extractor, [None])  # a third of the walks is enough
+    test = windows_of(load_walks(args.dataset, only_subjects=[subject]), extractor, [None])
+    known, new = code_counts(folder, train), code_counts(folder, test)
+    for used in (known, new):
+        used["motion_and_body"] = np.concatenate([used[k] for k in ("spatial", "temporal", "body")], 1)
+    labels = train["labels"].numpy(), test["labels"].numpy()
+    row = {f"class_from_{k}": class_from_counts(known[k], labels[0], new[k], labels[1]) for k in known}
+    sampled = home / f"{'language' if run['variant'] == 'ours' else run['variant']}.safetensors"
+    if sampled.exists():
+        walks = load_file(sampled)
+        row["sampled_as_asked"] = float((walks["judged"] == walks["labels"]).mean())
+    return row
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--folder", required=True, help="output_dir of experiments/loso_generator.py")
-    parser.add_argument("--subjects", nargs="+", required=True)
-    parser.add_argument("--num_threads", type=int, default=0)
-    args = parser.parse_args()
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
-    rows = []
-    for subject in tqdm(args.subjects):
-        home = Path(args.folder) / f"fold_{subject}"
-        extractor = GaitFeatureExtractor.from_pretrained(home / "vq")
-        data = load_walks(args.dataset, exclude_subjects=[subject])
-        train = windows_of(data.select(range(0, len(data), 3)), extractor, [None])  # a third of the walks is enough
-        test = windows_of(load_walks(args.dataset, only_subjects=[subject]), extractor, [None])
-        rows += measure(home, subject, train, test, train["labels"].numpy(), test["labels"].numpy())
-    keys = [k for k in rows[0] if k not in ("subject", "variant")]
-    metrics = {
-        f"{variant}_{key}": round(float(np.mean([r[key] for r in rows if r["variant"] == variant and key in r])), 4)
-        for variant in sorted({r["variant"] for r in rows})
-        for key in keys
-        if any(key in r for r in rows if r["variant"] == variant)
-    }
+    args = parse(CodeArguments)
+    runs = [{"subject": subject, "variant": variant} for subject in args.subjects for variant in VARIANTS]
+    rows = run_all(args, runs, lambda run: measure(run, args))
+    metrics = {}
+    for variant in sorted({r["variant"] for r in rows}):
+        mine = [r for r in rows if r["variant"] == variant]
+        keys = dict.fromkeys(k for r in mine for k, v in r.items() if isinstance(v, float))
+        metrics |= {f"{variant}_{k}": float(np.mean([r[k] for r in mine if k in r])) for k in keys}
     protocol = (
-        "tokenisers of experiments/loso_generator.py; logistic regression on counts of codes, fitted to the other people "
-        "(every third walk), accuracy on the held-out person; sampled_as_asked: by the fold's judge"
+        "tokenisers of loso_generator.py; logistic regression on counts of codes, fitted to the other people (every "
+        "third walk), accuracy on the held-out person; sampled_as_asked: by the fold's judge"
     )
-    packages = ("torch", "transformers", "datasets", "scikit-learn")
-    write_result("class_in_codes", args.dataset, protocol, metrics, rows, packages)
-    print(metrics)
+    print(write_result(args.name, args.dataset, protocol, rounded(metrics, 4), rows))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@
     python -m experiments.knowledge --dataset data/gist --shares 0.05 --seeds 0 1 2
     python -m experiments.knowledge --dataset data/gist --branch video --video_encoder outputs/pose --batch_size 32 \\
         --epochs 24 --arms plain both          # outputs/pose: of train_video.py
-    python -m experiments.knowledge --dataset data/gist --people 1 2 3 4 5 --parameter_weight 1 --output_dir outputs/half
+    python -m experiments.knowledge --dataset data/gist --people 1 2 3 4 5 --parameter_weight 1 \\
+        --output_dir outputs/half --name half
 
-In: walks of the walk schema. Out: `OUTPUT_DIR/rows/*.json`, one a run (arm, branch, held-out subject, seed, share of walks),
-written as it is made, so that the same command goes on after an interruption; from all of them
-`model_cards/results/NAME.json` (NAME: the folder's) and a figure of the numbers.
+In: walks of the walk schema. Out: a row a run (arm, branch, held-out subject, seed, share of walks; runner.py),
+`model_cards/results/NAME.json` and a figure of the numbers.
 
 Arms: plain (learned class vectors), knowledge (classes are prompts of medical descriptions), numeric (plain, and 29 gait
 parameters as numerical text and, with 17 kinematic ones, as numbers), both. All of them have the same network, steps and rows;
@@ -17,7 +17,6 @@ background and clothes of its own; the first of a walk is tested on.
 Numeracy: decoded against measured parameters of held-out people; for r over all people each row keeps sums, not the numbers.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,15 +24,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from scipy.special import softmax
-from tqdm import tqdm
-from transformers import HfArgumentParser
 
 from experiments.loso import scores
-from experiments.report_loso import Rows
-from modeling_gait.files import atomic_path
+from experiments.loso_report import LosoRows, named
+from experiments.runner import RunArguments, held_out, parse, rounded, run_all, save_figure, write_result
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
-from modeling_gait.training.data import numbered
 from modeling_gait.training.knowledge import (
     PARAMETERS,
     KnowledgeArguments,
@@ -42,7 +38,6 @@ from modeling_gait.training.knowledge import (
     predict,
     train_model,
 )
-from modeling_gait.training.results import ROOT, write_json, write_result
 
 # arm -> knowledge, numbers
 ARMS = {"plain": (False, False), "knowledge": (True, False), "numeric": (False, True), "both": (True, True)}
@@ -54,18 +49,17 @@ PROTOCOL = (
 OPTIONS = ("batch_size", "text_model", "numeric_weight", "parameter_weight", "video_encoder", "mixed_precision", "num_threads")
 
 
-@dataclass
-class EvaluationArguments:
+@dataclass(kw_only=True)
+class EvaluationArguments(RunArguments):
     """Arguments of the experiment."""
 
-    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
     output_dir: str = field(default="outputs/knowledge_gist", metadata={"help": "rows and videos"})
+    name: str = "knowledge_gist"
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
     arms: list[str] = field(default_factory=lambda: list(ARMS), metadata={"help": ", ".join(ARMS)})
     branch: str = field(default="skeleton", metadata={"help": "skeleton or video"})
-    seeds: list[int] = field(default_factory=lambda: [0])
     shares: list[float] = field(default_factory=lambda: [1.0], metadata={"help": "shares of the walks that are trained on"})
-    knowledge: str = field(default="gist", metadata={"help": "a set of gait_knowledge.json, or a JSON or YAML file"})
+    knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, or a JSON or YAML file"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
     people: list[str] = field(default_factory=list, metadata={"help": "use no others (to choose weights without test people)"})
     video_encoder: str | None = field(default=None, metadata={"help": "vision encoder to begin with, see train_video.py"})
@@ -75,7 +69,6 @@ class EvaluationArguments:
     epochs: float = 12
     min_steps: int = field(default=300, metadata={"help": "steps at least, for small shares and videos"})
     batch_size: int = 128
-    num_threads: int = 0
 
 
 class Experiment:
@@ -83,14 +76,10 @@ class Experiment:
 
     def __init__(self, args: EvaluationArguments, walks: KnowledgeWalks):
         self.args, self.walks = args, walks
-        self.folder = Path(args.output_dir)
         self.encoder: SentenceEncoder | None = None
 
-    def path(self, run: dict) -> Path:
-        return self.folder / "rows" / "{arm}-{classifier}-{subject}-{seed}-{share:g}.json".format(**run)
-
     def run(self, run: dict) -> dict:
-        """The row of one run."""
+        """Numbers of one run."""
         args, walks = self.args, self.walks
         train, test = walks.fold(run["subject"], run["share"])
         assert not set(walks.subjects[train]) & set(walks.subjects[test]), "a test subject among the training rows"
@@ -100,7 +89,7 @@ class Experiment:
         steps = max(args.min_steps, round(args.epochs * len(train) / args.batch_size))
         training = KnowledgeArguments(
             dataset=args.dataset,
-            output_dir=str(self.folder / "unsaved"),
+            output_dir=str(Path(args.output_dir) / "unsaved"),
             max_steps=steps,
             save_steps=steps,
             knowledge=args.knowledge if knowledge else "none",
@@ -111,7 +100,7 @@ class Experiment:
         )
         model = train_model(training, walks, train, self.encoder if knowledge or numeric else None)
         logits, parameters = predict(model, walks, test)
-        row = run | scores(softmax(logits, axis=-1), walks.labels[test], walks.walk_ids[test])
+        row = scores(softmax(logits, axis=-1), walks.labels[test], walks.walk_ids[test])
         row |= {"macro_f1": macro_f1(np.array(row["confusion"])), "steps": steps, "training_rows": len(train)}
         row |= {"numeric_weight": args.numeric_weight, "parameter_weight": args.parameter_weight} if numeric else {}
         if numeric:
@@ -177,36 +166,32 @@ def numeracy(rows: list[dict]) -> list[dict]:
     return out
 
 
-def gather(folder: Path) -> tuple[dict, list[dict], list[dict]]:
-    """Metrics, numeracy and rows of all runs of a folder. An arm is in the metrics once every held-out person is in it."""
-    rows = [json.loads(p.read_text()) for p in sorted((folder / "rows").glob("*.json"))]
-    table, metrics, numbers = Rows(rows), {}, []
+def result_metrics(rows: list[dict]) -> tuple[dict, list[dict]]:
+    """Metrics and numeracy of all runs. An arm is in the metrics once every held-out person is in it."""
+    table, metrics, numbers = LosoRows(rows), {}, []
     for branch in ("skeleton", "video"):
         before = "" if branch == "skeleton" else "video_"
         for share in sorted({r["share"] for r in rows}, reverse=True):
             after = "" if share == 1 else f"_at_{100 * share:g}_percent"
-            arms = [arm for arm in ARMS if set(s for s, _ in table.table(arm, branch, share)) == set(table.subjects)]
-            for arm in arms:
-                metrics[f"{before}seeds_{arm}{after}"] = len({seed for _, seed in table.table(arm, branch, share)})
+            run = {"classifier": branch, "share": share}
+            for arm in (arm for arm in ARMS if table.complete(arm=arm, **run)):
+                metrics[f"{before}seeds_{arm}{after}"] = len({r["seed"] for r in table.pick(arm=arm, **run)})
                 for key in ("accuracy", "accuracy_by_walk", "macro_f1"):
-                    metrics[f"{before}{key}_{arm}{after}"] = float(table.by_subject(arm, branch, share, key).mean())
-                if arm != "plain" and "plain" in arms and table.comparable(arm, "plain", branch, share):
-                    gain = table.gain(arm, "plain", branch, share)
-                    names = [f"{before}gain_points_{arm}{after}"] + [f"{before}gain_points{after}"] * (arm == "both")
-                    for name in names:
-                        metrics |= {name: gain["mean"], f"{name}_ci_low": gain["low"], f"{name}_ci_high": gain["high"]}
-            if share == 1 and "both" in arms:
-                chosen = [r for r in rows if (r["arm"], r["classifier"], r["share"]) == ("both", branch, 1.0)]
+                    metrics[f"{before}{key}_{arm}{after}"] = float(table.means(key, arm=arm, **run).mean())
+                if arm != "plain" and (gain := table.gain(arm, "plain", branch, share)):
+                    for end in (f"_{arm}{after}", *([after] if arm == "both" else [])):
+                        metrics |= named(f"{before}gain_points{end}", gain, "")
+            chosen = table.pick(arm="both", classifier=branch, share=1.0)
+            if share == 1 and table.complete(arm="both", **run) and all("parameters" in r for r in chosen):
                 found = numeracy(chosen)
-                metrics[f"{before}parameters_r_at_least_08"] = sum(row["r"] >= 0.8 for row in found[: len(GAIT_PARAMETERS)])
-                metrics[f"{before}class_parameters_r_at_least_08"] = sum(
-                    row["class_r"] >= 0.8 for row in found[: len(GAIT_PARAMETERS)]
-                )
+                for key in ("r", "class_r"):
+                    good = sum(row[key] >= 0.8 for row in found[: len(GAIT_PARAMETERS)])
+                    metrics[f"{before}{'class_' * (key == 'class_r')}parameters_r_at_least_08"] = good
                 numbers += [{"branch": branch} | row for row in found]
-    return metrics, numbers, rows
+    return metrics, numbers
 
 
-def draw(numbers: list[dict], path: Path) -> None:
+def draw(numbers: list[dict], name: str) -> None:
     """r of each decoded with the measured gait parameter, of the walks and of the classes of held-out people."""
     rows = [row for row in numbers if row["branch"] == "skeleton"][: len(GAIT_PARAMETERS)]
     names = [row["parameter"].replace("_", " ") for row in rows]
@@ -214,47 +199,31 @@ def draw(numbers: list[dict], path: Path) -> None:
     ax = figure.subplots()
     ax.barh(names, [row["r"] for row in rows], color="C0", label="a walk's, over all people")
     for key, marker, label in (("r_within_person", "|", "within a person, median"), ("class_r", "o", "a class's mean")):
-        found = [(name, row[key]) for name, row in zip(names, rows) if np.isfinite(row[key])]
-        ax.plot(*zip(*[(r, name) for name, r in found]), marker, color="k", markersize=8 if marker == "|" else 4, label=label)
+        ax.plot([row[key] for row in rows], names, "k" + marker, markersize=8 if marker == "|" else 4, label=label)
     ax.axvline(0.8, color="grey", linestyle=":")
     ax.invert_yaxis()
     ax.set(xlim=(None, 1), xlabel="r of decoded and measured, people held out")
     figure.legend(frameon=False, loc="outside upper center", ncols=3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    save_figure(figure, f"{name}_numeracy")
 
 
 def main() -> None:
-    args = HfArgumentParser(EvaluationArguments).parse_args_into_dataclasses()[0]
-    unknown = set(args.arms) - set(ARMS)
-    if unknown:
-        raise ValueError(f"unknown arms {', '.join(sorted(unknown))}; known: {', '.join(ARMS)}")
-    if args.branch not in ("skeleton", "video"):
-        raise ValueError(f"branch: expected skeleton or video, got {args.branch!r}")
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
+    args = parse(EvaluationArguments, arms=ARMS, branch=("skeleton", "video"))
     videos = args.output_dir if args.branch == "video" else None
     experiment = Experiment(args, load_knowledge_walks(args.dataset, video_folder=videos, only_subjects=args.people))
-    everyone = numbered(experiment.walks.subjects)
-    nobody = set(args.subjects) - set(everyone)
-    if nobody:
-        raise ValueError(f"{args.dataset}: no such subject: {', '.join(sorted(nobody))}; there are {', '.join(everyone)}")
     runs = [
         {"arm": arm, "classifier": args.branch, "subject": subject, "seed": seed, "share": share}
-        for subject in args.subjects or everyone
+        for subject in held_out(experiment.walks.subjects, args.subjects, args.dataset)
         for seed in args.seeds
         for share in args.shares
         for arm in args.arms
     ]
-    for run in tqdm([r for r in runs if not experiment.path(r).exists()], desc="runs"):
-        write_json(experiment.path(run), experiment.run(run))
-    metrics, numbers, rows = gather(experiment.folder)
-    rows = [{k: v for k, v in r.items() if k not in ("parameters", "class_parameters")} for r in rows]
+    rows = run_all(args, runs, experiment.run, listed=("arms", "shares", "branch"), within=("classifier",))
+    metrics, numbers = result_metrics(rows)
     if any(row["branch"] == "skeleton" for row in numbers):
-        draw(numbers, ROOT / "model_cards" / "figures" / f"{experiment.folder.name}_numeracy.png")
-    numbers = [{k: v for k, v in row.items() if v == v} for row in numbers]
-    print(write_result(experiment.folder.name, args.dataset, PROTOCOL, metrics, rows, numeracy=numbers, gathered=True))
+        draw(numbers, args.name)
+    rows = [{k: v for k, v in r.items() if k not in ("parameters", "class_parameters")} for r in rows]
+    print(write_result(args.name, args.dataset, PROTOCOL, metrics, rows, numeracy=[rounded(n, 12) for n in numbers]))
 
 
 if __name__ == "__main__":

@@ -1,48 +1,35 @@
 """Leave-one-subject-out: do synthetic walks make classifiers better?  (DESIGN section 5)
 
-    python -m experiments.loso --dataset data/gist --choose                              # strengths of the augmentations, see below
-    python -m experiments.loso_generator --dataset data/gist                             # a generator a fold, and its walks
+    python -m experiments.loso --dataset data/gist --choose                          # strengths of the augmentations, see below
+    python -m experiments.loso_generator --dataset data/gist                         # a generator a fold, and its walks
     python -m experiments.loso --dataset data/gist --arms real classical ours both --seeds 0 1 2
     python -m experiments.loso --dataset data/gist --arms real ours --classifiers lstm cnn graph
-    torchrun --nproc_per_node 2 -m experiments.loso ...   (CPUs: the runs are shared out; GPUs: accelerate launch)
 
-In: walks of the walk schema. Out: `OUTPUT_DIR/rows/*.json`, one a run (arm, classifier, held-out subject, seed, share of real
-walks), written as it is made, so that the same command goes on after an interruption. `experiments/report.py` gathers them in
-`model_cards/results/loso_gist.json`; a run that is there is not run again.
+In: walks of the walk schema. Out: a row a run (arm, classifier, held-out subject, seed, share of real walks; runner.py),
+`model_cards/results/loso_gist.json`, figures.
 
 Every run of a fold sees the other subjects only, whatever it fits. All arms train for the same number of steps; synthetic walks
-are half of each batch, classical augmentation changes half of it.
-
-The strengths of the augmentations are chosen without the test subjects: for the first half of the subjects by leaving one out
-among the second half (training on its other members alone), and the other way round (`--choose`).
+are half of each batch, classical augmentation changes half of it. The strengths of the augmentations are chosen without the
+test subjects: for the first half of the subjects by leaving one out among the second half (training on its other members
+alone), and the other way round (`--choose`).
 """
 
 import json
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from safetensors.numpy import load_file
 from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
-from transformers import HfArgumentParser
 
+from experiments.loso_report import draw, result_metrics
+from experiments.runner import RunArguments, claimed, held_out, parse, result_path, run_all, write_result
 from modeling_gait.augmentation import NEW_PEOPLE, Augmentation, change_severity
-from modeling_gait.training.classifier import (
-    Walks,
-    augment_inputs,
-    load_inputs,
-    predict_logits,
-    train_classifier,
-)
+from modeling_gait.files import write_json
+from modeling_gait.training.classifier import Walks, augment_inputs, load_inputs, predict_logits, train_classifier
 from modeling_gait.training.data import numbered
-from modeling_gait.training.results import write_json
 
 
 @dataclass(frozen=True)
@@ -97,35 +84,33 @@ ARMS = {
     "label": Arm(sets=("label",)),
     "no_pathological_tokens": Arm(sets=("no_pathological_tokens",)),
 }
+CLASSIFIERS = ("gru", "lstm", "cnn", "graph")
+PROTOCOL = (
+    "leave one subject out; whatever is fitted sees the other subjects only; same number of steps in all arms; "
+    "synthetic walks are half of each batch, classical augmentation changes half of it; strengths of augmentations chosen "
+    "within the other half of the subjects; intervals: 95 %, bootstrapped over subjects, paired by subject and seed"
+)
 
 
-@dataclass
-class LosoArguments:
+@dataclass(kw_only=True)
+class LosoArguments(RunArguments):
     """Arguments of the experiment."""
 
-    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
     output_dir: str = field(default="outputs/loso_gist", metadata={"help": "rows, and the generators of the folds"})
+    name: str = "loso_gist"
     choose: bool = field(default=False, metadata={"help": "choose the strengths of the augmentations, nothing else"})
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
     arms: list[str] = field(default_factory=lambda: ["real", "classical", "ours", "both"], metadata={"help": ", ".join(ARMS)})
-    classifiers: list[str] = field(default_factory=lambda: ["gru"], metadata={"help": "gru, lstm, cnn, graph"})
-    seeds: list[int] = field(default_factory=lambda: [0])
+    classifiers: list[str] = field(default_factory=lambda: ["gru"], metadata={"help": ", ".join(CLASSIFIERS)})
     share: float = field(default=1.0, metadata={"help": "share of the real walks that is used"})
     epochs: float = 12
     min_steps: int = field(default=300, metadata={"help": "steps at least, for small shares"})
     batch_size: int = 128
     learning_rate: float = 1.5e-3
-    num_threads: int = 0
-
-
-def halves(subjects: list[str]) -> tuple[list[str], list[str]]:
-    """The subjects in two halves; what is chosen on one is used on the other."""
-    middle = (len(subjects) + 1) // 2
-    return subjects[:middle], subjects[middle:]
 
 
 class Experiment:
-    """Trains and tests classifiers, one run at a time, and writes their rows."""
+    """Trains and tests classifiers, one run at a time."""
 
     def __init__(self, args: LosoArguments, walks: Walks):
         self.args, self.walks = args, walks
@@ -133,21 +118,8 @@ class Experiment:
         self.folder = Path(args.output_dir)
         self.kept: tuple[tuple, tuple[np.ndarray, np.ndarray]] | None = None
 
-    def runs(self) -> Iterator[dict]:
-        """All runs that were asked for, those of a fold together."""
-        for subject in self.args.subjects or self.all_subjects:
-            for arm in self.args.arms:
-                for classifier in self.args.classifiers:
-                    for seed in self.args.seeds:
-                        yield {
-                            "arm": arm, "classifier": classifier, "subject": subject, "seed": seed, "share": self.args.share
-                        }  # fmt: skip
-
-    def path(self, run: dict) -> Path:
-        return self.folder / "rows" / "{arm}-{classifier}-{subject}-{seed}-{share:g}.json".format(**run)
-
     def run(self, run: dict) -> dict:
-        """The row of one run."""
+        """Numbers of one run."""
         train, test = self.walks.fold(run["subject"], run["share"])
         arm = ARMS[run["arm"]]
         synthetic = self.synthetic(arm, run, train) if arm.sets else None
@@ -174,7 +146,7 @@ class Experiment:
             progress=False,
         )
         probabilities = predict_logits(model, walks.inputs[test]).softmax(-1).numpy()
-        return run | scores(probabilities, walks.labels[test], walks.walk_ids[test])
+        return scores(probabilities, walks.labels[test], walks.walk_ids[test])
 
     def synthetic(self, arm: Arm, run: dict, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and labels of the fold's synthetic sets, as many of each set; kept for the next run."""
@@ -193,7 +165,7 @@ class Experiment:
         source = "language" if name == "same_people" else name
         file = fold_folder(self.folder, run["subject"], run["share"]) / f"{source}.safetensors"
         if not file.exists():
-            raise ValueError(f"{file} is missing: run experiments/loso_generator.py first")
+            raise ValueError(f"{file} is missing: run python -m experiments.loso_generator first")
         stored = load_file(file)
         valid = (stored["judged"] == stored["labels"]) | (name == "naive")
         inputs, labels = stored["input_values"][valid].astype(np.float32), stored["labels"][valid]
@@ -219,39 +191,40 @@ class Experiment:
             raise ValueError(f"{file} is missing: run with --choose first")
         return CANDIDATES[kind][json.loads(file.read_text())["chosen"][kind][half]]
 
-    def choose(self, state: PartialState) -> None:
-        """Compare the candidates within each half and write which one the other half is to use."""
-        todo = [(kind, name, s) for kind, group in CANDIDATES.items() for name in group for s in self.all_subjects]
-        for kind, name, subject in tqdm(todo[state.process_index :: state.num_processes], desc="choice"):
-            run = {"arm": name, "classifier": "gru", "subject": subject, "seed": self.args.seeds[0], "share": 1.0}
+    def choose(self) -> dict:
+        """Mean accuracies of the candidates within each half, and for each half those that were best in the other one."""
+        found = {kind: {name: {} for name in group} for kind, group in CANDIDATES.items()}
+        for kind, name, subject in tqdm(
+            [(k, n, s) for k, g in found.items() for n in g for s in self.all_subjects], desc="choice"
+        ):
             path = self.folder / "choice" / f"{kind}-{name}-{subject}.json"
-            if not path.exists():
-                half = next(h for h in halves(self.all_subjects) if subject in h)
-                others = np.flatnonzero(np.isin(self.walks.subjects, [s for s in half if s != subject]))
-                test = np.flatnonzero(self.walks.subjects == subject)
-                candidate = CANDIDATES[kind][name]
-                people = self.people_of(others, candidate) if kind == "people" else None
-                write_json(path, self.fit(run, others, test, people, candidate if kind == "classical" else None))
-        state.wait_for_everyone()
-        if state.is_main_process:
-            self.write_choices()
-
-    def write_choices(self) -> None:
-        """Mean accuracies within each half, and for each half the candidates that were best in the other one."""
-
-        def accuracy(kind: str, name: str, half: list[str]) -> float:
-            files = [self.folder / "choice" / f"{kind}-{name}-{s}.json" for s in half]
-            return float(np.mean([json.loads(f.read_text())["accuracy"] for f in files]))
-
-        first, second = halves(self.all_subjects)
-        found = {
-            kind: {name: [accuracy(kind, name, first), accuracy(kind, name, second)] for name in group}
-            for kind, group in CANDIDATES.items()
+            with claimed(path.with_suffix(".lock"), wait=True):
+                if not path.exists():
+                    half = next(h for h in halves(self.all_subjects) if subject in h)
+                    others = np.flatnonzero(np.isin(self.walks.subjects, [s for s in half if s != subject]))
+                    test = np.flatnonzero(self.walks.subjects == subject)
+                    candidate = CANDIDATES[kind][name]
+                    people = self.people_of(others, candidate) if kind == "people" else None
+                    run = {"classifier": "gru", "seed": self.args.seeds[0]}
+                    write_json(path, self.fit(run, others, test, people, candidate if kind == "classical" else None))
+            found[kind][name][subject] = json.loads(path.read_text())["accuracy"]
+        means = {
+            kind: {
+                name: [float(np.mean([each[s] for s in half])) for half in halves(self.all_subjects)]
+                for name, each in g.items()
+            }
+            for kind, g in found.items()
         }
-        best = {kind: [max(group, key=lambda n: group[n][i]) for i in (1, 0)] for kind, group in found.items()}
-        content = {"chosen": best, "accuracy_within_each_half": found}
+        best = {kind: [max(group, key=lambda n: group[n][i]) for i in (1, 0)] for kind, group in means.items()}
+        content = {"chosen": best, "accuracy_within_each_half": means}
         write_json(self.folder / "choices.json", content)
-        print(json.dumps(content, indent=1))
+        return content
+
+
+def halves(subjects: list[str]) -> tuple[list[str], list[str]]:
+    """The subjects in two halves; what is chosen on one is used on the other."""
+    middle = (len(subjects) + 1) // 2
+    return subjects[:middle], subjects[middle:]
 
 
 def new_people(inputs: np.ndarray, people: Augmentation, seed: int = 0) -> np.ndarray:
@@ -280,35 +253,43 @@ def scores(probabilities: np.ndarray, labels: np.ndarray, walk_ids: np.ndarray) 
     }
 
 
+def about_of(row: dict) -> dict:
+    """What a row of the result says of how it was made."""
+    if not row["about"]:
+        return row  # kept from the result file
+    about = row["about"]
+    steps = {k: about["arguments"][k] for k in ("epochs", "min_steps", "batch_size")}
+    known = {"dataset": about["arguments"]["dataset"], "versions": about["versions"], "steps": steps}
+    return row | known | {"command": about["command"], "date": about["date"]}
+
+
 def main() -> None:
-    args = HfArgumentParser(LosoArguments).parse_args_into_dataclasses()[0]
-    unknown = set(args.arms) - set(ARMS)
-    if unknown:
-        raise ValueError(f"unknown arms {', '.join(sorted(unknown))}; known: {', '.join(ARMS)}")
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    args = parse(LosoArguments, arms=ARMS, classifiers=CLASSIFIERS)
     experiment = Experiment(args, load_inputs(args.dataset))
-    nobody = set(args.subjects) - set(experiment.all_subjects)
-    if nobody:
-        there = ", ".join(experiment.all_subjects)
-        raise ValueError(f"{args.dataset}: no such subject: {', '.join(sorted(nobody))}; there are {there}")
+    subjects = held_out(experiment.walks.subjects, args.subjects, args.dataset)
     if args.choose:
-        experiment.choose(state)
+        print(json.dumps(experiment.choose(), indent=1))
         return
-    known = Path("model_cards/results") / f"{Path(args.output_dir).name}.json"
-    known = json.loads(known.read_text())["rows"] if known.exists() else []
-    known = [{k: row[k] for k in ("arm", "classifier", "subject", "seed", "share")} for row in known]
-    todo = [run for run in experiment.runs() if run not in known and not experiment.path(run).exists()]
-    state.wait_for_everyone()  # before a row is written: all processes must part the same list
-    about = {
-        "dataset": Path(args.dataset).name,
-        "command": "python " + " ".join([f"train/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
-        "versions": {p: version(p) for p in ("torch", "transformers", "datasets", "numpy")},
-        "steps": {"epochs": args.epochs, "min_steps": args.min_steps, "batch_size": args.batch_size},
-    }
-    for run in tqdm(todo[state.process_index :: state.num_processes], desc="runs"):
-        write_json(experiment.path(run), experiment.run(run) | about | {"date": date.today().isoformat()})
+    runs = [
+        {"arm": arm, "classifier": classifier, "subject": subject, "seed": seed, "share": args.share}
+        for subject in subjects
+        for arm in args.arms
+        for classifier in args.classifiers
+        for seed in args.seeds
+    ]
+    rows = run_all(args, runs, experiment.run, listed=("arms", "classifiers", "share", "choose"))
+    rows = [about_of(r) for r in rows]
+    choices = experiment.folder / "choices.json"  # absent where no arm needed it
+    write_result(
+        args.name,
+        args.dataset,
+        PROTOCOL,
+        result_metrics(rows, result_path("privacy_gist")),
+        rows,
+        command=f"python -m experiments.loso --dataset data/{Path(args.dataset).name}, as in each row",
+        choices=json.loads(choices.read_text()) if choices.exists() else {},
+    )
+    draw(rows, args.name)
 
 
 if __name__ == "__main__":

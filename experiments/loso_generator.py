@@ -30,9 +30,10 @@ import torch
 from datasets import Dataset
 from safetensors.numpy import save_file
 from tqdm import tqdm
-from transformers import GPT2LMHeadModel, HfArgumentParser
+from transformers import GPT2LMHeadModel
 
 from experiments.loso import fold_folder
+from experiments.runner import ROOT, held_out, parse
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder, atomic_path
@@ -43,9 +44,9 @@ from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
 from modeling_gait.training.classifier import load_inputs, predict, share_of_walks, train_classifier
-from modeling_gait.training.data import class_labels, load_walks, numbered
+from modeling_gait.training.data import class_labels, load_walks
 
-HERE = Path(__file__).parent
+TRAIN = ROOT / "train"
 BATCH = 270  # walks sampled at a time
 # Arguments beside those of configs/*_gist.json, by variant: tokeniser, decoder, GPT-2.
 STEPS = {
@@ -93,7 +94,7 @@ def train_family(folder: Path, dataset: str, subject: str, variant: str, num_thr
     for name, target in (("vq", folder / "vq"), ("decoder", folder / "decoder"), ("gpt2", folder)):
         if name not in extra or (target / "model.safetensors").exists():
             continue
-        command = [sys.executable, str(HERE / f"train_{name}.py"), str(HERE / "configs" / f"{name}_gist.json")]
+        command = [sys.executable, str(TRAIN / f"train_{name}.py"), str(TRAIN / "configs" / f"{name}_gist.json")]
         command += ["--dataset", dataset, "--exclude_subjects", subject, "--output_dir", str(target)]
         command += ["--num_threads", str(num_threads), *extra[name]]
         if name != "vq":
@@ -181,14 +182,10 @@ def decode_plain(vq: GaitVQModel, extractor: GaitFeatureExtractor, codes: list[G
 
 
 def main() -> None:
-    args = HfArgumentParser(GeneratorArguments).parse_args_into_dataclasses()[0]
-    if args.variant not in VARIANTS or set(args.sets) - set(SETS[args.variant]):
-        known = "; ".join(f"{v}: {', '.join(s)}" for v, s in SETS.items())
-        raise ValueError(f"unknown variant {args.variant!r} or set {args.sets}; known: {known}")
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
-    subjects = args.subjects or numbered(np.array(load_walks(args.dataset)["subject_id"]))
-    for subject in subjects:
+    args = parse(GeneratorArguments, variant=VARIANTS)
+    if set(args.sets) - set(SETS[args.variant]):
+        raise ValueError(f"--sets: unknown {args.sets}; variant {args.variant} has {', '.join(SETS[args.variant])}")
+    for subject in held_out(np.array(load_walks(args.dataset)["subject_id"]), args.subjects, args.dataset):
         home = fold_folder(Path(args.output_dir), subject, args.share)
         folder = home if args.variant == "ours" else home / args.variant
         targets = [home / f"{name}.safetensors" for name in args.sets or SETS[args.variant][:1]]

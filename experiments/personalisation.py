@@ -6,7 +6,7 @@
 The subjects are held out in groups. For each group the models are trained on the other subjects (train_maml.py, in
 output_dir, resumable). What must be chosen (steps, learning rates, components, for each number of shots; how much the support
 is smoothed) is chosen with models trained without the next group, which is held out in its turn; no test subject takes part.
-Writes model_cards/results/NAME.json, a row for each subject, seed and number of shots, as they are made, and figures.
+Out: a row for each subject, seed and number of shots (runner.py), model_cards/results/NAME.json, a figure.
 
 Generation: the expected cycle from K support cycles against other cycles of the same subject and activity. Arms: `maml`;
 `maml_unadapted`, the same model that reads the support but takes no step; `finetune`, a conventionally trained network,
@@ -23,49 +23,62 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
-from torch.func import functional_call, grad, vmap
-from tqdm import tqdm
-from transformers import HfArgumentParser
+from matplotlib.figure import Figure
 
-from experiments.report_personalisation import ARMS, MAML_STEPS, draw_cycles, draw_errors, summarise
+from experiments.personalisation_arms import (
+    SHARES,
+    PcaInfill,
+    adam_curve,
+    adapt_tasks,
+    context_of,
+    expected,
+    nearest,
+    population,
+    reconstruct,
+    stacked,
+    task_error,
+)
+from experiments.runner import (
+    RunArguments,
+    claimed,
+    groups,
+    interval,
+    parse,
+    result_path,
+    rounded,
+    run_all,
+    save_figure,
+    write_result,
+)
 from modeling_gait.evaluation.metrics import dtw
-from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
+from modeling_gait.files import write_json
+from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.training.maml import Cycles, MamlArguments, build, load_cycles, train_model
-from modeling_gait.training.results import ROOT, write_result
 
-RECONSTRUCTIONS = ("maml", "maml_no_support", "pretrain", "interpolation", "pca", "support_mean")
+ARMS = ("maml", "maml_unadapted", "finetune", "scratch", "shrunk_mean", "support_mean", "population_mean", "nearest", "floor")
+MAML_STEPS = (0, 1, 2, 3, 5, 8)
 ADAM_STEPS = (1, 3, 10, 30, 100, 300)
 ADAM_RATES = (1e-3, 3e-3)
 NOISE_SCALES = (1.0, 0.6, 0.4)  # below 1: less smoothing of the support, a larger MSE and a smaller DTW distance
-SHARES = {"5": 0.05, "10": 0.1, "20": 0.2, "sensor": None}
 PCA = [(n, s) for n in (20, 60) for s in (0.03, 0.1, 0.3, 1.0)]  # components, variance of the noise
 
 
-@dataclass
-class PersonalisationArguments:
+@dataclass(kw_only=True)
+class PersonalisationArguments(RunArguments):
     """Arguments of the evaluation."""
 
-    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet of gait cycles"})
     config: str = field(default="train/configs/maml_hugadb.json", metadata={"help": "arguments of train_maml.py"})
     output_dir: str = field(default="outputs/hugadb", metadata={"help": "trained models, by group and seed"})
-    name: str = field(default="personalisation_hugadb", metadata={"help": "model_cards/results/NAME.json"})
+    name: str = "personalisation_hugadb"
     num_folds: int = field(default=6, metadata={"help": "groups that the subjects are held out in"})
     folds: list[int] = field(default_factory=list, metadata={"help": "only these groups"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     shots: list[int] = field(default_factory=lambda: [1, 3, 5, 10])
     draws: int = field(default=3, metadata={"help": "supports drawn of each task"})
     max_steps: int = field(default=0, metadata={"help": "training steps in the place of the configuration's"})
-    num_threads: int = 0
 
 
-def groups_of(subjects: list[str], count: int) -> list[list[str]]:
-    """Subjects in `count` groups, each every count-th, in the order of their numbers."""
-    order = sorted(subjects, key=lambda s: (len(s), s))
-    return [order[i::count] for i in range(count)]
-
-
-# ------------------------------------------------------------------------------------------------- episodes
+# --- episodes -----------------------------------------------------------------------------------------------------------------
 def draw_episodes(model: GaitTCNModel, cycles: Cycles, shots: int, args, seed: int, queries: int = 24) -> dict:
     """Supports and queries of every task, stacked: cycles, observed (T, K, P, C), queries, mask (T, Q, P, C), task (T,).
 
@@ -87,193 +100,6 @@ def draw_episodes(model: GaitTCNModel, cycles: Cycles, shots: int, args, seed: i
     return dict(zip(("cycles", "observed", "queries", "mask"), stacked)) | {"task": np.array([p[4] for p in parts])}
 
 
-def context_of(episodes: dict) -> torch.Tensor:
-    """(T, P, 3 C) of all supports."""
-    cycles, observed = episodes["cycles"], episodes["observed"]
-    return support_context(cycles.sum(1), cycles.square().sum(1), observed.sum(1))
-
-
-# ------------------------------------------------------------------------------------------------- arms
-def adapt_tasks(model: GaitTCNModel, episodes: dict, steps: int, seed: int) -> dict[str, torch.Tensor]:
-    """Parameters of the network adapted to each task (T, ...), as `personalize` does it."""
-    parameters = {n: p.detach() for n, p in model.network.named_parameters()}
-    rates, names = {n: r.detach() for n, r in model.rates().items()}, model.fast_names()
-    slow = {n: p for n, p in parameters.items() if n not in names}
-    observed = episodes["observed"]
-    generator = torch.Generator().manual_seed(seed)
-    each = observed[:, None].expand(-1, max(steps, 1), *observed.shape[1:])
-    sparse = draw_sparse_masks(each, model.config.channels_per_sensor, generator)
-
-    def one(cycles: torch.Tensor, seen: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
-        return slow | adapt(model.network, {n: parameters[n] for n in names}, slow, rates, cycles, seen, hidden, steps=steps)
-
-    return vmap(one)(episodes["cycles"], observed, sparse)
-
-
-@torch.no_grad()
-def run(model: GaitTCNModel, parameters: dict, known: torch.Tensor, seen: torch.Tensor, context: torch.Tensor) -> tuple:
-    """The network with the parameters of each task on its own inputs (T, N, P, C) and context (T, P, 3 C)."""
-
-    def one(own: dict, x: torch.Tensor, m: torch.Tensor, c: torch.Tensor) -> tuple:
-        return functional_call(model.network, own, (x, m, c.expand(len(x), -1, -1)))
-
-    return vmap(one)(parameters, known, seen, context)
-
-
-def expected(model: GaitTCNModel, parameters: dict, context: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Generated mean cycle (T, P, C) and log spread (T, C)."""
-    nothing = torch.zeros(len(context), 1, *model.components.shape[1:])
-    generation, _, log_spread = run(model, parameters, nothing, nothing, context)
-    return generation[:, 0], log_spread[:, 0]
-
-
-def adam_curve(model: GaitTCNModel, episodes: dict, rate: float, steps: tuple[int, ...]) -> dict[int, torch.Tensor]:
-    """Generated cycles (T, P, C) after each of `steps` Adam steps on the support: conventional (fine-)tuning of all weights.
-
-    This network has learned without people's supports, so it reads none: what it knows of a person is in its weights.
-    """
-    parameters = {n: p.detach().expand(len(episodes["cycles"]), *p.shape).clone() for n, p in model.network.named_parameters()}
-    first = {n: torch.zeros_like(p) for n, p in parameters.items()}
-    second = {n: torch.zeros_like(p) for n, p in parameters.items()}
-    nothing = torch.zeros(1, *model.components.shape[1:])
-    context = torch.zeros(1, nothing.shape[1], 3 * nothing.shape[2])
-
-    def loss(own: dict, cycles: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        return masked_mse(functional_call(model.network, own, (nothing, nothing, context))[0], cycles, observed)
-
-    gradient, out = vmap(grad(loss)), {}
-    for step in range(1, max(steps) + 1):
-        for n, g in gradient(parameters, episodes["cycles"], episodes["observed"]).items():
-            first[n].lerp_(g, 0.1)
-            second[n].lerp_(g.square(), 0.001)
-            size = (second[n] / (1 - 0.999**step)).sqrt_().add_(1e-8)
-            parameters[n] -= rate / (1 - 0.9**step) * first[n] / size
-        if step in steps:
-            out[step] = expected(model, parameters, context.expand(len(episodes["cycles"]), -1, -1))[0]
-    return out
-
-
-def stacked(model: GaitTCNModel, count: int) -> dict[str, torch.Tensor]:
-    """The network's own parameters, once for each task."""
-    return {n: p.detach().expand(count, *p.shape) for n, p in model.network.named_parameters()}
-
-
-def population(model: GaitTCNModel, training: Cycles) -> dict[str, torch.Tensor]:
-    """Mean cycle (P, C) of each activity, standardised: mean of the subjects' means."""
-    values, observed = model.standardise(training.values, training.mask)
-    out = {}
-    for activity in np.unique(training.activity):
-        tasks = [g for g in training.tasks(least=1) if training.activity[g[0]] == activity]
-        counts = torch.stack([observed[g].sum(0) for g in tasks])
-        means = torch.stack([values[g].sum(0) for g in tasks]) / counts.clamp(min=1)
-        out[str(activity)] = means.sum(0) / (counts > 0).sum(0).clamp(min=1)
-    return out
-
-
-def nearest(model: GaitTCNModel, training: Cycles, mean: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """The training cycle (T, P, C) nearest to each support's mean, over channels valid in both (at least half of its own)."""
-    values, observed = (x.flatten(1) for x in model.standardise(training.values, training.mask))
-    m, k = (mean * known).flatten(1), known.flatten(1)
-    shared = k @ observed.T
-    distance = (m.square() @ observed.T - 2 * m @ values.T + k @ values.square().T) / shared.clamp(min=1)
-    distance[shared < 0.5 * k.sum(1, keepdim=True)] = torch.inf
-    at = distance.argmin(1)
-    return torch.where(observed[at] > 0, values[at], m).unflatten(1, mean.shape[1:])  # a channel it lacks: the support's own
-
-
-# ------------------------------------------------------------------------------------------------- reconstruction
-class PcaInfill:
-    """Probabilistic PCA of the training cycles; the expected rest of a cycle given a part of it."""
-
-    def __init__(self, model: GaitTCNModel, training: Cycles, most: int = 2500, components: int = 60):
-        rows = np.unique(np.linspace(0, len(training.values) - 1, most).astype(int))
-        values, observed = (x.flatten(1) for x in model.standardise(training.values[rows], training.mask[rows]))
-        self.mean = values.sum(0) / observed.sum(0).clamp(min=1)
-        filled = torch.where(observed > 0, values, self.mean)
-        for _ in range(4):  # channels that are not valid are filled from the others
-            u, s, v = torch.svd_lowrank(filled - self.mean, q=components, niter=3)
-            filled = torch.where(observed > 0, values, self.mean + (u * s) @ v.T)
-        self.directions = v * s / len(rows) ** 0.5  # (P C, R), scores of unit variance
-
-    def __call__(self, known: torch.Tensor, seen: torch.Tensor, components: int, noise: float) -> torch.Tensor:
-        flat, mask = known.flatten(1), seen.flatten(1)
-        w = self.directions[:, :components]
-        out = []
-        for x, m in zip(flat, mask):
-            rows = m > 0
-            a = w[rows]
-            scores = torch.linalg.solve(a.T @ a + noise * torch.eye(components), a.T @ (x[rows] - self.mean[rows]))
-            out.append(self.mean + w @ scores)
-        return torch.stack(out).view_as(known)
-
-
-def interpolate(known: torch.Tensor, moments: torch.Tensor, fallback: torch.Tensor, cubic: bool) -> torch.Tensor:
-    """Periodic interpolation over phase of cycles (N, P, C) measured at `moments` (N, P); elsewhere `fallback` if none is."""
-    phases, out = known.shape[1], fallback.expand_as(known).clone()
-    grid = np.arange(phases)
-    for i, (cycle, at) in enumerate(zip(known.numpy(), moments.numpy())):
-        x = np.flatnonzero(at)
-        if len(x) > 1:
-            wrapped, y = np.append(x, x[0] + phases), np.concatenate((cycle[x], cycle[x[:1]]))
-            turn = np.where(grid < x[0], grid + phases, grid)
-            if cubic:
-                values = CubicSpline(wrapped, y, bc_type="periodic")(turn)
-            else:
-                values = np.stack([np.interp(turn, wrapped, c) for c in y.T], axis=1)
-            out[i] = torch.from_numpy(values).float()
-    return out
-
-
-def hidden_queries(episodes: dict, share: float | None, per_sensor: int, seed: int, count: int = 6) -> dict[str, torch.Tensor]:
-    """The first queries (T, R, P, C) with a share of their phases left, or one sensor missing (share None)."""
-    queries, mask = episodes["queries"][:, :count], episodes["mask"][:, :count]
-    t, r, phases, channels = queries.shape
-    rng = np.random.default_rng(seed)
-    if share is None:
-        lost = torch.from_numpy(rng.integers(channels // per_sensor, size=(t, r, 1, 1)))
-        left = (torch.arange(channels) // per_sensor != lost).float().expand(t, r, phases, channels)
-        moments = torch.zeros(t, r, phases)
-    else:
-        order = torch.from_numpy(rng.random((t, r, phases)).argsort(-1).argsort(-1))
-        moments = (order < round(share * phases)).float()
-        left = moments[..., None].expand(t, r, phases, channels)
-    seen = mask * left
-    return {"target": queries, "known": queries * seen, "seen": seen, "moments": moments, "asked": mask * (1 - left)}
-
-
-def reconstruct(models: dict, pca: PcaInfill, parameters: dict, episodes: dict, means: torch.Tensor, choice: dict, seed: int):
-    """{arm_share: error (T,)} of what was hidden of the queries."""
-    maml, context, out = models["maml"], context_of(episodes), {}
-    count = len(context)
-    support = episodes["cycles"].sum(1) / episodes["observed"].sum(1).clamp(min=1)
-    support = torch.where(episodes["observed"].sum(1) > 0, support, means)[:, None]
-    for name, share in SHARES.items():
-        part = hidden_queries(episodes, share, maml.config.channels_per_sensor, seed)
-        known, seen, moments = part["known"], part["seen"], part["moments"].flatten(0, 1)
-        flat = lambda x: x.flatten(0, 1)  # noqa: E731
-        nothing = torch.zeros_like(context)
-        zero = torch.zeros_like(known[0, 0])
-        rest = interpolate(flat((known - support) * seen), moments, zero, False).view_as(known)
-        fallback = flat(means[:, None].expand_as(known))
-        answers = {
-            "maml": run(maml, parameters, known, seen, context)[1],
-            "maml_no_support": run(maml, stacked(maml, count), known, seen, nothing)[1],
-            "pretrain": run(models["pretrain"], stacked(models["pretrain"], count), known, seen, nothing)[1],
-            "interpolation": interpolate(flat(known), moments, fallback, choice["cubic"]).view_as(known),
-            "pca": pca(flat(known), flat(seen), *choice["pca"][name]).view_as(known),
-            "support_mean": support + rest,
-        }
-        for arm, answer in answers.items():
-            out[f"{arm}_{name}"] = task_error(answer, part["target"], part["asked"])
-    return out
-
-
-def task_error(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of each task (T,) over what the mask (T, Q, P, C) says; nan where it says nothing."""
-    mask = mask.expand_as(target)
-    return ((prediction - target).square() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3))
-
-
 def task_dtw(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean DTW distance of each task (T,), per phase point and channel, over its queries (T, Q, P, C)."""
     a, b = (np.asarray((x * mask).double()) for x in (prediction.expand_as(target), target))
@@ -281,7 +107,7 @@ def task_dtw(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor)
     return torch.from_numpy((dtw(a, b) / channels / target.shape[2]).mean(1))
 
 
-# ------------------------------------------------------------------------------------------------- choices
+# --- choices ------------------------------------------------------------------------------------------------------------------
 def choose_noise(maml: GaitTCNModel, training: Cycles, validation: Cycles, args: PersonalisationArguments) -> float:
     """How much of the learned noise ratio to believe: least sum of MSE and DTW, each against the support mean's."""
     score = dict.fromkeys(NOISE_SCALES, 0.0)
@@ -348,7 +174,7 @@ def maml_prediction(model: GaitTCNModel, episodes: dict, steps: int, seed: int) 
     return *expected(model, parameters, context_of(episodes)), parameters
 
 
-# ------------------------------------------------------------------------------------------------- measuring
+# --- measuring ----------------------------------------------------------------------------------------------------------------
 def predictions(models: dict, training: Cycles, test: Cycles, episodes: dict, choice: dict, shots: int, seed: int) -> dict:
     """{arm: (T, P, C)}, standardised, and under "log_spread", "parameters" what else the adapted model says."""
     maml, key = models["maml"], str(shots)
@@ -398,12 +224,12 @@ def measure(models: dict, training: Cycles, test: Cycles, pca: PcaInfill, choice
     return out | {f"reconstruction_mse_{k}": v for k, v in reconstructed.items()}
 
 
-def rows_of(found: dict, test: Cycles, fold: int, seed: int, shots: int) -> list[dict]:
+def rows_of(found: dict, test: Cycles, shots: int) -> list[dict]:
     """A row a subject: means over its activities."""
     rows, subjects = [], test.subject[found["task"]]
     for subject in np.unique(subjects):
         mine = np.flatnonzero(subjects == subject)
-        row = {"fold": fold, "seed": seed, "shots": shots, "subject": str(subject)}
+        row = {"shots": shots, "subject": str(subject)}
         row["activities"] = sorted(set(test.activity[found["task"][mine]].tolist()))
         for name, values in found.items():
             own = np.asarray(values, float)[mine]
@@ -413,15 +239,48 @@ def rows_of(found: dict, test: Cycles, fold: int, seed: int, shots: int) -> list
     return rows
 
 
-# ------------------------------------------------------------------------------------------------- results
-def write_results(rows: list[dict], choices: dict, args: PersonalisationArguments) -> None:
-    """The result file."""
-    protocol = (
-        f"{args.num_folds} groups of subjects held out in turn; support and queries drawn at random from a "
-        "subject's cycles of one activity; steps, rates and components chosen on the next group with models trained without "
-        "both; metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
-    )
-    write_result(args.name, args.dataset, protocol, summarise(rows), rows, gathered=True, choices=choices)
+# --- results -----------------------------------------------------------------------------------------------------------------
+
+
+def result_metrics(rows: list[dict]) -> dict[str, float]:
+    """Means over subjects (seeds averaged first), and how far each arm lies above `maml`, with intervals over subjects."""
+    out = {}
+    for shots in sorted({r["shots"] for r in rows}):
+        mine = [r for r in rows if r["shots"] == shots]
+        subjects = sorted({r["subject"] for r in mine})
+        names = dict.fromkeys(k for r in mine for k, v in r.items() if isinstance(v, float))
+        own = {s: [r for r in mine if r["subject"] == s] for s in subjects}
+        measured = {k: [[r[k] for r in own[s] if k in r] for s in subjects] for k in names}
+        table = {k: np.array([np.mean(v) if v else np.nan for v in values]) for k, values in measured.items()}
+        for name, values in table.items():
+            if not name.startswith("reconstruction"):
+                out[f"{name}_{shots}"] = np.nanmean(values)
+            elif shots == 5 or len({r["shots"] for r in rows}) == 1:
+                out[name] = np.nanmean(values)  # with five support cycles
+        for kind in ("mse", "dtw"):
+            for arm in ARMS[1:-1]:
+                difference = table[f"{kind}_{arm}"] - table[f"{kind}_maml"]
+                key = f"{kind}_{arm}_minus_maml_{shots}"
+                out |= interval(key, difference)
+    return rounded(out)
+
+
+def draw_errors(rows: list[dict], name: str) -> None:
+    """Error against the number of support cycles, and against the steps of the adaptation."""
+    metrics, figure = result_metrics(rows), Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    shots = sorted({r["shots"] for r in rows})
+    for arm in ("maml", "shrunk_mean", "finetune", "scratch", "support_mean", "population_mean", "nearest", "floor"):
+        style = {"color": "black", "linestyle": ":"} if arm == "floor" else {"marker": "o"}
+        left.plot(shots, [metrics[f"mse_{arm}_{k}"] for k in shots], label=arm.replace("_", " "), **style)
+    left.set(xlabel="support cycles", ylabel="MSE [variances of a channel]", xscale="log", xticks=shots, xticklabels=shots)
+    left.minorticks_off()
+    left.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    for k in shots:
+        right.plot(MAML_STEPS, [metrics[f"mse_maml_after_{s}_{k}"] for s in MAML_STEPS], marker="o", label=f"{k} cycles")
+    right.set(xlabel="adaptation steps", ylabel="MSE [variances of a channel]")
+    right.legend(fontsize=8)
+    save_figure(figure, f"{name}_errors")
 
 
 def trained(folder: Path, training: Cycles, algorithm: str, seed: int, args: PersonalisationArguments) -> GaitTCNModel:
@@ -443,51 +302,47 @@ def models_of(folder: Path, training: Cycles, seed: int, args: PersonalisationAr
     return models | {"scratch": build(shared, training).eval()}
 
 
-def evaluate(fold: int, seed: int, cycles: Cycles, groups: list[list[str]], choices: dict, args) -> tuple[list[dict], dict]:
-    """Rows of one group and seed, and its models; fills in what is to be chosen for this group where it is not there."""
-    folder, held, following = Path(args.output_dir), groups[fold], groups[(fold + 1) % len(groups)]
-    training, test = cycles.without(held), cycles.without([s for g in groups for s in g if g is not held])
-    if str(fold) not in choices:
-        inner = training.without(following)
-        validation = training.without([s for s in set(training.subject) if s not in following])
-        models = models_of(folder / f"fold_{fold}_choice", inner, 0, args)
-        choices[str(fold)] = choose(models, inner, validation, args)
-    models = models_of(folder / f"fold_{fold}_seed_{seed}", training, seed, args)
-    scale_noise(models["maml"], choices[str(fold)]["noise"])
+def chosen(fold: int, training: Cycles, following: list[str], args: PersonalisationArguments) -> dict:
+    """What is chosen for a group, with models trained without it and without the next one; made once."""
+    folder = Path(args.output_dir)
+    file = folder / "choices" / f"{fold}.json"
+    with claimed(file.with_suffix(".lock"), wait=True):
+        if not file.exists():
+            inner = training.without(following)
+            validation = training.without([s for s in set(training.subject) if s not in following])
+            write_json(file, choose(models_of(folder / f"fold_{fold}_choice", inner, 0, args), inner, validation, args))
+    return json.loads(file.read_text())
+
+
+def evaluate(run: dict, cycles: Cycles, held: list[list[str]], args: PersonalisationArguments) -> list[dict]:
+    """Rows of one group and seed."""
+    fold, seed = run["fold"], run["seed"]
+    training, test = cycles.without(held[fold]), cycles.without([s for i, g in enumerate(held) for s in g if i != fold])
+    choice = chosen(fold, training, held[(fold + 1) % len(held)], args)
+    models = models_of(Path(args.output_dir) / f"fold_{fold}_seed_{seed}", training, seed, args)
+    scale_noise(models["maml"], choice["noise"])
     pca, rows = PcaInfill(models["maml"], training), []
     for shots in args.shots:
-        found = measure(models, training, test, pca, choices[str(fold)], shots, args, seed)
-        rows += rows_of(found, test, fold, seed, shots)
-    return rows, models["maml"]
+        rows += rows_of(measure(models, training, test, pca, choice, shots, args, seed), test, shots)
+    return rows
 
 
 def main() -> None:
-    args = HfArgumentParser(PersonalisationArguments).parse_args_into_dataclasses()[0]
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
-    if args.num_folds < 3:
-        raise ValueError(
-            f"num_folds must be 3 or more (one group to test, one to choose, the rest to train), got {args.num_folds}"
-        )
-    path, figures = ROOT / "model_cards" / "results" / f"{args.name}.json", ROOT / "model_cards" / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    args = parse(PersonalisationArguments)
     cycles = load_cycles(args.dataset)
-    groups = groups_of(sorted(set(cycles.subject.tolist())), args.num_folds)
-    jobs = [(f, s) for s in args.seeds for f in args.folds or range(len(groups))]
-    for fold, seed in tqdm(jobs, desc="groups x seeds"):
-        before = json.loads(path.read_text()) if path.exists() else {"rows": [], "choices": {}}
-        rows, choices = before["rows"], before["choices"]
-        if {r["shots"] for r in rows if (r["fold"], r["seed"]) == (fold, seed)} >= set(args.shots):
-            continue
-        found, model = evaluate(fold, seed, cycles, groups, choices, args)
-        rows = [r for r in rows if (r["fold"], r["seed"]) != (fold, seed)] + found
-        write_results(rows, choices, args)
-        draw_errors(rows, figures / f"{args.name}_errors.png")
-        if fold == 0 and seed == args.seeds[0]:
-            held_out = cycles.without([s for g in groups[1:] for s in g])
-            draw_cycles(model, held_out, figures / f"{args.name}_cycles.png")
-    if path.exists():
-        print(json.dumps(json.loads(path.read_text())["metrics"], indent=1))
+    held = groups(cycles.subject, args.num_folds, args.folds, least=3)  # one to test, one to choose, the rest to train
+    runs = [{"fold": f, "seed": s} for s in args.seeds for f in args.folds or range(len(held))]
+    rows = run_all(args, runs, lambda run: evaluate(run, cycles, held, args))
+    protocol = (
+        f"{args.num_folds} groups of subjects held out in turn; support and queries drawn at random from a "
+        "subject's cycles of one activity; steps, rates and components chosen on the next group with models trained without "
+        "both; metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
+    )
+    path = result_path(args.name)
+    choices = json.loads(path.read_text()).get("choices", {}) if path.exists() else {}
+    choices |= {p.stem: json.loads(p.read_text()) for p in (Path(args.output_dir) / "choices").glob("[!.]*.json")}
+    print(write_result(args.name, args.dataset, protocol, result_metrics(rows), rows, choices=choices))
+    draw_errors(rows, args.name)
 
 
 if __name__ == "__main__":

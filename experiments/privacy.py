@@ -12,7 +12,7 @@ saw. Out: model_cards/results/NAME.json and model_cards/figures/NAME.png.
 Members of the attack are the generator's training walks; non-members are the held-out walks of the same people. Walks of the
 excluded people would make the attack strong for another reason (their bodies are unlike any that the generator knows), so the
 attack on them is a number of its own, `person_auc`. `membership_auc` is the strongest of six attacks (see
-modeling_gait/privacy.py), on two kinds of features; choosing the strongest on the same walks flatters the attacker.
+modeling_gait/evaluation/privacy.py), on two kinds of features; choosing the strongest on the same walks flatters the attacker.
 """
 
 import json
@@ -25,8 +25,8 @@ import numpy as np
 from datasets import Dataset
 from matplotlib.figure import Figure
 from tqdm import tqdm
-from transformers import HfArgumentParser
 
+from experiments.runner import parse, rounded, save_figure, write_result
 from modeling_gait.evaluation.metrics import gait_features
 from modeling_gait.evaluation.privacy import (
     TrainingDistances,
@@ -35,9 +35,8 @@ from modeling_gait.evaluation.privacy import (
     membership_scores,
     pose_features,
 )
-from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.files import atomic_folder
 from modeling_gait.training.data import load_walks
-from modeling_gait.training.results import ROOT, write_result
 
 HELD_OUT = "held_out_walks.json"
 FEATURES = {"gait": "how it moves (metrics.gait_features)", "pose": "body and posture (privacy.pose_features)"}
@@ -215,28 +214,26 @@ def evaluate(args: PrivacyArguments) -> tuple[str, dict, list[dict], dict[str, T
         f"copies: nearer to a training walk than 95 % of the non-members are (expected 0.05), the larger share of "
         f"{len(FEATURES)} kinds of features"
     )
-    rows = [{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
-    return protocol, {k: round(v, 5) for k, v in metrics.items()}, rows, distances
+    return protocol, rounded(metrics), [rounded(row) for row in rows], distances
 
 
-def plot_distances(distances: dict[str, TrainingDistances], path: Path) -> None:
+def plot_distances(distances: dict[str, TrainingDistances], name: str) -> None:
     """Histograms of the distances to the nearest training walk, a panel for each kind of features."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for ax, (kind, found) in zip(figure.subplots(1, len(distances)), distances.items()):
         bins = np.linspace(0, np.percentile(np.concatenate([found.synthetic, found.held_out]), 99.5), 50)
-        for name, label, colour in (("held_out", "real walks it never saw", "C7"), ("synthetic", "synthetic walks", "C0")):
-            values = getattr(found, name)
+        for whose, label, colour in (("held_out", "real walks it never saw", "C7"), ("synthetic", "synthetic walks", "C0")):
+            values = getattr(found, whose)
             ax.hist(values, bins, weights=np.full(len(values), 1 / len(values)), label=label, color=colour, alpha=0.55)
         ax.axvline(found.copy_threshold, color="black", linewidth=1, linestyle="--", label="5 % of the real walks")
         ax.set(xlabel="distance to the nearest training walk [SD]", ylabel="share of walks", title=FEATURES[kind])
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    save_figure(figure, name, dpi=130)
 
 
 def main() -> None:
-    args = HfArgumentParser(PrivacyArguments).parse_args_into_dataclasses()[0]
+    args = parse(PrivacyArguments)
     if args.make_split:
         held_out = make_split(args)
         print(f"{len(held_out)} walks left out of {args.make_split}; their list is in {Path(args.make_split) / HELD_OUT}")
@@ -244,9 +241,7 @@ def main() -> None:
     if not args.synthetic or not args.held_out_walks:
         raise ValueError("give --synthetic and --held_out_walks, or --make_split")
     protocol, metrics, rows, distances = evaluate(args)
-    figures = ROOT / "model_cards" / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    plot_distances(distances, figures / f"{args.name}.png")
+    plot_distances(distances, args.name)
     packages = ("scikit-learn", "datasets", "numpy")
     write_result(args.name, args.dataset, protocol, metrics, rows, packages, seeds=[args.seed])
     print(json.dumps(metrics, indent=1))

@@ -4,8 +4,8 @@
     python -m experiments.retrieval --dataset data/gist --variants clip label --seeds 0 1 2
     python -m experiments.retrieval --dataset data/gist --variants mse triplet siglip mse+triplet paper --seeds 0 1 2
 
-In: walks of the walk schema. Out: a model and a row (JSON) for each variant, held-out subject and seed in output_dir, made once
-(the same command goes on after an interruption); `model_cards/results/NAME.json`, gathered from all rows; figures.
+In: walks of the walk schema. Out: a model and a row for each variant, held-out subject and seed (runner.py),
+`model_cards/results/NAME.json`, a figure.
 
 A query is the caption of a recording of the held-out person, written from its measured parameters; the gallery is all of that
 person's recordings. `recall_at_k`: the recording itself is among the first k; `walk_recall_at_k`: one of the same walk, as any
@@ -19,26 +19,21 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from sklearn.manifold import TSNE
+from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, f1_score
-from tqdm import tqdm
-from transformers import HfArgumentParser
 
-from modeling_gait.caption_words import CANONICAL_NAMES, cadence_band, speed_band
+from experiments.runner import Rows, RunArguments, bars, held_out, interval, parse, run_all, save_figure, split, write_result
+from modeling_gait.caption_words import cadence_band, speed_band
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.files import atomic_path
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
-from modeling_gait.training.data import load_walks, numbered, pathology_names
+from modeling_gait.simulation import PATHOLOGIES
+from modeling_gait.training.data import load_walks, pathology_names
 from modeling_gait.training.loop import save_model
-from modeling_gait.training.results import ROOT, bootstrap, write_json, write_result
 from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, fitted_windows, open_encoder, walk_captions
 
 # What a measured number may differ by to be the same for nDCG: about a tenth of its range in people's walks.
@@ -54,7 +49,7 @@ VARIANTS: dict[str, dict] = {
 }  # fmt: skip
 # Zero-shot questions, attribute -> value -> words; a value counts where the held-out person shows it in five recordings.
 QUESTIONS = {
-    "pathology": {name: f"{words}." for name, words in CANONICAL_NAMES.items()},
+    "pathology": {c.name: f"{c.title}." for c in load_classes().select(PATHOLOGIES).classes},
     "side": {"left": "gait, left side.", "right": "gait, right side."},
     "speed": {
         "very slow": "someone walks very slowly.",
@@ -66,19 +61,16 @@ QUESTIONS = {
 }  # fmt: skip
 
 
-@dataclass
-class RetrievalArguments:
+@dataclass(kw_only=True)
+class RetrievalArguments(RunArguments):
     """Arguments of the evaluation."""
 
-    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
     config: str = field(default="train/configs/text_gist.json", metadata={"help": "arguments of train_text.py"})
     output_dir: str = field(default="outputs/retrieval_gist", metadata={"help": "models and rows"})
-    name: str = field(default="retrieval_gist", metadata={"help": "model_cards/results/NAME.json and figures"})
+    name: str = "retrieval_gist"
     variants: list[str] = field(default_factory=lambda: ["clip", "label"], metadata={"help": ", ".join(VARIANTS)})
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
-    seeds: list[int] = field(default_factory=lambda: [0])
     max_steps: int = field(default=0, metadata={"help": "instead of the configuration's"})
-    num_threads: int = 0
 
 
 # --- measures ----------------------------------------------------------------------------------------------------------------
@@ -212,49 +204,47 @@ def load_all(dataset: str) -> Walks:
     return Walks(list(read_joints(data)), texts, numbers, descriptions, np.array(data["subject_id"]), np.array(data["walk_id"]))
 
 
+def text_arguments(args, **more) -> TextArguments:
+    """Arguments of the training, from the configuration file of an experiment."""
+    values = json.loads(Path(args.config).read_text()) | {"num_threads": args.num_threads, "dataset": args.dataset} | more
+    return TextArguments(**values | ({"max_steps": args.max_steps} if args.max_steps else {}))
+
+
+def trained(args: TextArguments, encoder, walks: tuple) -> tuple[GaitDualEncoderModel, GaitFeatureExtractor]:
+    """The model of `args.output_dir`; trained on `walks` (joints, texts, numbers) where it is not there."""
+    folder = Path(args.output_dir)
+    if not (folder / "config.json").exists():
+        windows, extractor = fitted_windows(args, *walks)
+        save_model(folder, fit_model(args, windows, encoder, extractor.skeleton, extractor.fps), extractor)
+    model = GaitDualEncoderModel.from_pretrained(folder).eval()
+    model.set_sentence_encoder(encoder)
+    return model, GaitFeatureExtractor.from_pretrained(folder)
+
+
 class Experiment:
     """Trains and tests one variant, subject and seed at a time."""
 
     def __init__(self, args: RetrievalArguments, walks: Walks):
         self.args, self.walks = args, walks
-        self.folder = Path(args.output_dir)
-        values = json.loads(Path(args.config).read_text())
-        self.base = TextArguments(**values | {"num_threads": args.num_threads, "dataset": args.dataset})
-        if args.max_steps:
-            self.base.max_steps = args.max_steps
+        self.base = text_arguments(args, output_dir=args.output_dir)
         self.encoder = open_encoder(self.base)
 
-    def path(self, run: dict) -> Path:
-        return self.folder / "rows" / "{variant}-{subject}-{seed}.json".format(**run)
-
-    def model(self, run: dict) -> tuple[GaitDualEncoderModel, GaitFeatureExtractor]:
-        """Trained on everyone else, or loaded where that was done before."""
-        folder = self.folder / "{variant}-{subject}-{seed}".format(**run)
-        if not (folder / "config.json").exists():
-            args = replace(self.base, **VARIANTS[run["variant"]], seed=run["seed"], output_dir=str(folder))
-            rows = np.flatnonzero(self.walks.subjects != run["subject"])
-            windows, extractor = fitted_windows(
-                args,
-                [self.walks.joints[i] for i in rows],
-                [self.walks.texts[args.captions][i] for i in rows],
-                self.walks.numbers[args.captions][rows],
-            )
-            model = fit_model(args, windows, self.encoder, extractor.skeleton, extractor.fps)
-            save_model(folder, model, extractor)
-        model = GaitDualEncoderModel.from_pretrained(folder).eval()
-        model.set_sentence_encoder(self.encoder)
-        return model, GaitFeatureExtractor.from_pretrained(folder)
+    def some(self, rows: np.ndarray, kind: str) -> tuple:
+        """Joints, texts and numbers of these rows."""
+        return [self.walks.joints[i] for i in rows], [self.walks.texts[kind][i] for i in rows], self.walks.numbers[kind][rows]
 
     def run(self, run: dict) -> dict:
-        """The row of one run."""
-        model, extractor = self.model(run)
-        walks, test = self.walks, np.flatnonzero(self.walks.subjects == run["subject"])
+        """Numbers of one run."""
+        walks, (train, test) = self.walks, split(self.walks.subjects, [run["subject"]])
         kind = VARIANTS[run["variant"]].get("captions", "measured")
-        texts = [walks.texts[kind][i] for i in test]
-        gait = embed_walks(model, WalkWindows([walks.joints[i] for i in test], texts, walks.numbers[kind][test], extractor))
+        folder = str(Path(self.args.output_dir) / "{variant}-{subject}-{seed}".format(**run))
+        args = replace(self.base, **VARIANTS[run["variant"]], seed=run["seed"], output_dir=folder)
+        model, extractor = trained(args, self.encoder, self.some(train, kind))
+        joints, texts, numbers = self.some(test, kind)
+        gait = embed_walks(model, WalkWindows(joints, texts, numbers, extractor))
         descriptions = [walks.descriptions[i] for i in test]
         shared, ids = shared_attributes(descriptions), walks.walk_ids[test]
-        row = run | retrieval_scores(embed_texts(model, [t[0] for t in texts]) @ gait.T, shared, ids)
+        row = retrieval_scores(embed_texts(model, [t[0] for t in texts]) @ gait.T, shared, ids)
         if kind == "measured":
             row |= retrieval_scores(
                 embed_texts(model, [t[min(1, len(t) - 1)] for t in texts]) @ gait.T, shared, ids, "paraphrase_"
@@ -294,142 +284,67 @@ def embed_texts(model: GaitDualEncoderModel, texts: list[str]) -> np.ndarray:
 # --- results -----------------------------------------------------------------------------------------------------------------
 
 
-def gather(folder: Path, main_variant: str) -> tuple[dict, list[dict]]:
-    """All rows, and the metrics: those of the main variant plainly named, those of others with the variant in front.
+def flat(row: dict, inside: str) -> dict:
+    """A row with what it holds under `inside`, {attribute: {name: number}}, as ATTRIBUTE_name."""
+    return {k: v for k, v in row.items() if k != inside} | {
+        f"{a}_{k}": v for a, found in row.get(inside, {}).items() for k, v in found.items()
+    }
+
+
+def result_metrics(rows: list[dict], main: str = next(iter(VARIANTS))) -> dict[str, float]:
+    """Those of the main variant plainly named, those of others with the variant in front.
 
     Means over seeds, then over subjects; `_ci_low`, `_ci_high`: 95 % bootstrap over subjects; `VARIANT_ndcg_at_10_difference`:
-    paired with the main variant."""
-    rows = [json.loads(p.read_text()) for p in sorted((folder / "rows").glob("*.json"))]
-    metrics: dict = {}
-    for variant in sorted({r["variant"] for r in rows}, key=lambda v: (v != main_variant, v)):
-        front = "" if variant == main_variant else variant.replace("+", "_") + "_"
-        own = [flat_row(r) for r in rows if r["variant"] == variant]
-        for key in own[0]:
-            if not isinstance(own[0][key], float):
-                continue
-            by_subject: dict = {}
-            for r in own:
-                if key in r:
-                    by_subject.setdefault(r["subject"], []).append(r[key])
-            means = np.array([np.mean(v) for v in by_subject.values()])
-            metrics[front + key] = float(means.mean())
-            if key in ("ndcg_at_10", "recall_at_1", "recall_at_10", "pathology_accuracy") and len(means) > 1:
-                metrics[f"{front}{key}_ci_low"], metrics[f"{front}{key}_ci_high"] = bootstrap(means)
-        if front:
-            metrics |= paired_difference(rows, variant, main_variant, front)
+    paired with the main variant by subject and seed."""
+    table, metrics = Rows([flat(r, "questions") for r in rows]), {}
+    for variant in sorted({r["variant"] for r in rows}, key=lambda v: (v != main, v)):
+        front = "" if variant == main else variant.replace("+", "_") + "_"
+        own = table.pick(variant=variant)
+        for key in [k for k, v in own[0].items() if isinstance(v, float)]:
+            means = table.means(key, variant=variant)
+            shown = key in ("ndcg_at_10", "recall_at_1", "recall_at_10", "pathology_accuracy")
+            metrics |= interval(front + key, means) if shown else {front + key: float(means.mean())}
+        gains = table.gains("ndcg_at_10", {"variant": variant}, {"variant": main})
+        if front and len(gains):
+            metrics |= interval(f"{front}ndcg_at_10_difference", gains)
         people = [r["subject"] for r in own]
         metrics[f"{front}subjects"] = len(set(people))
         metrics[f"{front}seeds"] = min(people.count(p) for p in people)  # of each of them at least
-    return metrics, rows
+    return metrics
 
 
-def paired_difference(rows: list[dict], variant: str, other: str, front: str, key: str = "ndcg_at_10") -> dict[str, float]:
-    """A variant's nDCG less the main one's, over the subjects and seeds that both were trained for, with its interval."""
-    found = {v: {(r["subject"], r["seed"]): r[key] for r in rows if r["variant"] == v} for v in (variant, other)}
-    by_subject: dict = {}
-    for subject, seed in sorted(set(found[variant]) & set(found[other])):
-        by_subject.setdefault(subject, []).append(found[variant][subject, seed] - found[other][subject, seed])
-    means = np.array([np.mean(v) for v in by_subject.values()])
-    if len(means) < 1:
-        return {}
-    out = {f"{front}{key}_difference": float(means.mean())}
-    if len(means) > 1:
-        out[f"{front}{key}_difference_ci_low"], out[f"{front}{key}_difference_ci_high"] = bootstrap(means)
-    return out
-
-
-def flat_row(row: dict) -> dict:
-    """A row with its questions as `ATTRIBUTE_f1` and so on."""
-    return {k: v for k, v in row.items() if k != "questions"} | {
-        f"{a}_{k}": v for a, found in row["questions"].items() for k, v in found.items()
-    }
-
-
-def draw(
-    metrics: dict, vectors: np.ndarray, labels: np.ndarray, anchors: dict[str, np.ndarray], title: str, path: Path
-) -> None:
-    """Left: recall@k and nDCG of the arms; right: map of the held-out person's walks and of the classes' words."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.2), width_ratios=(1.15, 1))
-    arms = {
-        "": "caption",
-        "paraphrase_": "paraphrase",
-        "label_": "class name only",
-        "parameters_": "measured numbers",
-        "chance_": "chance",
-    }
+def draw(metrics: dict, name: str) -> None:
+    """Recall and nDCG of captions, paraphrases, class names, measured numbers and chance."""
     keys = {
         "recall_at_1": "recall@1",
         "recall_at_10": "recall@10",
         "walk_recall_at_10": "same walk, @10",
         "ndcg_at_10": "nDCG@10",
     }
-    arms = {a: words for a, words in arms.items() if a + "ndcg_at_10" in metrics}
-    for i, (arm, words) in enumerate(arms.items()):
-        at = np.arange(len(keys)) + (i - (len(arms) - 1) / 2) * 0.16
-        values = [metrics.get(arm + k, 0) for k in keys]
-        bars = left.bar(at, values, 0.15, label=words)
-        left.bar_label(bars, [f"{v:.2f}" for v in values], fontsize=7)
-    left.set_xticks(range(len(keys)), keys.values())
-    left.set(ylim=(0, 1.08), title="text to walk, people held out")
-    left.legend(frameon=False, fontsize=8, ncol=5, loc="upper center", bbox_to_anchor=(0.5, -0.06))
-    everything = np.concatenate(
-        [vectors - vectors.mean(0), np.stack(list(anchors.values())) - np.mean(list(anchors.values()), 0)]
-    )
-    at = TSNE(perplexity=min(30, (len(everything) - 1) / 3), init="pca", random_state=0, metric="cosine").fit_transform(
-        everything
-    )
-    for i, name in enumerate(anchors):
-        own = labels == name
-        right.scatter(*at[: len(labels)][own].T, s=9, color=f"C{i}", alpha=0.6, linewidths=0)
-        right.scatter(*at[len(labels) + i], marker="*", s=170, color=f"C{i}", edgecolors="black", label=name.replace("_", " "))
-    right.set(xticks=[], yticks=[], title=title)
-    where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "ncol": 4}
-    right.legend(frameon=False, fontsize=8, title="star: the class's name in words", title_fontsize=8, **where)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-    plt.close(figure)
-
-
-def draw_fold(experiment: Experiment, metrics: dict, variant: str, subject: str, seed: int) -> None:
-    """The figure, with one held-out person's walks."""
-    model, extractor = experiment.model({"variant": variant, "subject": subject, "seed": seed})
-    walks, test = experiment.walks, np.flatnonzero(experiment.walks.subjects == subject)
-    windows = WalkWindows([walks.joints[i] for i in test], [[]] * len(test), test, extractor)
-    labels = np.array([walks.descriptions[i].pathology for i in test])
-    names = [n for n in CANONICAL_NAMES if n in set(labels)]
-    anchors = dict(zip(names, embed_texts(model, [QUESTIONS["pathology"][n] for n in names])))
-    path = ROOT / "model_cards" / "figures" / f"{experiment.args.name}.png"
-    draw(metrics, embed_walks(model, windows), labels, anchors, f"shared space (t-SNE), subject {subject} held out", path)
+    arms = {"": "caption", "paraphrase_": "paraphrase", "label_": "class name only", "parameters_": "measured numbers"}
+    arms |= {"chance_": "chance"}
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    axis = figure.subplots()
+    shown = {words: [(metrics[a + k],) * 3 if a + k in metrics else None for k in keys] for a, words in arms.items()}
+    bars(axis, list(keys.values()), {words: v for words, v in shown.items() if any(v)})
+    axis.set(ylim=(0, 1.08), title="text to walk, people held out")
+    save_figure(figure, name)
 
 
 def main() -> None:
-    args = HfArgumentParser(RetrievalArguments).parse_args_into_dataclasses()[0]
-    unknown = set(args.variants) - set(VARIANTS)
-    if unknown:
-        raise ValueError(f"unknown variants {', '.join(sorted(unknown))}; known: {', '.join(VARIANTS)}")
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
+    args = parse(RetrievalArguments, variants=VARIANTS)
     experiment = Experiment(args, load_all(args.dataset))
-    everyone = numbered(np.array(experiment.walks.subjects))
-    missing = set(args.subjects) - set(everyone)
-    if missing:
-        raise ValueError(f"{args.dataset}: no such subject: {', '.join(sorted(missing))}; there are {', '.join(everyone)}")
-    subjects = args.subjects or everyone
-    todo = [{"variant": v, "subject": s, "seed": i} for i in args.seeds for v in args.variants for s in subjects]
-    for run in tqdm([r for r in todo if not experiment.path(r).exists()], desc="runs"):
-        write_json(experiment.path(run), experiment.run(run))
-    metrics, rows = gather(experiment.folder, next(iter(VARIANTS)))
+    subjects = held_out(experiment.walks.subjects, args.subjects, args.dataset)
+    runs = [{"variant": v, "subject": s, "seed": i} for i in args.seeds for v in args.variants for s in subjects]
+    rows = run_all(args, runs, experiment.run, listed=("variants",))
+    metrics = result_metrics(rows)
     protocol = (
         "leave one subject out; queries: captions of the held-out person's recordings; gallery: all of that person's "
         "recordings; trained on the others; means over seeds, then subjects; losses are compared by pairs of the same subject "
         "and seed; who was held out with which seed: rows"
     )
-    print(write_result(args.name, args.dataset, protocol, metrics, rows, gathered=True))
-    first = next((r for r in rows if r["variant"] == next(iter(VARIANTS))), None)
-    if first:
-        draw_fold(experiment, metrics, first["variant"], first["subject"], first["seed"])
+    print(write_result(args.name, args.dataset, protocol, metrics, rows))
+    draw(metrics, args.name)
 
 
 if __name__ == "__main__":

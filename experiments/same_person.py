@@ -3,38 +3,47 @@
     python -m experiments.same_person --dataset data/gist --family outputs/gist_10 --subject 10 --num_threads 1
 
 In: walks of the walk schema; a family trained without the subject. GaitTCNModel is meta-trained on the skeleton cycles of the
-other people (outputs/same_person_SUBJECT, resumable), personalised to five normal cycles of the subject, and generates cycles;
+other people (OUTPUT_DIR/SUBJECT, resumable), personalised to five normal cycles of the subject, and generates cycles;
 they make a walk, whose body codes `pipeline("text-to-gait", person=...)` gives to walks of every class. Compared with the
 subject's own walks of that class: bone lengths and the mean posture, for walks of this person, of the person of one measured
 walk, and of nobody in particular. Writes model_cards/results/same_person_gist.json and model_cards/figures/same_person.png.
 """
 
-import argparse
-import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from transformers import pipeline
 
-ROOT = Path(__file__).resolve().parents[1]
-
-from experiments.loso_generator import train_judge  # noqa: E402
-from modeling_gait.drawing.rendering import plot_pose_strip  # noqa: E402
-from modeling_gait.gait_cycles import cycles_to_walk  # noqa: E402
-from modeling_gait.gait_parameters import compute_gait_parameters  # noqa: E402
-from modeling_gait.modeling_gait_classifier import prepare_classifier_input  # noqa: E402
-from modeling_gait.modeling_gait_tcn import GaitTCNModel  # noqa: E402
-from modeling_gait.skeletons import KINECT_V2  # noqa: E402
-from modeling_gait.training.classifier import predict  # noqa: E402
-from modeling_gait.training.data import load_walks  # noqa: E402
-from modeling_gait.training.maml import Cycles, MamlArguments, skeleton_cycles, train_model  # noqa: E402
-from modeling_gait.training.results import write_result  # noqa: E402
+from experiments.figures import strips
+from experiments.loso_generator import train_judge
+from experiments.runner import parse, write_result
+from modeling_gait.gait_cycles import cycles_to_walk
+from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.modeling_gait_classifier import prepare_classifier_input
+from modeling_gait.modeling_gait_tcn import GaitTCNModel
+from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.training.classifier import predict
+from modeling_gait.training.data import load_walks
+from modeling_gait.training.maml import Cycles, MamlArguments, skeleton_cycles, train_model
 
 SHOTS = 5
 SENSORS = ("1", "4")  # whose cycles the network learns; two of six, for speed
+NUMBERS = ("bone_error_mm", "posture_error_mm", "judged_as_asked")
 BONES = [(j, p) for j, p in enumerate(KINECT_V2.parents) if p >= 0]
+
+
+@dataclass
+class PersonArguments:
+    """Arguments of the experiment."""
+
+    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
+    family: str = field(metadata={"help": "family trained without the subject"})
+    subject: str = field(metadata={"help": "whom neither has seen"})
+    output_dir: str = field(default="outputs/same_person_gist", metadata={"help": "the network, by subject"})
+    walks: int = field(default=40, metadata={"help": "generated walks a class"})
+    num_threads: int = 0
 
 
 def network(folder: Path, training: Cycles, num_threads: int) -> GaitTCNModel:
@@ -83,33 +92,11 @@ def generate(family: str, persons: dict, real: dict[str, list[np.ndarray]], judg
     return rows, made
 
 
-def strips(walks: dict[str, np.ndarray], target: Path) -> None:
-    """Pose strips of walks below each other."""
-    with tempfile.TemporaryDirectory() as folder:
-        images = []
-        for i, (title, joints) in enumerate(walks.items()):
-            plot_pose_strip(joints[:90], Path(folder) / f"{i}.png", title=title)
-            images.append(Image.open(Path(folder) / f"{i}.png").convert("RGB"))
-    sheet = Image.new("RGB", (max(s.width for s in images), sum(s.height for s in images)), "white")
-    for i, image in enumerate(images):
-        sheet.paste(image, (0, sum(s.height for s in images[:i])))
-    sheet.thumbnail((1100, 1600))
-    sheet.save(target)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--family", required=True, help="family trained without the subject")
-    parser.add_argument("--subject", required=True)
-    parser.add_argument("--walks", type=int, default=40, help="generated walks a class")
-    parser.add_argument("--num_threads", type=int, default=0)
-    args = parser.parse_args()
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
+    args = parse(PersonArguments)
     others = load_walks(args.dataset, exclude_subjects=[args.subject])
     cycles = skeleton_cycles(others.filter(lambda row: row["sensor"] in SENSORS))
-    model = network(ROOT / "outputs" / f"same_person_{args.subject}", cycles, args.num_threads)
+    model = network(Path(args.output_dir) / args.subject, cycles, args.num_threads)
     data = load_walks(args.dataset, only_subjects=[args.subject])
     own, names = data.filter(lambda row: row["sensor"] == "1"), data.features["pathology"].names
     real = {n: [np.asarray(w) for w in own.filter(lambda row, n=n: names[row["pathology"]] == n)["joints"]] for n in names}
@@ -129,14 +116,13 @@ def main() -> None:
 
     persons = {"personalised": as_person, "one_walk": real["normal"][0], "nobody": None}
     rows, made = generate(args.family, persons, real, train_judge(others, list(real)), args.walks)
-    numbers = ("bone_error_mm", "posture_error_mm", "judged_as_asked")
-    metrics = {f"{k}_{n}": float(np.mean([r[n] for r in rows if r["person"] == k])) for k in persons for n in numbers}
+    metrics = {f"{k}_{n}": float(np.mean([r[n] for r in rows if r["person"] == k])) for k in persons for n in NUMBERS}
     protocol = (
         f"network, family and judge trained without subject {args.subject}; personalised to {SHOTS} normal "
         f"cycles of sensor 1; {args.walks} walks a class and kind; errors against the subject's own walks of that class"
     )
     metrics |= {f"expected_cycle_error_{k}": v for k, v in error.items()}
-    write_result("same_person_gist", "gist", protocol, metrics, rows)
+    print(write_result("same_person_gist", args.dataset, protocol, metrics, rows))
     shown = {
         f"subject {args.subject}: own normal walk": real["normal"][0],
         f"subject {args.subject}: normal walk generated after {SHOTS} cycles": as_person,
@@ -144,8 +130,7 @@ def main() -> None:
         f"subject {args.subject}: own steppage walk": real["steppage"][0],
         "nobody in particular, steppage gait (generated)": made["nobody", "steppage"][0],
     }
-    strips(shown, ROOT / "model_cards" / "figures" / "same_person.png")
-    print(metrics)
+    strips(shown, "same_person")
 
 
 def _error(cycle: torch.Tensor, others: torch.Tensor) -> float:

@@ -3,21 +3,19 @@
     python -m experiments.severity
 
 In: nothing; the walks are simulated, nobody walked them. Out: `OUTPUT_DIR`, the model; `model_cards/results/NAME.json` and
-`model_cards/figures/NAME_reliability.png` (NAME: the folder's, severity_simulated).
+`model_cards/figures/NAME_reliability.png`.
 
 People are split: the network trains on some, the temperature is fitted on others, the rest are the test. A score stands for a
 band of severities, and the bands touch: at their borders the true score cannot be known.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.special import softmax
-from transformers import HfArgumentParser
 
 from experiments.loso import scores
+from experiments.runner import figure_path, parse, write_result
 from modeling_gait.evaluation.calibration import (
     expected_calibration_error,
     expected_score,
@@ -32,7 +30,6 @@ from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.training.knowledge import KnowledgeArguments, KnowledgeWalks, parameter_row, predict, train_model
 from modeling_gait.training.loop import save_model
-from modeling_gait.training.results import ROOT, write_result
 
 SCORES = ("0", "1", "2", "3")
 SPLIT = (0.6, 0.2)  # people to train on, to fit the temperature on; the rest are the test
@@ -44,10 +41,11 @@ class SeverityArguments:
     """Arguments of the experiment."""
 
     output_dir: str = field(default="outputs/severity_simulated", metadata={"help": "the trained model"})
+    name: str = "severity_simulated"
     num_subjects: int = field(default=240, metadata={"help": "simulated people"})
     walks_per_subject: int = 16
     noise: float = field(default=0.01, metadata={"help": "sensor noise of the trunk joints [m]"})
-    knowledge: str = field(default="updrs", metadata={"help": "a set of gait_knowledge.json, a JSON or YAML file, or none"})
+    knowledge: str = field(default="updrs", metadata={"help": "a set of gait_classes.json, a JSON or YAML file, or none"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
     max_steps: int = 400
     mixed_precision: str = field(default="bf16", metadata={"help": "no or bf16"})
@@ -139,12 +137,9 @@ def evaluate(args: SeverityArguments) -> tuple[dict, list[dict], np.ndarray, np.
 
 
 def main() -> None:
-    args = HfArgumentParser(SeverityArguments).parse_args_into_dataclasses()[0]
-    if args.num_threads:
-        torch.set_num_threads(args.num_threads)
+    args = parse(SeverityArguments)
     metrics, rows, logits, labels = evaluate(args)
-    name = Path(args.output_dir).name
-    figure = ROOT / "model_cards" / "figures" / f"{name}_reliability.png"
+    figure = figure_path(f"{args.name}_reliability")
     figure.parent.mkdir(parents=True, exist_ok=True)
     plot_reliability(figure, softmax(logits, axis=-1), labels, title="UPDRS gait score, simulated people")
     dataset = f"simulated: {args.num_subjects} people x {args.walks_per_subject} walks, sensor noise {args.noise:g} m"
@@ -152,8 +147,7 @@ def main() -> None:
         f"people split {SPLIT[0]:.0%} to train, {SPLIT[1]:.0%} for the temperature, the rest to test; severity "
         "uniform in 0..1, score: 3 x severity, rounded; intervals 95 %, bootstrapped over people"
     )
-    packages = ("torch", "transformers", "numpy")
-    print(write_result(name, dataset, protocol, metrics, rows, packages, seeds=[args.seed]))
+    print(write_result(args.name, dataset, protocol, metrics, rows, seeds=[args.seed]))
 
 
 if __name__ == "__main__":

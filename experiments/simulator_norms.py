@@ -4,29 +4,23 @@
 
 In: nothing (everything is simulated). Out: figures/simulator_norms.png and results/simulator_norms.json in model_cards.
 All simulated values are measured on the joint positions by `joint_angles` and `compute_gait_parameters`, between the heel
-strikes that `detect_gait_events` finds, as on real walks. The norms stand in `modeling_gait.simulation.gait_curves` with their
-sources.
+strikes that `detect_gait_events` finds, as on real walks. The norms stand, with their sources, in gait_norms.py and
+simulation/gait_curves.py of the package.
 """
 
-import argparse
-import json
-import os
 import time
-from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-ROOT = Path(__file__).resolve().parents[1]
-
-from modeling_gait.gait_parameters import compute_gait_parameters, detect_gait_events  # noqa: E402
-from modeling_gait.kinematics import joint_angles  # noqa: E402
-from modeling_gait.simulation import PATHOLOGIES, SimulatedWalks, simulate_walks  # noqa: E402
-from modeling_gait.simulation.gait_curves import NORM_ANGLES, NORM_RANGES  # noqa: E402
-from modeling_gait.training.results import write_result  # noqa: E402
+from experiments.runner import rounded, save_figure, write_result
+from modeling_gait.gait_events import detect_gait_events
+from modeling_gait.gait_norms import NORM_RANGES
+from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.kinematics import joint_angles
+from modeling_gait.simulation import PATHOLOGIES, SimulatedWalks, simulate_walks
+from modeling_gait.simulation.gait_curves import NORM_ANGLES
 
 SEED, ADULTS = 0, 200
 PLAIN = {"load": "none", "footwear": "trainers"}
@@ -103,9 +97,10 @@ def compare_with_norms(walks: SimulatedWalks, curves: dict, found: dict) -> tupl
     return metrics, rows
 
 
-def draw(path: Path, adults: SimulatedWalks, curves: dict, found: dict, sick: dict, by_speed: list[dict]) -> None:
+def draw(adults: SimulatedWalks, curves: dict, found: dict, sick: dict, by_speed: list[dict]) -> None:
     """Three rows: healthy joint angles on norms; classes on the affected side; spatiotemporal parameters."""
-    fig, axes = plt.subplots(3, 3, figsize=(13, 11), constrained_layout=True)
+    figure = Figure(figsize=(13, 11), layout="constrained")
+    axes = figure.subplots(3, 3)
     for ax, (name, norm) in zip(axes[0], NORM_ANGLES.items()):
         mean, deviation = np.array(norm)
         ax.errorbar(np.arange(0, 100, 10), mean, deviation, fmt="ko", capsize=3, label="Schwartz et al. 2008, mean and SD")
@@ -125,7 +120,7 @@ def draw(path: Path, adults: SimulatedWalks, curves: dict, found: dict, sick: di
             mine = np.array([a["sex"] == sex for a in adults.attributes])
             ax.scatter(found["speed"][mine], measured[mine], s=8, color=colour, label=f"simulated, {sex}")
             (x0, x1), (y0, y1) = NORM_RANGES[sex]["speed"], NORM_RANGES[sex][name]
-            ax.add_patch(plt.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=colour, label=f"Whittle 95 %, {sex}"))
+            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=colour, label=f"Whittle 95 %, {sex}"))
         ax.set(title="Healthy adults 18-49", xlabel="speed [m/s]", ylabel=label)
         ax.autoscale_view()
     axes[2, 0].legend(fontsize=7)
@@ -134,18 +129,10 @@ def draw(path: Path, adults: SimulatedWalks, curves: dict, found: dict, sick: di
     ax.axhspan(20, 24, color="k", alpha=0.15, label="Perry & Burnfield, comfortable speed")
     ax.set(title="Double support falls with speed", xlabel="speed [m/s]", ylabel="[% of the cycle]")
     ax.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.stem + ".part.png")
-    fig.savefig(partial, dpi=80)
-    os.replace(partial, path)
-    plt.close(fig)
+    save_figure(figure, "simulator_norms", dpi=80)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, default=ROOT / "model_cards")
-    out = parser.parse_args().output_dir
-
     ages = np.random.default_rng(SEED).integers(18, 50, ADULTS)
     people = [{**PLAIN, "age": int(a)} for a in ages]
     adults = simulate_walks(ADULTS, frames=150, seed=SEED, pathology="normal", attributes=people)
@@ -167,15 +154,14 @@ def main() -> None:
         by_speed.append({"group": f"asked speed {speed} m/s", "n": len(walks)} | {k: means[k] for k in keys})
     metrics["seconds_per_1000_walks"], metrics["processor_seconds_per_1000_walks"] = seconds_per_1000_walks()
 
-    draw(out / "figures" / "simulator_norms.png", adults, curves, found, sick, by_speed)
+    draw(adults, curves, found, sick, by_speed)
     protocol = (
         f"{ADULTS} healthy adults of 18-49 years, 30 walks a class at severity 1 (right side), 150 frames at 30 "
-        "fps, no sensor noise; measured by compute_gait_parameters and joint_angles; norms: see modeling_gait/gait_curves.py"
+        "fps, no sensor noise; measured by compute_gait_parameters and joint_angles; norms: see"
+        " modeling_gait/simulation/gait_curves.py"
     )
-    metrics = {k: round(v, 4) for k, v in metrics.items()}
-    rows = [{k: round(v, 4) if isinstance(v, float) else v for k, v in r.items()} for r in rows + by_speed]
-    write_result("simulator_norms", "simulated", protocol, metrics, rows, ("python", "numpy", "scipy"), out)
-    print(json.dumps(metrics, indent=1))
+    rows = [rounded(r, 4) for r in rows + by_speed]
+    print(write_result("simulator_norms", "simulated", protocol, rounded(metrics, 4), rows, ("python", "numpy", "scipy")))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Reading the BVH motion capture format: `read_bvh`; also the text reading that `loading` shares.
+"""Reading the BVH motion capture format: `read_bvh`, and `bvh_points`, which knows which joint is which.
 
 In: a BVH file (a HIERARCHY of joints with offsets and channels, then one row of channel values per frame). Out: a `Bvh`
-with the positions (T, N, 3) of its N joints and end sites, in the file's own units and axes; `loading.load_walk` knows which
-joint is which and turns them into a walk. `export.write_bvh` writes the format.
+with the positions (T, N, 3) of its N joints and end sites, in the file's own units and axes; or `Points` under joint names.
+`export.write_bvh` writes the format.
 """
 
 import re
@@ -11,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
+
+from .files import MAX_BYTES, MAX_FRAMES, MAX_POINTS, read_text
+from .formats import LEGS, SEGMENTS, Points, joint_name, parse_number, words
+from .skeletons import SKELETONS, Skeleton
 
 
 @dataclass
@@ -51,29 +55,6 @@ def read_bvh(path: str | Path) -> Bvh:
     with np.errstate(all="ignore"):
         bvh.positions = _positions(bvh)
     return bvh
-
-
-def read_text(path: str | Path) -> str:
-    """A file's text without a byte order mark. Raises ValueError if it is binary, not UTF-8 or empty."""
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not a UTF-8 text file (byte {error.start})") from None
-    if "\0" in text:
-        raise ValueError(f"{path}: is a binary file, expected text")
-    if not text.strip():
-        raise ValueError(f"{path}: is empty")
-    return text
-
-
-def parse_number(cell: str) -> float | None:
-    """The number in a cell, nan if it is empty or NA, None if it is text."""
-    if cell in ("", "NA", "None", "null"):
-        return np.nan
-    try:
-        return None if "_" in cell else float(cell)  # float() would take 1_000
-    except ValueError:
-        return None
 
 
 def _floats(words: list[str], count: int, where: str) -> list[float]:
@@ -117,6 +98,8 @@ def _hierarchy(lines: list[tuple[int, str]], path: str | Path) -> Bvh:
                     f"{where}: expected CHANNELS, their number and Xposition ... Zrotation, got {statement[:60]!r}"
                 )
             bvh.channels[stack[-1]] = names
+            if len(bvh.names) > MAX_POINTS:
+                raise ValueError(f"{where}: more than {MAX_POINTS} joints, the most that is read")
         else:
             raise ValueError(f"{where}: expected ROOT, JOINT, End Site, OFFSET, CHANNELS or a brace, got {statement[:40]!r}")
     if stack or pending or not bvh.names:
@@ -130,10 +113,19 @@ def _motion(bvh: Bvh, lines: list[tuple[int, str]], path: str | Path) -> None:
     if len(head) < 2 or None in head or not (parse_number(head[1][1]) or 0) > 1e-6:
         raise ValueError(f"{path}, line {lines[0][0]}: expected 'Frames: N' and 'Frame Time: seconds' below MOTION")
     rows, count = lines[3:], sum(map(len, bvh.channels))
-    motion = [_floats(line.split(), count, f"{path}, line {n}") for n, line in rows]
     if len(rows) != int(head[0][1][:18]):
         raise ValueError(f"{path}: is cut off: 'Frames: {head[0][1][:18]}' but {len(rows)} rows of motion")
-    bvh.motion, bvh.fps = np.array(motion).reshape(len(rows), count), round(1 / parse_number(head[1][1]), 3)
+    if len(rows) > MAX_FRAMES or len(rows) * len(bvh.names) * 72 > 16 * MAX_BYTES:  # the rotations of all joints
+        raise ValueError(
+            f"{path}: {len(rows)} frames of {len(bvh.names)} joints are more than is read; cut it into several files"
+        )
+    try:
+        motion = np.array([line.split() for _, line in rows], np.float64)
+    except ValueError:
+        motion = np.empty(0)
+    if motion.shape != (len(rows), count):  # again line by line, to say where
+        motion = np.array([_floats(line.split(), count, f"{path}, line {n}") for n, line in rows])
+    bvh.motion, bvh.fps = motion.reshape(len(rows), count), round(1 / parse_number(head[1][1]), 3)
 
 
 def _positions(bvh: Bvh) -> np.ndarray:
@@ -156,3 +148,81 @@ def _positions(bvh: Bvh) -> np.ndarray:
             rotations[j] = rotations[parent] @ turn
             positions[:, j] = positions[:, parent] + np.einsum("tij,tj->ti", rotations[parent], shift)
     return positions
+
+
+# ---------------------------------------------------------------- which joint is which
+
+
+def bvh_points(path: Path, wanted: Skeleton | None) -> Points:
+    """The nodes of a BVH under joint names: those of one skeleton in full, or those that make up `KINECT_V2`.
+
+    Hips are where the thighs start and the pelvis is the node that carries them, whatever else bears these names.
+    Raises ValueError as `read_bvh`, and where hips, knees or ankles have no known name.
+    """
+    bvh = read_bvh(path)
+    titles = [words(name.split(":")[-1]) for name in bvh.names]
+    plain = [joint_name(w) if bvh.channels[j] else None for j, w in enumerate(titles)]
+    segments = [joint_name(w, SEGMENTS) if bvh.channels[j] else None for j, w in enumerate(titles)]
+    names = segments if {"left_hip", "left_elbow"} & set(segments) and "left_knee" not in plain else plain
+    found = {n: j for j, n in reversed(list(enumerate(names))) if n}
+    if missing := [n for n in LEGS if n not in found]:
+        raise ValueError(f"{path}: no joint recognised as {', '.join(missing)} among {', '.join(bvh.names)[:400]}")
+    for side in ("left", "right"):
+        found[f"{side}_hip"] = _hip(bvh, found[f"{side}_knee"], found[f"{side}_hip"], names, side)
+    found["pelvis"] = _pelvis(bvh, found, names)
+    for s in [wanted] if wanted else SKELETONS.values():
+        if found.keys() >= set(s.joint_names):
+            return Points({n: bvh.positions[:, found[n]] for n in s.joint_names}, fps=bvh.fps, skeleton=s)
+    points = {n: bvh.positions[:, j] for n, j in found.items() if not n.startswith("spine")}
+    return Points(points | _end_points(bvh, found) | _spine_points(bvh, found), fps=bvh.fps)
+
+
+def _hip(bvh: Bvh, knee: int, hip: int, names: list, side: str) -> int:
+    """Of the nodes between pelvis and knee the one at the top of the thigh: the last that is named hip and is no knee yet."""
+    node, best = bvh.parents[knee], hip
+    while node >= 0 and names[node] != "pelvis":
+        if names[node] == f"{side}_hip":
+            return node
+        node = bvh.parents[node]
+    return best
+
+
+def _pelvis(bvh: Bvh, found: dict[str, int], names: list) -> int:
+    """The lowest node above both hips that is named pelvis, else the lowest of all above both."""
+
+    def above(j: int) -> list[int]:
+        way = [j]
+        while bvh.parents[way[-1]] >= 0:
+            way.append(bvh.parents[way[-1]])
+        return way[1:]
+
+    right = above(found["right_hip"])
+    shared = [j for j in above(found["left_hip"]) if j in right]
+    return next((j for j in shared if names[j] == "pelvis"), shared[0] if shared else 0)
+
+
+def _end_points(bvh: Bvh, found: dict[str, int]) -> dict[str, np.ndarray]:
+    """The head's centre lies halfway to its end site; feet without a toe joint and hands take the end site itself."""
+    ends = {p: bvh.positions[:, j] for j, p in enumerate(bvh.parents) if not bvh.channels[j]}
+    head = found.get("head")
+    out = {"head": (bvh.positions[:, head] + ends[head]) / 2} if head in ends else {}
+    for joint, end in (("ankle", "foot"), ("wrist", "hand")):
+        for side in ("left", "right"):
+            if f"{side}_{end}" not in found and found.get(f"{side}_{joint}") in ends:
+                out[f"{side}_{end}"] = ends[found[f"{side}_{joint}"]]
+    return out
+
+
+def _spine_points(bvh: Bvh, found: dict[str, int]) -> dict[str, np.ndarray]:
+    """Mid spine: the joint between pelvis and neck nearest to half the way (files name their two to six of them as they
+    like); the shoulder centre lies a quarter of the way from the neck down to it, as in `KINECT_V2`."""
+    if "neck" not in found and "head" not in found:
+        return {}
+    chain = [found.get("neck", found.get("head"))]
+    while bvh.parents[chain[-1]] >= 0 and chain[-1] != found["pelvis"]:
+        chain.append(bvh.parents[chain[-1]])
+    way = np.cumsum([0, *(np.linalg.norm(bvh.offsets[j]) for j in chain[:-1])])
+    inner = {abs(w / way[-1] - 0.5): j for j, w in zip(chain[1:-1], way[1:-1]) if 0.2 * way[-1] < w < 0.8 * way[-1]}
+    neck, pelvis = bvh.positions[:, chain[0]], bvh.positions[:, found["pelvis"]]
+    spine = bvh.positions[:, inner[min(inner)]] if inner else (neck + pelvis) / 2
+    return {"neck": neck, "spine": spine, "spine_shoulder": neck + (spine - neck) / 4}

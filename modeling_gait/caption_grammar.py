@@ -11,10 +11,7 @@ import numpy as np
 
 from .caption_words import (
     CADENCE_PHRASES,
-    KNOWLEDGE,
-    NAMES,
     SEVERITY_WORDS,
-    SIGNS,
     SPEED_ADJECTIVES,
     SPEED_ADVERBS,
     attribute_phrases,
@@ -96,9 +93,10 @@ def paraphrase(description: WalkDescription, rng: np.random.Generator) -> str:
     else:
         rest = numbers
     sentences = [_finish(text), *_number_sentences(said, [short for _, short in rest])]
-    knowledge = said.pick(KNOWLEDGE[d.pathology].sentences if d.pathology else ("",))
+    known = [s.text for s in d.entry.sentences] if d.entry else []
+    knowledge = said.pick(known or ("",))
     if d.pathology and said.chance(0.2):
-        sentences.insert(1 + int(said.rng.random() * len(sentences)), knowledge)
+        sentences[(at := 1 + int(said.rng.random() * len(sentences))) : at] = [knowledge] if known else []
     who = _attributes(said)
     return " ".join(sentences + who)
 
@@ -127,7 +125,7 @@ class _Choice:
 def _noun_phrase(c: _Choice, speed_adjective: bool) -> str:
     """Class with side, severity and perhaps speed, without an article: "slow moderate right-sided steppage gait"."""
     d = c.d
-    name = c.pick(NAMES[d.pathology]) if d.pathology else c.pick(("walk", "gait"))
+    name = c.pick(d.entry.names) if d.entry else c.pick(("walk", "gait"))
     level = severity_level(d.severity) if d.severity is not None else "mild"
     adjective, say_severity = c.pick(SEVERITY_WORDS[level]), c.chance(0.85)
     severity_form = c.pick(("{s} {n}", "{s} {n}", "{n} of {s} severity", "{s} {n}", "{n} ({s})"))
@@ -135,7 +133,7 @@ def _noun_phrase(c: _Choice, speed_adjective: bool) -> str:
     say_side, speed = c.chance(0.85), c.speed_word(SPEED_ADJECTIVES)
     if d.side in ("left", "right", "both") and say_side:
         name = side_form.format(n=name, d=d.side)
-    if d.severity is not None and d.pathology not in (None, "normal") and say_severity:
+    if d.level and d.pathology and say_severity:
         name = severity_form.format(n=name, s=adjective)
     return f"{speed} {name}" if speed_adjective and speed else name
 
@@ -143,13 +141,13 @@ def _noun_phrase(c: _Choice, speed_adjective: bool) -> str:
 def _sign_phrase(c: _Choice) -> str:
     """What a layperson sees: "a dropped foot on the right side (moderate)"."""
     d = c.d
-    sign = c.pick(SIGNS[d.pathology]) if d.pathology else "an unknown pattern"
+    sign = c.pick(d.entry.signs) if d.entry else "an unknown pattern"
     level = severity_level(d.severity) if d.severity is not None else "mild"
     adjective, say_severity, say_side = c.pick(SEVERITY_WORDS[level]), c.chance(0.7), c.chance(0.85)
     where = c.pick(("on the {d} side", "on the {d}", "of the {d} leg", "in the {d} leg"))
     if d.side in ("left", "right", "both") and say_side:
         sign += " " + (where.format(d=d.side) if d.side != "both" else "on both sides")
-    if d.severity is not None and d.pathology not in (None, "normal") and say_severity:
+    if d.level and d.pathology and say_severity:
         sign += c.pick((f" ({adjective})", f", {adjective}", f" of {adjective} severity"))
     return sign
 

@@ -8,17 +8,14 @@ written). Nothing is judged here: `captions.parse_prompt` turns facts into a des
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from .caption_words import (
-    ATTRIBUTE_WORDS,
+    APPEARANCE,
     CADENCE_BANDS,
     SEVERITY_SYNONYMS,
     SPEED_BANDS,
-    SYNONYMS,
-    UNSUPPORTED,
-    WEAK_SYNONYMS,
 )
+from .gait_classes import GaitClasses, load_classes, phrases_pattern
 
 
 @dataclass(frozen=True)
@@ -108,11 +105,16 @@ def _spelled_numbers(text: str) -> str:
     return re.sub(rf"\b(?:{hundreds}|(?:{tens})(?:[ -](?:{small}))?|(?:{small}){_UNIT_AHEAD})\b", value, text)
 
 
-@lru_cache(maxsize=64)
 def _phrases(phrases: str) -> str:
-    """'a b|c' as a regular expression, longest first; a space also matches a hyphen."""
-    ordered = sorted(phrases.split("|"), key=len, reverse=True)
-    return r"(?<![\w'])(?:" + "|".join(re.escape(p).replace(r"\ ", r"[ -]+") for p in ordered) + r")(?![\w'])"
+    return phrases_pattern(tuple(phrases.split("|")))
+
+
+def take(text: str, pattern: str) -> tuple[str, list[re.Match]]:
+    """The text with whole-word matches of `pattern` blanked out, and the matches."""
+    found = list(re.finditer(rf"(?<![\w'-])(?:{pattern})(?![\w'])", text))
+    for m in found:
+        text = text[: m.start()] + "~" * len(m[0]) + text[m.end() :]
+    return text, found
 
 
 _NEGATORS = (
@@ -126,7 +128,8 @@ _ADJACENT = (
 class _Reader:
     """The text with what has been read blanked out, so that no word is read twice."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, classes: GaitClasses) -> None:
+        self.classes = classes
         self.whole = self.rest = normalise(text)
         self.facts = Facts()
 
@@ -153,12 +156,15 @@ class _Reader:
         self.facts.numbers.append(Number(quantity, float(written) * factor, tolerance, match[0].strip()))
 
 
-def read_facts(text: str) -> Facts:
-    """Everything `text` states about a gait (see `Facts`); never raises on a string."""
-    r = _Reader(text)
+def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
+    """Everything `text` states about a gait (see `Facts`), whose kinds are `classes`; never raises on a string."""
+    r = _Reader(text, classes or load_classes())
     r.facts.mentions_walking = bool(re.search(r"\b(?:walk(?:s|ing|ed|er)?|gait|stroll\w*|stride[sd]?|steps?|pace)\b", r.whole))
-    for key, values in ATTRIBUTE_WORDS.items():
-        r.facts.attributes += [(key, v) for v, words in values.items() if re.search(_phrases(words), r.whole)]
+    for key in ("sex", "load", "footwear", "clothing"):
+        rest = r.whole
+        for value, pattern in APPEARANCE[key].items():
+            rest, found = take(rest, pattern)
+            r.facts.attributes += [(key, value)] if found else []
     _read_ranges(r)
     _read_speed_cadence_length(r)
     _read_scores(r)
@@ -278,37 +284,36 @@ complete only such body man woman person adult child boy girl sided right left b
 participant volunteer men women affected presenting slow fast
 """  # words that may stand before "gait" or "walk" without naming a kind of it
 _BENIGN = frozenset(_BENIGN_WORDS.split())
+# "normal steppage", "healthy, severe left lurch": two kinds at once
+_CALLED_NORMAL = (
+    r"(?<!otherwise )(?<!previously )\b(?:normal|healthy)(?:[ ,-]+(?:and|but|yet|left|right|both|bilateral|sided|slow|fast|"
+    r"mild|moderate|severe|slightly|mildly|moderately|severely))*[ ,-]+$"
+)
 
 
 def _read_pathologies(r: _Reader) -> None:
     for m in re.finditer(r"\b((?!\d)[\w'-]+) (?:gaits?|walk)\b", r.rest):
         word = m[1].strip("-'")
-        if word.rpartition("-")[2] not in _BENIGN and "~" not in word and not _names_a_class(m[0]):
+        known = re.search(r.classes.everything, m[0]) or any(re.search(pattern, m[0]) for _, pattern in r.classes.hints)
+        if word.rpartition("-")[2] not in _BENIGN and "~" not in word and not known:
             r.facts.unknown_names.append(m[0])
-    classes = [(name, phrases) for name, phrases in SYNONYMS.items()] + [("", UNSUPPORTED)]
-    everything = _phrases("|".join(phrases for _, phrases in classes))
-    for m in r.find(everything):
-        name = next(name for name, phrases in classes if re.fullmatch(_phrases(phrases), m[0]))
+    for m in r.find(r.classes.everything):
+        name = next(name for name, pattern in r.classes.readable if re.fullmatch(pattern, m[0]))
         if r.negated(m.start()):
             r.facts.negated_pathologies.append(name or m[0])
-        elif name:
-            r.facts.pathologies.append(name)
-        else:
-            r.facts.unsupported.append(m[0])
+            continue
+        (r.facts.pathologies if name else r.facts.unsupported).append(name or m[0])
+        if name != "normal" and re.search(_CALLED_NORMAL, r.whole[: m.start()]):
+            r.facts.pathologies.append("normal")
     for m in r.find(r"\b(?:otherwise|previously) (?:healthy|normal)\b|\bhealthy (?:person|adult|man|woman|subject|volunteer|"
                     r"participant|child|left|right|leg|side|limb|foot)\b"):  # fmt: skip
         if re.search("person|adult|man|subject|volunteer|participant|child", m[0]):
             r.facts.weak_pathologies.append("person")
-    for name, phrases in WEAK_SYNONYMS.items():
-        for m in r.find(_phrases(phrases)):
+    for name, pattern in r.classes.hints:
+        for m in r.find(pattern):
             (r.facts.negated_pathologies if r.negated(m.start()) else r.facts.weak_pathologies).append(name)
     if re.search(r"\b(?:abnormal(?:ly|ity)?|pathological)\b", r.rest) and not r.facts.pathologies:
         r.facts.unsupported.append("abnormal gait")
-
-
-def _names_a_class(phrase: str) -> bool:
-    every = "|".join([*SYNONYMS.values(), *WEAK_SYNONYMS.values(), UNSUPPORTED])
-    return bool(re.search(_phrases(every), phrase))
 
 
 def _read_sides(r: _Reader) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from .caption_parsing import Facts, read_facts
-from .caption_words import CADENCE_BANDS, PATHOLOGIES, SEVERITY_VALUES, SPEED_BANDS, severity_level
+from .caption_words import CADENCE_BANDS, SEVERITY_VALUES, SPEED_BANDS, severity_level
+from .gait_classes import GaitClass, GaitClasses, load_classes
 from .walk_description import QUANTITIES, WalkDescription
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ WORD_MARGIN = {"speed": 0.15, "cadence": 10.0}  # a number may lie this far outs
 FIT = 0.25  # speed and stride / 2 * cadence / 60 may differ by this fraction of the larger
 
 
-def parse_prompt(text: str) -> WalkDescription:
-    """What a user's prompt asks for.
+def parse_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescription:
+    """What a user's prompt asks for, in terms of `classes` (default: the package's).
 
     Understands class names and synonyms, side, severity (words, 0..1, %), speed (m/s, cm/s, km/h, mph, words), cadence, stride
     and step length (m, cm, ft), knee, hip and pelvis ranges, trunk lean, age, sex, load, footwear and clothing. A word for the
@@ -40,16 +41,18 @@ def parse_prompt(text: str) -> WalkDescription:
         raise ValueError('the prompt is empty; write for example "moderate steppage gait, right side, 0.7 m/s"')
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"the prompt has {len(text)} characters, at most {MAX_PROMPT_CHARACTERS} are read")
-    facts = read_facts(text)
+    classes = classes or load_classes()
+    facts = read_facts(text, classes)
     if facts.ranges:
         raise ValueError(f"{facts.ranges[0]!r} is a range; give one number")
     if facts.unread_numbers:
         raise ValueError(
             f"what is the number {facts.unread_numbers[0]!r}? Give it a unit, e.g. 0.8 m/s, 100 steps/min, stride 1.1 m"
         )
-    pathology = _one_pathology(facts, text)
+    pathology = _one_pathology(facts, text, classes)
+    entry = classes[pathology]
     numbers = _one_of_each(facts)
-    side = _one_side(facts, pathology)
+    side = _one_side(facts, entry)
     for joint in ("knee_range", "hip_range"):
         if joint in numbers:
             sides = {"left": ("left",), "right": ("right",), "both": ("left", "right"), "none": ("left", "right")}.get(side)
@@ -60,8 +63,8 @@ def parse_prompt(text: str) -> WalkDescription:
             numbers |= {f"{joint}_{s}": numbers[joint] for s in sides}
             del numbers[joint]
     severity = _one_severity(facts, numbers.pop("severity", None))
-    if pathology == "normal" and severity:
-        raise ValueError("a normal gait has no severity; leave it out or name a pathology")
+    if severity and not entry.graded:
+        raise ValueError(f"a {entry.title} has no severity; leave it out or name another gait")
     attributes = {"age": numbers.pop("age")} if "age" in numbers else {}
     for key, value in facts.attributes:
         if attributes.setdefault(key, value) != value:
@@ -73,14 +76,15 @@ def parse_prompt(text: str) -> WalkDescription:
                 f"{name.replace('_', ' ')} {value:.4g} {q.unit} is impossible here; expected {q.low:g} to {q.high:g} {q.unit}"
             )
     _fit_together(facts, numbers)
-    return WalkDescription(pathology, side, None if pathology == "normal" else severity, attributes=attributes, **numbers)
+    severity = severity if entry.graded else None
+    return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes)
 
 
-def _one_pathology(facts: Facts, text: str) -> str:
-    listed = ", ".join(PATHOLOGIES)
+def _one_pathology(facts: Facts, text: str, classes: GaitClasses) -> str:
+    listed = ", ".join(classes.labels)
     if facts.unsupported:
         raise ValueError(f"{facts.unsupported[0]!r} is not one of the gaits modelled here: {listed}")
-    named = sorted(set(facts.pathologies) & set(PATHOLOGIES), key=PATHOLOGIES.index)
+    named = sorted(set(facts.pathologies), key=[*classes.labels, "normal"].index)
     if len(named) > 1:
         raise ValueError(f"the prompt names {len(named)} kinds of gait ({', '.join(named)}); name one")
     if named:
@@ -91,38 +95,33 @@ def _one_pathology(facts: Facts, text: str) -> str:
     if len(weak) > 1:
         raise ValueError(f"the prompt could mean {' or '.join(weak)} gait; name one of {listed}")
     if facts.unknown_names and weak != ["normal"]:
-        raise ValueError(f"{facts.unknown_names[0]!r} is not one of the gaits modelled here: {listed}{_suggestion(text)}")
+        name, close = facts.unknown_names[0], _suggestion(text, classes)
+        raise ValueError(f"{name!r} is not one of the gaits modelled here: {listed}{close}")
+    if weak and weak[0] not in classes:
+        raise ValueError(f"the prompt could mean {weak[0]} gait, which is not one of the gaits modelled here: {listed}")
     if weak:
         if weak != ["normal"]:
             _fall_back(f"the prompt does not name the gait; its wording is taken as {weak[0]} gait")
         return weak[0]
     absent = set(facts.negated_pathologies)
     stated = bool(facts.speed_words) or any(n.quantity == "speed" for n in facts.numbers)
+    if "normal" not in classes:
+        raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text, classes)}")
     if absent and "normal" not in absent and facts.mentions_walking and re.search(r"\b(?:no|without|free of)\b", text.lower()):
         _fall_back("the prompt only says what the gait lacks; it is taken as normal gait")
     elif "person" in facts.weak_pathologies and facts.mentions_walking and not absent:
         pass
-    elif facts.mentions_walking and stated and not absent and not _suggestion(text):
+    elif facts.mentions_walking and stated and not absent and not _suggestion(text, classes):
         _fall_back("the prompt names no kind of gait; it is taken as normal gait")
     else:
-        raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text)}")
+        raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text, classes)}")
     return "normal"
 
 
-def _suggestion(text: str) -> str:
-    known = (
-        "antalgic",
-        "stiff-legged",
-        "lurch",
-        "lurching",
-        "steppage",
-        "trendelenburg",
-        "parkinsonian",
-        "normal",
-        "shuffling",
-    )
+def _suggestion(text: str, classes: GaitClasses) -> str:
+    known = [word for label in classes.labels for word in classes[label].title.lower().split()[:1]]
     for word in re.findall(r"[a-z-]{5,}", text.lower()):
-        if close := difflib.get_close_matches(word, known, n=1, cutoff=0.78):
+        if close := difflib.get_close_matches(word, known, n=1, cutoff=0.82):
             return f' (did you mean "{close[0]}"?)'
     return ""
 
@@ -132,13 +131,13 @@ def _fall_back(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=4)
 
 
-def _one_side(facts: Facts, pathology: str) -> str:
+def _one_side(facts: Facts, entry: GaitClass) -> str:
     sides = sorted(set(facts.sides))
     if len(sides) > 1:
         raise ValueError(f'the prompt names contradictory sides ({", ".join(sides)}); write left, right or "both sides"')
-    if pathology == "normal":
+    if entry.side == "none":
         if set(sides) - {"both"}:
-            raise ValueError(f"a normal gait has no affected side, but the prompt names {sides[0]!r}")
+            raise ValueError(f"a {entry.title} has no affected side, but the prompt names {sides[0]!r}")
         return "none"
     return sides[0] if sides else "unknown"
 

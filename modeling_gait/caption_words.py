@@ -1,4 +1,4 @@
-"""The words of captions: gait classes, their synonyms and clinical knowledge, bands of speed, cadence and severity.
+"""The words of captions: bands of speed, cadence and severity, what a person looks like. Those of classes: `gait_classes`.
 
 In: nothing. Out: constants, all lower case. `captions.py` writes and checks text with them, `caption_parsing.py` reads it.
 A space in a phrase stands for a space or a hyphen when text is read.
@@ -6,178 +6,7 @@ A space in a phrase stands for a space or a hyphen when text is read.
 
 from dataclasses import dataclass
 
-PATHOLOGIES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg", "parkinsonian")
 SIDES = ("left", "right", "both", "none", "unknown")
-
-CANONICAL_NAMES = {
-    "normal": "normal gait",
-    "antalgic": "antalgic gait",
-    "stiff_legged": "stiff-legged gait",
-    "lurch": "lurch gait",
-    "steppage": "steppage gait",
-    "trendelenburg": "trendelenburg gait",
-    "parkinsonian": "parkinsonian gait",
-}
-
-# Noun phrases that may follow "a" and adjectives; every one is recognised by SYNONYMS.
-NAMES = {
-    "normal": (
-        "normal gait",
-        "healthy gait",
-        "unimpaired gait",
-        "normal walk",
-        "healthy walk",
-        "typical gait",
-        "able-bodied gait",
-    ),
-    "antalgic": ("antalgic gait", "antalgic walk", "painful gait", "painful limp", "antalgic limp", "pain-avoiding gait"),
-    "stiff_legged": ("stiff-legged gait", "stiff-knee gait", "stiff-legged walk", "stiff-leg gait", "circumduction gait"),
-    "lurch": (
-        "lurch gait",
-        "gluteus maximus gait",
-        "extensor lurch",
-        "gluteus maximus lurch",
-        "lurching gait",
-        "lurching walk",
-    ),
-    "steppage": (
-        "steppage gait",
-        "high-stepping gait",
-        "foot-drop gait",
-        "drop-foot gait",
-        "steppage walk",
-        "high-stepping walk",
-    ),
-    "trendelenburg": ("Trendelenburg gait", "gluteus medius gait", "Trendelenburg walk", "hip-drop gait", "abductor lurch"),
-    "parkinsonian": ("parkinsonian gait", "shuffling gait", "Parkinson's gait", "parkinsonian walk", "parkinsonian shuffle"),
-}
-
-# What a layperson sees; follows "walks with".
-SIGNS = {
-    "normal": ("a normal gait pattern", "a healthy gait", "no impairment", "a normal walking pattern"),
-    "antalgic": ("a limp because of pain", "a painful limp", "a limp due to pain", "pain in every step"),
-    "stiff_legged": ("a stiff knee", "a stiff leg", "a knee that does not bend", "circumduction"),
-    "lurch": ("a backward lurch of the trunk", "a lurch of the trunk", "an extensor lurch", "a gluteus maximus lurch"),
-    "steppage": ("a dropped foot", "foot drop", "a drop foot and a high step", "a foot that hangs down"),
-    "trendelenburg": ("a hip drop", "a dropping hip", "a pelvic drop", "a positive Trendelenburg sign"),
-    "parkinsonian": ("shuffling steps", "a parkinsonian shuffle", "small shuffling steps", "Parkinson's disease"),
-}
-
-# Read as the class wherever they stand (longest match first).
-SYNONYMS = {
-    "normal": (
-        "normal gait|normal walk|normal walking|normal walker|normal pattern|normal gait pattern|normal walking pattern|"
-        "healthy gait|healthy walk|healthy walking|unimpaired|unremarkable gait|typical gait|typical walking|able bodied|"
-        "no impairment|non pathological|physiological gait|no gait abnormality|no abnormality|no abnormalities"
-    ),
-    "antalgic": (
-        "antalgic|antalgia|painful|pain avoiding|pain avoidance|pain in|due to pain|because of pain|from pain|with pain|"
-        "knee pain|hip pain|ankle pain|foot pain|leg pain|hurts|hurting|sore leg|sore knee|sore foot|injured leg"
-    ),
-    "stiff_legged": (
-        "stiff legged|stiff leg|stiff legs|stiff knee|stiff knees|stiff kneed|stiffened knee|stiffened leg|circumduction|"
-        "circumducts|circumducting|circumducted|knee that does not bend|straight legged|locked knee|knee stiffness"
-    ),
-    "lurch": (
-        "lurch|lurching|lurches|lurch gait|extensor lurch|gluteus maximus|gluteus maximus lurch|gluteus maximus gait|glute max|"
-        "hip extensor gait|maximus lurch|extensor gait"
-    ),
-    "steppage": (
-        "steppage|foot drop|drop foot|dropped foot|dropping foot|footdrop|high stepping|high steppage|foot that hangs down|"
-        "foot slap|slapping foot|toe drag|peroneal gait|peroneal palsy|equine gait|neuropathic gait"
-    ),
-    "trendelenburg": (
-        "trendelenburg|trendelenberg|trendelenburg limp|trendelenburg lurch|hip drop|dropping hip|dropped hip|pelvic drop|"
-        "dropping pelvis|gluteus medius|gluteus medius lurch|gluteus medius limp|medius lurch|glute med|abductor lurch|"
-        "abductor weakness|hip abductor weakness|hip abductor gait|abductor limp"
-    ),
-    "parkinsonian": (
-        "parkinsonian|parkinson|parkinson's|parkinsons|parkinsonism|parkinson's disease|parkinson disease|shuffling|shuffle|"
-        "shuffles|shuffled|festinating|festination|hypokinetic gait"
-    ),
-}
-
-# Taken as the class only where nothing clearer is said.
-WEAK_SYNONYMS = {
-    "normal": "healthy|normal|normally|no pathology|without pathology",
-    "antalgic": "limp|limping|limps|limped|hobbling|hobbles|hobble|pain",
-    "stiff_legged": "stiffness|stiff|stiffly",
-}
-
-# Known, but not modelled: an error, never the nearest class.
-UNSUPPORTED = (
-    "scissor|scissors|scissoring|scissored|hemiplegic|hemiplegia|hemiparetic|hemiparesis|spastic|spasticity|ataxic|ataxia|cerebellar|crouch|crouched|"
-    "diplegic|diplegia|choreic|choreiform|chorea|dystonic|dystonia|myopathic|waddling|waddle|equinus|toe walking|toe walker|"
-    "tiptoe|vaulting|psychogenic|functional gait disorder|magnetic|apraxic|apraxia|propulsive|in toeing|out toeing|stroke|"
-    "cerebral palsy|multiple sclerosis|drunken|drunk|sensory gait|quadriceps avoidance|short leg|amputee|amputation|prosthetic|"
-    "prosthesis|duchenne|huntington|huntington's|paraplegic|tabetic|stomping|staggering|cautious gait|abnormal gait|"
-    "pathological gait|run|running|runs|jog|jogging|jogs|sprint|sprinting|jump|jumping|hopping|stairs|sitting|dancing|crawling"
-)
-
-
-@dataclass(frozen=True)
-class ClassWords:
-    """What the literature says of a class: whole sentences without numbers or sides, and where they come from."""
-
-    sentences: tuple[str, ...]
-    source: str
-
-
-_JUN = "Jun et al. 2020, IEEE Access 8:139881 (the data set's own description of the class)"
-_PERRY = "Perry and Burnfield 2010, Gait Analysis: Normal and Pathological Function, 2nd ed."
-_WHITTLE = "Levine, Richards and Whittle 2012, Whittle's Gait Analysis, 5th ed."
-
-KNOWLEDGE = {
-    "normal": ClassWords(
-        (
-            "Stance and swing are shared evenly between the legs and the trunk stays upright.",
-            "The steps are even, the knees flex freely in swing and the pelvis stays level.",
-        ),
-        _PERRY,
-    ),
-    "antalgic": ClassWords(
-        (
-            "Stance on the painful limb is cut short to unload it.",
-            "Weight is taken off the painful leg as soon as possible, so the steps are uneven.",
-        ),
-        f"{_WHITTLE}; {_JUN}",
-    ),
-    "stiff_legged": ClassWords(
-        (
-            "The stiff knee hardly flexes in swing, so the leg clears the floor by circumduction and a raised pelvis.",
-            "Knee flexion in swing is reduced and the stiff leg swings outward.",
-        ),
-        f"{_PERRY}; {_JUN}",
-    ),
-    "lurch": ClassWords(
-        (
-            "The trunk is thrown backward at heel strike because the gluteus maximus is weak.",
-            "Weak hip extensors are spared by an extensor lurch: the trunk leans back through stance.",
-        ),
-        f"{_WHITTLE}; {_JUN}",
-    ),
-    "steppage": ClassWords(
-        (
-            "Foot drop is cleared by lifting the thigh and flexing the hip and knee more than usual in swing.",
-            "Weak ankle dorsiflexors leave a dropped foot, so the knee is raised high in swing.",
-        ),
-        f"{_PERRY}; {_JUN}",
-    ),
-    "trendelenburg": ClassWords(
-        (
-            "The pelvis sinks toward the swinging leg because of hip abductor weakness of the standing one.",
-            "A weak gluteus medius lets the pelvis fall away from the standing leg.",
-        ),
-        f"{_PERRY}; {_JUN}",
-    ),
-    "parkinsonian": ClassWords(
-        (
-            "Shuffling feet, a stooped trunk and little arm swing are typical.",
-            "The trunk is stooped, the arms hardly swing and the feet shuffle along the floor.",
-        ),
-        "Morris et al. 1994, Brain 117:1169; Goetz et al. 2008, Movement Disorders 23:2129 (MDS-UPDRS, item 3.10)",
-    ),
-}
 
 # (level, adjectives, adverb, value a word alone stands for); mild < 1/3 <= moderate < 2/3 <= severe.
 SEVERITY_WORDS = {
@@ -234,33 +63,108 @@ CADENCE_PHRASES = {
     "high": ("a high cadence", "a quick rhythm"),
 }
 
-# Attributes that have words, as the simulator writes them: key -> value -> phrase that follows "The walker is".
-ATTRIBUTE_PHRASES = {
-    "sex": {"female": "female", "male": "male"},
-    "load": {"backpack": "carrying a backpack", "bag": "carrying a bag"},
-    "footwear": {"trainers": "wearing trainers", "boots": "wearing boots", "heels": "wearing heels", "barefoot": "barefoot"},
-    "clothing": {
-        c: f"dressed in {'a ' * (c in ('skirt', 'coat'))}{c}" for c in ["trousers", "shorts", "skirt", "coat", "sportswear"]
+# attribute -> value -> how it is read; where one value's words hold another's ("long coat", "coat"), the longer comes first.
+APPEARANCE = {
+    "activity": {
+        "phoning": r"phon(?:e|es|ing)|on the phone|(?:phone )?call(?:s|ing)?|telephon\w+|cell ?phone|mobile",
+        "talking": r"talk(?:s|ing)?|chat(?:s|ting)?|speak(?:s|ing)|conversation",
+        "gathering": r"gather(?:s|ed|ing)?|in a group|group of people|with others|crowd",
+        "carrying something in the arms": r"(?:carr(?:y|ies|ying)|hold(?:s|ing)) something in (?:the|his|her|their|both) arms?",
+        "carrying something in the hand": r"(?:carr(?:y|ies|ying)|hold(?:s|ing)) something in (?:the|one|his|her|their|a) hand",
+        "holding something in front": r"(?:hold(?:s|ing)|carr(?:y|ies|ying)) something in front",
+        "holding something": r"hold(?:s|ing) something",
+        "pulling something": r"pull(?:s|ing)? something",
     },
-}
-ATTRIBUTE_WORDS = {  # read as (key, value)
-    "sex": {"female": "female|woman|girl|lady", "male": "male|man|boy|gentleman"},
-    "load": {"backpack": "backpack|rucksack", "bag": "bag|handbag|shoulder bag"},
+    "sex": {
+        "female": r"female|wom[ae]n|lady|ladies|girls?",
+        "male": r"male|m[ae]n|boys?|gentlem[ae]n|guys?",
+    },
+    "age_group": {
+        "child": r"child|children|girls?|boys?|kids?|toddler",
+        "young adult": r"young|youthful|(?:early|late) twenties",
+        "middle-aged adult": r"middle[- ]aged?",
+        "old adult": r"(?<!years )(?<!year )(?<!years-)(?<!year-)old|older|aging|ageing",
+        "senior": r"seniors?|elderly|aged (?:man|woman|person)",
+    },
+    "body": {
+        "overweight": r"overweight|heavy[- ]?set|heavy build|obese|stout|plump|fat|chubby",
+        "slim": r"slim|thin|slender|skinny|lean",
+        "normal weight": r"(?:normal|average|medium|healthy)[- ](?:body[- ])?(?:weight|build|physique)",
+    },
+    "viewpoint": {
+        "front": r"(?:from|at|in) (?:the )?front|front(?:al)? view|frontal(?:ly)?|towards? the (?:camera|viewer)|"
+        r"fac(?:es|ing) the camera",
+        "side": r"(?:from|at|on) (?:the|one) side|side[- ]?(?:view|on)|in profile|sideways|past the camera",
+        "back": r"from (?:the )?(?:behind|back|rear)|(?:back|rear) view|away from the (?:camera|viewer)",
+    },
+    "load": {
+        "backpack": r"backpacks?|rucksacks?|knapsacks?",
+        "hand trunk": r"hand trunk|(?:wheeled |rolling )?suitcases?|trolley|luggage",
+        "none": r"empty[- ]handed|carr(?:y|ies|ying) nothing|nothing (?:is )?(?:in|being) (?:hand|carried)",
+        "bag": r"(?:hand|shoulder |shopping |tote )?bags?|purse",
+    },
     "footwear": {
-        "trainers": "trainers|sneakers|running shoes",
-        "boots": "boots|boot",
-        "heels": "heels|high heels|high heeled",
-        "barefoot": "barefoot|without shoes",
+        "leather shoes": r"leather shoes?|dress shoes?",
+        "cloth shoes": r"(?:cloth|canvas|fabric) shoes?",
+        "sports shoes": r"sports? shoes?|athletic shoes?|running shoes?",
+        "heels": r"(?:high )?heels|high[- ]heeled(?: shoes)?|stilettos",
+        "sneakers": r"sneakers?",
+        "trainers": r"trainers?",
+        "sandals": r"sandals?|flip[- ]flops",
+        "boots": r"boots?",
+        "barefoot": r"bare ?foot(?:ed)?|bare feet|without shoes|no shoes|shoeless",
+        "shoes": r"shoes?",
     },
-    "clothing": {"trousers": "trousers", "shorts": "shorts", "skirt": "skirt", "coat": "coat", "sportswear": "sportswear"},
+    "clothing": {
+        "long coat": r"long (?:over)?coats?",
+        "coat": r"(?:over)?coats?",
+        "jacket": r"jackets?",
+        "long trousers": r"long (?:trousers|pants)",
+        "trousers": r"trousers|pants",
+        "shorts": r"shorts",
+        "skirt": r"skirts?",
+        "dress": r"(?:a|the|her|summer|long) dress(?!ed)|dresses",
+        "sportswear": r"sportswear|(?:sports?|athletic|gym) (?:clothes|clothing|wear|outfit)|tracksuit",
+        "casual clothes": r"casual(?:ly)?(?: (?:clothes|clothing|wear|outfit|dressed|attire))?",
+        "formal clothes": r"formal(?:ly)?(?: (?:clothes|clothing|wear|outfit|dressed|attire))?|suit",
+        "long sleeves": r"long[- ]sleeve[sd]?(?: (?:top|shirt))?",
+    },
+}  # fmt: skip
+# value -> other values that are true of it, too
+ALSO = {
+    **dict.fromkeys(("leather shoes", "cloth shoes", "boots", "sandals", "heels"), {"shoes"}),
+    **dict.fromkeys(("sports shoes", "sneakers", "trainers"), {"shoes", "sports shoes", "sneakers", "trainers"}),
+    **{"long trousers": {"trousers"}, "long coat": {"coat"}, "old adult": {"senior"}, "senior": {"old adult"}},
+    **dict.fromkeys(
+        ("carrying something in the arms", "carrying something in the hand", "holding something in front"),
+        {"holding something"},
+    ),
 }
+LOADS = {
+    "none": "carrying nothing",
+    "backpack": "carrying a backpack",
+    "bag": "carrying a bag",
+    "hand trunk": "pulling a suitcase",
+}
+
+
+def with_article(clothing: str) -> str:
+    """ "a coat", "trousers"."""
+    return f"a {clothing}" if clothing in ("coat", "long coat", "jacket", "skirt", "dress") else clothing
 
 
 def attribute_phrases(attributes: dict) -> list[str]:
     """What follows "The walker is": age, sex, load, footwear, clothing; other attributes have no words."""
     age = attributes.get("age")
     out = [f"{age:.0f} years old"] if isinstance(age, int | float) and 2 <= age <= 120 else []
-    return out + [words[attributes[k]] for k, words in ATTRIBUTE_PHRASES.items() if attributes.get(k) in words]
+    sex, load, shoes, clothing = (
+        v if (v := attributes.get(k)) in APPEARANCE[k] and v != "none" else None
+        for k in ("sex", "load", "footwear", "clothing")
+    )
+    out += [sex] if sex else []
+    out += [LOADS[load]] if load else []
+    out += [shoes if shoes == "barefoot" else f"wearing {shoes}"] if shoes else []
+    return out + ([f"dressed in {with_article(clothing)}"] if clothing else [])
 
 
 def severity_level(severity: float) -> str:

@@ -7,7 +7,7 @@ from transformers import PreTrainedConfig
 
 from .skeletons import SKELETONS
 
-# The six classes of the gist data set (Jun et al. 2020), in the order of captions.PATHOLOGIES; kept here so that an exported
+# The six classes of the gist data set (Jun et al. 2020), in the order of gait_classes.json; kept here so that an exported
 # checkpoint carries no more code than it needs.
 GIST_LABELS = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg")
 

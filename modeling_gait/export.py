@@ -1,4 +1,4 @@
-"""Writing walks to files that other programs read: CSV, NPZ and BVH; `save_walk` chooses by suffix (also GIF and MP4).
+"""Writing walks to files that other programs read: CSV, NPZ, BVH, TRC, C3D, HumanML3D; and `save_walk`.
 
 In: joints (T, J, 3) in metres (x right, y forward, z up), frames per second, a `Skeleton`. Out: a file, written beside its
 place under a temporary name and then renamed, so that a broken run leaves no half file. `loading.load_walk` reads them back.
@@ -8,11 +8,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from scipy.interpolate import interp1d
 from scipy.spatial.transform import Rotation
 
 from .files import atomic_path
 from .kinematics import fit_skeleton
-from .skeletons import KINECT_V2, Skeleton, check_walk
+from .skeletons import KINECT_V2, SMPL_22, Skeleton, check_walk, convert_joints
 
 # BVH is y up: x to the walker's left, y up, z forward; a rotation of the package's axes that is its own inverse.
 _TO_Y_UP = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
@@ -42,6 +43,63 @@ def write_npz(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skelet
             joint_names=np.array(skeleton.joint_names),
             skeleton=np.array(skeleton.name),
         )
+
+
+def write_trc(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> None:
+    """Write joints (T, J, 3) [m] as OpenSim's TRC: millimetres, x forward, y up, z right; a missing joint is an empty cell.
+
+    Raises ValueError for a wrong shape or fps.
+    """
+    joints = 1000 * check_walk(joints, fps, skeleton)[..., [1, 2, 0]].astype(np.float64)
+    count, names = len(joints), skeleton.joint_names
+    lines = [
+        f"PathFileType\t4\t(X/Y/Z)\t{Path(path).name}",
+        "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
+        f"{fps:.10g}\t{fps:.10g}\t{count}\t{len(names)}\tmm\t{fps:.10g}\t1\t{count}",
+        "Frame#\tTime\t" + "\t\t\t".join(names) + "\t\t",
+        "\t\t" + "\t".join(f"{axis}{j}" for j in range(1, len(names) + 1) for axis in "XYZ"),
+        "",
+    ]
+    for frame, row in enumerate(joints.reshape(count, -1)):
+        lines.append("\t".join([str(frame + 1), f"{frame / fps:.9f}", *("" if np.isnan(v) else f"{v:.6f}" for v in row)]))
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_c3d(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> None:
+    """Write joints (T, J, 3) [m] as points of a C3D file: millimetres, z up; a missing joint has the residual -1.
+
+    Raises ValueError for a wrong shape or fps, and for more than 65,535 frames, which the format can't count.
+    """
+    import c3d
+
+    joints = check_walk(joints, fps, skeleton)
+    if len(joints) > 65535:
+        raise ValueError(f"{path}: {len(joints)} frames; C3D counts up to 65535")
+    points = np.zeros((len(joints), len(skeleton), 5), np.float32)
+    seen = np.isfinite(joints).all(-1)
+    points[..., :3] = np.where(seen[..., None], 1000 * joints, 0)
+    points[..., 3] = np.where(seen, 0, -1)
+    writer = c3d.Writer(point_rate=fps)
+    writer.set_point_labels(list(skeleton.joint_names))
+    writer.add_frames([(frame, np.empty((0, 0))) for frame in points])
+    with atomic_path(path) as temporary, open(temporary, "wb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of analog channels, which are not there
+        writer.write(file)
+
+
+def write_humanml3d(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> None:
+    """Write joints (T, J, 3) [m] as HumanML3D's array of 22 joints (T', 22, 3): 20 frames a second, y up, z forward, x left.
+
+    Raises ValueError for a wrong shape or fps, or joints that are not finite.
+    """
+    joints = convert_joints(check_walk(joints, fps, skeleton), skeleton, SMPL_22)
+    if not np.isfinite(joints).all():
+        raise ValueError(f"{path}: HumanML3D has no missing joints; clean the walk first")
+    times = np.arange(int((len(joints) - 1) / fps * 20 + 1e-6) + 1) / 20
+    flat = interp1d(np.arange(len(joints)) / fps, joints.reshape(len(joints), -1), axis=0, fill_value="extrapolate")(times)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, (flat.reshape(len(times), -1, 3) @ _TO_Y_UP.T).astype(np.float32))
 
 
 def write_bvh(
@@ -107,7 +165,7 @@ def _triple(values: np.ndarray) -> str:
 
 
 def save_walk(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> None:
-    """Write joints (T, J, 3) [m] in the format of the suffix: .csv, .npz, .bvh, or as a picture .gif, .mp4.
+    """Write joints (T, J, 3) [m] in the format of the suffix: .csv, .npz, .bvh, .trc, .c3d, .npy (HumanML3D), .gif, .mp4.
 
     Raises ValueError for any other suffix and for what the writers refuse.
     """
@@ -117,7 +175,8 @@ def save_walk(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skelet
 
         render_animation(joints, path, fps=fps, skeleton=skeleton)
 
-    writers = {".csv": write_csv, ".npz": write_npz, ".bvh": write_bvh, ".gif": animate, ".mp4": animate}
+    writers = {".csv": write_csv, ".npz": write_npz, ".bvh": write_bvh, ".trc": write_trc, ".c3d": write_c3d}
+    writers |= {".npy": write_humanml3d, ".gif": animate, ".mp4": animate}
     suffix = Path(path).suffix.lower()
     if suffix not in writers:
         raise ValueError(f"{path}: cannot write {suffix!r}; expected one of {', '.join(writers)}")

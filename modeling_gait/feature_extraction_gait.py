@@ -7,14 +7,23 @@ Features of a frame: each joint relative to the pelvis, less the mean pose, in u
 slot holds its velocity to the right and forward [m/s] and its height [m], standardised.
 """
 
+import json
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin
 
 from .cleaning import canonicalise, clean_walk
+from .gait_classes import GaitClasses, load_classes, parse_classes
 from .skeletons import SKELETONS
+
+
+@lru_cache(maxsize=16)
+def _classes(entries: str, labels: tuple[str, ...]) -> GaitClasses:
+    known = parse_classes(json.loads(entries), where="preprocessor_config.json") if entries != "null" else load_classes()
+    return known.select(labels) if labels else known
 
 
 class GaitFeatureExtractor(FeatureExtractionMixin):
@@ -30,6 +39,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         root_mean, root_std: pelvis velocity right, forward [m/s] and height [m] (`fit`).
         parameter_names, parameter_mean, parameter_std: gait parameters that the tokeniser learns, and their scale (`fit`).
         labels: names of the pathologies in the order of the class head.
+        gait_classes: what the labels mean, `GaitClasses.to_dict`; None: what the package knows of them.
     """
 
     model_input_names = ["input_values", "attention_mask"]
@@ -48,6 +58,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         parameter_mean: tuple[float, ...] = (),
         parameter_std: tuple[float, ...] = (),
         labels: tuple[str, ...] = (),
+        gait_classes: dict | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -62,6 +73,12 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         self.root_mean, self.root_std = list(root_mean), list(root_std)
         self.parameter_names, self.labels = list(parameter_names), list(labels)
         self.parameter_mean, self.parameter_std = list(parameter_mean), list(parameter_std)
+        self.gait_classes = gait_classes
+
+    @property
+    def classes(self) -> GaitClasses:
+        """The classes of `labels` in their order, all that the package knows where there are none."""
+        return _classes(json.dumps(self.gait_classes), tuple(self.labels))
 
     @property
     def num_features(self) -> int:
@@ -71,8 +88,10 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         """Set the means and scales from walks (T, J, 3) [m] (training people only) and their gait parameters."""
         root = SKELETONS[self.skeleton].root
         total, count, roots = 0.0, 0, []
-        for joints in walks:
+        for number, joints in enumerate(walks):
             joints = np.asarray(joints, np.float64)
+            if len(joints) < 2:
+                raise ValueError(f"walk {number} of those to fit to has {len(joints)} frames; expected at least 2")
             total = total + (joints - joints[:, [root]]).sum(0)
             count += len(joints)
             velocity = np.diff(joints[:, root, :2], axis=0) * self.fps

@@ -1,15 +1,44 @@
-"""Files that are whole or absent.
+"""Files that are whole or absent, and how much of a file is read.
 
 In: the place where something shall be. Out: a temporary place to fill, renamed when it is complete and removed if not, so that
-a broken run leaves no half file and loses nothing that was there.
+a broken run leaves no half file and loses nothing that was there. `read_bytes` reads anybody's files, within limits.
 """
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MAX_BYTES = 2**28  # 256 MiB: of a file that is read, and of what an archive's member unpacks to
+MAX_FRAMES = 2**20  # 2.9 hours at 100 Hz
+MAX_POINTS = 2**12  # joints, markers, nodes or columns of one frame
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A whole file. Raises ValueError if it is empty or larger than `MAX_BYTES`; OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        data = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{path}: is larger than {MAX_BYTES >> 20} MiB, the most that is read; cut it into several files")
+    if not data:
+        raise ValueError(f"{path}: is empty")
+    return data
+
+
+def read_text(path: str | Path) -> str:
+    """A text file without its byte order mark. Raises ValueError if it is binary, not UTF-8 or empty."""
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not a UTF-8 text file (byte {error.start})") from None
+    if "\0" in text:
+        raise ValueError(f"{path}: is a binary file, expected text")
+    if not text.strip():
+        raise ValueError(f"{path}: is empty")
+    return text
 
 
 @contextmanager
@@ -27,17 +56,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: str | Path, content: dict) -> None:
+    """Write a JSON file whole or not at all; its folder is made where it is not there."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """A new folder beside `path` to fill; on success it takes the place of `path`, on failure it is removed.
 
     What was at `path` is moved to `.NAME-earlier` first and comes back if the new folder cannot take its place. A process that
-    is killed between the two renames leaves both folders whole beside `path`; the next call puts the earlier one back.
+    is killed between the two renames leaves both folders whole beside `path`; the next call puts the earlier one back, or
+    `put_back` does.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    earlier = path.with_name(f".{path.name}-earlier")
-    _put_back(earlier, path)
+    earlier = put_back(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield temporary
@@ -47,19 +83,24 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         try:
             os.replace(temporary, path)
         except OSError:
-            _put_back(earlier, path)
+            put_back(path)
             raise
         shutil.rmtree(earlier, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put_back(earlier: Path, path: Path) -> None:
-    """The earlier folder in its place again where nothing stands there; else it is what a killed run had not yet removed."""
+def put_back(path: Path) -> Path:
+    """The earlier folder of a killed `atomic_folder` in its place again, where nothing stands there; else it is removed.
+
+    Returns: where an earlier folder is put.
+    """
+    earlier = path.with_name(f".{path.name}-earlier")
     if earlier.exists() and path.exists():
         shutil.rmtree(earlier, ignore_errors=True)
     elif earlier.exists():
         os.replace(earlier, path)
+    return earlier
 
 
 def _umask() -> int:

@@ -9,14 +9,13 @@ makes cycles of leg sensors with the other functions; both have the shape that `
 import numpy as np
 from scipy import interpolate, signal
 
-from .gait_parameters import SIDES, detect_gait_events
+from .gait_events import LONGEST, SHORTEST, SIDES, detect_gait_events
 from .skeletons import KINECT_V2, Skeleton
 
 POINTS = 100
-SHORTEST, LONGEST = 0.5, 3.0  # duration of a cycle [s], as in `gait_parameters`
 
 
-def cycle_period(values: np.ndarray, fps: float, shortest: float = SHORTEST, longest: float = LONGEST) -> float:
+def cycle_period(values: np.ndarray, fps: float, shortest: float = SHORTEST, longest: float = 3.0) -> float:
     """Period [s] of a signal: the highest peak of its autocorrelation between two durations.
 
     The autocorrelation falls with the lag, since fewer samples overlap; of a period and its multiples the shortest wins.
@@ -39,9 +38,7 @@ def cycle_period(values: np.ndarray, fps: float, shortest: float = SHORTEST, lon
     return float(lags[np.argmax(power[lags])]) / fps
 
 
-def find_cycles(
-    values: np.ndarray, fps: float, shortest: float = SHORTEST, longest: float = LONGEST
-) -> list[tuple[float, float]]:
+def find_cycles(values: np.ndarray, fps: float, shortest: float = SHORTEST, longest: float = 3.0) -> list[tuple[float, float]]:
     """Cycles from one maximum of a signal to the next, once in a period.
 
     The signal is low-passed at 2.5 / period (its first two harmonics stay; Butterworth, forwards and backwards, so that
@@ -138,11 +135,11 @@ def walk_cycles(
 ) -> np.ndarray:
     """Skeleton cycles from a heel strike of one side to its next, relative to the root.
 
-    Heel strikes come from `gait_parameters.detect_gait_events`. A cycle is kept if it lasts 0.5 to 3 s and holds exactly one
+    Heel strikes come from `gait_events.detect_gait_events`. A cycle is kept if it lasts 0.5 to 6 s and holds exactly one
     heel strike of the other side, so that none was missed.
 
     Args:
-        joints: (T, J, 3) [m], finite, walking along +y (`cleaning.clean_walk`, `cleaning.canonicalise`).
+        joints: (T, J, 3) [m], walking along +y, without gaps in a cycle (`cleaning.clean_walk`, `cleaning.canonicalise`).
         fps: frames a second.
         side: "left" or "right", whose heel strikes are phase 0.
         points: of the phase grid; the end is excluded.
@@ -151,7 +148,7 @@ def walk_cycles(
         (N, points, J * 3) float32 [m], N >= 1, joint after joint as x, y, z less the root's position of the same instant.
 
     Raises:
-        ValueError: wrong shape, positions that are not finite, fps not positive, unknown side, or no whole cycle in the walk.
+        ValueError: wrong shape, positions that are not finite in a cycle, fps out of range, unknown side, or no whole cycle.
     """
     if side not in SIDES:
         raise ValueError(f"side must be one of {SIDES}, got {side!r}")

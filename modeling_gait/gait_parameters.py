@@ -1,8 +1,8 @@
-"""Gait events and gait parameters of one walk.
+"""Gait parameters of one walk.
 
 In: joints (T, J, 3) in metres at a constant frame rate (x right, y forward = direction of travel, z up), cleaned.
-Out: `detect_gait_events` gives heel strikes and toe offs as fractional frame indices; `compute_gait_parameters` gives the
-29 parameters of `GAIT_PARAMETERS` and those of `KINEMATIC_PARAMETERS` as a dict name -> number, nan where not measurable.
+Out: `compute_gait_parameters` gives the 29 parameters of `GAIT_PARAMETERS` and those of `KINEMATIC_PARAMETERS` as a dict
+name -> number, nan where not measurable. The events come from gait_events.py.
 
 "Difference" is always right minus left. Every value of a side is the median over that side's strides.
 """
@@ -10,8 +10,8 @@ Out: `detect_gait_events` gives heel strikes and toe offs as fractional frame in
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
 
+from .gait_events import LONGEST, SHORTEST, SIDES, GaitEvents, detect_gait_events, smooth_positions
 from .kinematics import joint_angles, joint_track, pelvis_track
 from .skeletons import KINECT_V2, Skeleton
 
@@ -23,19 +23,6 @@ class GaitParameter:
     name: str
     unit: str
     description: str
-
-
-@dataclass(frozen=True)
-class GaitEvents:
-    """Times of the events of one walk, each a sorted float array (N,) of frame indices (multiply by 1 / fps for seconds)."""
-
-    left_heel_strikes: np.ndarray
-    left_toe_offs: np.ndarray
-    right_heel_strikes: np.ndarray
-    right_toe_offs: np.ndarray
-
-
-SIDES = ("left", "right")
 
 
 def _both(name: str, unit: str, description: str, difference: bool = False) -> tuple[GaitParameter, ...]:
@@ -94,44 +81,18 @@ def mirror_image(name: str) -> tuple[str, int]:
     return other, -1 if name.endswith(("_difference", "_asymmetry")) else 1
 
 
-_CUTOFF_HZ = 6.0  # walking has 99 % of its power below 6 Hz (Winter 2009, Biomechanics and Motor Control, ch. 3)
-
-
-def smooth_positions(joints: np.ndarray, fps: float, cutoff: float = _CUTOFF_HZ) -> np.ndarray:
-    """Zero-lag 4th-order Butterworth low-pass [Hz] along axis 0 of (T, ...); a series under ten frames comes back as it is."""
-    if len(joints) < 10 or cutoff >= fps / 2:
-        return joints
-    # A filter run forwards and backwards has twice the order and a lower cutoff; 0.802 undoes that (Winter 2009).
-    sos = signal.butter(2, min(cutoff / 0.802, 0.49 * fps), fs=fps, output="sos")
-    return signal.sosfiltfilt(sos, joints, axis=0, padlen=min(int(fps), len(joints) - 1))
-
-
-def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> GaitEvents:
-    """Heel strikes and toe offs from the ankles' forward position relative to the pelvis.
-
-    Zeni et al. 2008 (doi 10.1016/j.gaitpost.2007.07.007): a foot strikes where it is farthest ahead of the pelvis and leaves
-    the floor where it is farthest behind. Peaks are found at sub-frame precision on a 6 Hz low-pass signal, at least half a
-    cycle apart and of a third of the signal's range; the cycle comes from the autocorrelation of the distance between the
-    ankles. An event that the window cuts off (within two frames of its ends) is left out.
-
-    Args:
-        joints: (T, J, 3) [m], finite, walking along +y.
-        fps: frames per second.
-
-    Raises:
-        ValueError: wrong shape, non-finite positions or fps not positive.
-    """
-    return _events(smooth_positions(_checked(joints, fps, skeleton), fps), fps, skeleton)
-
-
 def compute_gait_parameters(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> dict[str, float]:
     """All parameters of `GAIT_PARAMETERS` and `KINEMATIC_PARAMETERS` of one walk, nan where they can't be measured.
 
-    Args and errors as `detect_gait_events`. A footprint is the mean ankle position from 10 to 40 % of the cycle after a heel
-    strike, while the foot is flat.
+    Args and errors as `detect_gait_events`, but a joint is measured in every frame or, nan, in none. A footprint is the mean
+    ankle position from 6 to 36 % of the cycle after a heel strike, while the foot is flat.
     """
-    joints = smooth_positions(_checked(joints, fps, skeleton), fps)
-    events = _events(joints, fps, skeleton)
+    events = detect_gait_events(joints, fps, skeleton)
+    joints = np.asarray(joints, np.float64)
+    known = np.isfinite(joints).all(axis=-1)
+    if (known.any(axis=0) & ~known.all(axis=0)).any():
+        raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
+    joints = smooth_positions(joints, fps)
     out = dict.fromkeys((p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)), float("nan"))
     for side in SIDES:
         for name, value in _timing(_strides(events, side, fps), fps).items():
@@ -153,47 +114,6 @@ def compute_gait_parameters(joints: np.ndarray, fps: float, skeleton: Skeleton =
 def symmetry_index(left: float, right: float) -> float:
     """(right - left) / (0.5 (right + left)) (Robinson et al. 1987, as a fraction); nan where the sum is not positive."""
     return (right - left) / (0.5 * (right + left)) if right + left > 0 else float("nan")
-
-
-def _checked(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
-    joints = np.asarray(joints, np.float64)
-    if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
-        raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
-    if not np.isfinite(joints).all():
-        raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
-    if not fps > 0:
-        raise ValueError(f"fps must be positive, got {fps}")
-    return joints
-
-
-def _events(joints: np.ndarray, fps: float, skeleton: Skeleton) -> GaitEvents:
-    pelvis = pelvis_track(joints, skeleton)[:, 1]
-    ahead = [joint_track(joints, skeleton, f"{side}_ankle")[:, 1] - pelvis for side in SIDES]
-    cycle = _cycle_frames(ahead[0] - ahead[1], fps)
-    strikes = [_peaks(a, cycle) for a in ahead]
-    offs = [_peaks(-a, cycle) for a in ahead]
-    return GaitEvents(strikes[0], offs[0], strikes[1], offs[1])
-
-
-def _cycle_frames(spread: np.ndarray, fps: float) -> float:
-    """Length of a gait cycle in frames: the highest peak of the autocorrelation of `spread` between 0.6 and 3 s."""
-    spread = signal.detrend(spread)
-    power = signal.correlate(spread, spread, method="fft")[len(spread) - 1 :]
-    lags = signal.find_peaks(power)[0]
-    lags = lags[(lags >= 0.6 * fps) & (lags <= 3.0 * fps)]
-    return float(lags[np.argmax(power[lags])]) if len(lags) else 1.2 * fps
-
-
-def _peaks(values: np.ndarray, cycle: float) -> np.ndarray:
-    """Fractional positions of the maxima of `values` (T,), at least half a `cycle` apart."""
-    if len(values) < 5:
-        return np.empty(0)
-    low, high = np.percentile(values, [5, 95])
-    peaks = signal.find_peaks(values, distance=max(1.0, 0.5 * cycle), prominence=max((high - low) / 3, 0.02))[0]
-    peaks = peaks[(peaks >= 2) & (peaks < len(values) - 2)]
-    a, b, c = values[peaks - 1], values[peaks], values[peaks + 1]
-    bend = a - 2 * b + c  # the vertex of the parabola through three samples; 0 on a plateau
-    return peaks + 0.5 * (a - c) / np.where(bend < 0, bend, np.inf)
 
 
 @dataclass(frozen=True)
@@ -225,9 +145,9 @@ def _sides(events: GaitEvents, side: str) -> tuple[tuple[np.ndarray, np.ndarray]
 
 
 def _cycles(own: np.ndarray, other: np.ndarray, fps: float) -> list[tuple[float, float]]:
-    """Spans between successive events `own`, of 0.5 to 3 s, that hold exactly one event `other` (so that none was missed)."""
+    """Spans between successive events `own`, of 0.5 to 6 s, that hold exactly one event `other` (so that none was missed)."""
     spans = zip(own[:-1], own[1:], strict=True)
-    return [(a, b) for a, b in spans if 0.5 * fps <= b - a <= 3 * fps and np.sum((other > a) & (other < b)) == 1]
+    return [(a, b) for a, b in spans if SHORTEST * fps <= b - a <= LONGEST * fps and np.sum((other > a) & (other < b)) == 1]
 
 
 def _all_cycles(events: GaitEvents, side: str, fps: float) -> list[tuple[float, float]]:
@@ -295,10 +215,10 @@ def _space(out: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps:
 
 
 def _steps(strikes: dict[str, np.ndarray], fps: float) -> list[tuple[str, float, float]]:
-    """(side that ends the step, frame of the other side's strike, of its own): strikes that alternate, 0.2 to 2 s apart."""
+    """(side that ends the step, frame of the other side's strike, of its own): strikes that alternate, 0.2 to 4 s apart."""
     every = sorted((float(t), side) for side in SIDES for t in strikes[side])
     pairs = zip(every[:-1], every[1:], strict=True)
-    return [(b[1], a[0], b[0]) for a, b in pairs if a[1] != b[1] and 0.2 * fps <= b[0] - a[0] <= 2 * fps]
+    return [(b[1], a[0], b[0]) for a, b in pairs if a[1] != b[1] and 0.2 * fps <= b[0] - a[0] <= 4 * fps]
 
 
 def _footprints(joints, strikes, cycle, side, skeleton) -> dict[float, tuple[float, float, float]]:
@@ -307,7 +227,7 @@ def _footprints(joints, strikes, cycle, side, skeleton) -> dict[float, tuple[flo
     foot = joint_track(joints, skeleton, f"{side}_foot") - ankle
     out = {}
     for strike in strikes if np.isfinite(cycle) else ():
-        a, b = int(np.ceil(strike + 0.1 * cycle)), int(strike + 0.4 * cycle) + 1
+        a, b = int(np.ceil(strike + 0.06 * cycle)), int(strike + 0.36 * cycle) + 1
         if b <= len(joints) and b > a:
             x, y, _ = ankle[a:b].mean(axis=0)
             direction = foot[a:b].mean(axis=0)
@@ -338,5 +258,5 @@ def _kinematics(out: dict, joints: np.ndarray, cycles: dict, skeleton: Skeleton)
     head = next((n for n in ("head", "nose") if skeleton.has(n)), None)
     low = [n for n in ("left_ankle", "right_ankle", "left_foot", "right_foot") if skeleton.has(n)]
     if head:
-        floor = np.min([joint_track(joints, skeleton, n)[:, 2] for n in low], axis=0)
+        floor = np.fmin.reduce([joint_track(joints, skeleton, n)[:, 2] for n in low])
         out["body_height"] = np.median(joint_track(joints, skeleton, head)[:, 2] - floor)

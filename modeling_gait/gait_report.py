@@ -4,19 +4,20 @@ In: clean joints, what a model says of them. Out: dataclasses; `drawing.report_h
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from transformers import PreTrainedConfig
 
+from .configuration_gait_classifier import GIST_LABELS
 from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from .loading import Walk
 from .numeric_text import DECIMALS, NUM_TOKEN, NUMERIC_PHRASES
 from .saliency import Saliency
-from .walk_description import PATHOLOGIES, severity_from_parameters
+from .walk_description import severity_from_parameters
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)  # in the order in which a model says them
 # What a sentence about a class says where it speaks of a parameter below or above its norm.
@@ -153,7 +154,7 @@ def report_severity(
     if all(name.isdigit() for name in labels):
         scores = np.array([int(name) for name in labels])
         return float(np.array(probabilities) @ scores), f"expected score, {scores.min()} to {scores.max()}"
-    if reference is None or label not in PATHOLOGIES or not measured:
+    if reference is None or not measured:
         return None, None
     severity = severity_from_parameters(measured, label, reference)
     return (severity, "0 (as normal walks) to 1") if np.isfinite(severity) else (None, None)
@@ -165,9 +166,11 @@ def class_sentences(config: PreTrainedConfig, label: str) -> list[tuple[str, str
     return list(zip(texts, (config.class_sources or {}).get(label) or ["class description of the model"] * len(texts)))
 
 
-def find_evidence(parameters: list[ReportParameter], label: str, sentences: list[tuple[str, str]]) -> list[Evidence]:
+def find_evidence(
+    parameters: list[ReportParameter], label: str, sentences: list[tuple[str, str]], labels: Iterable[str] = ()
+) -> list[Evidence]:
     """For each parameter outside its norm the first sentence that says so of the class; contrasts to others are skipped."""
-    plain = [s for s in sentences if not _CONTRASTS.search(s[0]) and not _names_another(s[0], label)]
+    plain = [s for s in sentences if not _CONTRASTS.search(s[0]) and not _names_another(s[0], label, labels)]
     out = []
     for p in parameters:
         if p.in_range is not False:
@@ -188,9 +191,9 @@ def _says(words: str, text: str) -> bool:
     return match is not None and not re.search(r"\b(not?|without|never)\b", text[: match.start()], re.IGNORECASE)
 
 
-def _names_another(text: str, label: str) -> bool:
+def _names_another(text: str, label: str, labels: Iterable[str]) -> bool:
     """Whether a sentence names a class of gait other than its own, to tell them apart."""
-    others = [n for n in PATHOLOGIES if n not in (label, "normal", "lurch", "parkinsonian")]
+    others = {*GIST_LABELS, *labels} - {label, "normal", "healthy", "lurch", "parkinsonian"}  # these are other words, too
     return any(display_name(n) in text.lower().replace("-", " ") for n in others)
 
 

@@ -25,7 +25,7 @@ from .feature_extraction_gait import GaitFeatureExtractor
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_zero_shot_gait import label_vectors, open_extractor, prepare_walk
 
-SUFFIXES = (".csv", ".tsv", ".npz", ".npy", ".bvh")
+SUFFIXES = (".csv", ".tsv", ".npz", ".npy", ".bvh", ".c3d", ".trc")
 INDEX, ABOUT = "gait_embedding", "gait_search.json"
 
 

@@ -32,6 +32,7 @@ def sample_codes(
     top_p: float = 1.0,
     guidance: float = 1.0,
     seed: int | None = None,
+    first: int = 0,
 ) -> list[GaitCodes]:
     """One walk for each prompt, sampled by GPT-2 under the grammar, so that all can be decoded.
 
@@ -44,7 +45,8 @@ def sample_codes(
         sensor: with sensor codes.
         guidance: classifier-free (Ho and Salimans 2022, arXiv 2207.12598): scores u + guidance (c - u), u without a prompt; 1:
         none.
-        seed: makes the draw repeatable without touching the caller's random state.
+        seed: makes the draw repeatable without touching the caller's random state: prompt i draws by (seed, `first` + i) alone, so a
+            list may be sampled in parts.
 
     Raises: ValueError where prompt and walk are longer than the model.
     """
@@ -56,8 +58,7 @@ def sample_codes(
     length = inputs["input_ids"].shape[1] + len(allowed)
     if length > model.config.n_positions:
         raise ValueError(f"prompt and walk make {length} tokens, the model takes {model.config.n_positions}: say less")
-    generator = torch.Generator(model.device)
-    generator.seed() if seed is None else generator.manual_seed(seed)
+    generators = [np.random.default_rng(None if seed is None else [seed, first + i]) for i in range(len(prompts))]
     ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], DynamicCache()
     rows, drawn = model.get_output_embeddings().weight, []
     for at, (low, high) in enumerate(allowed):
@@ -68,7 +69,8 @@ def sample_codes(
             asked, free = scores.chunk(2)
             scores = free + guidance * (asked - free)
         probabilities = _nucleus((scores / temperature).softmax(-1), top_p)
-        ids = torch.multinomial(probabilities, 1, generator=generator)
+        noise = np.stack([g.standard_exponential(high - low, np.float32) for g in generators])
+        ids = (probabilities / torch.from_numpy(noise).to(probabilities)).argmax(-1, keepdim=True)  # as multinomial draws
         if given and at in given:
             set_to = torch.as_tensor(given[at]).to(ids)[:, None]
             ids = torch.where(set_to >= 0, set_to, ids)
@@ -168,7 +170,9 @@ def generate_walks(
     )
     pathological[:, 0] += torch.tensor(left, device=decoder.device).long() * decoder.config.num_labels
     codes = [replace(c, pathological=p) for c, p in zip(codes, pathological.cpu().numpy())]
-    return decode_walks(decoder, codes, num_frames, noise=sensor, seed=options.get("seed") or 0), codes
+    return decode_walks(
+        decoder, codes, num_frames, noise=sensor, seed=1_000_003 * (options.get("seed") or 0) + options.get("first", 0)
+    ), codes
 
 
 # What a walk's number may differ from the one asked for and still be near it.
@@ -216,10 +220,11 @@ def best_walks(
     vq: GaitVQModel,
     descriptions: list[WalkDescription],
     candidates: int,
+    first: int = 0,
     **options,
 ) -> tuple[np.ndarray, list[GaitCodes]]:
     """As `generate_walks`, the best of so many candidates for each description by `choose_walks`."""
     each = [d for d in descriptions for _ in range(candidates)]
-    joints, codes = generate_walks(model, tokenizer, decoder, each, **options)
+    joints, codes = generate_walks(model, tokenizer, decoder, each, first=first * candidates, **options)
     chosen = choose_walks(joints, codes, descriptions, vq)
     return joints[chosen], [codes[i] for i in chosen]

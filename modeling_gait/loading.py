@@ -1,20 +1,26 @@
-"""Reading a user's own skeleton file: `load_walk` reads CSV, TSV, TXT, NPZ, NPY and BVH.
+"""Reading a user's own skeleton file: `load_walk` and the table of `FORMATS`.
 
 In: a file. Out: a `Walk` whose joints are float32 (T, J, 3) in metres with z up (x right and y forward where the file's axes
 say so; `cleaning.canonicalise` turns a walk to face +y). Nothing is filtered or resampled here: gaps stay nan, see
 `cleaning.clean_walk`. Errors are ValueError naming the file, line, column and what was expected; OSError if it cannot be read.
+What is assumed about units, axes and clock is said in `Walk.notes` and as a warning.
 """
 
-import csv
-import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .bvh import Bvh, parse_number, read_bvh, read_text
-from .skeletons import KINECT_V2, SKELETONS, Skeleton, convert_joints
+from .bvh import bvh_points
+from .files import MAX_FRAMES
+from .formats import LEGS, TWO_D, Points
+from .formats_arrays import from_arrays, read_numpy
+from .formats_capture import read_c3d, read_mot, read_trc
+from .formats_keypoints import read_json, read_ntu
+from .formats_text import read_table
+from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, Skeleton
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class Walk:
         times: (T,) [s] as the file states them (clocks may wrap or repeat), or frame / fps; None in a walk made by hand.
         measured: joints of the skeleton that the file holds; None: all of them. The others are nan in all frames.
         notes: what the reader assumed, a sentence each ("legs of 812 are taken as millimetres").
+        events: gait events that the file states, `left_heel_strikes`, `left_toe_offs`, ... -> (N,) [s] after the first frame.
+        stated: gait parameters that the file states, name -> (value, unit).
     """
 
     joints: np.ndarray
@@ -38,49 +46,70 @@ class Walk:
     times: np.ndarray | None = None
     measured: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    events: dict[str, np.ndarray] | None = None
+    stated: dict[str, tuple[float, str]] | None = None
 
 
-@dataclass
-class _Raw:
-    """What a reader hands on: joints (T, J, 3) in the file's units and axes, and the file's clock, if any."""
+@dataclass(frozen=True)
+class Format:
+    """A format: its suffixes, what is read of it, its reader, and whether `save_walk` writes it."""
 
-    joints: np.ndarray
-    skeleton: Skeleton
-    times: np.ndarray | None = None
-    fps: float | None = None
-    target: Skeleton | None = None  # the skeleton to convert to, once the joints are in metres
+    suffixes: tuple[str, ...]
+    what: str
+    read: Callable[[Path, Skeleton | None], Points]
+    written: bool = False
+
+
+FORMATS = (
+    Format(
+        (".csv", ".tsv", ".txt"),
+        "tables: columns named left_knee_x, KneeLeft.x or 'Knee Left X, Y, Z'; J*3 columns without names; DeepLabCut and "
+        "Anipose in 3D; MediaPipe; Vicon Nexus trajectories; Qualisys",
+        read_table,
+        True,
+    ),
+    Format(
+        (".npz", ".npy"), "arrays: joints (T, J, 3); HumanML3D (T, 22, 3) and (T, 263); AMASS poses and trans", read_numpy, True
+    ),
+    Format((".bvh",), "BVH: any channel order; names of Mixamo, CMU, 3ds Max, Biovision and of the package", bvh_points, True),
+    Format(
+        (".c3d",), "C3D: markers of Plug-in Gait, Visual3D, Qualisys; its events and parameters", lambda p, _: read_c3d(p), True
+    ),
+    Format((".trc",), "TRC of OpenSim, OpenCap, Pose2Sim, Cortex: joints or markers", lambda p, _: read_trc(p), True),
+    Format((".mot", ".sto"), "MOT, STO: joint angles of OpenSim, OpenCap, on a generic body", lambda p, _: read_mot(p)),
+    Format((".json",), "JSON (or a folder of them) of OpenPose, COCO, MediaPipe, MMPose, in 3D", read_json),
+    Format((".skeleton",), "NTU RGB+D", read_ntu),
+)
+
+SUFFIXES = tuple(suffix for f in FORMATS for suffix in f.suffixes)
 
 
 def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto") -> Walk:
-    """Read one walk from a file.
+    """Read one walk from a file of one of the `FORMATS`; its suffix tells which. A folder is OpenPose's, a file a frame.
 
-    CSV/TSV/TXT (comma, semicolon, tab or blanks): either a header naming `left_knee_x`, `KneeLeft.x`, `LeftKnee_X`, ... with
-    an optional `time` or `frame` column; or no header and J*3 columns, time + J*3, or time + J*(id, x, y, z).
-    NPZ: array `joints` (T, J, 3), optionally `fps`, `times`, `joint_names`, `skeleton`. NPY: the array alone. Never a pickle.
-    BVH: any channel order; common joint names (Mixamo, CMU, `LeftUpLeg`, `LeftKnee`) are mapped to `skeleton`
-    (default `KINECT_V2`), unless the names are those of one of `SKELETONS` in full.
+    Joints are found by their names, as joints or as markers; hips, knees and ankles suffice, the others are nan and left out of
+    `measured`. NPZ: array `joints` (T, J, 3), optionally `fps`, `times`, `joint_names`, `skeleton`. Never a pickle.
 
     Args:
-        path: the file; its suffix tells the format.
-        skeleton: a `Skeleton` or a name in `SKELETONS`; by default inferred from the column names or the number of joints.
-        fps: frames per second; replaces what the file says. Needed where the file holds no time.
+        path: the file.
+        skeleton: a `Skeleton` or a name in `SKELETONS`; by default inferred from the names or the number of joints.
+        fps: frames per second, 5 to 1000; replaces what the file says. Needed where the file holds no time.
         up: the file's vertical axis, "y", "-y" (Azure Kinect), "z", "-z", or "auto": from the ankles to the head.
             y-up axes (SMPL, HumanML3D, BVH: z forward, x to the walker's left) are turned to x right, y forward, z up.
 
-    Centimetres, millimetres and CMU's units are recognised by the body's height and converted to metres with a warning.
+    Units other than metres are taken as the file states them, or recognised by the length of the legs, with a note.
 
     Raises:
         ValueError: the file is not a walk; the message names file, line and column.
         OSError: the file cannot be opened.
     """
     path = Path(path)
-    readers = {".csv": _read_text, ".tsv": _read_text, ".txt": _read_text}
-    readers |= {".npz": _read_numpy, ".npy": _read_numpy, ".bvh": _read_bvh}
-    if path.suffix.lower() not in readers:
-        raise ValueError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(readers)}")
+    read = read_json if path.is_dir() else next((f.read for f in FORMATS if path.suffix.lower() in f.suffixes), None)
+    if read is None:
+        raise ValueError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
     skeleton = known_skeleton(skeleton)
     _check_arguments(fps, up)
-    return _finish(readers[path.suffix.lower()](path, skeleton), fps, up, path, path.stem)
+    return _finish(read(path, skeleton), skeleton, fps, up, path, path.stem)
 
 
 def walk_from_arrays(
@@ -96,7 +125,7 @@ def walk_from_arrays(
     """
     skeleton = known_skeleton(skeleton)
     _check_arguments(fps, up)
-    return _finish(_from_arrays(arrays, skeleton, name), fps, up, name, name)
+    return _finish(from_arrays(arrays, skeleton, name), skeleton, fps, up, name, name)
 
 
 def known_skeleton(skeleton: Skeleton | str | None) -> Skeleton | None:
@@ -106,28 +135,77 @@ def known_skeleton(skeleton: Skeleton | str | None) -> Skeleton | None:
     return SKELETONS[skeleton] if isinstance(skeleton, str) else skeleton
 
 
+SLOWEST, FASTEST = 5.0, 1000.0  # frames per second
+
+
 def _check_arguments(fps: float | None, up: str) -> None:
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be a positive number, got {fps}")
+    if fps is not None and not SLOWEST <= fps <= FASTEST:
+        raise ValueError(f"fps must be from {SLOWEST:.0f} to {FASTEST:.0f}, got {fps}")
     if up != "auto" and up not in _TO_Z_UP:
         raise ValueError(f"up must be 'auto' or one of {', '.join(_TO_Z_UP)}, got {up!r}")
 
 
-def _finish(raw: _Raw, fps: float | None, up: str, path: Path | str, name: str) -> Walk:
-    """What a reader handed on, in metres, z up, with its clock [s]."""
-    if len(raw.joints) < 2:
-        raise ValueError(f"{path}: holds {len(raw.joints)} frame(s); a walk needs at least 2")
-    joints = np.where(np.abs(raw.joints) < 1e6, raw.joints, np.nan)  # also drops inf and nan
-    if not np.isfinite(joints).all(-1).any():
+def _finish(raw: Points, wanted: Skeleton | None, fps: float | None, up: str, path: Path | str, name: str) -> Walk:
+    """What a reader handed on, as joints of one skeleton in metres, z up, with its clock [s]."""
+    count = len(next(iter(raw.points.values()))) if raw.points else 0
+    if not 2 <= count <= MAX_FRAMES:
+        raise ValueError(f"{path}: holds {count} frame(s); a walk needs at least 2, and {MAX_FRAMES} are the most that is read")
+    points = {n: np.where(np.abs(p) < 1e6, p, np.nan) for n, p in raw.points.items()}  # also drops inf
+    if not any(np.isfinite(p).all(1).any() for p in points.values()):
         raise ValueError(f"{path}: holds no joint with three finite coordinates")
-    joints = _to_metres(_to_z_up(joints, raw.skeleton, up, path), raw.skeleton, path)
-    fps, times = _clock(raw, fps, path)
-    if raw.target:
-        joints = convert_joints(joints, raw.skeleton, raw.target)
-    return Walk(joints.astype(np.float32), fps, raw.target or raw.skeleton, name, times)
+    skeleton = _skeleton(points, wanted or raw.skeleton, path)
+    seen = [n for n in skeleton.joint_names if n in points and np.isfinite(points[n]).all(1).any()]
+    joints = np.full((count, len(skeleton), 3), np.nan)
+    for n in seen:
+        joints[:, skeleton.index(n)] = points[n]
+    if missing := [n for n in LEGS if n not in seen]:
+        raise ValueError(f"{path}: never shows {', '.join(missing)}; hips, knees and ankles of both legs are needed")
+    notes = list(raw.notes)
+    some = joints[:: 1 + count // 1000]
+    _refuse_flat(some[:, [skeleton.index(n) for n in seen]], some, skeleton, path)
+    joints = _to_z_up(joints, skeleton, up, path)
+    joints = _to_metres(joints, skeleton, raw.metres, notes, path)
+    hips = np.linalg.norm(joints[:, skeleton.index("left_hip")] - joints[:, skeleton.index("right_hip")], axis=-1)
+    if np.nanmedian(hips) > 0.32 * np.nanmedian(_segments(joints, skeleton).sum(2)):
+        notes.append(f"hips {np.nanmedian(hips):.2f} m apart are markers on the skin, not joint centres")
+    fps, times = _clock(raw, count, fps, notes, path)
+    for note in notes:
+        warnings.warn(f"{path}: {note}", UserWarning, stacklevel=3)
+    measured = None if len(seen) == len(skeleton) else tuple(seen)
+    return Walk(joints.astype(np.float32), fps, skeleton, name, times, measured, tuple(notes), raw.events, raw.stated)
 
 
-# ---------------------------------------------------------------- axes, units and time
+def _skeleton(points: dict[str, np.ndarray], wanted: Skeleton | None, path: Path | str) -> Skeleton:
+    """The wanted skeleton, the largest whose joints are all there, or `KINECT_V2` with what there is.
+
+    Adds what a skeleton defines as the middle of others: the pelvis between the hips, the head between the ears, and OpenPose's
+    neck between the shoulders. Raises ValueError naming which joints of the legs are missing.
+    """
+    if missing := [n for n in LEGS if n not in points]:
+        raise ValueError(
+            f"{path}: lacks {', '.join(missing)}; hips, knees and ankles are needed, found {', '.join(points)[:300]}"
+        )
+
+    def middle(name: str, joint: str) -> None:
+        if name not in points and {f"left_{joint}", f"right_{joint}"} <= points.keys():
+            points[name] = (points[f"left_{joint}"] + points[f"right_{joint}"]) / 2
+
+    complete = [s for s in SKELETONS.values() if points.keys() >= set(s.joint_names)]
+    middle("pelvis", "hip")
+    middle("head", "ear")
+    if wanted is OPENPOSE_18:
+        middle("neck", "shoulder")
+    if wanted is None:
+        complete = complete or [s for s in SKELETONS.values() if points.keys() >= set(s.joint_names)]
+        return max(complete, key=len) if complete else KINECT_V2
+    if wanted.joint_names[wanted.root] not in points:
+        raise ValueError(f"{path}: lacks {wanted.joint_names[wanted.root]}, the root of skeleton {wanted.name!r}")
+    return wanted
+
+
+# ---------------------------------------------------------------- is it a body, in which axes, units and time
 
 # Rotations (never mirror images) from a file's axes to z up; rows give the new x, y, z.
 _TO_Z_UP = {
@@ -139,326 +217,143 @@ _TO_Z_UP = {
 
 # Length of a leg from hip to ankle: from, to, factor to metres, name. CMU's ASF files count in 1/0.45 inch.
 _UNITS = (
-    (0.2, 2.0, 1.0, "metres"),
-    (8.0, 24.0, 0.0254 / 0.45, "CMU motion capture units"),
-    (24.0, 200.0, 0.01, "centimetres"),
-    (200.0, 2000.0, 0.001, "millimetres"),
+    (0.25, 1.4, 1.0, "metres"),
+    (6.0, 20.0, 0.0254 / 0.45, "CMU motion capture units"),
+    (20.0, 46.0, 0.0254, "inches (the legs of a baby in centimetres would look alike)"),
+    (46.0, 140.0, 0.01, "centimetres"),
+    (250.0, 1400.0, 0.001, "millimetres"),
 )
 
 
-def _body_axis(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Median vector (3,) from the ankles to the head, nan if they are never seen together."""
-    head = joints[:, skeleton.index("head" if skeleton.has("head") else "nose")]
-    ankles = (joints[:, skeleton.index("left_ankle")] + joints[:, skeleton.index("right_ankle")]) / 2
-    axis = (head - ankles)[np.isfinite(head - ankles).all(-1)]
-    return np.median(axis, axis=0) if len(axis) else np.full(3, np.nan)
+def _segments(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Lengths (T, 2, 2) of the left and right thigh and shank."""
+    place = {n: joints[:, skeleton.index(n)] for n in LEGS}
+    pairs = [[(f"{s}_hip", f"{s}_knee"), (f"{s}_knee", f"{s}_ankle")] for s in ("left", "right")]
+    return np.stack([[np.linalg.norm(place[a] - place[b], axis=-1) for a, b in side] for side in pairs], 0).transpose(2, 0, 1)
 
 
-def _to_z_up(joints: np.ndarray, skeleton: Skeleton, up: str, path: Path) -> np.ndarray:
+def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path: Path | str) -> None:
+    """Raises ValueError for joints in a plane or picture, and for what has not the legs of a body."""
+    finite = seen[np.isfinite(seen).all(-1)]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        lengths = _segments(joints, skeleton)
+        middle = np.nanmedian(lengths, axis=0)  # (side, segment)
+        spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
+    for axis in range(3):
+        if (
+            len(set(finite[:200, axis])) <= 3 and len(np.unique(finite[:, axis])) <= 3 and len(seen) > 3
+        ):  # one plane, or one for each side
+            raise ValueError(f"{path}: nothing moves along {'xyz'[axis]}: {TWO_D}")
+    low, high = np.percentile(finite, (2, 98), axis=0)
+    if finite[:, 2].min() >= 0 and finite[:, 2].max() <= 1.0001 and middle.sum(1).max() > 5:
+        raise ValueError(f"{path}: the third coordinate is always from 0 to 1, as a confidence is: {TWO_D}")
+    if (low[:2] >= 0).all() and (high[:2] <= 1).all() and middle.sum(1).max() < 0.65:
+        raise ValueError(f"{path}: all lies between 0 and 1, as landmarks in shares of a picture do: {TWO_D}")
+    if not np.isfinite(middle).all():
+        raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
+    left, right = middle.sum(1)
+    share = middle[:, 0] / middle.sum(1)
+    if not 0.8 < left / right < 1.25 or not ((share > 0.33) & (share < 0.67)).all() or (spread > 0.3 * middle).any():
+        said = "; ".join(
+            f"{side} thigh {m[0]:.3g} (varies by {s[0]:.2g}), shank {m[1]:.3g} ({s[1]:.2g})"
+            for side, m, s in zip(("left", "right"), middle, spread)
+        )
+        raise ValueError(f"{path}: has not the legs of a body: {said}; are these 3D joints of {skeleton.name!r} in that order?")
+
+
+def _to_z_up(joints: np.ndarray, skeleton: Skeleton, up: str, path: Path | str) -> np.ndarray:
     if up == "auto":
         axis = _body_axis(joints, skeleton)
         parts = {"y": axis[1], "-y": -axis[1], "z": axis[2], "-z": -axis[2]}
         up = max(parts, key=parts.get)
         if not parts[up] > 0.7 * np.linalg.norm(axis):
             raise ValueError(
-                f"{path}: cannot tell which axis is up (ankles to head is {np.round(axis, 3).tolist()}); "
+                f"{path}: cannot tell which axis is up (ankles to the top is {np.round(axis, 3).tolist()}); "
                 "expected y or z: pass up='y' or up='z'"
             )
     return joints @ _TO_Z_UP[up].T
 
 
-def _to_metres(joints: np.ndarray, skeleton: Skeleton, path: Path) -> np.ndarray:
-    hips, knees, ankles = (
-        joints[:, [skeleton.index(f"{side}_{n}") for side in ("left", "right")]] for n in ("hip", "knee", "ankle")
-    )
-    legs = np.linalg.norm(hips - knees, axis=-1) + np.linalg.norm(knees - ankles, axis=-1)
-    leg = float(np.median(legs[np.isfinite(legs)])) if np.isfinite(legs).any() else np.nan
+def _body_axis(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Median vector (3,) from the ankles to the highest joints that are seen, nan if they are never seen together."""
+
+    def centre(*names: str) -> np.ndarray:
+        return joints[:, [skeleton.index(n) for n in names]].mean(axis=1)
+
+    ankles = centre("left_ankle", "right_ankle")
+    for top in (
+        ("head",),
+        ("nose",),
+        ("neck",),
+        ("spine_shoulder",),
+        ("left_shoulder", "right_shoulder"),
+        ("left_hip", "right_hip"),
+    ):
+        if all(map(skeleton.has, top)):
+            axis = centre(*top) - ankles
+            axis = axis[np.isfinite(axis).all(-1)]
+            if len(axis):
+                return np.median(axis, axis=0)
+    return np.full(3, np.nan)
+
+
+def _to_metres(joints: np.ndarray, skeleton: Skeleton, stated: float | None, notes: list[str], path: Path | str) -> np.ndarray:
+    leg = float(np.nanmedian(_segments(joints, skeleton).sum(2)))
+    low, high = _UNITS[0][:2]
+    if stated and low <= leg * stated < high:
+        return joints * stated
     for low, high, factor, unit in _UNITS:
         if low <= leg < high:
+            if stated:
+                notes.append(f"the file states another unit ({stated:g} m)")
             if factor != 1 and (Path(path).suffix.lower(), unit) != (".bvh", "centimetres"):  # BVH states no unit
-                _warn(f"{path}: legs of {leg:.0f} are taken as {unit} and converted to metres")
+                notes.append(f"legs of {leg:.3g} are taken as {unit} and converted to metres")
             return joints * factor
-    _warn(f"{path}: legs of {leg:.3g} are no body's in metres, centimetres or millimetres; the numbers are left as they are")
-    return joints
+    raise ValueError(f"{path}: legs of {leg:.3g} are no body's in metres, centimetres, inches or millimetres")
 
 
-def _clock(raw: _Raw, fps: float | None, path: Path) -> tuple[float, np.ndarray]:
+_TICKS = ((1.0, ""), (1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-7, "ticks of 100 ns"), (1e-9, "nanoseconds"))
+
+
+def _clock(raw: Points, count: int, fps: float | None, notes: list[str], path: Path | str) -> tuple[float, np.ndarray]:
     """Frame rate and time stamps [s]: from the argument, else the file's rate, else the file's time column."""
-    frames, times = np.arange(len(raw.joints)), raw.times
+    frames, times = np.arange(count), raw.times
     if fps or (raw.fps and times is None):
-        return float(fps or raw.fps), frames / (fps or raw.fps)
+        return _rate(fps or raw.fps, path), frames / (fps or raw.fps)
     steps = np.diff(times) if times is not None else np.array([])
     good = steps[np.isfinite(steps) & (steps > 0)]
+    if raw.fps and (not len(good) or np.all(good == 1)):
+        return _rate(raw.fps, path), frames / raw.fps
     if not len(good) or np.all(good == 1):  # steps of exactly 1 are a frame counter
         raise ValueError(f"{path}: states no frame rate (no time column in seconds); pass fps=, for example fps=30")
-    step = np.median(good)
-    scale = 1.0 if step <= 1 else 1e-3 if step < 1000 else 1e-6
-    if scale != 1:
-        _warn(f"{path}: time steps of {step:.6g} taken as {'milli' if scale == 1e-3 else 'micro'}seconds")
-    step = good[np.abs(good - step) < 0.5 * step].mean()  # clocks of whole milliseconds: 33, 33, 34 ms
-    return raw.fps or round(1 / (step * scale), 3), times * scale
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=4)
-
-
-# ---------------------------------------------------------------- joint names
-
-_SIDED = {n[5:].replace("_", ""): n[5:] for s in SKELETONS.values() for n in s.joint_names if n.startswith("left_")}
-_SIDED |= {"toe": "foot", "toes": "foot", "bigtoe": "foot", "toebase": "foot"}
-_CENTRAL = {n.replace("_", ""): n for s in SKELETONS.values() for n in s.joint_names if not n.startswith(("left_", "right_"))}
-_CENTRAL |= dict.fromkeys(("spinebase", "hips", "hipcenter", "hipcentre", "midhip", "root"), "pelvis")
-_CENTRAL |= {"spinemid": "spine", "spinenavel": "spine", "shouldercenter": "spine_shoulder", "shouldercentre": "spine_shoulder"}
-# BVH files that name the segment below a joint instead of the joint: LeftUpLeg starts at the left hip.
-_SEGMENTS = dict.fromkeys(("upleg", "upperleg", "thigh"), "hip") | dict.fromkeys(
-    ("leg", "lowleg", "lowerleg", "calf", "shin"), "knee"
-)
-_SEGMENTS |= {"foot": "ankle"} | dict.fromkeys(("toebase", "toe", "toes", "toe0", "ball"), "foot")
-_SEGMENTS |= dict.fromkeys(("arm", "uparm", "upperarm"), "shoulder") | dict.fromkeys(("forearm", "lowarm", "lowerarm"), "elbow")
-_SEGMENTS |= {"hand": "wrist"} | dict.fromkeys(("shoulder", "collar", "clavicle"), "clavicle")
-
-_NOISE = ("m", "cm", "mm", "pos", "position", "joint", "mixamorig", "bip", "01", "001")  # units, rig prefixes (Bip01 L Thigh)
-
-
-def _words(title: str) -> list[str]:
-    """'KneeLeft.X [m]' -> ['knee', 'left', 'x']: words of snake, camel or blank separated names, units left out."""
-    words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", title)]
-    return [w for w in words if w not in _NOISE]
-
-
-def _joint_name(words: list[str], sided: dict[str, str] = _SIDED) -> str | None:
-    """['knee', 'left'] or ['l', 'knee'] or ['leftknee'] -> 'left_knee'; None for a name that no skeleton has."""
-    key = "".join(words)
-    if key in _CENTRAL:
-        return _CENTRAL[key]
-    for side in ("left", "right"):
-        for mark in (side, side[0]):
-            for base in (key.removeprefix(mark), key.removesuffix(mark)):
-                if base != key and base in sided:
-                    return f"{side}_{sided[base]}"
-    return None
-
-
-def _joint_and_axis(title: str) -> tuple[str, int] | None:
-    """'KneeLeft.x', 'left_knee_x', 'x_LeftKnee', 'leftkneex' -> ('left_knee', 0); None for any other column."""
-    words = _words(title)
-    if len(words) > 1 and words[0] in "xyz":
-        words = [*words[1:], words[0]]
-    if not words or words[-1][-1] not in "xyz":
-        return None
-    name = _joint_name([*words[:-1], words[-1][:-1]])
-    return (name, "xyz".index(words[-1][-1])) if name else None
-
-
-def _choose_skeleton(names: set[str], wanted: Skeleton | None, path: Path) -> Skeleton:
-    """The wanted skeleton, or the largest whose joints are all among `names`. ValueError naming what is missing."""
-    options = [wanted] if wanted else list(SKELETONS.values())
-    complete = [s for s in options if names.issuperset(s.joint_names)]
-    if complete:
-        return max(complete, key=len)
-    near = max(options, key=lambda s: len(names.intersection(s.joint_names)) / len(s))
-    missing = [n for n in near.joint_names if n not in names]
-    if len(missing) == len(near):
+    step = float(np.median(good))
+    ticks = [t for t in _TICKS if raw.tick in (None, t[0]) and SLOWEST <= 1 / (step * t[0]) <= FASTEST]
+    if not ticks:
+        shown = f" ({1 / (step * raw.tick):.3g} frames a second)" if raw.tick else ""
         raise ValueError(
-            f"{path}: no column is named after a joint; expected for example left_knee_x, or no header line and the joints "
-            f"of one of {', '.join(SKELETONS)} in their order"
+            f"{path}: time steps of {step:.6g}{shown}; expected 5 to 1000 frames a second in s, ms, us, 100 ns or ns: pass fps="
         )
-    raise ValueError(f"{path}: lacks {', '.join(missing)} of skeleton {near.name!r} ({len(near)} joints), the nearest one")
+    if len(ticks) > 1:
+        rates = [1 / (step * t[0]) for t in ticks]
+        if all(9 < r < 260 for r in rates):
+            raise ValueError(
+                f"{path}: time steps of {step:.6g} can be "
+                + " or ".join(f"{t[1]} ({r:.3g} frames a second)" for t, r in zip(ticks, rates))
+                + ": pass fps="
+            )
+        ticks = [min(ticks, key=lambda t: abs(np.log(1 / (step * t[0]) / 60)))]
+    scale, unit = ticks[0]
+    if unit and raw.tick is None:
+        notes.append(f"time steps of {step:.6g} are taken as {unit}")
+    step = good[np.abs(good - step) < 0.5 * step].mean()  # clocks of whole milliseconds: 33, 33, 34 ms
+    rate = round(1 / (step * scale), 3)
+    if raw.fps and abs(raw.fps - rate) > 0.1 * rate:
+        raise ValueError(f"{path}: states {raw.fps:g} frames a second, its clock {rate:g}: pass fps=")
+    return _rate(raw.fps or rate, path), times * scale
 
 
-# ---------------------------------------------------------------- CSV, TSV, TXT
-
-
-def _read_text(path: Path, skeleton: Skeleton | None) -> _Raw:
-    lines = [(n, line) for n, line in enumerate(read_text(path).splitlines(), 1) if line.strip() and line[0] != "#"]
-    if not lines:
-        raise ValueError(f"{path}: holds only comments")
-    separator = max("\t;,", key=lines[0][1].count)
-    rows = [(n, _cells(line, separator)) for n, line in lines]
-    first = [c for c in rows[0][1] if c]
-    header = rows.pop(0)[1] if sum(parse_number(c) is None for c in first) > len(first) / 2 else None
-    if not rows:
-        raise ValueError(f"{path}: holds a header and no frames")
-    table = _table(rows, header, path)
-    return _named_columns(table, header, skeleton, path) if header else _positional(table, skeleton, path)
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    """Cells of a line; blanks separate where no other separator is; decimal commas are read beside tabs and semicolons."""
-    if separator not in line:
-        return line.split()
-    try:
-        cells = [c.strip() for c in next(csv.reader([line], delimiter=separator))]
-    except csv.Error:  # a cell of more than 128 KiB
-        cells = [c.strip() for c in line.split(separator)]
-    return cells if separator == "," else [c.replace(",", ".") for c in cells]
-
-
-def _table(rows: list[tuple[int, list[str]]], header: list[str] | None, path: Path) -> np.ndarray:
-    """Numbers (T, C) of the rows; columns of text are allowed only under a header that names no joint, and become nan."""
-    width = len(header or rows[0][1])
-    needed = [header is None or _joint_and_axis(t) is not None or _is_time(t) for t in header or [""] * width]
-    table = np.empty((len(rows), width))
-    for i, (line, cells) in enumerate(rows):
-        if len(cells) != width:
-            raise ValueError(f"{path}, line {line}: has {len(cells)} columns, expected {width} as in the first line")
-        for c, cell in enumerate(cells):
-            value = parse_number(cell)
-            if value is None and needed[c]:
-                title = f" ({header[c]})" if header else ""
-                raise ValueError(f"{path}, line {line}, column {c + 1}{title}: expected a number, got {cell[:40]!r}")
-            table[i, c] = np.nan if value is None else value
-    return table
-
-
-def _is_time(title: str) -> bool:
-    words = _words(title)
-    return bool(words) and (words[0] in ("time", "times", "timestamp", "t", "seconds", "sec", "frame", "frames"))
-
-
-def _named_columns(table: np.ndarray, header: list[str], skeleton: Skeleton | None, path: Path) -> _Raw:
-    found: dict[str, dict[int, int]] = {}
-    for c, title in enumerate(header):
-        if named := _joint_and_axis(title):
-            joint, axis = named
-            if axis in found.setdefault(joint, {}):
-                raise ValueError(f"{path}, column {c + 1} ({title}): a second column for {joint}_{'xyz'[axis]}")
-            found[joint][axis] = c
-    for joint, columns in found.items():
-        for axis in {0, 1, 2}.difference(columns):
-            raise ValueError(f"{path}: has no column {joint}_{'xyz'[axis]} beside the other coordinates of {joint}")
-    skeleton = _choose_skeleton(set(found), skeleton, path)
-    columns = [found[n][axis] for n in skeleton.joint_names for axis in range(3)]
-    clocks = [c for c, title in enumerate(header) if _is_time(title)]
-    clocks.sort(key=lambda c: _words(header[c])[0].startswith("frame"))  # a time before a frame counter
-    return _Raw(table[:, columns].reshape(len(table), -1, 3), skeleton, table[:, clocks[0]] if clocks else None)
-
-
-def _positional(table: np.ndarray, skeleton: Skeleton | None, path: Path) -> _Raw:
-    width = table.shape[1]
-    for s in [skeleton] if skeleton else SKELETONS.values():
-        if width == 3 * len(s):
-            return _Raw(table.reshape(len(table), -1, 3), s)
-        if width == 3 * len(s) + 1:
-            return _Raw(table[:, 1:].reshape(len(table), -1, 3), s, table[:, 0])
-        if width == 4 * len(s) + 1:
-            cells = table[:, 1:].reshape(len(table), -1, 4)
-            ids = cells[0, :, 0]
-            if sorted(ids) != list(range(len(s))) or not (cells[..., 0] == ids).all():
-                raise ValueError(f"{path}: columns 2, 6, 10, ... must hold the joint ids 0 to {len(s) - 1}, alike in all rows")
-            return _Raw(cells[:, np.argsort(ids), 1:], s, table[:, 0])
-    options = ", ".join(f"{len(s)} ({s.name})" for s in ([skeleton] if skeleton else SKELETONS.values()))
-    raise ValueError(
-        f"{path}: has {width} columns; without joint names in a header line expected J*3, time + J*3, or "
-        f"time + J*(id, x, y, z) columns, J being {options}"
-    )
-
-
-# ---------------------------------------------------------------- NPZ, NPY
-
-
-def _read_numpy(path: Path, skeleton: Skeleton | None) -> _Raw:
-    with open(path, "rb") as file:
-        if not file.read(1):
-            raise ValueError(f"{path}: is empty")
-        file.seek(0)
-        try:
-            data = np.load(file, allow_pickle=False)
-            arrays = {"joints": data} if isinstance(data, np.ndarray) else {k: data[k] for k in data.files}
-        except Exception as error:  # numpy, zip and zlib raise a dozen kinds on broken or pickled files
-            raise ValueError(f"{path}: is not a readable NPZ or NPY file without pickled objects ({error})") from None
-    return _from_arrays(arrays, skeleton, path)
-
-
-def _from_arrays(arrays: dict[str, np.ndarray], skeleton: Skeleton | None, path: Path | str) -> _Raw:
-    if "joints" not in arrays:
-        raise ValueError(f"{path}: has no array 'joints', only {', '.join(arrays) or 'nothing'}")
-    joints = arrays["joints"]
-    if joints.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: 'joints' must hold numbers, got {joints.dtype}")
-    if joints.ndim == 2 and joints.shape[1] % 3 == 0:
-        joints = joints.reshape(len(joints), -1, 3)
-    if joints.ndim != 3 or joints.shape[2] != 3:
-        raise ValueError(f"{path}: 'joints' must have shape (T, J, 3), got {joints.shape}")
-    skeleton, columns = _array_skeleton(arrays, joints.shape[1], skeleton, path)
-    raw = _Raw(joints[:, columns].astype(np.float64), skeleton)
-    raw.fps = _scalar(arrays["fps"], path) if "fps" in arrays else None
-    if "times" in arrays:
-        if arrays["times"].shape != (len(joints),) or arrays["times"].dtype.kind not in "fiu":
-            raise ValueError(f"{path}: 'times' must hold {len(joints)} numbers, got {arrays['times'].shape}")
-        raw.times = arrays["times"].astype(np.float64)
-    return raw
-
-
-def _scalar(value: np.ndarray, path: Path) -> float:
-    if value.size != 1 or value.dtype.kind not in "fiu" or not (np.isfinite(value).all() and value.item() > 0):
-        raise ValueError(f"{path}: 'fps' must be one positive number, got {str(value)[:40]}")
-    return float(value.item())
-
-
-def _array_skeleton(arrays: dict, count: int, skeleton: Skeleton | None, path: Path) -> tuple[Skeleton, list[int]]:
-    """Skeleton and the order of the array's joints, from its `joint_names`, its `skeleton` or the number of joints."""
-    if "joint_names" in arrays:
-        names = [_joint_name(_words(str(n))) for n in np.atleast_1d(arrays["joint_names"]).tolist()]
-        if len(names) != count:
-            raise ValueError(f"{path}: {len(names)} 'joint_names' for {count} joints")
-        skeleton = _choose_skeleton({n for n in names if n}, skeleton, path)
-        return skeleton, [names.index(n) for n in skeleton.joint_names]
-    if skeleton is None and "skeleton" in arrays:
-        skeleton = SKELETONS.get(str(arrays["skeleton"]))
-    options = [s for s in ([skeleton] if skeleton else SKELETONS.values()) if len(s) == count]
-    if not options:
-        expected = f"{len(skeleton)}" if skeleton else ", ".join(f"{len(s)} ({s.name})" for s in SKELETONS.values())
-        raise ValueError(f"{path}: has {count} joints, expected {expected}")
-    return options[0], list(range(count))
-
-
-# ---------------------------------------------------------------- BVH
-
-
-def _read_bvh(path: Path, wanted: Skeleton | None) -> _Raw:
-    """Joints of the wanted skeleton, of one whose joints are all named, or of those that make up `KINECT_V2`."""
-    bvh = read_bvh(path)
-    positions = bvh.positions
-    words = [_words(name.split(":")[-1]) for name in bvh.names]
-    if any(_joint_name(w, _SEGMENTS) in ("left_hip", "left_elbow") for w in words):
-        names = [_joint_name(w, _SEGMENTS) for w in words]
-    else:
-        names = [_joint_name(w) for w in words]
-    found: dict[str, int] = {n: j for j, n in reversed(list(enumerate(names))) if n}
-    for s in [wanted] if wanted else SKELETONS.values():
-        if found.keys() >= set(s.joint_names):
-            return _Raw(positions[:, [found[n] for n in s.joint_names]], s, fps=bvh.fps)
-    required = ["left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "head"]
-    if missing := [n for n in required if n not in found]:
-        raise ValueError(f"{path}: no joint recognised as {', '.join(missing)} among {', '.join(bvh.names)[:400]}")
-    points = {n: positions[:, j] for n, j in found.items() if not n.startswith("spine")}
-    points |= _end_points(bvh, positions, found) | _spine_points(bvh, positions, found)
-    flat = Skeleton("bvh", tuple(points), (-1,) * len(points), ((0.0, 0.0, 0.0),) * len(points))
-    return _Raw(np.stack(list(points.values()), axis=1), flat, fps=bvh.fps, target=wanted or KINECT_V2)
-
-
-def _end_points(bvh: Bvh, positions: np.ndarray, found: dict[str, int]) -> dict[str, np.ndarray]:
-    """The head's centre lies halfway to its end site; feet without a toe joint and hands take the end site itself."""
-    ends = {p: positions[:, j] for j, p in enumerate(bvh.parents) if not bvh.channels[j]}
-    out = {"head": (positions[:, found["head"]] + ends[found["head"]]) / 2} if found["head"] in ends else {}
-    for joint, end in (("ankle", "foot"), ("wrist", "hand")):
-        for side in ("left", "right"):
-            if f"{side}_{end}" not in found and found.get(f"{side}_{joint}") in ends:
-                out[f"{side}_{end}"] = ends[found[f"{side}_{joint}"]]
-    return out
-
-
-def _spine_points(bvh: Bvh, positions: np.ndarray, found: dict[str, int]) -> dict[str, np.ndarray]:
-    """Mid spine: the joint between pelvis and neck nearest to half the way (files name their two to six of them as they
-    like); the shoulder centre lies a quarter of the way from the neck down to it, as in `KINECT_V2`."""
-    points = {n: positions[:, j] for n, j in found.items()}
-    chain = [found.get("neck", found["head"])]
-    while bvh.parents[chain[-1]] >= 0 and chain[-1] != found.get("pelvis"):
-        chain.append(bvh.parents[chain[-1]])
-    way = np.cumsum([0, *(np.linalg.norm(bvh.offsets[j]) for j in chain[:-1])])
-    inner = {abs(w / way[-1] - 0.5): j for j, w in zip(chain[1:-1], way[1:-1]) if 0.2 * way[-1] < w < 0.8 * way[-1]}
-    neck, pelvis = positions[:, chain[0]], points.get("pelvis", (points["left_hip"] + points["right_hip"]) / 2)
-    spine = positions[:, inner[min(inner)]] if inner else (neck + pelvis) / 2
-    return {"neck": neck, "pelvis": pelvis, "spine": spine, "spine_shoulder": neck + (spine - neck) / 4}
+def _rate(fps: float, path: Path | str) -> float:
+    if not SLOWEST <= fps <= FASTEST:
+        raise ValueError(f"{path}: states {fps:g} frames a second; expected {SLOWEST:.0f} to {FASTEST:.0f}: pass fps=")
+    return float(fps)

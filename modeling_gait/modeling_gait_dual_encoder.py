@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -232,7 +233,7 @@ class GaitEncoder(nn.Module):
         x = x * mask[..., None]
         short = -x.shape[1] % size
         x, mask = F.pad(x, (0, 0, 0, short)), F.pad(mask, (0, short))
-        x = self.embed(x.unflatten(1, (-1, size)).flatten(2))
+        x = self.embed(x.unflatten(1, (-1, size)).flatten(2).to(self.embed.weight.dtype))
         x = self.dropout(x + self._positions(x.shape[1]).to(x))
         x = torch.cat((self.summary.to(x).expand(len(x), 1, -1), x), dim=1)
         valid = F.pad(mask.unflatten(1, (-1, size)).any(-1), (1, 0), value=True)[:, None, None]
@@ -314,7 +315,7 @@ class GaitDualEncoderModel(PreTrainedModel):
         own = encoder.encode([FINGERPRINT])[0].to(self.text_fingerprint)
         if not self.text_fingerprint.any():
             self.text_fingerprint.copy_(own)
-        elif (own * self.text_fingerprint).sum() < 0.99:
+        elif (own.float() * self.text_fingerprint.float()).sum() < 0.99:
             raise ValueError(f"sentence encoder {encoder.name!r} is not the one that this model was trained with")
         self._sentence_encoder = encoder
 
@@ -359,7 +360,8 @@ class GaitDualEncoderModel(PreTrainedModel):
             texts, sentence_embeds: one of the two, see `get_text_features`.
             description_ids: (B,) integers, equal for texts that describe the same: these are never negatives of each other.
                 By default each text is its own description, but equal texts have one.
-            return_loss: texts belong to the walks, pair by pair.
+            return_loss: texts belong to the walks, pair by pair. In training by several processes the loss is that of all
+                their pairs together, of each as many; `description_ids` must be given then.
         """
         gait = self.get_gait_features(input_values, attention_mask)
         text = self.get_text_features(texts, sentence_embeds)
@@ -370,19 +372,25 @@ class GaitDualEncoderModel(PreTrainedModel):
         if return_loss:
             if len(gait) != len(text):
                 raise ValueError(f"{len(gait)} walks and {len(text)} texts: the loss wants a text for each walk")
+            together = self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+            if together and description_ids is None:
+                raise ValueError("several processes train together: give description_ids, equal for equal descriptions")
             if description_ids is None and texts is not None:
                 number = {t: i for i, t in enumerate(dict.fromkeys(texts))}
                 description_ids = torch.tensor([number[t] for t in texts])
             ids = torch.arange(len(gait)) if description_ids is None else description_ids
-            ids = ids.to(gait.device)
-            same = ids[:, None] == ids
-            loss = self.alignment_loss(gait, text, similarity, logits, same)
+            pairs = gait, text, ids.to(gait.device)
+            loss = self._loss(*(map(Everybody.apply, pairs) if together else pairs))
         if "siglip" in self.config.losses:
             logits = logits + self.logit_bias
         return GaitDualEncoderOutput(loss, logits, logits.T, gait, text)
 
-    def alignment_loss(self, gait, text, similarity, logits, same: torch.Tensor) -> torch.Tensor:
-        """The weighted losses of matched pairs; `same` (B, B): the texts of two pairs describe the same."""
+    def _loss(self, gait: torch.Tensor, text: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """The weighted losses of matched pairs of unit vectors (B, P); pairs of equal `ids` (B,) describe the same."""
+        same = ids[:, None] == ids
+        with torch.autocast(gait.device.type, enabled=False):
+            similarity = gait @ text.T
+        logits = similarity * self.logit_scale.exp().clamp(max=100)
         terms = {
             "mse": lambda: (gait - text.detach()).square().sum(-1).mean(),
             "triplet": lambda: triplet_loss(similarity, same, self.config.triplet_margin),
@@ -390,6 +398,23 @@ class GaitDualEncoderModel(PreTrainedModel):
             "siglip": lambda: siglip_loss(logits + self.logit_bias, same),
         }
         return sum(weight * terms[name]() for name, weight in self.config.losses.items())
+
+
+class Everybody(torch.autograd.Function):
+    """Rows (B, ...) of all R processes (R B, ...), as many of each; a gradient goes back to the process of its row."""
+
+    @staticmethod
+    def forward(ctx, values: torch.Tensor) -> torch.Tensor:
+        ctx.rows = len(values)
+        out = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+        dist.all_gather(out, values.contiguous())
+        return torch.cat(out)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)  # each process has the loss of all pairs
+        return gradient[dist.get_rank() * ctx.rows :][: ctx.rows]
 
 
 def triplet_loss(similarity: torch.Tensor, same: torch.Tensor, margin: float) -> torch.Tensor:

@@ -186,7 +186,9 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
         encoder = self.sentence_encoder
         states = encoder.model.to(embeds.device)(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         pooled = encoder._pool(states.float(), mask)
-        return F.normalize(self.text_projection(pooled - pooled.mean(0)).float(), dim=-1)
+        return F.normalize(
+            self.text_projection((pooled - pooled.mean(0)).to(self.text_projection.weight.dtype)).float(), dim=-1
+        )
 
     def _prompts(self) -> tuple[torch.Tensor, ...]:
         """Of each class: embeddings of the descriptions (K, D, H), keyword ids (K, W), and their masks."""
@@ -218,7 +220,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
         ends = embed(torch.tensor([encoder.tokenizer.cls_token_id, encoder.tokenizer.sep_token_id], device=self.device))
         first = torch.cat((ends[:1], self.context)).expand(count, -1, -1)
         last = ends[1:].expand(count, -1, -1)
-        embeds = torch.cat((first, self.description_projection(sentences), embed(ids), last), dim=1)
+        embeds = torch.cat((first, self.description_projection(sentences.to(self.context.dtype)), embed(ids), last), dim=1)
         mask = torch.cat((first.new_ones(first.shape[:2]), sentence_mask, id_mask, last.new_ones(last.shape[:2])), dim=1)
         features = self._read_embeds(embeds, mask)
         self.class_features.copy_(features.detach())
@@ -259,7 +261,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
     def _standardised(self, embeds: torch.Tensor) -> torch.Tensor:
         if not self.config.use_numeric:
             raise ValueError("this model has learned no gait parameters; train it with use_numeric")
-        return self.parameter_head(embeds * embeds.shape[-1] ** 0.5).float()
+        return self.parameter_head((embeds * embeds.shape[-1] ** 0.5).to(self.parameter_head[0].weight.dtype)).float()
 
     def _timed(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """Standardised parameters (B, G) that the rhythm of skeletons tells."""
@@ -342,7 +344,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
 
     def _cosines(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         with torch.autocast(a.device.type, enabled=False):  # bfloat16 is too coarse for what a softmax is to tell apart
-            return a @ b.T * self.log_scale.exp().clamp(max=100)
+            return a.float() @ b.float().T * self.log_scale.exp().clamp(max=100)
 
     def classification_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy, or focal loss, of the walks whose label is known."""

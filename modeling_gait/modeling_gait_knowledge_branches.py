@@ -76,7 +76,7 @@ class VideoBranch(nn.Module):
         pixels = ((pixels - self.image_mean[:, None, None]) / self.image_std[:, None, None]).flatten(0, 1)
         if self.image_size and pixels.shape[-2:] != self.image_size:
             pixels = F.interpolate(pixels, self.image_size, mode="bilinear", antialias=True)
-        read = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
+        read = self.encoder(pixels.to(self.norm.weight.dtype).contiguous(memory_format=torch.channels_last))
         states, pooled = read.last_hidden_state, getattr(read, "pooler_output", None)
         patches = states.mean((2, 3)) if states.ndim == 4 else states.mean(1)
         patches = patches.unflatten(0, (batch, count))
@@ -120,14 +120,15 @@ class GaitTiming(nn.Module):
             values = values.float()
             valid = torch.ones_like(values[..., :1]) if mask is None else (mask > 0).float()[..., None]
             count = valid.sum(1).clamp(min=1)
-            channels = self.channels(values)
+            channels = nn.functional.linear(values, self.channels.weight.float(), self.channels.bias.float())
             mean = (channels * valid).sum(1) / count
             channels = (channels - mean[:, None]) * valid
             covariance = channels.transpose(1, 2) @ channels / count[..., None]
             spread = (channels.pow(2).sum(1) / count + 1e-4).sqrt()
             step = (frame_time * valid[..., 0]).sum(1) / count[:, 0]
             lagged = self._correlations(channels / spread[:, None], valid, step)
-            return self.layers(torch.cat((lagged.flatten(1), covariance.flatten(1), mean), dim=1))
+            read = torch.cat((lagged.flatten(1), covariance.flatten(1), mean), dim=1)
+            return self.layers(read.to(self.layers[0].weight.dtype)).float()
 
     def _correlations(self, channels: torch.Tensor, valid: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """(B, L, K, K): mean over pairs of frames that far apart; few pairs (under a quarter of the frames) weigh less."""

@@ -466,7 +466,8 @@ class GaitTCNModel(PreTrainedModel):
         base = base_model or adapter["base_model"]
         if base_model is None and (Path(found).parent / base).is_dir():
             base = os.path.normpath(Path(found).parent / base)
-        dtype = kwargs.pop("dtype", None)  # the base is compared first, at its own precision
+        dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None))  # the base is compared first, at its own precision
+        dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype  # "auto": as the base was saved
         rest = {k: v for k, v in kwargs.items() if k not in ("config", "revision", "subfolder", "output_loading_info")}
         model = cls.from_pretrained(base, *args, **rest)
         if model.digest() != adapter["base_digest"]:
@@ -476,7 +477,7 @@ class GaitTCNModel(PreTrainedModel):
             raise ValueError(f"{where}: {ADAPTER_WEIGHTS} holds other tensors than {ADAPTER_CONFIG} names")
         model.load_state_dict({k: v.to(model.dtype) for k, v in tensors.items()}, strict=False)
         model.adapter = adapter | {"base_model": base}
-        return model.to(dtype) if isinstance(dtype, torch.dtype) else model
+        return model if dtype is None else model.to(dtype)
 
 
 def _adapter_file(where, name: str, hub: dict) -> str | None:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
-from transformers.pipelines import PIPELINE_REGISTRY
 
 from .cleaning import canonicalise, clean_walk
 from .configuration_gait_classifier import GaitClassifierConfig
@@ -220,9 +219,5 @@ class GaitClassificationConfig(GaitClassifierConfig):
         loaded = GaitClassifierConfig.from_pretrained(*args, **kwargs)
         return know_pipeline(loaded, TASK, GaitClassificationPipeline, AutoModelForSequenceClassification)
 
-
-PIPELINE_REGISTRY.register_pipeline(
-    TASK, pipeline_class=GaitClassificationPipeline, pt_model=AutoModelForSequenceClassification, type="multimodal"
-)
 
 __all__ = ["GaitClassificationConfig", "GaitClassificationPipeline", "mean_scores"]

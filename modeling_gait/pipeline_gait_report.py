@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
-from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
 from .gait_report import GaitReport, ReportParameter, class_sentences, find_evidence, report_parameters, report_severity
-from .loading import Walk
+from .loading import SUFFIXES, Walk
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import PARAMETER_NAMES, check_spoken, spoken_sentence
 from .pipeline_gait_classification import GaitClassificationPipeline, Recording
@@ -29,7 +28,6 @@ from .video import WINDOW, prepare_video
 
 TASK = "gait-report"
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
-SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")  # of load_walk
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
 SPOKEN += ("single_support_percent_left", "single_support_percent_right")
 
@@ -173,7 +171,7 @@ class GaitReportPipeline(Pipeline):
             severity_scale=scale,
             parameters=parameters,
             sentence=sentence,
-            evidence=find_evidence(parameters, label, class_sentences(self.model.config, label)),
+            evidence=find_evidence(parameters, label, class_sentences(self.model.config, label), labels.values()),
             saliency=found,
             problems=problems,
             walk=walk,
@@ -234,8 +232,8 @@ def _parts(walk: Recording | dict) -> tuple[str | Path | None, Recording | None]
     if not isinstance(walk, str | Path):
         return None, walk
     suffix = Path(walk).suffix.lower()
-    if suffix not in VIDEO_SUFFIXES + SKELETON_SUFFIXES:
-        expected = f"a video ({', '.join(VIDEO_SUFFIXES)}) or a skeleton ({', '.join(SKELETON_SUFFIXES)})"
+    if suffix not in VIDEO_SUFFIXES + SUFFIXES:
+        expected = f"a video ({', '.join(VIDEO_SUFFIXES)}) or a skeleton ({', '.join(SUFFIXES)})"
         raise ValueError(f"{walk}: unknown suffix {suffix!r}; expected {expected}")
     return (walk, None) if suffix in VIDEO_SUFFIXES else (None, walk)
 
@@ -253,9 +251,5 @@ class GaitReportConfig(GaitKnowledgeConfig):
         loaded = GaitKnowledgeConfig.from_pretrained(*args, **kwargs)
         return know_pipeline(loaded, TASK, GaitReportPipeline, AutoModelForSequenceClassification)
 
-
-PIPELINE_REGISTRY.register_pipeline(
-    TASK, pipeline_class=GaitReportPipeline, pt_model=AutoModelForSequenceClassification, type="multimodal"
-)
 
 __all__ = ["GaitReportConfig", "GaitReportPipeline"]

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoConfig, AutoModel, Pipeline
-from transformers.pipelines import PIPELINE_REGISTRY
+from transformers import AutoModel, Pipeline
 
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig
 from .feature_extraction_gait import GaitFeatureExtractor
@@ -166,11 +165,5 @@ def label_vectors(model: GaitDualEncoderModel, descriptions: Sequence[Sequence[s
     found = [model.get_text_features(list(texts)).mean(0) for texts in descriptions]
     return torch.nn.functional.normalize(torch.stack(found), dim=-1)
 
-
-AutoConfig.register(GaitDualEncoderConfig.model_type, GaitDualEncoderConfig, exist_ok=True)
-AutoModel.register(GaitDualEncoderConfig, GaitDualEncoderModel, exist_ok=True)
-PIPELINE_REGISTRY.register_pipeline(
-    TASK, pipeline_class=ZeroShotGaitClassificationPipeline, pt_model=AutoModel, type="multimodal"
-)
 
 __all__ = ["ZeroShotGaitClassificationPipeline", "ZeroShotGaitConfig", "label_vectors", "open_extractor", "prepare_walk"]

@@ -12,15 +12,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import (
-    AutoModelForCausalLM,
     GPT2Config,
     LogitsProcessor,
     LogitsProcessorList,
     Pipeline,
 )
-from transformers.pipelines import PIPELINE_REGISTRY
 
-from .captions import PATHOLOGIES, check_faithfulness, describe_walk, parse_prompt
+from .captions import check_faithfulness, describe_walk, parse_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
 from .gait_parameters import compute_gait_parameters
 from .generation_gait import best_walks, generate_walks
@@ -29,6 +27,9 @@ from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .skeletons import SKELETONS
 from .tokenization_gait import GaitCodes, GaitTokenizer
+
+
+MOST_FRAMES = 18_000  # of one walk: ten minutes
 
 
 def family_of(pipeline: Pipeline) -> dict[str, str]:
@@ -50,9 +51,9 @@ class TextToGaitPipeline(Pipeline):
         walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
-    Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1),
-    `top_p` (1),
-    `guidance` (1: none, see `sample_codes`), `seed`, `batch_size`;
+    Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1), `top_p`
+    (1), `guidance` (1: none, see `sample_codes`), `batch_size`; `seed`, by which walk i of a list is drawn, whatever the batches
+    are (`first`, 0: the number of the list's first walk);
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;
     `person`: a walk of somebody, a skeleton file or joints (T, J, 3) [m] of 30 frames a second walking along +y, whose spatial
@@ -60,9 +61,9 @@ class TextToGaitPipeline(Pipeline):
     Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
     a WalkDescription), `codes` (GaitCodes).
 
-    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no known gait or
-    contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A one-sided gait
-    whose side is not said comes out affected on the right.
+    A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
+    was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
+    one-sided gait whose side is not said comes out affected on the right.
     """
 
     _load_tokenizer = True
@@ -75,7 +76,7 @@ class TextToGaitPipeline(Pipeline):
 
     @cached_property
     def vq(self) -> GaitVQModel:
-        """The family's tokeniser; needed for `person` and `candidates` only."""
+        """The family's tokeniser of walks; needed for `person` and `candidates` only."""
         return GaitVQModel.from_pretrained(**family_of(self), subfolder="vq").to(self.model.device).eval()
 
     @cached_property
@@ -89,13 +90,14 @@ class TextToGaitPipeline(Pipeline):
         top_p=None,
         guidance=None,
         seed=None,
+        first=None,
         person=None,
         candidates=None,
         sensor=None,
         **_,
     ):
-        if num_frames is not None and not 2 <= num_frames <= 100_000:
-            raise ValueError(f"num_frames must be 2 to 100000, got {num_frames}")
+        if num_frames is not None and not 2 <= num_frames <= MOST_FRAMES:
+            raise ValueError(f"num_frames: expected 2 to {MOST_FRAMES}, got {num_frames}")
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         if top_p is not None and not 0 < top_p <= 1:
@@ -105,14 +107,14 @@ class TextToGaitPipeline(Pipeline):
         if candidates is not None and candidates < 1:
             raise ValueError(f"candidates must be 1 or more, got {candidates}")
         given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed}
-        given |= {"candidates": candidates, "sensor": sensor}
+        given |= {"first": first, "candidates": candidates, "sensor": sensor}
         if person is not None:
             given["person"] = self.spatial_codes(person)
         return {}, {k: v for k, v in given.items() if v is not None}, {}
 
     def __call__(self, prompts: str | list[str], batch_size: int = 250, **kwargs) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
-        known = ("num_frames", "temperature", "top_p", "guidance", "seed", "person", "candidates", "sensor")
+        known = ("num_frames", "temperature", "top_p", "guidance", "seed", "first", "person", "candidates", "sensor")
         _refuse_unknown(kwargs, *known)
         _, options, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(prompts, str)
@@ -121,7 +123,7 @@ class TextToGaitPipeline(Pipeline):
         batch_size = max(1, batch_size // options.get("candidates", 1))
         starts = range(0, len(asked), batch_size)
         for at in tqdm(starts, desc="walks", disable=len(starts) < 2):
-            now = dict(options, seed=options["seed"] + at) if "seed" in options else options
+            now = options | {"first": options.get("first", 0) + at}
             results += self.postprocess(self._forward(asked[at : at + batch_size], **now))
         return results[0] if single else results
 
@@ -132,11 +134,7 @@ class TextToGaitPipeline(Pipeline):
         return self.vq.encode(window, mask).spatial_codes[0].cpu().numpy()
 
     def preprocess(self, prompt: str) -> dict:
-        description = parse_prompt(prompt)
-        known = getattr(self.model.config, "gait_labels", None) or PATHOLOGIES
-        if description.pathology not in known:
-            raise ValueError(f"this model was not trained on {description.pathology} gait; it knows {', '.join(known)}")
-        return {"prompt": prompt, "description": description}
+        return {"prompt": prompt, "description": parse_prompt(prompt, self.extractor.classes)}
 
     def _forward(self, asked: list[dict], candidates: int = 1, **options) -> dict:
         descriptions = [a["description"] for a in asked]
@@ -245,12 +243,13 @@ class GaitToTextPipeline(Pipeline):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                said = parse_prompt(outputs["text"])
+                said = parse_prompt(outputs["text"], self.extractor.classes)
             except ValueError as error:
                 problems = [f"the text cannot be read: {error}"]
             else:
                 pathology, side = said.pathology, None if said.side == "unknown" else said.side
-                problems = check_faithfulness(outputs["text"], describe_walk(parameters, pathology, said.severity, side=side))
+                measured = describe_walk(parameters, pathology, said.severity, side, classes=self.extractor.classes)
+                problems = check_faithfulness(outputs["text"], measured)
         return {
             "text": outputs["text"],
             "pathology": pathology,
@@ -280,9 +279,6 @@ class GaitFamilyConfig(GPT2Config):
 
 
 PIPELINES = (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPipeline))
-for _task, _pipeline in PIPELINES:
-    PIPELINE_REGISTRY.register_pipeline(_task, pipeline_class=_pipeline, pt_model=AutoModelForCausalLM, type="text")
-
 __all__ = [
     "GaitFamilyConfig",
     "GaitToTextPipeline",

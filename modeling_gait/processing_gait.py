@@ -52,12 +52,13 @@ class GaitProcessor(ProcessorMixin):
         attributes: Mapping | None = None,
     ) -> WalkDescription:
         """The description of a walk of a known class; a severity that is not known is measured from the reference."""
+        classes = self.feature_extractor.classes
         unknown = severity is None or not np.isfinite(severity)
         if unknown:
             severity = None
             if self.normal_reference and pathology is not None:
-                severity = severity_from_parameters(parameters, pathology, self.normal_reference)
-        return describe_walk(parameters, pathology, severity, attributes=attributes)
+                severity = severity_from_parameters(parameters, pathology, self.normal_reference, classes)
+        return describe_walk(parameters, pathology, severity, attributes=attributes, classes=classes)
 
 
 GaitProcessor.register_for_auto_class("AutoProcessor")

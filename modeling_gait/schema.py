@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -18,22 +18,21 @@ import numpy as np
 from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm import tqdm
 
-from modeling_gait.captions import PATHOLOGIES, captions_for
+from modeling_gait.captions import captions_for
 from modeling_gait.files import atomic_folder
+from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
 from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.simulation import PATHOLOGIES
 
 ROWS_PER_SHARD = 1200  # about 45 MB
 CAPTIONS = 3  # a row
 
-COLUMNS = (
-    """| column | type | content |
+COLUMNS = """| column | type | content |
 |---|---|---|
 | `subject_id` | string | the person; **split by it** |
 | `walk_id` | string | the walk; every sensor that saw it has a row |
 | `sensor` | string | which sensor |
-| `pathology` | class label | """
-    + ", ".join(f"`{name}`" for name in PATHOLOGIES)
-    + """ |
+| `pathology` | class label | the class of gait; `gait_classes.json`, if it is there, says what it means |
 | `severity` | float32 | 0 (none) to 1, nan where unknown |
 | `attributes` | string | JSON object; `side` is the affected side (left, right, both, none, unknown) |
 | `fps` | float32 | frames a second |
@@ -43,17 +42,16 @@ first frame projected on the floor; Kinect v2 joint order (`modeling_gait.skelet
 (`modeling_gait.gait_parameters`); computed from `joints` |
 | `captions` | list of strings | descriptions of the walk, computed from class knowledge and gait parameters by a grammar |
 """
-)
 
 
-def walk_features(num_joints: int = 25) -> datasets.Features:
-    """Columns of a skeleton walk data set; `joints` is (T, num_joints, 3) [m], x right, y forward, z up."""
+def walk_features(num_joints: int = 25, labels: Sequence[str] = PATHOLOGIES) -> datasets.Features:
+    """Columns of a skeleton walk data set; `joints` is (T, num_joints, 3) [m], x right, y forward, z up; `labels`: classes."""
     return datasets.Features(
         {
             "subject_id": datasets.Value("string"),
             "walk_id": datasets.Value("string"),
             "sensor": datasets.Value("string"),
-            "pathology": datasets.ClassLabel(names=list(PATHOLOGIES)),
+            "pathology": datasets.ClassLabel(names=list(labels)),
             "severity": datasets.Value("float32"),
             "attributes": datasets.Value("string"),
             "fps": datasets.Value("float32"),
@@ -74,12 +72,14 @@ def walk_row(
     pathology: str,
     severity: float = math.nan,
     attributes: dict | None = None,
+    classes: GaitClasses | None = None,
 ) -> dict:
     """One row of the schema from canonical joints (T, 25, 3) [m]; computes the gait parameters and the captions."""
     attributes = attributes or {}
     parameters = compute_gait_parameters(joints, fps)
     seed = zlib.crc32(f"{walk_id}/{sensor}".encode())  # the same captions in every run
-    captions = captions_for(parameters, pathology, severity, attributes.get("side"), attributes, n=CAPTIONS, seed=seed)
+    about = pathology, severity, attributes.get("side"), attributes
+    captions = captions_for(parameters, *about, n=CAPTIONS, seed=seed, classes=classes)
     return {
         "subject_id": subject_id,
         "walk_id": walk_id,
@@ -115,6 +115,7 @@ def write_dataset(
     body: Callable[[], str],
     rows_per_shard: int = ROWS_PER_SHARD,
     columns: datasets.Features | None = None,
+    classes: GaitClasses | None = None,
     **card: object,
 ) -> int:
     """Write rows as Parquet shards and a data card; returns the number of rows.
@@ -123,6 +124,7 @@ def write_dataset(
         rows: in the schema of `walk_features`, or of `columns`; read once.
         output_dir: made, or replaced if it holds an earlier data set.
         body: called after the last row; the Markdown of the card below its metadata.
+        classes: of the rows, where they are not the package's; gait_classes.json in the folder says what they mean.
         card: metadata fields of the card (`license`, `pretty_name`, `tags` ...).
 
     Raises:
@@ -136,13 +138,16 @@ def write_dataset(
         (work / "data").mkdir()
         rows = iter(rows)
         while batch := list(itertools.islice(rows, rows_per_shard)):
-            columns = columns or walk_features(batch[0]["joints"].shape[1])
+            labels = classes.labels if classes else PATHOLOGIES
+            columns = columns or walk_features(batch[0]["joints"].shape[1], labels)
             num_bytes += write_shard(batch, columns, shards, work / "data")
             total += len(batch)
         if not total:
             raise ValueError("no row to write: there is no file, or every one was skipped")
         for i, shard in enumerate(shards):
             shards[i] = shard.rename(work / "data" / f"train-{i:05d}-of-{len(shards):05d}.parquet")
+        if classes:
+            classes.save(work)
         (work / "README.md").write_text(_card(body(), total, num_bytes, columns, shards, card), encoding="utf-8")
     return total
 
@@ -150,7 +155,7 @@ def write_dataset(
 def check_output(output_dir: Path) -> None:
     """Raise ValueError unless `output_dir` is absent, empty, or an earlier data set, which may be replaced."""
     if output_dir.is_dir():
-        others = sorted({p.name for p in output_dir.iterdir()} - {"data", "README.md"})
+        others = sorted({p.name for p in output_dir.iterdir()} - {"data", "README.md", CLASSES_FILE})
         if others:
             raise ValueError(
                 f"{output_dir} is not a data set folder: it holds {', '.join(others[:5])}; choose a new --output_dir"

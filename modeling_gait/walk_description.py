@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .caption_words import CANONICAL_NAMES, KNOWLEDGE, PATHOLOGIES, SEVERITY_VALUES, SIDES, attribute_phrases, severity_level
+from .caption_words import SEVERITY_VALUES, SIDES, attribute_phrases, severity_level
+from .gait_classes import GaitClass, GaitClasses, load_classes
+from .gait_parameters import symmetry_index
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,12 @@ class WalkDescription:
     """What is known of one walk; None (side: "unknown") is what is not.
 
     Attributes:
-        pathology: one of PATHOLOGIES.
-        side: affected side; "none" for normal gait only.
+        pathology: name of one of the `classes`.
+        side: affected side; "none" for a class without one only.
         severity: 0..1; mild < 1/3 <= moderate < 2/3 <= severe.
         speed [m/s], cadence [steps/min], stride_length [m], the others [deg]; ranges in QUANTITIES.
         attributes: anything else, e.g. age, sex, load, footwear, clothing.
+        classes: what the words of the walk may mean; by default the package's.
 
     Raises ValueError for a value outside these.
     """
@@ -71,16 +74,18 @@ class WalkDescription:
     pelvic_obliquity_range: float | None = None
     trunk_lean: float | None = None
     attributes: dict = field(default_factory=dict)
+    classes: GaitClasses = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.pathology is not None and self.pathology not in PATHOLOGIES:
-            raise ValueError(f"pathology {self.pathology!r} is not one of {', '.join(PATHOLOGIES)}")
+        if self.classes is None:
+            object.__setattr__(self, "classes", load_classes())
+        entry = self.classes.check(self.pathology)
         if self.side not in SIDES:
             raise ValueError(f"side {self.side!r} is not one of {', '.join(SIDES)}")
-        if self.pathology == "normal" and self.side not in ("none", "unknown"):
-            raise ValueError(f"a normal gait has no affected side, got {self.side!r}")
-        if self.pathology not in (None, "normal") and self.side == "none":
-            raise ValueError(f'a {self.pathology} gait has an affected side; write "unknown" if it is not known')
+        if entry and entry.side == "none" and self.side not in ("none", "unknown"):
+            raise ValueError(f"a {entry.title} has no affected side, got {self.side!r}")
+        if entry and entry.side != "none" and self.side == "none":
+            raise ValueError(f'a {entry.title} has an affected side; write "unknown" if it is not known')
         if self.severity is not None and not 0 <= self.severity <= 1:
             raise ValueError(f"severity {self.severity} is not within 0 and 1")
         for name, q in QUANTITIES.items():
@@ -88,13 +93,23 @@ class WalkDescription:
             if value is not None and not q.low <= value <= q.high:
                 raise ValueError(f"{name} {value:g} {q.unit} is not within {q.low:g} and {q.high:g} {q.unit}")
 
+    @property
+    def entry(self) -> GaitClass | None:
+        """What is known of the walk's class."""
+        return self.classes.check(self.pathology)
+
+    @property
+    def level(self) -> str | None:
+        """The word of the severity; None where it is not known, or the class has none."""
+        graded = self.severity is not None and (self.entry is None or self.entry.graded)
+        return severity_level(self.severity) if graded else None
+
     def canonical(self) -> "WalkDescription":
         """What `to_prompt` says: numbers rounded, severity at the middle of its level, the rest left out."""
         numbers = {n: _rounded(getattr(self, n), QUANTITIES[n].step) for n in _PROMPT_NUMBERS}
-        normal = self.pathology in (None, "normal")
-        level = None if self.severity is None or normal else SEVERITY_VALUES[severity_level(self.severity)]
-        side = "none" if self.pathology == "normal" else "unknown" if self.side == "none" else self.side
-        return WalkDescription(self.pathology, side, level, **numbers)
+        level = SEVERITY_VALUES[self.level] if self.level and self.pathology else None
+        side = "none" if self.entry and self.entry.side == "none" else "unknown" if self.side == "none" else self.side
+        return WalkDescription(self.pathology, side, level, **numbers, classes=self.classes)
 
     def mirrored(self) -> "WalkDescription":
         """The description of the mirrored walk: left and right change places."""
@@ -105,20 +120,19 @@ class WalkDescription:
     def to_prompt(self) -> str:
         """The short canonical sentence that models are trained and asked with; fixed order, what is unknown left out."""
         d = self.canonical()
-        parts = [CANONICAL_NAMES[d.pathology] if d.pathology else "gait"]
+        parts = [d.entry.title if d.entry else "gait"]
         parts += {"left": ["left side"], "right": ["right side"], "both": ["both sides"]}.get(d.side, [])
-        parts += [severity_level(d.severity)] if d.severity is not None else []
+        parts += [d.level] if d.level else []
         for name, form in _PROMPT_NUMBERS.items():
             value = getattr(d, name)
             parts += [form.format(value)] if value is not None else []
         return ", ".join(parts) + "."
 
     def to_text(self) -> str:
-        """The structured description, one fact a line, with what is known of the class (source: KNOWLEDGE)."""
-        lines = [f"Gait class: {CANONICAL_NAMES[self.pathology]}"] if self.pathology else []
+        """The structured description, one fact a line, with what is known of the class."""
+        lines = [f"Gait class: {self.entry.title}"] if self.entry else []
         lines += [f"Affected side: {self.side}"] if self.side not in ("unknown", "none") else []
-        if self.severity is not None and self.pathology != "normal":
-            lines.append(f"Severity: {self.severity:.2f} ({severity_level(self.severity)})")
+        lines += [f"Severity: {self.severity:.2f} ({self.level})"] if self.level else []
         for name, q in QUANTITIES.items():
             value = getattr(self, name)
             if value is not None and name != "trunk_lean":
@@ -127,7 +141,7 @@ class WalkDescription:
             lines.append(f"Trunk lean: {abs(self.trunk_lean):.0f} deg {'backward' if self.trunk_lean < 0 else 'forward'}")
         who = attribute_phrases(self.attributes)
         lines += [f"The walker is {', '.join(who)}"] if who else []
-        lines += [f"Known of this class: {KNOWLEDGE[self.pathology].sentences[0]}"] if self.pathology else []
+        lines += [f"Known of this class: {s.text}" for s in self.entry.sentences[:1]] if self.entry else []
         return "\n".join(lines)
 
 
@@ -137,43 +151,32 @@ def _rounded(value: float | None, step: float) -> float | None:
 
 # --- from measured parameters ------------------------------------------------------------------------------------------------
 
-# Weights of symmetry indices (right - left) / (0.5 (right + left)); a positive sum means that the right side is affected.
-# Signs as in Perry and Burnfield 2010: less time on a painful leg; a stiff knee bends less; a dropped foot is lifted by hip and
-# knee; a weak hip extensor is spared. Trendelenburg gait shows its side in the sign of the pelvic tilt, which the parameters
-# lack: their time asymmetries point one way in gist (longer on the affected leg) and the other way in the literature.
-_SIDE_WEIGHTS = {
-    "antalgic": {"stance": -1.0, "swing_time": 1.0, "step_time": 1.0},
-    "stiff_legged": {"knee_range": -1.0},
-    "steppage": {"knee_range": 1.0, "hip_range": 1.0},
-    "lurch": {"hip_range": 1.0, "swing_time": 1.0, "stance": -1.0},
-    "trendelenburg": {},
-}
 SIDE_THRESHOLD = 0.1
 
 
-def affected_side(parameters: Mapping[str, float], pathology: str) -> str:
+def affected_side(parameters: Mapping[str, float], pathology: str, classes: GaitClasses | None = None) -> str:
     """The affected side as the asymmetry of the measured parameters shows it: "left", "right", "both" or "unknown".
 
-    The weighted sum of symmetry indices (_SIDE_WEIGHTS) is compared with +-SIDE_THRESHOLD; a missing index counts as 0. Within
-    the threshold the side is "unknown", as it always is for normal and Trendelenburg gait; parkinsonian gait counts as "both".
+    The sum of the symmetry indices (right - left) / (0.5 (right + left)) of the class's `affected` parameters, minus where it
+    says "down", is compared with +-SIDE_THRESHOLD; a missing index counts as 0. Within the threshold the side is "unknown", as
+    it always is for a class that has none or says nothing: Trendelenburg gait shows its side in the sign of the pelvic tilt,
+    which the parameters lack, and its time asymmetries point one way in gist (longer on the affected leg) and the other way in
+    the literature. A class of both sides is "both".
     """
-    if pathology not in PATHOLOGIES:
-        raise ValueError(f"pathology {pathology!r} is not one of {', '.join(PATHOLOGIES)}")
-    if pathology in ("normal", "parkinsonian"):
-        return "both" if pathology == "parkinsonian" else "unknown"
-    terms = [w * _symmetry(parameters, name) for name, w in _SIDE_WEIGHTS[pathology].items()]
+    entry = (classes or load_classes()).check(pathology)
+    if entry.side != "one":
+        return "both" if entry.side == "both" else "unknown"
+    terms = [(1 if way == "up" else -1) * _symmetry(parameters, name) for name, way in entry.affected.items()]
     total = sum(t for t in terms if math.isfinite(t))
     return "unknown" if abs(total) < SIDE_THRESHOLD else "right" if total > 0 else "left"
 
 
 def _symmetry(parameters: Mapping[str, float], name: str) -> float:
-    if name == "stance":
-        value = _number(parameters.get("stance_asymmetry"))
+    if name.endswith("_asymmetry"):
+        value = _number(parameters.get(name))
         return math.nan if value is None else value
     left, right = _number(parameters.get(f"{name}_left")), _number(parameters.get(f"{name}_right"))
-    if left is None or right is None or left + right <= 0:
-        return math.nan
-    return (right - left) / (0.5 * (right + left))
+    return math.nan if left is None or right is None else symmetry_index(left, right)
 
 
 def _number(value) -> float | None:
@@ -232,15 +235,18 @@ def gait_deviation_index(parameters: Mapping[str, float], reference: Mapping) ->
     return 100 - 10 * (math.log(max(distance, 1e-3)) - reference["log_distance_mean"]) / reference["log_distance_sd"]
 
 
-def severity_from_parameters(parameters: Mapping[str, float], pathology: str, reference: Mapping) -> float:
+def severity_from_parameters(
+    parameters: Mapping[str, float], pathology: str, reference: Mapping, classes: GaitClasses | None = None
+) -> float:
     """Severity 0..1 of an unlabelled walk: `gait_deviation_index` scaled linearly between SEVERITY_GDI; 0 for normal gait.
 
-    nan if too few parameters were measured. It says how far the walk is from normal, not what a clinician would score.
+    nan if too few parameters were measured, or the class has no severity. It says how far the walk is from normal, not what a
+    clinician would score.
     """
-    if pathology not in PATHOLOGIES:
-        raise ValueError(f"pathology {pathology!r} is not one of {', '.join(PATHOLOGIES)}")
     if pathology == "normal":
         return 0.0
+    if classes and not classes[pathology].graded:
+        return math.nan
     none, full = SEVERITY_GDI
     return float(np.clip((none - gait_deviation_index(parameters, reference)) / (none - full), 0, 1))
 
@@ -251,18 +257,20 @@ def describe_walk(
     severity: float | None = None,
     side: str | None = None,
     attributes: Mapping | None = None,
+    classes: GaitClasses | None = None,
 ) -> WalkDescription:
     """The description of a measured walk.
 
     Numbers that are missing, nan or outside QUANTITIES (failed measurements) are left out. `side`: given, else the one in
     `attributes`, else (None or "unknown") `affected_side` of the parameters. Raises ValueError for an unknown class or side.
     """
-    attributes = dict(attributes or {})
+    attributes, classes = dict(attributes or {}), classes or load_classes()
+    entry = classes.check(pathology)
     side = side if side not in (None, "unknown") else attributes.get("side")
-    if pathology == "normal":
+    if entry and entry.side == "none":
         side = "none"
     elif side in (None, "unknown"):
-        side = affected_side(parameters, pathology) if pathology else "unknown"
+        side = affected_side(parameters, pathology, classes) if entry else "unknown"
     elif side == "none":
         side = "unknown"
 
@@ -274,4 +282,4 @@ def describe_walk(
     numbers["stride_length"] = mean("stride_length_left", "stride_length_right")
     numbers["trunk_lean"] = mean("trunk_lean_sagittal")
     numbers = {n: v if v is not None and QUANTITIES[n].low <= v <= QUANTITIES[n].high else None for n, v in numbers.items()}
-    return WalkDescription(pathology, side, _number(severity), attributes=attributes, **numbers)
+    return WalkDescription(pathology, side, _number(severity), attributes=attributes, classes=classes, **numbers)

@@ -52,6 +52,7 @@ CAN_READ = """**What can be read.** A table with a line a frame (CSV, TSV, TXT: 
 arrays (NPZ, NPY: frames, joints, 3) or motion capture (BVH), of a Kinect, Azure Kinect, OpenPose or SMPL skeleton. Metres,
 centimetres and millimetres are told apart by the body's size; the walk is turned, repaired and resampled to 30 frames a
 second."""
+TOO_LARGE = "It is too large for this server."
 THEME = gr.themes.Base(
     primary_hue="blue", neutral_hue="slate", font=("system-ui", "sans-serif"), font_mono=("system-ui", "sans-serif")
 )
@@ -97,9 +98,12 @@ def build(demo: GaitDemo) -> gr.Blocks:
 
 
 def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
+    examples = demo.examples(EXAMPLES)
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
-            prompt = gr.Textbox(EXAMPLES[0], label="The walk, in your words", lines=2, max_lines=4, elem_id="prompt")
+            prompt = gr.Textbox(
+                examples[0], label="The walk, in your words (Enter generates)", lines=1, max_lines=4, elem_id="prompt"
+            )
             with gr.Group():
                 with gr.Row():
                     gaits = [(name.replace("_", " "), name) for name in demo.labels]
@@ -116,7 +120,7 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
             problem = gr.HTML(visible=False, elem_id="problem")
             plot = gr.Plot(show_label=False, elem_id="walk")
             summary = gr.Markdown(elem_id="summary")
-            gr.Examples([[e] for e in EXAMPLES], [prompt], label="For example", elem_id="examples")
+            gr.Examples([[e] for e in examples], [prompt], label="For example", elem_id="examples")
     with gr.Tab("Joint angles"):
         angles = gr.Plot(waiting_figure("The walk comes first."), show_label=False, elem_id="angles")
     with gr.Tab("Parameters"):
@@ -130,9 +134,9 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
     def show(prompt: str, seed: int | None) -> list:
         try:
             walk = demo.generate(prompt, seed)
-        except ValueError as error:
-            return [alert(error), *[gr.skip()] * 3, None]
-        return [gr.HTML(visible=False), *shown(walk), walk]
+        except (ValueError, MemoryError) as error:  # nothing of the walk before stays beside the refusal
+            return [alert(error), None, None, "", None, waiting_figure("No walk."), *[gr.DownloadButton(value=None)] * 3]
+        return [gr.HTML(visible=False), *shown(walk), walk, *[gr.skip()] * 4]
 
     def draw_angles(walk: Generated | None) -> go.Figure | dict:
         return gr.skip() if walk is None else angles_figure(walk.joints, walk.fps, walk.skeleton)
@@ -144,7 +148,7 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
         if not settings[0]:
             return gr.skip()
         try:
-            return write_prompt(*settings)
+            return write_prompt(*settings, classes=demo.classes)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -154,7 +158,7 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
         [button.click, prompt.submit, page.load],
         show,
         [prompt, seed],
-        [problem, plot, table, summary, walk],
+        [problem, plot, table, summary, walk, angles, *files],
         api_visibility="private",
         show_progress="minimal",
     )
@@ -197,7 +201,7 @@ def reading_tab(demo: GaitDemo) -> None:
             plot = gr.Plot(show_label=False, elem_id="read-walk")
             notes = gr.Markdown(CAN_READ, elem_id="notes")
     with gr.Tab("Joint angles"):
-        angles = gr.Plot(show_label=False)
+        angles = gr.Plot(show_label=False, elem_id="read-angles")
     with gr.Tab("Parameters"):
         table = parameter_table()
     outputs = [problem, text, scores, plot, angles, table, notes]
@@ -211,7 +215,7 @@ def reading_tab(demo: GaitDemo) -> None:
             return [gr.HTML(visible=False), *empty]
         try:
             reading = demo.read(path, fps)
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             return [alert(error), *empty]
         return [gr.HTML(visible=False), *read(reading)][: len(outputs)]
 
@@ -244,8 +248,9 @@ def parameter_table() -> gr.Dataframe:
     return gr.Dataframe(headers=COLUMNS, interactive=False, max_height=330, column_widths=widths, wrap=True, buttons=["copy"])
 
 
-def alert(error: ValueError) -> gr.HTML:
-    return gr.HTML(f'<div role="alert"><b>That did not work.</b> {html.escape(str(error))}</div>', visible=True)
+def alert(error: ValueError | MemoryError) -> gr.HTML:
+    text = html.escape(str(error)) or TOO_LARGE
+    return gr.HTML(f'<div role="alert"><b>That did not work.</b> {text}</div>', visible=True)
 
 
 def endpoints(demo: GaitDemo) -> None:
@@ -254,8 +259,8 @@ def endpoints(demo: GaitDemo) -> None:
     def generate(prompt: str, seed: int | None) -> tuple[dict, list[str]]:
         try:
             walk = demo.generate(prompt, seed)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        except (ValueError, MemoryError) as error:
+            raise gr.Error(str(error) or TOO_LARGE, print_exception=False) from error
         about = {"prompt": walk.prompt, "understood": walk.description.to_prompt(), "seed": walk.seed, "fps": walk.fps}
         about |= {"frames": len(walk.joints), "skeleton": walk.skeleton.name, "notes": walk.notes}
         return about | {"gait_parameters": as_json(measured(walk)[0])}, write_files(walk)
@@ -265,8 +270,8 @@ def endpoints(demo: GaitDemo) -> None:
             raise gr.Error("no file given", print_exception=False)
         try:
             reading = demo.read(file, fps)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        except (ValueError, MemoryError) as error:
+            raise gr.Error(str(error) or TOO_LARGE, print_exception=False) from error
         about = {"text": reading.text, "class_probabilities": reading.probabilities, "notes": reading.notes}
         return about | {"gait_parameters": as_json(reading.parameters)}
 

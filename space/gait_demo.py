@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,15 @@ import numpy as np
 import torch
 from transformers import pipeline
 
-from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
+from modeling_gait import (
+    GAIT_PARAMETERS,
+    KINEMATIC_PARAMETERS,
+    WalkDescription,
+    compute_gait_parameters,
+    parse_prompt,
+    save_walk,
+)
+from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, prepare_walk
@@ -95,12 +103,25 @@ class GaitDemo:
         return pipeline("gait-report", model=self.knowledge)
 
     @property
+    def classes(self) -> GaitClasses:
+        return self.reader.extractor.classes
+
+    @property
     def labels(self) -> list[str]:
-        return list(self.reader.extractor.labels)
+        return list(self.classes.labels)
 
     def warm_up(self) -> None:
         """Load the family and run it once, so that the first visitor does not wait for it."""
-        self.generate("normal gait", seed=0)
+        self.generate(self.classes.classes[0].title, seed=0)
+
+    def examples(self, prompts: tuple[str, ...]) -> list[str]:
+        """Those prompts that ask for walks of the family's classes; if none does, the names of the first four classes."""
+        known = []
+        for prompt in prompts:
+            with suppress(ValueError), collected_warnings():
+                parse_prompt(prompt, self.classes)
+                known.append(prompt)
+        return known or [c.title for c in self.classes.classes[:4]]
 
     def generate(self, prompt: str, seed: int | None = None) -> Generated:
         """A prompt to a walk, and beside it a normal walk of the same body. No seed: one is drawn.
@@ -116,7 +137,7 @@ class GaitDemo:
         description, normal = walk["description"], None
         if description.pathology != "normal" and "normal" in self.labels:
             parts = self.writer.model, self.writer.tokenizer, self.writer.decoder
-            asked = [WalkDescription("normal", "none")]
+            asked = [WalkDescription("normal", "none", classes=description.classes)]
             normal = generate_walks(*parts, asked, **options, body_codes=walk["codes"].body)[0][0]
             if description.side == "left":  # the walk was sampled as its mirror image, and so was its body
                 normal = mirror(torch.from_numpy(normal[None]), self.writer.decoder.skeleton)[0].numpy()
@@ -193,18 +214,26 @@ def _without_folder(text: str, path: Path) -> str:
     return text.replace(str(path), path.name).replace(str(path.parent), "")
 
 
-def write_prompt(gait: str, side: str = "", severity: float = 0, speed: float = 0, cadence: float = 0) -> str:
-    """The prompt for these settings; 0 or "" leaves a setting out. Normal gait has no side and no severity.
+def write_prompt(
+    gait: str,
+    side: str = "",
+    severity: float = 0,
+    speed: float = 0,
+    cadence: float = 0,
+    classes: GaitClasses | None = None,
+) -> str:
+    """The prompt for these settings; 0 or "" leaves a setting out. Some classes have no side, some no severity.
 
     Raises ValueError for a value that no walk has.
     """
-    normal = gait == "normal"
+    entry = (classes or load_classes())[gait]
     description = WalkDescription(
         gait,
-        "none" if normal else side or "unknown",
-        None if normal else severity or None,
+        "none" if entry.side == "none" else side or "unknown",
+        (severity or None) if entry.graded else None,
         speed=speed or None,
         cadence=cadence or None,
+        classes=classes,
     )
     return description.to_prompt()
 

@@ -125,6 +125,15 @@ def _seeded() -> None:
     np.random.seed(0)
 
 
+@pytest.fixture
+def cards(tmp_path, monkeypatch) -> Path:
+    """The `model_cards` of a project of its own, where experiments write results and figures."""
+    from experiments import runner
+
+    monkeypatch.setattr(runner, "CARDS", tmp_path / "model_cards")
+    return tmp_path / "model_cards"
+
+
 @contextmanager
 def interrupted_at(step: int):
     """Inside, a training run is killed (KeyboardInterrupt) as it comes to this step; fails if none is."""

@@ -13,12 +13,12 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from datasets_scripts import hugadb_files
 from datasets_scripts.densegait import ATTRIBUTES
+from modeling_gait.caption_words import APPEARANCE
 from modeling_gait.captions import WalkDescription
 from modeling_gait.training.caption_texts import (
+    ACTIONS,
     ALIASES,
-    APPEARANCE,
     action_caption,
-    actions_table,
     appearance_caption,
     appearance_words,
     check_action,
@@ -42,7 +42,7 @@ def rows(folder) -> Dataset:
 
 def test_every_attribute_and_activity_has_words():
     assert all(word in APPEARANCE[key] for key, word in ATTRIBUTES.values() if word)
-    assert all(ALIASES[name.replace("_", " ")] in actions_table() for name in hugadb_files.ACTIVITIES)
+    assert all(ALIASES[name.replace("_", " ")] in ACTIONS for name in hugadb_files.ACTIVITIES)
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,7 +56,7 @@ def test_grammar_of_appearance_is_faithful(data):
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(st.sampled_from(sorted(actions_table())), min_size=1, max_size=3, unique=True), st.integers(0, 999))
+@given(st.lists(st.sampled_from(sorted(ACTIONS)), min_size=1, max_size=3, unique=True), st.integers(0, 999))
 def test_grammar_of_actions_is_faithful(actions, seed):
     text = action_caption(actions, np.random.default_rng(seed))
     assert check_action(text, actions) == [], text

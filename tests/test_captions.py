@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait.caption_grammar import paraphrase
-from modeling_gait.caption_words import CADENCE_BANDS, KNOWLEDGE, NAMES, SIGNS, SPEED_BANDS, cadence_band, speed_band
+from modeling_gait.caption_words import CADENCE_BANDS, SPEED_BANDS, cadence_band, speed_band
 from modeling_gait.captions import (
-    PATHOLOGIES,
     WalkDescription,
     affected_side,
     captions_for,
@@ -22,11 +21,14 @@ from modeling_gait.captions import (
     describe_walk,
     fit_reference,
     gait_deviation_index,
-    paraphrase_with_llm,
     parse_prompt,
     severity_from_parameters,
     severity_level,
 )
+from modeling_gait.gait_classes import load_classes
+
+PATHOLOGIES = load_classes().labels
+SIDED = [c.name for c in load_classes().classes if c.side != "none"]
 
 STEPPAGE = WalkDescription("steppage", "right", 0.5, 0.657, 93.4, 0.84, 45.2, 62.1, attributes={"age": 67, "footwear": "boots"})
 
@@ -35,10 +37,11 @@ STEPPAGE = WalkDescription("steppage", "right", 0.5, 0.657, 93.4, 0.84, 45.2, 62
 def descriptions(draw, complete: bool = False):
     """Descriptions whose speed, cadence and stride fit each other, parts left out at random unless `complete`."""
     pathology = draw(st.sampled_from(PATHOLOGIES))
-    side = "none" if pathology == "normal" else draw(st.sampled_from(("left", "right", "both", "unknown")))
+    entry = load_classes()[pathology]
+    side = "none" if entry.side == "none" else draw(st.sampled_from(("left", "right", "both", "unknown")))
     cadence, stride = draw(st.floats(50, 140)), draw(st.floats(0.4, 1.5))
     numbers = {
-        "severity": None if pathology == "normal" else draw(st.floats(0, 1)),
+        "severity": draw(st.floats(0, 1)) if entry.graded else None,
         "speed": min(max(stride * cadence / 120 * draw(st.floats(0.85, 1.15)), 0.12), 2.9),
         "cadence": cadence,
         "stride_length": stride,
@@ -59,7 +62,7 @@ def random_descriptions(n: int, seed: int):
     """n complete descriptions, faster than hypothesis."""
     rng = np.random.default_rng(seed)
     for _ in range(n):
-        pathology = PATHOLOGIES[int(rng.integers(1, len(PATHOLOGIES)))]
+        pathology = SIDED[int(rng.integers(len(SIDED)))]
         cadence, stride = rng.uniform(50, 140), rng.uniform(0.4, 1.5)
         speed = float(np.clip(stride * cadence / 120 * rng.uniform(0.9, 1.1), 0.12, 2.9))
         side = ("left", "right")[int(rng.integers(2))]
@@ -89,10 +92,10 @@ def test_prompt_round_trip_is_exact(d):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"pathology": "scissor"}, "not one of"),
+        ({"pathology": "limping"}, "not one of"),
         ({"side": "up"}, "side"),
         ({"pathology": "normal", "side": "left"}, "no affected side"),
-        ({"pathology": "lurch", "side": "none"}, "has an affected side"),
+        ({"pathology": "lurch", "side": "none"}, "a lurch gait has an affected side"),
         ({"severity": 1.2}, "severity"),
         ({"speed": 9.0}, "speed"),
         ({"cadence": math.nan}, "cadence"),
@@ -133,9 +136,8 @@ def test_text_states_every_fact_and_the_knowledge():
         "boots",
     ):
         assert part in text
-    assert KNOWLEDGE["steppage"].sentences[0] in text
+    assert STEPPAGE.entry.sentences[0].text in text
     assert check_faithfulness(text, STEPPAGE) == []
-    assert set(KNOWLEDGE) == set(PATHOLOGIES) and all(k.source for k in KNOWLEDGE.values())
 
 
 def test_severity_words_change_at_thirds():
@@ -177,7 +179,7 @@ def test_affected_side_is_unknown_without_evidence():
     assert affected_side({"knee_range_left": 40.0, "knee_range_right": 41.0}, "stiff_legged") == "unknown"
     assert affected_side({"knee_range_left": math.nan, "knee_range_right": 41.0}, "stiff_legged") == "unknown"
     with pytest.raises(ValueError, match="not one of"):
-        affected_side({}, "scissor")
+        affected_side({}, "limping")
 
 
 def normal_walks(n: int) -> list[dict]:
@@ -259,10 +261,12 @@ def _without_ranges(text: str) -> str:
 
 @pytest.mark.parametrize("pathology", PATHOLOGIES)
 def test_every_name_and_sign_is_read_as_its_class(pathology):
-    for phrase in (*NAMES[pathology], *(f"walks with {s}" for s in SIGNS[pathology]), *KNOWLEDGE[pathology].sentences):
+    entry = load_classes()[pathology]
+    said = (*entry.names, *(f"walks with {s}" for s in entry.signs))
+    for phrase in (*said, *(s.text for s in entry.sentences)):
         others = check_faithfulness(phrase, WalkDescription(pathology))
         assert [p for p in others if "does not name" not in p] == []
-    for phrase in (*NAMES[pathology], *(f"walks with {s}" for s in SIGNS[pathology])):
+    for phrase in said:
         assert parse_prompt(phrase).pathology == pathology
 
 
@@ -270,7 +274,7 @@ def corruptions(d: WalkDescription, seed: int):
     """(kind, corrupted text): the same sentence about another walk, and edits of the text itself."""
     text = paraphrase(d, np.random.default_rng(seed))
     rng = np.random.default_rng(seed)
-    other_class = PATHOLOGIES[(PATHOLOGIES.index(d.pathology) + int(rng.integers(1, 6))) % 6 + 1]
+    other_class = SIDED[(SIDED.index(d.pathology) + int(rng.integers(1, len(SIDED)))) % len(SIDED)]
     others = {
         "side": replace(d, side={"left": "right", "right": "left"}[d.side]),
         "class": replace(d, pathology=other_class) if other_class != d.pathology else d,
@@ -391,9 +395,10 @@ def test_prompts_are_understood(text, expected):
         ("", "empty"),
         (" \n", "empty"),
         ("steppage " * 200, "at most 1000"),
-        ("scissor gait", "'scissor' is not one of"),
-        ("hemiplegic gait at 0.5 m/s", "hemiplegic"),
-        ("ataxic", "ataxic"),
+        ("magnetic gait", "'magnetic' is not one of"),
+        ("prosthetic gait at 0.5 m/s", "prosthetic"),
+        ("normal steppage", "2 kinds of gait (normal, steppage)"),
+        ("a healthy, severe left lurch", "2 kinds of gait (normal, lurch)"),
         ("quixotic gait at 1 m/s", "quixotic gait"),
         ("stepage gait", 'did you mean "steppage"'),
         ("a person", "names no gait"),
@@ -472,34 +477,6 @@ def test_captions_for_a_walk():
     assert all(check_faithfulness(c, d) == [] for c in captions)
     assert captions == captions_for(measured, "steppage", 0.5, "right", {"age": 40}, n=5, seed=3)
     assert captions_for({}, n=3) and captions_for(measured, "lurch", n=0) == []
-
-
-def test_llm_paraphrases_are_filtered():
-    answers = iter(
-        ["Steppage gait on the left.", "", '"A moderate steppage gait at 0.66 m/s on the right."\nNote: done.', "Lurch gait."]
-        * 3
-    )
-    out = paraphrase_with_llm(STEPPAGE, lambda messages: next(answers), n=3, attempts=2)
-    assert out[0] == "A moderate steppage gait at 0.66 m/s on the right." and len(out) == 3
-    assert all(check_faithfulness(text, STEPPAGE) == [] for text in out)
-    assert sum(t == out[0] for t in out) == 1  # the rest comes from the grammar
-
-
-@pytest.mark.parametrize("chat", [True, False])
-def test_llm_paraphrases_with_a_transformers_pipeline(chat):
-    tokenizers = pytest.importorskip("tokenizers")
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, TextGenerationPipeline
-
-    model = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="?"))
-    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel()
-    model.train_from_iterator([STEPPAGE.to_text()] * 4, tokenizers.trainers.BpeTrainer(vocab_size=200, special_tokens=["?"]))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=model, unk_token="?", pad_token="?", eos_token="?")
-    if chat:
-        tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
-    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=2048, n_embd=16, n_layer=1, n_head=2))
-    pipe = TextGenerationPipeline(model=gpt2, tokenizer=tokenizer)
-    out = paraphrase_with_llm(STEPPAGE, pipe, n=2, attempts=1, max_new_tokens=8)
-    assert len(out) == 2 and all(check_faithfulness(text, STEPPAGE) == [] for text in out)
 
 
 def test_mirrored_description_swaps_sides_and_comes_back():

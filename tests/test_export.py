@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from modeling_gait.export import save_walk, write_bvh, write_csv, write_npz
-from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.export import save_walk, write_bvh, write_csv, write_humanml3d, write_npz
 from modeling_gait.forward_kinematics import forward_kinematics
 from modeling_gait.kinematics import fit_skeleton
 from modeling_gait.loading import load_walk
@@ -103,29 +102,34 @@ def test_failure_leaves_the_old_file(tmp_path, suffix):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_atomic_path_cleans_up(tmp_path):
-    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.csv") as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "x"
-    with atomic_folder(target) as temporary:
-        (temporary / "a").write_text("1")
-    with pytest.raises(RuntimeError), atomic_folder(target) as temporary:
-        (temporary / "a").write_text("2")
-        raise RuntimeError
-    assert (target / "a").read_text() == "1" and [p.name for p in tmp_path.iterdir()] == ["x"]
-    with atomic_folder(target) as temporary:
-        (temporary / "b").write_text("3")
-    assert [p.name for p in target.iterdir()] == ["b"] and [p.name for p in tmp_path.iterdir()] == ["x"]
-
-
 def test_save_walk_names_the_suffixes(tmp_path):
-    with pytest.raises(ValueError, match=r"'\.c3d'; expected one of \.csv, \.npz, \.bvh, \.gif, \.mp4"):
-        save_walk(tmp_path / "a.c3d", np.zeros((3, 25, 3)), 30)
+    with pytest.raises(ValueError, match=r"'\.fbx'; expected one of \.csv, \.npz, \.bvh, \.trc, \.c3d, \.npy, \.gif, \.mp4"):
+        save_walk(tmp_path / "a.fbx", np.zeros((3, 25, 3)), 30)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.sampled_from(sorted(SKELETONS)), st.integers(0, 2**31), st.integers(2, 6), st.sampled_from([25, 58.8, 120]))
+def test_trc_and_c3d_keep_a_walk_and_its_gaps(tmp_path_factory, name, seed, frames, fps):
+    skeleton, folder = SKELETONS[name], tmp_path_factory.mktemp("walk")
+    joints = positions(random_walk(skeleton, seed, frames), skeleton)
+    joints[0, seed % len(skeleton)] = np.nan
+    for suffix, turn in ((".trc", [[0, -1, 0], [1, 0, 0], [0, 0, 1]]), (".c3d", np.eye(3))):  # TRC walks along x
+        save_walk(folder / f"a{suffix}", joints, fps, skeleton)
+        walk = load_walk(folder / f"a{suffix}", up={".trc": "y", ".c3d": "z"}[suffix])
+        assert (walk.skeleton, walk.fps, walk.measured, walk.notes) == (skeleton, fps, None, ())
+        np.testing.assert_allclose(walk.joints, joints @ np.transpose(turn), atol=2e-6)
+        np.testing.assert_allclose(walk.times, np.arange(frames) / fps, atol=1e-6)
+
+
+def test_humanml3d_has_20_frames_a_second(tmp_path):
+    joints = positions(random_walk(SKELETONS["smpl_22"], frames=7), SKELETONS["smpl_22"])
+    write_humanml3d(tmp_path / "a.npy", joints, 40, SKELETONS["smpl_22"])
+    assert np.load(tmp_path / "a.npy").shape == (4, 22, 3)
+    walk = load_walk(tmp_path / "a.npy", fps=20, up="y")
+    np.testing.assert_allclose(walk.joints, joints[::2], atol=1e-6)
+    joints[2, 3] = np.nan
+    with pytest.raises(ValueError, match="no missing joints"):
+        write_humanml3d(tmp_path / "a.npy", joints, 40, SKELETONS["smpl_22"])
 
 
 def test_write_bvh_checks_shapes(tmp_path):

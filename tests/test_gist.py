@@ -12,9 +12,8 @@ import pytest
 
 from datasets_scripts import gist
 from modeling_gait import schema as common
-from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
-from modeling_gait.simulation import simulate_walks
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 70

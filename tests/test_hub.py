@@ -26,12 +26,12 @@ from safetensors.torch import load_file, save_file
 from test_remote_code import BLOCK
 
 from modeling_gait import GaitProcessor
-from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
+from modeling_gait.configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
 from modeling_gait.configuration_gait_dual_encoder import GaitDualEncoderConfig
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.knowledge import load_knowledge
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
@@ -80,7 +80,9 @@ def tiny_text() -> GaitDualEncoderModel:
 
 def tiny_knowledge() -> GaitKnowledgeForSequenceClassification:
     small = {"skeleton_config": {"hidden_size": 16}, "text_config": {"name": "me/encoder", "hidden_size": 16}}
-    return GaitKnowledgeForSequenceClassification(GaitKnowledgeConfig(**small, **load_knowledge("gist").config_fields())).eval()
+    return GaitKnowledgeForSequenceClassification(
+        GaitKnowledgeConfig(**small, **load_classes().config_fields(GIST_LABELS))
+    ).eval()
 
 
 def tiny_tcn() -> GaitTCNModel:

@@ -213,7 +213,7 @@ def test_header_without_a_joint_or_a_coordinate(tmp_path):
     text = (tmp_path / "w.csv").read_text()
     for change, message in [
         (("left_knee_z", "other"), "no column left_knee_z"),
-        (("left_knee_", "tail_"), "lacks left_knee of skeleton 'kinect_v2'"),
+        (("left_knee_", "tail_"), "lacks left_knee; hips, knees and ankles are needed"),
         (("left_knee_z", "KneeLeft.y"), "second column for left_knee_y"),
     ]:
         (tmp_path / "w.csv").write_text(text.replace(*change))
@@ -239,7 +239,7 @@ def test_header_without_a_joint_or_a_coordinate(tmp_path):
         ("w.npz", b"", "is empty"),
         ("w.npz", b"PK\x03\x04garbage", "not a readable NPZ"),
         ("w.bvh", b"\n", "is empty"),
-        ("w.c3d", b"", "unknown suffix '.c3d'; expected one of .csv"),
+        ("w.doc", b"a", "unknown suffix '.doc'; expected one of .csv"),
     ],
 )
 def test_messages(tmp_path, name, content, message):
@@ -259,7 +259,8 @@ def test_missing_file_and_bad_arguments(tmp_path):
         ({"fps": float("nan")}, "fps"),
         ({"up": "x"}, "up must be"),
         ({"skeleton": "cow"}, "unknown skeleton 'cow'"),
-        ({"skeleton": "smpl_22"}, "lacks .*left_collar"),
+        ({"fps": 4}, "fps must be from 5 to 1000"),
+        ({"fps": 1001}, "fps must be from 5 to 1000"),
     ]:
         with pytest.raises(ValueError, match=message):
             load_walk(tmp_path / "w.csv", **arguments)
@@ -283,7 +284,7 @@ def test_npz_contents(tmp_path):
     np.testing.assert_array_equal(walk.joints, joints)
     assert walk.fps == 20 and walk.skeleton is SMPL_22
     for arrays, message in [
-        ({"poses": joints}, "no array 'joints', only poses"),
+        ({"poses": joints}, "no array 'joints' .*, only poses"),
         ({"joints": joints[:, :20], "fps": 30}, "has 20 joints, expected 25"),
         ({"joints": joints[..., :2], "fps": 30}, r"must have shape \(T, J, 3\)"),
         ({"joints": joints.astype(str), "fps": 30}, "must hold numbers"),

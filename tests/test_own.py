@@ -18,9 +18,8 @@ from transformers import pipeline
 
 from datasets_scripts import own
 from modeling_gait import GaitFeatureExtractor
-from modeling_gait.captions import PATHOLOGIES
 from modeling_gait.cleaning import canonicalise
-from modeling_gait.simulation import simulate_walks
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, convert_joints
 from modeling_gait.training.arguments import check_tokeniser
 from train import train_decoder, train_gpt2, train_vq
@@ -126,7 +125,7 @@ def test_all_that_is_wrong_with_the_table_is_listed(folder, tmp_path, capsys):
     shutil.copytree(folder, bad)
     rows = [
         ("0.csv", "", "normal", "", ""),
-        ("none.csv", "p", "limping", "2", ""),
+        ("none.csv", "p", "stepage", "2", ""),
         ("1.csv", "p", "normal", "much", "left"),
         ("2.csv", "p", "steppage", "0.5", "east"),
         ("2.csv", "p", "steppage", "0.5", "right"),
@@ -140,7 +139,7 @@ def test_all_that_is_wrong_with_the_table_is_listed(folder, tmp_path, capsys):
         ("line 2, subject_id", "is empty"),
         ("line 3, file", "there is no"),
         ("line 3, severity", "'2' is not a number from 0 to 1"),
-        ("line 3, pathology", f"'limping' is no class of this package; known are {', '.join(PATHOLOGIES)}"),
+        ("line 3, pathology", "'stepage' is no class that is known, but 'steppage' is"),
         ("line 4, severity", "'much' is not a number"),
         ("line 4, side", "a normal gait has no affected side"),
         ("line 5, side", "'east' is not one of left"),

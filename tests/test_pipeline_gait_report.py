@@ -9,14 +9,15 @@ import pytest
 import torch
 from transformers import pipeline
 
+from modeling_gait.configuration_gait_classifier import GIST_LABELS
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.drawing.report_html import DISCLAIMER, write_report
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.export import write_csv
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from modeling_gait.gait_report import ReportParameter, class_sentences, find_evidence, phrase
-from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.numeric_text import parse_spoken
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
@@ -164,10 +165,10 @@ def parameter(name: str, value: float) -> ReportParameter:
 @pytest.mark.parametrize(
     ("knowledge", "label", "name", "value", "words"),
     [
-        ("gist", "antalgic", "step_length_left", 0.3, "short step"),
-        ("gist", "antalgic", "single_support_percent_left", 20, "single support"),
-        ("gist", "stiff_legged", "peak_knee_flexion_right", 25, "less than normal"),
-        ("gist", "steppage", "peak_knee_flexion_right", 85, "more than normal"),
+        ("gait", "antalgic", "step_length_left", 0.3, "short step"),
+        ("gait", "antalgic", "single_support_percent_left", 20, "single support"),
+        ("gait", "stiff_legged", "peak_knee_flexion_right", 25, "less than normal"),
+        ("gait", "steppage", "peak_knee_flexion_right", 85, "more than normal"),
         ("updrs", "2", "stride_length_left", 0.6, "stride length"),
         ("updrs", "3", "speed", 0.3, "slow"),
         ("updrs", "3", "double_support_percent_left", 50, "Both feet"),
@@ -175,7 +176,7 @@ def parameter(name: str, value: float) -> ReportParameter:
     ],
 )
 def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, words):
-    known = load_knowledge(knowledge)
+    known = load_classes(knowledge)
     config = GaitKnowledgeConfig(id2label=dict(enumerate(known.labels)), **known.config_fields())
     (found,) = find_evidence([parameter(name, value)], label, class_sentences(config, label))
     assert words in found.sentence and found.sentence in config.class_descriptions[label]
@@ -194,7 +195,7 @@ def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, word
     ],
 )
 def test_no_evidence_where_the_knowledge_says_nothing_of_it(label, name, value):
-    config = GaitKnowledgeConfig(**load_knowledge("gist").config_fields())
+    config = GaitKnowledgeConfig(**load_classes().config_fields(GIST_LABELS))
     assert find_evidence([parameter(name, value)], label, class_sentences(config, label)) == []
 
 

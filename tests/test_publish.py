@@ -18,6 +18,7 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
+from modeling_gait.training.cards import RESULTS, TrainingData, check_card, is_number, read_data_card, read_results, render_card
 from train.publish import (
     CardWriter,
     PublishArguments,
@@ -29,7 +30,6 @@ from train.publish import (
     requirements,
     stage_adapter,
 )
-from train.publish_cards import RESULTS, TrainingData, check_card, is_number, read_data_card, read_results, render_card
 
 GIST = TrainingData("gist", "Gist, cleaned", "other", "none-stated", "https://example.org/gist")
 FREE = TrainingData("simulated", "Simulated walks", "apache-2.0")

@@ -40,8 +40,8 @@ def test_commands_exist(text):
     assert len(found) >= 5
     for script, *words in found:
         source = (ROOT / script).read_text(encoding="utf-8")
-        if script.startswith("train/"):
-            source += (ROOT / "modeling_gait" / "training" / "common.py").read_text(encoding="utf-8")
+        for module in {"arguments", *re.findall(r"^from modeling_gait\.training\.(\w+) import", source, re.M)}:
+            source += (ROOT / "modeling_gait" / "training" / f"{module}.py").read_text(encoding="utf-8")
         for word in words:
             if word.startswith("--"):
                 assert re.search(rf"^    {word[2:]}:|\"{word}\"", source, re.M), f"{script} has no argument {word}"

@@ -9,7 +9,7 @@ import pytest
 from datasets_scripts import simulated
 from datasets_scripts.simulated import SimulatedConfig
 from modeling_gait import schema as common
-from modeling_gait.captions import PATHOLOGIES
+from modeling_gait.simulation import PATHOLOGIES
 
 SMALL = {"num_walks": 28, "num_subjects": 4, "frames": 48}
 

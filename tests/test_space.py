@@ -22,10 +22,9 @@ import figures  # noqa: E402
 import gait_demo  # noqa: E402
 
 from modeling_gait import GaitClassifierConfig, GaitForSequenceClassification, parse_prompt  # noqa: E402
-from modeling_gait.captions import PATHOLOGIES  # noqa: E402
 from modeling_gait.export import write_csv  # noqa: E402
 from modeling_gait.loading import load_walk  # noqa: E402
-from modeling_gait.simulation import simulate_walks  # noqa: E402
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks  # noqa: E402
 from modeling_gait.skeletons import (  # noqa: E402
     KINECT_V2,
     SKELETONS,

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 from test_space import demo, url, walk_file  # noqa: F401
 
-from experiments.space_speed import ARGUMENTS, CHROMIUM
+from experiments.speed import ARGUMENTS, CHROMIUM
 
 if CHROMIUM is None:
     pytest.skip("no chromium here (Debian: apt install chromium)", allow_module_level=True)

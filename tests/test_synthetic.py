@@ -11,9 +11,10 @@ import pytest
 from datasets_scripts import synthetic
 from datasets_scripts.synthetic import SyntheticConfig
 from modeling_gait import schema as common
-from modeling_gait.captions import PATHOLOGIES, parse_prompt
+from modeling_gait.captions import parse_prompt
 from modeling_gait.evaluation.metrics import joint_limit_violations
 from modeling_gait.processing_gait import GaitProcessor
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training.data import load_walks
 
 PRIVACY = {

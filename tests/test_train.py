@@ -1,7 +1,6 @@
 """The training scripts one after the other on tiny models: held-out people, killed and resumed runs, several processes."""
 
 import json
-import socket
 import subprocess
 import sys
 
@@ -12,7 +11,6 @@ import torch
 from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, ROOT, TRAIN, VQ_ARGUMENTS, interrupted_at, run_script
 from safetensors.torch import load_file
 
-from modeling_gait.quantization import VectorQuantizer
 from modeling_gait.schema import walk_features
 from modeling_gait.training import gpt2
 from modeling_gait.training.arguments import parse_arguments
@@ -145,118 +143,6 @@ def test_an_interrupted_decoder_goes_on_to_the_same_weights(dataset_folder, vq_f
         run_script(train_decoder, arguments)
     run_script(train_decoder, arguments)
     assert same_weights(tmp_path / "decoder", decoder_folder)
-
-
-# --- several processes -------------------------------------------------------------------------------------------------------
-
-TWO = """
-import torch.distributed as dist
-from accelerate import PartialState
-from safetensors.torch import save_file
-from modeling_gait.training import loop
-from train import generate, train_decoder, train_gpt2, train_vq
-from modeling_gait.quantization import VectorQuantizer
-
-state = PartialState(cpu=True)
-assert state.num_processes == 2, state
-rank = state.process_index
-
-quantizer = VectorQuantizer(6, 4, revive_below=0.0).train()
-tensors = torch.load(BATCH, weights_only=True)
-quantizer.codebook.copy_(tensors["codebook"]); quantizer.code_sum.copy_(tensors["codebook"])
-quantizer.code_usage.fill_(1); quantizer.fitted.fill_(True)
-for half in tensors["latents"].chunk(6):
-    quantizer(half.chunk(2, dim=1)[rank])
-if rank == 0:
-    save_file(quantizer.state_dict(), CODEBOOK)
-
-def check(module):
-    loop = module.training_loop
-    def checked(*args):
-        model = loop(*args)
-        for name, value in model.state_dict().items():
-            both = [torch.empty_like(value.float()) for _ in range(2)]
-            dist.all_gather(both, value.float().contiguous())
-            assert torch.equal(*both), (module.__name__, name)
-        open(f"{FOLDER}/equal_{module.__name__}_{rank}", "w").close()
-        return model
-    module.training_loop = checked
-
-for module, arguments in ((train_vq, VQ), (train_decoder, DECODER), (train_gpt2, GPT2), (generate, GENERATE)):
-    if module is not generate:
-        check(module)
-    sys.argv = ["train", *arguments]
-    module.main()
-    state.wait_for_everyone()
-dist.destroy_process_group()
-"""
-
-
-@pytest.fixture(scope="module")
-def two(dataset_folder, family_folder, tmp_path_factory):
-    """Folder with what two processes made."""
-    folder = tmp_path_factory.mktemp("two")
-    g = torch.Generator().manual_seed(1)
-    latents = torch.randn(6, 20, 4, generator=g)
-    torch.save({"latents": latents, "codebook": torch.randn(6, 4, generator=g)}, folder / "batch.pt")
-    (folder / "prompts.txt").write_text("steppage gait, right side\nnormal gait\nlurch gait\n")
-    common_arguments = ["--dataset", dataset_folder, "--max_steps", "3"]
-    vq, decoder, gpt2 = (a[len(["--max_steps", "4"]) :] for a in (VQ_ARGUMENTS, DECODER_ARGUMENTS, GPT2_ARGUMENTS))
-    parts = ["--vq", folder / "vq", "--decoder", folder / "decoder"]
-    values = {
-        "FOLDER": folder,
-        "BATCH": folder / "batch.pt",
-        "CODEBOOK": folder / "codebook.safetensors",
-        "VQ": [*common_arguments, "--output_dir", folder / "vq", *vq],
-        "DECODER": [*common_arguments, *parts[:2], "--output_dir", folder / "decoder", *decoder],
-        "GPT2": [*common_arguments, *parts, "--output_dir", folder / "family", *gpt2],
-        "GENERATE": generate_arguments(folder, family_folder, folder / "synthetic"),
-    }
-    text = {k: list(map(str, v)) if isinstance(v, list) else str(v) for k, v in values.items()}
-    (folder / "script.py").write_text(PATHS + "".join(f"{k} = {v!r}\n" for k, v in text.items()) + TWO)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    python("-m", "torch.distributed.run", "--nproc_per_node", 2, "--master_port", port, folder / "script.py")
-    return folder
-
-
-def generate_arguments(folder, family, output) -> list:
-    arguments = ["--model", family, "--prompts", folder / "prompts.txt", "--walks_per_prompt", "3", "--output_dir", output]
-    return [*arguments, "--batch_size", "2", "--num_frames", "16", "--seed", "5"]
-
-
-def test_two_processes_have_the_same_weights_and_codebooks(two):
-    compared = {f"equal_{m}_{r}" for m in ("train_vq", "train_decoder", "train_gpt2") for r in (0, 1)}
-    assert compared <= {p.name for p in two.iterdir()}
-    for part in ("vq", "decoder", "family"):
-        assert all(torch.isfinite(v.float()).all() for v in weights(two / part).values())
-
-
-def test_two_halves_of_a_batch_make_the_codebook_of_the_whole(two):
-    batch = torch.load(two / "batch.pt", weights_only=True)
-    alone = VectorQuantizer(6, 4, revive_below=0.0).train()
-    alone.codebook.copy_(batch["codebook"])
-    alone.code_sum.copy_(batch["codebook"])
-    alone.code_usage.fill_(1)
-    alone.fitted.fill_(True)
-    for latents in batch["latents"].chunk(6):
-        alone(latents)
-    for name, value in load_file(two / "codebook.safetensors").items():
-        torch.testing.assert_close(alone.state_dict()[name], value, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(alone.codebook, batch["codebook"], atol=1e-2)
-
-
-def test_two_processes_generate_what_one_does(two, family_folder, tmp_path):
-    from train import generate
-
-    run_script(generate, generate_arguments(two, family_folder, tmp_path / "synthetic"))
-    one, both = load_walks(str(tmp_path / "synthetic")), load_walks(str(two / "synthetic"))
-    assert one["sample_index"][:].tolist() == both["sample_index"][:].tolist() == list(range(9))
-    for name in ("prompt", "seed", "walk_id", "pathology", "gait_parameters", "captions", "generator"):
-        assert list(map(str, one[name])) == list(map(str, both[name])), name
-    assert all(np.array_equal(a, b) for a, b in zip(one["joints"], both["joints"]))
-    assert len({np.asarray(j).tobytes() for j in one["joints"]}) == 9
 
 
 # --- configurations ----------------------------------------------------------------------------------------------------------

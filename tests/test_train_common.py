@@ -19,7 +19,6 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.training import loop
 from modeling_gait.training.arguments import TrainArguments, parse_arguments
 from modeling_gait.training.data import AUGMENTATION, StepBatches, WindowLoader, class_labels, load_walks, mirror_parameters
-from modeling_gait.training.results import write_result
 from modeling_gait.training.vq import VQArguments
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
@@ -171,20 +170,6 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
             lambda model, step, seed: (model(torch.ones(1, 2)).sum() * (float("nan") if step else 1.0), {}),
             "nothing",
         )
-
-
-def test_a_result_names_all_commands_that_made_it(tmp_path, monkeypatch):
-    def written(*words: str, **how) -> str:
-        monkeypatch.setattr(sys, "argv", [str(tmp_path / "train" / "x.py"), *words])
-        path = write_result("toy", "data/toy", "by hand", {}, [{"seed": 1}], folder=tmp_path, **how)
-        result = json.loads(path.read_text())
-        assert result["seeds"] == [1] and result["dataset"] == "toy"
-        return result["command"]
-
-    assert written("--seeds", "0", gathered=True) == "python train/x.py --seeds 0"
-    assert written("--seeds", "1", gathered=True) == "python train/x.py --seeds 0; python train/x.py --seeds 1"
-    assert written("--seeds", "0", gathered=True).count(";") == 1, "the same command again"
-    assert written("--seeds", "2") == "python train/x.py --seeds 2"
 
 
 def test_learning_rate_rises_and_falls():

@@ -84,8 +84,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(
 
 
 def test_knowledge_that_lacks_a_class_is_refused(walks, encoder_folder, tmp_path):
-    with pytest.raises(ValueError, match="'gist' says nothing of parkinsonian"):
-        train_model(arguments(tmp_path, encoder_folder, knowledge="gist"), walks, np.arange(21))
+    with pytest.raises(ValueError, match="'updrs' says nothing of antalgic"):
+        train_model(arguments(tmp_path, encoder_folder, knowledge="updrs"), walks, np.arange(21))
 
 
 def test_the_plain_arm_needs_no_text_encoder(walks, tmp_path):

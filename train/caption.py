@@ -19,6 +19,7 @@ Their prompts for DenseGait's attributes are not in that repository. An answer i
 experiments/caption_faithfulness.py measures what the checks catch.
 """
 
+import functools
 import json
 import shutil
 from collections import Counter
@@ -28,15 +29,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import ClassLabel, Dataset, Features, Sequence, Value, load_dataset
+from datasets import ClassLabel, Dataset, Sequence, Value
 from huggingface_hub import DatasetCardData
 from pyarrow import parquet
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, pipeline
 
-from modeling_gait.captions import check_faithfulness as check_gait
-from modeling_gait.captions import describe_walk, paraphrase
+from modeling_gait.captions import check_faithfulness, describe_walk, paraphrase
 from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
 from modeling_gait.training.caption_texts import (
     ACTION_STYLES,
     APPEARANCE_STYLES,
@@ -50,6 +51,7 @@ from modeling_gait.training.caption_texts import (
     check_action,
     check_appearance,
 )
+from modeling_gait.training.data import dataset_classes, open_rows
 
 MAX_CHARACTERS = 500  # a caption; sentence encoders read about 128 to 512 tokens
 
@@ -88,35 +90,32 @@ class Task:
 # --- rows to tasks -----------------------------------------------------------------------------------------------------------
 
 
-def gait_task(row: dict, names: dict) -> Task:
+def measured(row: dict) -> dict[str, float]:
+    """The gait parameters that are known."""
+    return {k: v for k, v in json.loads(row.get("gait_parameters") or "{}").items() if v is not None}
+
+
+def gait_task(row: dict, names: dict, classes: GaitClasses) -> Task:
     """Class, side, severity and measured numbers of a walk. Raises ValueError where neither class nor number is known."""
-    parameters = {k: v for k, v in json.loads(row["gait_parameters"]).items() if v is not None}
     label, severity = row["pathology"], row.get("severity")
     if not isinstance(label, str):
         label = names["pathology"][label] if label is not None and label >= 0 else None
-    severity = None if severity is None or np.isnan(severity) else float(severity)
-    d = describe_walk(parameters, label, severity, None, json.loads(row.get("attributes") or "{}"))
-    text = d.to_text()
-    if not text.strip():
+    d = describe_walk(measured(row), label, severity, None, json.loads(row.get("attributes") or "{}"), classes)
+    if not d.to_text().strip():
         raise ValueError("neither a class nor a gait parameter is known; --kind appearance or action may fit")
-    return Task(text, GAIT_STYLES, lambda rng: paraphrase(d, rng), lambda answer: check_gait(answer, d))
+    return Task(d.to_text(), GAIT_STYLES, lambda rng: paraphrase(d, rng), lambda answer: check_faithfulness(answer, d))
 
 
-def appearance_task(row: dict, names: dict) -> Task:
+def appearance_task(row: dict) -> Task:
     """Sex, age, body, clothing, footwear, load, viewpoint. Raises ValueError where no attribute has words."""
     attributes = json.loads(row["attributes"] or "{}")
     words = appearance_words(attributes)
     if not words:
         raise ValueError(f"none of its attributes ({', '.join(attributes) or 'there are none'}) has words")
     age = attributes.get("age") if isinstance(attributes.get("age"), int | float) else None
-    parameters = {k: v for k, v in json.loads(row.get("gait_parameters") or "{}").items() if v is not None}
-    d = describe_walk(parameters, None, None, None, {} if age is None else {"age": age})
-    return Task(
-        appearance_text(words, age),
-        APPEARANCE_STYLES,
-        lambda rng: appearance_caption(words, rng, age),
-        lambda answer: check_appearance(answer, words, d),
-    )
+    d = describe_walk(measured(row), attributes={} if age is None else {"age": age})
+    text, check = appearance_text(words, age), functools.partial(check_appearance, words=words, description=d)
+    return Task(text, APPEARANCE_STYLES, lambda rng: appearance_caption(words, rng, age), check)
 
 
 def action_task(row: dict, names: dict, column: str) -> Task:
@@ -127,12 +126,8 @@ def action_task(row: dict, names: dict, column: str) -> Task:
     if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
         raise ValueError(f"{column} is {value!r}, expected action labels")
     said = row.get("label") if column != "label" and isinstance(row.get("label"), str) else ""
-    return Task(
-        action_text(labels, said),
-        ACTION_STYLES,
-        lambda rng: action_caption(labels, rng, said),
-        lambda answer: check_action(answer, labels, said),
-    )
+    check = functools.partial(check_action, actions=labels, label=said)
+    return Task(action_text(labels, said), ACTION_STYLES, lambda rng: action_caption(labels, rng, said), check)
 
 
 def load_rows(args: CaptionArguments) -> tuple[Dataset, Callable[[dict], Task], list[str]]:
@@ -140,29 +135,23 @@ def load_rows(args: CaptionArguments) -> tuple[Dataset, Callable[[dict], Task], 
 
     Raises ValueError for an unknown kind or a column that is missing.
     """
-    path = Path(args.dataset)
-    if path.is_dir():
-        files = sorted(str(p) for p in path.rglob("*.parquet"))
-        if not files:
-            raise ValueError(f"{args.dataset}: no Parquet files in this folder")
-        data = load_dataset("parquet", data_files=files, split="train")
-    else:
-        data = load_dataset(args.dataset, split="train")
+    data = open_rows(args.dataset)
     needed = {"gait": ["gait_parameters", "pathology"], "appearance": ["attributes"], "action": [args.label_column]}
     if args.kind not in needed:
         raise ValueError(f"kind {args.kind!r} is not one of {', '.join(needed)}")
     if missing := [c for c in needed[args.kind] if c not in data.column_names]:
         raise ValueError(
-            f"{args.dataset}: --kind {args.kind} needs the column {', '.join(missing)}; {data.column_names} are there"
+            f"{args.dataset}: --kind {args.kind} needs the column {', '.join(missing)}; there are {data.column_names}"
         )
     inner = {name: getattr(feature, "feature", feature) for name, feature in data.features.items()}
     names = {name: feature.names for name, feature in inner.items() if isinstance(feature, ClassLabel)}
     more = ("severity", "attributes", "gait_parameters", "label")
     columns = [*needed[args.kind], *(c for c in more if c in data.column_names and c not in needed[args.kind])]
-    if args.kind == "action":
-        return data, lambda row: action_task(row, names, args.label_column), columns
-    make = gait_task if args.kind == "gait" else appearance_task
-    return data, lambda row: make(row, names), columns
+    if args.kind == "gait":
+        labels = names.get("pathology") or sorted({p for p in data["pathology"] if p})
+        return data, functools.partial(gait_task, names=names, classes=dataset_classes(args.dataset, labels)), columns
+    make = functools.partial(action_task, names=names, column=args.label_column)
+    return data, make if args.kind == "action" else appearance_task, columns
 
 
 # --- the model ---------------------------------------------------------------------------------------------------------------
@@ -252,41 +241,6 @@ def write_shard(
         temporary.write_text(json.dumps(counts))
 
 
-def open_shards(folder: Path, args: CaptionArguments, rows: int) -> None:
-    """The folder of unfinished work. Raises ValueError where it is another run's."""
-    state = json.dumps(asdict(args) | {"rows": rows}, indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "arguments.json").exists():
-        if (folder / "arguments.json").read_text() != state:
-            raise ValueError(f"{folder} holds a run with other arguments; finish that one or remove the folder")
-    else:
-        with atomic_path(folder / "arguments.json") as temporary:
-            temporary.write_text(state)
-
-
-def card(args: CaptionArguments, rows: int, counts: Counter, features: Features) -> str:
-    """Data card: who wrote the captions, and how many answers were dropped."""
-    split = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}]
-    data = DatasetCardData(tags=["gait", "captions"], configs=split)
-    asked = counts["asked"]
-    said = f"{asked:,} answers, {counts['dropped']:,} dropped as unfaithful, repeated or cut off" if asked else "not asked"
-    return f"""---
-{data.to_yaml()}
----
-
-# Captions of {Path(args.dataset).name}
-
-{rows:,} rows with {args.captions} captions each ({args.kind}) in `{args.column}`; `caption_sources` says who wrote each.
-Language model: {args.model or "none"} ({said}). {counts["grammar"]:,} captions are the grammar's.
-
-    python train/caption.py --dataset {args.dataset} --kind {args.kind} --captions {args.captions} --seed {args.seed}{
-        f" --model {args.model}" if args.model else ""
-    } --output_dir OUT
-
-Columns: {", ".join(f"`{c}`" for c in features)}. Licence and limits are those of the data set it was made from.
-"""
-
-
 def run(args: CaptionArguments) -> Counter:
     """Caption the whole data set; returns the counts. Raises ValueError naming the argument, column or row that is wrong."""
     for name in ("captions", "attempts", "batch_size", "shard_size"):
@@ -296,9 +250,13 @@ def run(args: CaptionArguments) -> Counter:
         raise ValueError("output_dir is the data set itself; choose another folder")
     data, task_of, columns = load_rows(args)
     folder = Path(f"{args.output_dir}.shards")
-    open_shards(folder, args, len(data))
-    facts = data.select_columns(columns)
-    model = None
+    folder.mkdir(parents=True, exist_ok=True)
+    state, facts, model = json.dumps(asdict(args) | {"rows": len(data)}, indent=1), data.select_columns(columns), None
+    if not (folder / "arguments.json").exists():
+        with atomic_path(folder / "arguments.json") as temporary:
+            temporary.write_text(state)
+    elif (folder / "arguments.json").read_text() != state:
+        raise ValueError(f"{folder} holds a run with other arguments; finish that one or remove the folder")
     for first in tqdm(range(0, len(data), args.shard_size), desc="shards", unit="shard"):
         path = folder / f"{first:09d}.parquet"
         if path.with_suffix(".json").exists():
@@ -316,16 +274,35 @@ def run(args: CaptionArguments) -> Counter:
 
 
 def finish(folder: Path, args: CaptionArguments, rows: int) -> Counter:
-    """Shards become the data set; the folder of unfinished work goes."""
+    """Shards become the data set, with its card and the entries of its classes; the folder of unfinished work goes."""
     files, counts = sorted(folder.glob("*.parquet")), Counter()
     for file in files:
         counts.update(json.loads(file.with_suffix(".json").read_text()))
-    features = Features.from_arrow_schema(parquet.read_schema(files[0]))
+    columns = ", ".join(f"`{c}`" for c in parquet.read_schema(files[0]).names)
+    split = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}]
+    said = f"{counts['asked']:,} answers, {counts['dropped']:,} dropped as unfaithful, repeated or cut off"
+    card = f"""---
+{DatasetCardData(tags=["gait", "captions"], configs=split).to_yaml()}
+---
+
+# Captions of {Path(args.dataset).name}
+
+{rows:,} rows with {args.captions} captions each ({args.kind}) in `{args.column}`; `caption_sources` says who wrote each.
+Language model: {f"{args.model} ({said})" if args.model else "none"}. {counts["grammar"]:,} captions are the grammar's.
+
+    python train/caption.py --dataset {args.dataset} --kind {args.kind} --captions {args.captions} --seed {args.seed}{
+        f" --model {args.model}" if args.model else ""
+    } --output_dir OUT
+
+Columns: {columns}. Licence and limits are those of the data set it was made from.
+"""
     with atomic_folder(args.output_dir) as temporary:
         (temporary / "data").mkdir()
         for i, file in enumerate(files):
             shutil.copy(file, temporary / "data" / f"train-{i:05d}-of-{len(files):05d}.parquet")
-        (temporary / "README.md").write_text(card(args, rows, counts, features), encoding="utf-8")
+        if (Path(args.dataset) / CLASSES_FILE).is_file():
+            shutil.copy(Path(args.dataset) / CLASSES_FILE, temporary)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(folder)
     return counts
 

@@ -7,7 +7,7 @@
 
 In: a text file with a prompt a line, or a CSV of labels: pathology and, if wanted, side, severity, speed, cadence, count.
 Out: a folder that `load_dataset` reads, in the walk schema plus provenance: `prompt`, `generator`, `seed`, `sample_index`.
-Walks are sampled in batches, each with a seed of its own, so their content does not depend on the number of processes.
+Walk i is drawn by (seed, i), so the walks do not depend on the batches or the number of processes.
 """
 
 import shutil
@@ -23,7 +23,10 @@ from transformers import HfArgumentParser, pipeline
 
 from modeling_gait.captions import WalkDescription, parse_prompt
 from modeling_gait.cli.io import generated_features, walk_row
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder
+from modeling_gait.gait_classes import GaitClasses
+from modeling_gait.schema import check_output
 from modeling_gait.skeletons import SKELETONS
 
 COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")
@@ -35,7 +38,7 @@ class GenerateArguments:
 
     model: str = field(metadata={"help": "folder or Hub id of a model family"})
     prompts: str = field(metadata={"help": "text file, a prompt a line; or CSV with a column pathology"})
-    output_dir: str = field(metadata={"help": "folder of the data set; replaced if it is there"})
+    output_dir: str = field(metadata={"help": "folder of the data set; an earlier one is replaced"})
     walks_per_prompt: int = field(default=1, metadata={"help": "walks for each prompt (a CSV's count column says more)"})
     num_frames: int = 96
     temperature: float = 0.7
@@ -44,7 +47,7 @@ class GenerateArguments:
     seed: int = 0
 
 
-def read_prompts(path: str, walks_per_prompt: int) -> list[str]:
+def read_prompts(path: str, walks_per_prompt: int, classes: GaitClasses | None = None) -> list[str]:
     """One prompt a walk. Raises ValueError naming the file and line of what cannot be understood."""
     if not path.endswith(".csv"):
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -52,7 +55,7 @@ def read_prompts(path: str, walks_per_prompt: int) -> list[str]:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    parse_prompt(line)
+                    parse_prompt(line, classes)
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number}: {error}") from error
                 prompts += [line.strip()] * walks_per_prompt
@@ -61,11 +64,11 @@ def read_prompts(path: str, walks_per_prompt: int) -> list[str]:
         if "pathology" not in table or set(table.columns) - set(COLUMNS):
             raise ValueError(f"{path}: columns {list(table.columns)}, expected pathology and any of {', '.join(COLUMNS[1:])}")
         prompts = []
-        known = {f.name for f in fields(WalkDescription)}
+        known = {f.name for f in fields(WalkDescription)} - {"classes"}
         for number, row in enumerate(table.to_dict("records"), 2):
             values = {k: v for k, v in row.items() if k in known and not pd.isna(v)}
             try:
-                prompt = WalkDescription(**values).to_prompt()
+                prompt = WalkDescription(**values, classes=classes).to_prompt()
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
             prompts += [prompt] * int(row.get("count", walks_per_prompt))
@@ -74,21 +77,22 @@ def read_prompts(path: str, walks_per_prompt: int) -> list[str]:
     return prompts
 
 
-def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int, seed: int) -> list[dict]:
+def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int) -> list[dict]:
     """Rows of one batch; `first` is the index of its first walk."""
-    walks = pipe(
-        prompts, num_frames=args.num_frames, temperature=args.temperature, top_p=args.top_p, seed=seed, batch_size=len(prompts)
-    )
-    return [walk_row(walk, args.model, seed, first + i) for i, walk in enumerate(walks)]
+    sampling = {k: getattr(args, k) for k in ("num_frames", "temperature", "top_p", "seed")}
+    walks = pipe(prompts, first=first, batch_size=len(prompts), **sampling)
+    return [walk_row(walk, args.model, args.seed, first + i) for i, walk in enumerate(walks)]
 
 
 def main() -> None:
     args = HfArgumentParser(GenerateArguments).parse_args_into_dataclasses()[0]
-    prompts = read_prompts(args.prompts, args.walks_per_prompt)
+    check_output(Path(args.output_dir))
+    classes = GaitFeatureExtractor.from_pretrained(args.model).classes
+    prompts = read_prompts(args.prompts, args.walks_per_prompt, classes)
     state = PartialState(cpu=not torch.accelerator.is_available())
     pipe = pipeline("text-to-gait", model=args.model, device=state.device)
-    schema = generated_features(len(SKELETONS[pipe.decoder.config.skeleton]))
-    shards = Path(args.output_dir + ".shards")
+    schema = generated_features(len(SKELETONS[pipe.decoder.config.skeleton]), classes.labels)
+    shards = Path(args.output_dir).with_name(f".{Path(args.output_dir).name}-shards")
     if state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)
         shards.mkdir(parents=True)
@@ -96,7 +100,7 @@ def main() -> None:
     starts = list(range(0, len(prompts), args.batch_size))
     mine = starts[state.process_index :: state.num_processes]
     for first in tqdm(mine, desc="batches", disable=not state.is_main_process):
-        rows = walk_rows(pipe, prompts[first : first + args.batch_size], args, first, args.seed + first)
+        rows = walk_rows(pipe, prompts[first : first + args.batch_size], args, first)
         Dataset.from_list(rows, features=schema).to_parquet(shards / f"{first:08d}.parquet")
     state.wait_for_everyone()
     if state.is_main_process:
@@ -105,6 +109,7 @@ def main() -> None:
             raise RuntimeError(f"{len(files)} of {len(starts)} batches were written to {shards}")
         with atomic_folder(args.output_dir) as temporary:
             (temporary / "data").mkdir()
+            classes.save(temporary)
             for i, file in enumerate(files):
                 shutil.move(file, temporary / "data" / f"train-{i:05d}-of-{len(files):05d}.parquet")
         shards.rmdir()

@@ -40,11 +40,10 @@ from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig
 from transformers.dynamic_module_utils import get_relative_imports
 
 from modeling_gait.drawing.rendering import render_animation
-from modeling_gait.files import atomic_folder
+from modeling_gait.files import atomic_folder, write_json
 from modeling_gait.skeletons import SKELETONS
-from modeling_gait.training.results import write_json
-from train.publish_cards import TrainingData, check_card, read_data_card, read_results, render_card
-from train.show import ShowArguments, make_walks, markdown_table, title
+from modeling_gait.training.cards import TrainingData, check_card, read_data_card, read_results, render_card
+from modeling_gait.training.showing import ShowArguments, make_walks, markdown_table, title
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL_FILES = (
@@ -175,16 +174,18 @@ def stage_family(family: Path, repository: Repository, card: CardWriter) -> None
     for part in ("", "vq", "decoder"):
         copy_model(family / part, folder / part, folder)
     base = read_json(family / "adapter" / "adapter_config.json") if (family / "adapter").is_dir() else {}
-    walks, rows = make_walks(ShowArguments(model=str(folder)))
+    shown = ShowArguments(model=str(folder))
+    walks, rows = make_walks(shown)
     skeleton = SKELETONS[walks[0]["skeleton"]]
     titles = [title(r.name, w["description"]) for r, w in zip(rows, walks)]
     render_animation([w["joints"] for w in walks], folder / "walks.gif", walks[0]["fps"], skeleton, titles, size=(220, 300))
     about = {
         "labels": getattr(read_config(folder), "gait_labels", []),
+        "classes": walks[0]["description"].classes.classes,
         "num_joints": len(skeleton),
         "prompt": walks[-1]["prompt"],
     }
-    about |= {"shown": markdown_table(rows, card.data.title if card.data else "data that was not stated")}
+    about |= {"shown": markdown_table(rows, card.data.title if card.data else "data that was not stated", shown.candidates)}
     card.write("family", repository, about | {"base_model": base.get("base_model_name_or_path")})
 
 

@@ -8,9 +8,9 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ KINDS = {
     TCN: "a network for gait cycles (train/train_maml.py)",
     KNOWLEDGE: "a knowledge model (GaitKnowledgeForSequenceClassification)",
 }
-WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".gif", ".mp4")  # what `save_walk` writes
+WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".trc", ".c3d", ".npy", ".gif", ".mp4")  # what `save_walk` writes
 ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL"
 
 
@@ -171,8 +171,11 @@ def _read_values(path: Path, fps: float | None) -> tuple[np.ndarray | None, np.n
     """`values`, `channel_mask` and `fps` of an NPZ or NPY; None for values where it is a skeleton walk."""
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays = {"values": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError) as error:
+        named = ("values", "channel_mask", "fps")
+        arrays = {"values": loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in named if k in loaded.files}
+    except OSError:
+        raise
+    except Exception as error:  # numpy, zip and zlib raise a dozen kinds
         raise ValueError(f"{path}: no NumPy arrays in it ({error})") from error
     values = arrays.get("values")
     if values is None or values.dtype.kind not in "fiu" or (values.ndim == 3 and values.shape[2] == 3):
@@ -250,19 +253,17 @@ def whole_files(files: list[Path]) -> Iterator[list[Path]]:
             os.replace(path, file)
 
 
-def generated_features(joints: int) -> "Features":
-    """The walk schema with the columns of provenance."""
-    from datasets import ClassLabel, Features, Sequence, Value
+def generated_features(joints: int, labels: Sequence[str]) -> "Features":
+    """The walk schema with the columns of provenance; `labels`: the classes that the model knows."""
+    from datasets import ClassLabel, Features, List, Value
     from datasets.features import Array3D
-
-    from ..captions import PATHOLOGIES
 
     text = Value("string")
     return Features(
         {
-            **{"subject_id": text, "walk_id": text, "sensor": text, "pathology": ClassLabel(names=list(PATHOLOGIES))},
+            **{"subject_id": text, "walk_id": text, "sensor": text, "pathology": ClassLabel(names=list(labels))},
             **{"severity": Value("float32"), "attributes": text, "fps": Value("float32")},
-            **{"joints": Array3D((None, joints, 3), "float32"), "gait_parameters": text, "captions": Sequence(text)},
+            **{"joints": Array3D((None, joints, 3), "float32"), "gait_parameters": text, "captions": List(text)},
             **{"prompt": text, "generator": text, "seed": Value("int64"), "sample_index": Value("int64")},
         }
     )
@@ -274,7 +275,7 @@ def write_parquet(path: Path, walks: list[dict], model: str, seed: int) -> None:
 
     from ..skeletons import SKELETONS
 
-    features = generated_features(len(SKELETONS[walks[0]["skeleton"]]))
+    features = generated_features(len(SKELETONS[walks[0]["skeleton"]]), walks[0]["description"].classes.labels)
     rows = [walk_row(walk, model, seed, number) for number, walk in enumerate(walks)]
     Dataset.from_list(rows, features=features).to_parquet(path)
 
@@ -307,7 +308,7 @@ def walk_row(walk: dict, model: str, seed: int, number: int) -> dict:
 def plain(value: object) -> object:
     """What JSON can say of a value: dataclasses as objects, arrays as lists, numbers that are not finite as null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        return plain({f.name: getattr(value, f.name) for f in fields(value) if f.repr})
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray | np.generic):

@@ -58,7 +58,7 @@ Model = Annotated[str | None, typer.Option(help="Folder or Hub id. Default: $GAI
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none (replaces what it states).")]
 Up = Annotated[str, typer.Option(help="Vertical axis of the files: auto, y, -y, z, -z.")]
-Files = Annotated[list[Path], typer.Argument(help="CSV, TSV, NPZ, NPY, BVH; or Parquet in the walk schema.", metavar="FILE...")]
+Files = Annotated[list[Path], typer.Argument(help="Any of `gait formats`; or Parquet in the walk schema.", metavar="FILE...")]
 
 
 @dataclass
@@ -204,7 +204,10 @@ def generate(
     seed = secrets.randbelow(2**31) if seed is None else seed
     options = {"candidates": candidates} | ({} if person is None else {"person": str(person)})
     pipe = pipeline("text-to-gait", model=str(folder))
-    walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
+    try:
+        walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
+    except ValueError as error:
+        raise ValueError(str(error).replace("num_frames:", "--frames:")) from error
     named = model or os.environ.get("GAIT_MODEL") or str(folder)
     with whole_files(files) as paths:
         if parquet:
@@ -416,8 +419,8 @@ def personalize(
 
 @command
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, TSV, NPZ, NPY, BVH; or Parquet in the walk schema.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="CSV, NPZ, BVH, GIF or MP4.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Any of `gait formats`; or Parquet in the walk schema.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="CSV, NPZ, BVH, TRC, C3D, NPY (HumanML3D), GIF or MP4.")],
     repair: Annotated[bool, typer.Option("--clean", help="Repair gaps, spikes and the clock first.")] = False,
     fps: Fps = None,
     up: Up = "auto",
@@ -449,6 +452,16 @@ def convert(
         for file, (name, walk), r in zip(files, walks, repaired)
     ]
     return Answer(rows, "\n".join(f"{r['file']} -> {r['out']} ({r['frames']} frames, {r['fps']:g} a second)" for r in rows))
+
+
+@command
+def formats() -> Answer:
+    """List the formats that walks are read from and written to."""
+    from ..loading import FORMATS
+
+    rows = [{"suffixes": f.suffixes, "what": f.what, "written": f.written} for f in FORMATS]
+    text = "\n".join(f"{' '.join(f.suffixes):16} {'read, written' if f.written else 'read':14} {f.what}" for f in FORMATS)
+    return Answer(rows, text)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from ..files import atomic_path
-from ..gait_parameters import detect_gait_events
+from ..gait_events import detect_gait_events
 from ..kinematics import joint_angles
 from ..loading import Walk
 from ..simulation.gait_curves import NORMAL, curve_values, fourier

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist
 from sklearn.covariance import LedoitWolf
 
-from ..gait_parameters import smooth_positions
+from ..gait_events import smooth_positions
 from ..kinematics import JOINT_ANGLES, bone_lengths, joint_angles, joint_track, pelvis_track
 from ..skeletons import KINECT_V2, Skeleton
 

@@ -215,8 +215,8 @@ def slow_noise(rng, n: int, frames: int, fps: float, seconds: float) -> np.ndarr
     return x * np.sqrt(2 * np.sqrt(np.pi) * sigma)
 
 
-def walk(rng, plan: Plan, frames: int, fps: float) -> np.ndarray:
-    """Joint positions (n, T, 25, 3)."""
+def walk(rng, plan: Plan, frames: int, fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Joint positions (n, T, 25, 3) and the phase (n, 2, T), 0 to 1, of the left and right leg's cycle."""
     n = len(plan.cadence)
     phase = _clock(rng, plan, frames, fps)
     plan.hip_scale = plan.hip_scale * (1 + 0.015 * slow_noise(rng, n, frames, fps, 0.4))
@@ -228,7 +228,7 @@ def walk(rng, plan: Plan, frames: int, fps: float) -> np.ndarray:
     _place_legs(plan, legs, joints)
     _place_trunk(rng, plan, legs, joints, fps)
     origin = joints[:, :1, KINECT_V2.root : KINECT_V2.root + 1] * np.array([1.0, 1.0, 0.0])
-    return joints - origin
+    return joints - origin, legs["own"]
 
 
 def _place_legs(plan: Plan, legs: dict, joints: np.ndarray) -> None:

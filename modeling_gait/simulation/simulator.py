@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..caption_words import PATHOLOGIES
 from ..skeletons import KINECT_V2
 from .gait_curves import CURVES, NORMAL, PATHOLOGICAL, SLOW, fourier
 from .gait_motion import Plan, slow_noise, solve_stride, walk
 
+# The classes of gait that it can walk, of those in gait_classes.json.
+PATHOLOGIES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg", "parkinsonian")
 SIDES = ("left", "right", "both")
 LOADS = ("none", "backpack", "bag")
 FOOTWEAR = ("trainers", "boots", "heels", "barefoot")
@@ -53,6 +54,9 @@ class SimulatedWalks:
         attributes: n dicts: side, age, sex, height [m], mass [kg], load, footwear, clothing (and updrs_gait).
         speed: float32 (n,), mean speed [m/s]; cadence: float32 (n,) [steps/min]; stride_length: float32 (n,) [m]. These are
             what is walked, which differs from an asked pair that no leg could walk.
+        phase: float32 (n, 2, T), 0..1, of the left and the right leg's cycle: 0 at the planned heel strike, `stance`, float32
+            (n, 2), at the planned toe off. Feet of slow and pathological walks glide on for up to 0.06 s after their planned
+            heel strike, where normal ones have slowed down to half the walking speed as real ones do.
     """
 
     joints: np.ndarray
@@ -65,6 +69,8 @@ class SimulatedWalks:
     speed: np.ndarray
     cadence: np.ndarray
     stride_length: np.ndarray
+    phase: np.ndarray
+    stance: np.ndarray
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -127,7 +133,7 @@ def simulate_walks(
             raise ValueError(f"side: expected {', '.join(SIDES)} for {p}, got 'none'")
     people, style = _people(rng, subjects, attributes)
     plan = _plan(rng, names, severities, sides, people, style, speed, cadence)
-    joints = walk(rng, plan, frames, fps)
+    joints, phase = walk(rng, plan, frames, fps)
     joints = _sense(rng, joints, noise, dropout, dropout_kind, fps).astype(np.float32)
     for i, person in enumerate(people):
         person["side"] = sides[i]
@@ -144,6 +150,8 @@ def simulate_walks(
         speed=(plan.stride * plan.cadence / 120).astype(np.float32),
         cadence=plan.cadence.astype(np.float32),
         stride_length=plan.stride.astype(np.float32),
+        phase=phase.astype(np.float32),
+        stance=plan.stance.astype(np.float32),
     )
 
 

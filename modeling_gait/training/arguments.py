@@ -48,6 +48,13 @@ def parse_arguments(kind: type) -> TrainArguments:
     return parser.parse_args_into_dataclasses(argv)[0]
 
 
+def need(args: TrainArguments, *names: str) -> None:
+    """Raise ValueError naming the first of these arguments that was left out."""
+    for name in names:
+        if not getattr(args, name):
+            raise ValueError(f"--{name} is missing: {type(args).__dataclass_fields__[name].metadata['help']}")
+
+
 def check_sizes(args: TrainArguments, sizes: dict[str, object]) -> None:
     """Raise ValueError where an argument that is not at its default asks for another size than `--init_from` has."""
     for name, size in sizes.items():

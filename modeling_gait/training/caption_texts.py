@@ -5,13 +5,15 @@ Out: English captions; a list of a text's untruths, empty if it is faithful. Cap
 itself are modeling_gait/captions.py's.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from modeling_gait.caption_parsing import normalise, read_facts
+from modeling_gait.caption_parsing import normalise, read_facts, take
+from modeling_gait.caption_words import ALSO, APPEARANCE, LOADS, with_article
 from modeling_gait.captions import WalkDescription, check_faithfulness
 
 RULES = (
@@ -36,83 +38,6 @@ ACTION_STYLES = (
 
 # --- appearance --------------------------------------------------------------------------------------------------------------
 
-# attribute -> value -> how it is read; where one value's words hold another's ("long coat", "coat"), the longer comes first.
-APPEARANCE = {
-    "activity": {
-        "phoning": r"phon(?:e|es|ing)|on the phone|(?:phone )?call(?:s|ing)?|telephon\w+|cell ?phone|mobile",
-        "talking": r"talk(?:s|ing)?|chat(?:s|ting)?|speak(?:s|ing)|conversation",
-        "gathering": r"gather(?:s|ed|ing)?|in a group|group of people|with others|crowd",
-        "carrying something in the arms": r"(?:carr(?:y|ies|ying)|hold(?:s|ing)) something in (?:the|his|her|their|both) arms?",
-        "carrying something in the hand": r"(?:carr(?:y|ies|ying)|hold(?:s|ing)) something in (?:the|one|his|her|their|a) hand",
-        "holding something in front": r"(?:hold(?:s|ing)|carr(?:y|ies|ying)) something in front",
-        "holding something": r"hold(?:s|ing) something",
-        "pulling something": r"pull(?:s|ing)? something",
-    },
-    "sex": {
-        "female": r"female|wom[ae]n|lady|ladies|girls?|she|hers?|herself",
-        "male": r"male|m[ae]n|boys?|gentlem[ae]n|guys?|he|him|his|himself",
-    },
-    "age_group": {
-        "child": r"child|children|girls?|boys?|kids?|toddler",
-        "young adult": r"young|youthful|(?:early|late) twenties",
-        "middle-aged adult": r"middle[- ]aged?",
-        "old adult": r"(?<!years )(?<!year )(?<!years-)(?<!year-)old|older|aging|ageing",
-        "senior": r"seniors?|elderly|aged (?:man|woman|person)",
-    },
-    "body": {
-        "overweight": r"overweight|heavy[- ]?set|heavy build|obese|stout|plump|fat|chubby",
-        "slim": r"slim|thin|slender|skinny|lean",
-        "normal weight": r"(?:normal|average|medium|healthy)[- ](?:body[- ])?(?:weight|build|physique)",
-    },
-    "viewpoint": {
-        "front": r"(?:from|at|in) (?:the )?front|front(?:al)? view|frontal(?:ly)?|towards? the (?:camera|viewer)|"
-        r"fac(?:es|ing) the camera",
-        "side": r"(?:from|at|on) (?:the|one) side|side[- ]?(?:view|on)|in profile|sideways|past the camera",
-        "back": r"from (?:the )?(?:behind|back|rear)|(?:back|rear) view|away from the (?:camera|viewer)",
-    },
-    "load": {
-        "backpack": r"backpacks?|rucksacks?|knapsacks?",
-        "hand trunk": r"hand trunk|(?:wheeled |rolling )?suitcases?|trolley|luggage",
-        "none": r"empty[- ]handed|carr(?:y|ies|ying) nothing|nothing (?:is )?(?:in|being) (?:hand|carried)",
-        "bag": r"(?:hand|shoulder |shopping |tote )?bags?|purse",
-    },
-    "footwear": {
-        "leather shoes": r"leather shoes?|dress shoes?",
-        "cloth shoes": r"(?:cloth|canvas|fabric) shoes?",
-        "sports shoes": r"sports? shoes?|athletic shoes?|running shoes?",
-        "heels": r"(?:high )?heels|high[- ]heeled(?: shoes)?|stilettos",
-        "sneakers": r"sneakers?",
-        "trainers": r"trainers?",
-        "sandals": r"sandals?|flip[- ]flops",
-        "boots": r"boots?",
-        "barefoot": r"bare ?foot(?:ed)?|bare feet|without shoes|no shoes|shoeless",
-        "shoes": r"shoes?",
-    },
-    "clothing": {
-        "long coat": r"long (?:over)?coats?",
-        "coat": r"(?:over)?coats?",
-        "jacket": r"jackets?",
-        "long trousers": r"long (?:trousers|pants)",
-        "trousers": r"trousers|pants",
-        "shorts": r"shorts",
-        "skirt": r"skirts?",
-        "dress": r"(?:a|the|her|summer|long) dress(?!ed)|dresses",
-        "sportswear": r"sportswear|(?:sports?|athletic|gym) (?:clothes|clothing|wear|outfit)|tracksuit",
-        "casual clothes": r"casual(?:ly)?(?: (?:clothes|clothing|wear|outfit|dressed|attire))?",
-        "formal clothes": r"formal(?:ly)?(?: (?:clothes|clothing|wear|outfit|dressed|attire))?|suit",
-        "long sleeves": r"long[- ]sleeve[sd]?(?: (?:top|shirt))?",
-    },
-}  # fmt: skip
-# value -> other values that are true of it, too
-ALSO = {
-    **dict.fromkeys(("leather shoes", "cloth shoes", "boots", "sandals", "heels"), {"shoes"}),
-    **dict.fromkeys(("sports shoes", "sneakers", "trainers"), {"shoes", "sports shoes", "sneakers", "trainers"}),
-    **{"long trousers": {"trousers"}, "long coat": {"coat"}, "old adult": {"senior"}, "senior": {"old adult"}},
-    **dict.fromkeys(
-        ("carrying something in the arms", "carrying something in the hand", "holding something in front"),
-        {"holding something"},
-    ),
-}
 MADE_UP = (  # nothing that the attributes could tell
     r"black|white|red|blue|green|yellow|grey|gray|brown|pink|purple|orange|beige|dark|bright|colou?rful|striped|plaid|hats?|caps?|"
     r"hood(?:ed|ie)?|helmet|glasses|sunglasses|scarf|gloves?|necktie|beard(?:ed)?|moustache|hair\w*|ponytail|bald|tattoos?|jeans|"
@@ -124,6 +49,7 @@ _OBJECT = (
     r"(?: (?:an?|the|some))? (?!(?:an?|the|some)\b)([a-z][\w-]*)"
 )
 _NEGATED = r"(?:\b(?:no|not|without|never|neither|nor|isn't|lacks?|lacking)\b|n't\b)(?: \w+){0,2}[ -]*$"
+PRONOUNS = {"female": "she|hers?|herself", "male": "he|him|his|himself"}
 _CHECKED_AGAIN = (r"\btwo (?:legs|feet|arms|hands)\b", r"\bone (?:foot|leg|hand|after|step)\b")
 
 
@@ -167,13 +93,6 @@ _VIEWS = {
     "side": ("seen from the side", "in profile"),
     "back": ("seen from behind", "walking away from the camera"),
 }
-_LOADS = {
-    "none": "carrying nothing",
-    "backpack": "carrying a backpack",
-    "bag": "carrying a bag",
-    "hand trunk": "pulling a suitcase",
-}
-_SINGLE = ("coat", "long coat", "jacket", "skirt", "dress")
 
 
 def appearance_caption(words: Mapping[str, Sequence[str]], rng: np.random.Generator, age: float | None = None) -> str:
@@ -193,12 +112,12 @@ def appearance_caption(words: Mapping[str, Sequence[str]], rng: np.random.Genera
     body = keep.get("body", [""])[0]
     adjectives = [body, *adjectives] if body and body != "normal weight" else adjectives
     noun = " ".join([*adjectives, noun]) + (" of normal weight" if body == "normal weight" else "")
-    clothes = [f"a {w}" if w in _SINGLE else w for w in keep.get("clothing", [])]
+    clothes = [with_article(w) for w in keep.get("clothing", [])]
     shoes = [w for w in keep.get("footwear", []) if w != "barefoot"]
     parts = [pick(("wearing ", "dressed in ")) + " and ".join(clothes)] if clothes else []
     parts += [pick(("in ", "wearing ")) + " and ".join(shoes)] if shoes else []
     parts += ["barefoot"] if "barefoot" in keep.get("footwear", []) else []
-    parts += [_LOADS[w] for w in keep.get("load", [])]
+    parts += [LOADS[w] for w in keep.get("load", [])]
     parts += [w if w != "gathering" else "in a group" for w in keep.get("activity", [])]
     parts += [pick(_VIEWS[w]) for w in keep.get("viewpoint", [])]
     parts = [parts[i] for i in rng.permutation(len(parts))]
@@ -208,14 +127,6 @@ def appearance_caption(words: Mapping[str, Sequence[str]], rng: np.random.Genera
     text = opening.format(A=f"{article.capitalize()} {noun}", a=f"{article} {noun}", p=tail)
     aged = pick((" The walker is {age:.0f} years old.", " Age: {age:.0f}.", "", "")) if age is not None else ""
     return text + aged.format(age=age)
-
-
-def _take(text: str, pattern: str) -> tuple[str, list[re.Match]]:
-    """Matches of whole words, and the text with them blanked out."""
-    found = list(re.finditer(rf"(?<![\w'-])(?:{pattern})(?![\w'])", text))
-    for m in found:
-        text = text[: m.start()] + "~" * len(m[0]) + text[m.end() :]
-    return text, found
 
 
 def check_appearance(text: str, words: Mapping[str, Sequence[str]], description: WalkDescription | None = None) -> list[str]:
@@ -232,7 +143,7 @@ def check_appearance(text: str, words: Mapping[str, Sequence[str]], description:
         allowed = set(words.get(key, ())) | {other for w in words.get(key, ()) for other in ALSO.get(w, ())}
         seen = whole if key == "age_group" else rest
         for value, pattern in values.items():
-            seen, found = _take(seen, pattern)
+            seen, found = take(seen, f"{pattern}|{PRONOUNS[value]}" if value in PRONOUNS else pattern)
             for m in found:
                 if re.search(_NEGATED, whole[max(0, m.start() - 40) : m.start()]) and value not in ("none", "barefoot"):
                     problems += [f"the text denies {key} {value}"] if value in words.get(key, ()) else []
@@ -243,8 +154,8 @@ def check_appearance(text: str, words: Mapping[str, Sequence[str]], description:
                         f"the text says {key} {value} ({m[0]!r}), known is {', '.join(words.get(key, ())) or 'nothing'}"
                     )
         rest = rest if key == "age_group" else seen
-    rest, _ = _take(rest, "|".join(APPEARANCE["age_group"].values()))
-    rest, made_up = _take(rest, MADE_UP)
+    rest, _ = take(rest, "|".join(APPEARANCE["age_group"].values()))
+    rest, made_up = take(rest, MADE_UP)
     problems += [f"the text says {m[0]!r}, which no attribute tells" for m in made_up]
     problems += [f"the text speaks of {m[0]!r}, which no attribute tells" for m in re.finditer(_OBJECT, rest)]
     problems += _counted(rest)
@@ -267,125 +178,10 @@ def _counted(text: str) -> list[str]:
 
 # --- actions -----------------------------------------------------------------------------------------------------------------
 
-# action | what "a person is" | its names in a text | how the body moves; how the body moves. A text about another action may
-# not name one with a star. HuGaDB's activities and BABEL's 60 commonest categories. An indented line continues the one above.
-_ACTIONS = r"""
-*walk | walking | walk\w*|stroll\w*
-     | the legs swing ahead one after the other and one foot is always on the ground; the arms swing against the legs
-*run | running | run|runs|running|ran|sprint\w*
-     | both feet leave the ground between the steps; the knees rise high and the arms pump
-*jog | jogging | jog\w* | the feet push off in an easy springy rhythm; the body bounces lightly with bent arms
-*stand | standing | (?:stand|stands|standing|stood|stationary)(?! (?:leg|knee|foot))
-     | the body stays upright over both feet; the legs are straight and still
-*sit | sitting | sit|sits|sitting|seated|sat
-     | the hips and knees are bent and the seat bears the weight; the trunk rests upright over the hips
-*stand up | standing up | (?:stand\w*|stood|get\w*|ris\w+) up|ris(?:e|es|ing) (?:from|to)\b
-     | the hips and knees straighten and raise the body; the trunk leans ahead and then comes upright
-*sit down | sitting down | (?:sit\w*|sat) down|tak(?:e|es|ing) a seat|lower\w* \w+ (?:on ?to|into) a (?:chair|seat)
-     | the hips and knees bend until the seat bears the weight; the trunk leans ahead while the hips sink
-*go up stairs | going up stairs
-     | upstairs|(?:go\w*|walk\w*|climb\w*|mov\w+|step\w*|ascend\w*) (?:up )?(?:the |a )?(?:flight of )?(?:stairs|
-    steps|staircase)|up (?:the |a )?(?:stairs|staircase)|climb\w*|ascend\w*
-     |
-     one leg after the other brings the body to a higher step; the knee bends, the foot is set on the next step and pushes
-*go down stairs | going down stairs
-     | downstairs|(?:go\w*|walk\w*|mov\w+|step\w*|com\w+) down (?:the |a )?(?:flight of )?(?:stairs|steps|staircase)|
-    down (?:the |a )?(?:stairs|staircase)|descend\w*
-     |
-     one leg after the other lets the body sink to a lower step; the loaded knee yields while the other foot reaches below
-*ride a bicycle | riding a bicycle | (?:bi)?cycl(?:e|es|ing)|bikes?|biking|pedal\w*|bicycles?
-     |
-     the feet go round with the pedals while the seat bears the weight; the knees bend and straighten one after the other
-*go up by elevator | going up in an elevator
-     | (?:go\w*|rid\w+|tak\w+|mov\w+|carried) up (?:in|by|with) (?:an? |the )?(?:elevator|lift)|(?:elevator|
-    lift) (?:going |that goes |moving )?up(?:wards?)? | the body stays still while the cabin rises
-*go down by elevator | going down in an elevator
-     | (?:go\w*|rid\w+|tak\w+|mov\w+|carried) down (?:in|by|with) (?:an? |the )?(?:elevator|lift)|(?:elevator|
-    lift) (?:going |that goes |moving )?down(?:wards?)? | the body stays still while the cabin sinks
-*sit in a car | sitting in a car
-     | (?:sit\w*|sat|seated|rid\w+|driv\w+) in (?:a|the) (?:car|vehicle)|driv(?:e|es|ing)|(?:car|vehicle) (?:seat|ride)
-     | the hips and knees are bent on the seat of the car; the legs rest while the vehicle shakes them
-hand movements | moving the hands | hands? | the hands change their place and shape
-*turn | turning | (?<!in )turn\w* | the body rotates about its upright axis; the feet and trunk change their heading
-interact with/use object | using an object | objects?|interact\w*|us(?:e|es|ing) | the hands work on something
-arm movements | moving the arms | arms? | the arms change their position at shoulder and elbow
-*t pose | standing in a T pose | t[- ]pose | the arms are held out level with the shoulders
-step | stepping | step\w* | a foot leaves the ground and comes down elsewhere
-*backwards movement | moving backwards | backwards?|back up | the body travels in the direction of the back
-raising body part | raising a part of the body | rais\w+|lift\w* | a limb goes upwards
-look | looking | look\w*|gaz\w+ | the head follows the eyes
-touch object | touching an object | touch\w* | a hand reaches something and rests on it
-leg movements | moving the legs | legs? | the legs change their position at hip and knee
-forward movement | moving forward | forwards?|ahead | the body travels in the direction of the chest
-*circular movement | moving in a circle | circ(?:le|les|ular|ling)\b | the path bends round
-stretch | stretching | stretch\w* | the limbs are extended as far as they go
-*jump | jumping | jump\w*|leap\w* | the knees bend and both feet push the body off the ground
-touching body part | touching a part of the body | touch\w* | a hand reaches a part of the body
-place something | placing something | plac\w+|put\w*|set\w* down | the hands put something down and let go
-take/pick something up | picking something up | pick\w*|tak(?:e|es|ing)\b | the hands reach for something and bring it up
-bend | bending | bend\w*|bent | the joints or the trunk fold
-*throw | throwing | throw\w*|threw|toss\w* | the arm swings and lets something fly
-foot movements | moving the feet | foot|feet | the feet change their place
-*a pose | standing in an A pose | a[- ]pose | the arms are held out slanting downwards
-lowering body part | lowering a part of the body | lower\w* | a limb goes downwards
-*sideways movement | moving sideways | sideways|sidestep\w*|side[- ]to[- ]side | the body travels to its side
-*move up/down incline | moving on a slope | slope|incline|ramp|uphill|downhill | the feet follow slanting ground
-*action with ball | playing with a ball | balls? | the limbs follow a ball
-*kick | kicking | kick\w* | a leg swings out sharply while the other bears the weight
-gesture | gesturing | gestur\w+ | the hands and arms make signs
-head movements | moving the head | head|nod\w* | the head rotates or tilts
-grasp object | grasping an object | grasp\w*|grip\w*|grab\w* | the fingers close round something
-waist movements | moving the waist | waist|hips? | the trunk rotates or bends at the waist
-*lift something | lifting something | lift(?:s|ing|ed)? (?:something|an? |up an? |the (?:weight|box|object|load))
-     | the arms and legs raise a weight
-knee movement | moving the knees | knees? | the knees bend and straighten
-*wave | waving | wav(?:e|es|ing|ed)\b | a raised hand swings to and fro
-move something | moving something | mov\w+ | the hands bring something elsewhere
-swing body part | swinging a part of the body | swing\w*|swung | a limb swings freely
-*catch | catching | catch\w*|caught | the hands reach out and stop something that flies
-*dance | dancing | danc\w+ | the steps and arms follow a rhythm
-lean | leaning | lean\w* | the trunk tilts out of the upright
-*greet | greeting | greet\w* | the arm or the body makes a greeting
-poses | posing | pos(?:e|es|ing)\b | the body is held still in a posture
-touching face | touching the face | touch\w*|face | a hand reaches the face
-*sports move | doing a sports move | sports? | the body moves as in a sport
-exercise/training | exercising | exercis\w+|train\w*|workout | the movements repeat as in training
-*clean something | cleaning something | clean\w*|wip\w+|scrub\w* | a hand rubs over something to clean it
-*punch | punching | punch\w*|box(?:es|ing)\b | a fist shoots out from the shoulder
-*squat | squatting | squat\w* | the knees bend deeply and the hips sink
-*scratch | scratching | scratch\w* | the fingers rub over the skin
-*hop | hopping | hop|hops|hopping|hopped | the body springs off the ground on one leg
-*play sport | playing a sport | sports?|play\w* | the body moves as in a game
-*stumble | stumbling | stumbl\w+|trip(?:s|ped|ping)? | a foot hits something and the body regains its balance
-crossing limbs | crossing the limbs | cross\w* | one limb is laid over the other
-perform | performing | perform\w* | the body acts as for an audience
-*martial art | doing a martial art | martial|karate|kung[- ]?fu|taekwondo | the limbs strike and block as in a fight
-"""
-ALIASES = {
-    "walking": "walk", "running": "run", "standing": "stand", "sitting": "sit", "standing up": "stand up",
-    "sitting down": "sit down", "going up": "go up stairs", "going down": "go down stairs", "bicycling": "ride a bicycle",
-    "up by elevator": "go up by elevator", "down by elevator": "go down by elevator", "sitting in car": "sit in a car",
-}  # fmt: skip
-# action -> other starred actions whose words a true text may use
-IMPLIED = {
-    "run": {"jog"}, "jog": {"run"}, "go up stairs": {"walk"}, "go down stairs": {"walk"}, "sit down": {"sit"},
-    "stand up": {"stand", "sit"}, "ride a bicycle": {"sit"}, "go up by elevator": {"stand"}, "go down by elevator": {"stand"},
-    "sit in a car": {"sit"}, "t pose": {"stand"}, "a pose": {"stand"}, "circular movement": {"turn", "walk"},
-    "backwards movement": {"walk"}, "sideways movement": {"walk"}, "move up/down incline": {"walk"}, "greet": {"wave"},
-    "lift something": {"stand"}, "clean something": {"stand"}, "take/pick something up": {"lift something"},
-    "action with ball": {"play sport", "sports move"}, "play sport": {"sports move", "action with ball"},
-    "sports move": {"play sport"},
-}  # fmt: skip
-
-
-@lru_cache(maxsize=1)
-def actions_table() -> dict[str, tuple[bool, str, str, tuple[str, ...]]]:
-    """action -> (may others not name it, "a person is ...", pattern of its names, how the body moves)."""
-    out = {}
-    for line in _ACTIONS.strip().replace("\n    ", "").splitlines():
-        name, doing, *pattern, moves = line.split(" | ")
-        out[name.strip("* ")] = (name.startswith("*"), doing, pattern[0], tuple(m.strip() for m in moves.split("; ")))
-    return out
+# action -> `doing` (what "a person is"), `pattern` (its names in a text), `moves` (how the body moves), `exclusive` (a text of
+# others may not name it, but those that it `implies`), `aliases`. HuGaDB's activities, BABEL's 60 commonest.
+ACTIONS: dict[str, dict] = json.loads((Path(__file__).parent / "actions.json").read_text(encoding="utf-8"))
+ALIASES = {alias: name for name, entry in ACTIONS.items() for alias in entry.get("aliases", ())}
 
 
 def canonical_action(label: str) -> str:
@@ -396,7 +192,7 @@ def canonical_action(label: str) -> str:
 
 def action_text(actions: Sequence[str], label: str = "") -> str:
     """The facts as a language model gets them: the annotator's words where there are any, and the action's names."""
-    doing = [actions_table()[a][1] if a in actions_table() else a for a in map(canonical_action, actions)]
+    doing = [ACTIONS[a]["doing"] if a in ACTIONS else a for a in map(canonical_action, actions)]
     return "\n".join([*([f"label: {label}"] if label else []), f"action: {', '.join(doing)}"])
 
 
@@ -407,8 +203,8 @@ def action_caption(actions: Sequence[str], rng: np.random.Generator, label: str 
         return options[int(rng.integers(len(options)))]
 
     names = list(dict.fromkeys(map(canonical_action, actions)))
-    doing = [actions_table()[a][1] if a in actions_table() else f'doing the action "{a}"' for a in names]
-    moves = [pick(actions_table()[a][3]) for a in names if a in actions_table()]
+    doing = [ACTIONS[a]["doing"] if a in ACTIONS else f'doing the action "{a}"' for a in names]
+    moves = [pick(ACTIONS[a]["moves"]) for a in names if a in ACTIONS]
     text = ", ".join(doing[:-1]) + " and " * (len(doing) > 1) + doing[-1]
     who = pick(("A person", "Someone", "The person", "A human"))
     move = pick(moves) if moves else ""
@@ -424,7 +220,7 @@ def action_caption(actions: Sequence[str], rng: np.random.Generator, label: str 
 def check_action(text: str, actions: Sequence[str], label: str = "") -> list[str]:
     """What `text` says that the action labels do not: problems in words, empty if it is faithful.
 
-    Problems are: none of the actions is named; another starred action of `actions_table` is named that neither the labels nor
+    Problems are: none of the actions is named; another exclusive action of `ACTIONS` is named that neither the labels nor
     the annotator's words name or imply; one side alone, a number or count, a speed, a gait class or a made-up thing that the
     `label` does not have; a denied action.
     """
@@ -433,17 +229,17 @@ def check_action(text: str, actions: Sequence[str], label: str = "") -> list[str
     whole = normalise(text)
     found, given_found = _named(whole), _named(given)
     problems = []
-    own = [a for a in names if a in actions_table()]
+    own = [a for a in names if a in ACTIONS]
     named = {a for a, _ in found}
-    unknown = [a for a in names if a not in actions_table()]
+    unknown = [a for a in names if a not in ACTIONS]
     if not named & set(own) and not any(_says(whole, a) for a in unknown) and not (label and _says(whole, label.lower())):
         problems.append(f"the text does not name {' or '.join(names)}")
-    allowed = set(own) | {b for a in own for b in IMPLIED.get(a, ())} | {a for a, _ in given_found}
+    allowed = set(own) | {b for a in own for b in ACTIONS[a].get("implies", ())} | {a for a, _ in given_found}
     for name, start in found:
         denied = bool(re.search(_NEGATED, whole[max(0, start - 40) : start]))
         if denied and name in own:
             problems.append(f"the text denies {name}")
-        elif not denied and name not in allowed and actions_table()[name][0]:
+        elif not denied and name not in allowed and ACTIONS[name].get("exclusive"):
             problems.append(f"the text says {name}, the label is {', '.join(names)}")
     sides = {s for s in ("left", "right") if re.search(rf"\b{s}\b", whole)}
     if len(sides) == 1 and not re.search(rf"\b{next(iter(sides))}\b", given):
@@ -455,19 +251,18 @@ def check_action(text: str, actions: Sequence[str], label: str = "") -> list[str
     problems += [f"the text says {w}, the label does not" for w in set(facts.speed_words) - set(told.speed_words)]
     classes = {*facts.pathologies, *facts.weak_pathologies} - {"normal", "person", *told.pathologies, *told.weak_pathologies}
     problems += [f"the text says {p} gait, the label does not" for p in sorted(classes)]
-    _, made_up = _take(whole, MADE_UP)
+    _, made_up = take(whole, MADE_UP)
     return problems + [f"the text says {m[0]!r}, which no label tells" for m in made_up if m[0] not in given]
 
 
 def _named(text: str) -> list[tuple[str, int]]:
     """(action, where) of every action that a text names; longer names are read first, so "stand up" is not "stand"."""
-    order = sorted(actions_table(), key=lambda a: -len(a.split()) if actions_table()[a][0] else 1)
+    order = sorted(ACTIONS, key=lambda a: -len(a.split()) if ACTIONS[a].get("exclusive") else 1)
     found, rest = [], text
     for name in order:
-        starred, _, pattern, _ = actions_table()[name]
-        seen, matches = _take(rest, pattern)
+        seen, matches = take(rest, ACTIONS[name]["pattern"])
         found += [(name, m.start()) for m in matches]
-        rest = seen if starred else rest
+        rest = seen if ACTIONS[name].get("exclusive") else rest
     return found
 
 

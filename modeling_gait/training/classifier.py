@@ -18,7 +18,7 @@ from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.training.data import StepBatches, class_labels, load_walks
-from modeling_gait.training.loop import save_model, schedule, seed_step, start
+from modeling_gait.training.loop import save_model, schedule, seed_step, share_buffers, start
 
 
 @dataclass
@@ -132,6 +132,8 @@ def train_classifier(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+    if accelerator is not None:
+        share_buffers(accelerator, model)
     return model.eval().cpu()
 
 

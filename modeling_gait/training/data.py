@@ -5,16 +5,19 @@ Out: rows of a step, and batches of tensors; both depend on (seed, step, process
 again sees what one that was not would have seen.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset, load_dataset
+from transformers.utils import cached_file
 
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses, load_classes
 from modeling_gait.gait_parameters import mirror_image
 from modeling_gait.skeletons import SKELETONS, mirror
 
@@ -28,6 +31,16 @@ STRETCH = 0.15
 WALK_COLUMNS = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"}
 
 
+def open_rows(dataset: str) -> Dataset:
+    """Rows of a `load_dataset` name or a folder of Parquet, memory-mapped. Raises ValueError for a folder without any."""
+    if not Path(dataset).is_dir():
+        return load_dataset(dataset, split="train")
+    files = sorted(str(p) for p in Path(dataset).rglob("*.parquet"))
+    if not files:
+        raise ValueError(f"{dataset}: no Parquet files in this folder")
+    return load_dataset("parquet", data_files=files, split="train")
+
+
 def load_rows(
     dataset: str, columns: set[str], hint: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()
 ) -> Dataset:
@@ -35,14 +48,7 @@ def load_rows(
 
     Raises ValueError where one of `columns` is missing (with `hint`), a person to hold out is not there, or no row is left.
     """
-    path = Path(dataset)
-    if path.is_dir():
-        files = sorted(str(p) for p in path.rglob("*.parquet"))
-        if not files:
-            raise ValueError(f"{dataset}: no Parquet files in this folder")
-        data = load_dataset("parquet", data_files=files, split="train")
-    else:
-        data = load_dataset(dataset, split="train")
+    data = open_rows(dataset)
     missing = columns - set(data.column_names)
     if missing:
         raise ValueError(f"{dataset}: columns missing: {', '.join(sorted(missing))}; {hint}")
@@ -58,6 +64,14 @@ def load_rows(
     if not keep.any():
         raise ValueError(f"{dataset}: no rows left")
     return data if keep.all() else data.select(np.flatnonzero(keep))
+
+
+def dataset_classes(dataset: str, labels: Sequence[str] = ()) -> GaitClasses:
+    """What the gait_classes.json of a data set (folder or Hub id) and the package know; of these `labels` if any are given."""
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")}
+    file = cached_file(dataset, CLASSES_FILE, repo_type="dataset", **quiet)
+    known = load_classes().merged(load_classes(file)) if file else load_classes()
+    return known.select(labels) if labels else known
 
 
 def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()) -> Dataset:
@@ -152,6 +166,21 @@ def stretch_time(joints: np.ndarray, pace: float) -> np.ndarray:
     before = np.minimum(at.astype(int), len(joints) - 2)
     weight = (at - before)[:, None, None].astype(np.float32)
     return joints[before] * (1 - weight) + joints[before + 1] * weight
+
+
+def fingerprint(*parts: object) -> str:
+    """Digest of arrays, tensors, lists of text or numbers, and data sets (ids, people, classes, 64 of the walks)."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        if isinstance(part, Dataset):
+            columns = [c for c in ("subject_id", "walk_id", "sensor", "pathology", "activity") if c in part.column_names]
+            digest.update(repr([list(map(str, part[c][:])) for c in columns]).encode())
+            some = part.with_format("numpy")[np.unique(np.linspace(0, len(part) - 1, 64).astype(int)).tolist()]
+            part = [np.asarray(v).tobytes() for v in some.get("joints", [])]
+        digest.update(
+            np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray | torch.Tensor) else repr(part).encode()
+        )
+    return digest.hexdigest()
 
 
 def class_labels(data: Dataset) -> tuple[np.ndarray, list[str]]:

@@ -25,13 +25,14 @@ from transformers.dynamic_module_utils import custom_object_save
 
 from modeling_gait.captions import captions_for, fit_reference, paraphrase, partial_description
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.pipelines_gait import TextToGaitPipeline
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.tokenization_gait import KINDS, GaitCodes, GaitTokenizer, train_text_tokenizer
-from modeling_gait.training.arguments import TrainArguments, check_sizes, check_tokeniser
-from modeling_gait.training.data import StepBatches, WindowLoader, load_walks, pathology_names
+from modeling_gait.training.arguments import TrainArguments, check_sizes, check_tokeniser, need
+from modeling_gait.training.data import StepBatches, WindowLoader, fingerprint, load_walks, pathology_names
 from modeling_gait.training.loop import save_model, schedule, seed_step, start, training_loop
 
 IGNORE = -100
@@ -88,7 +89,7 @@ class GaitToLanguage(torch.nn.Module):
         return self.map(self.codes) + self.bias(self.slot)
 
 
-def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel) -> GaitTokenizer:
+def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel, classes: GaitClasses) -> GaitTokenizer:
     """The family's, GPT-2's tokeniser, or a small one trained on captions; the latter two extended by the motion tokens."""
     if args.init_from:
         return GaitTokenizer.from_pretrained(args.init_from)
@@ -96,12 +97,12 @@ def build_tokenizer(args: GPT2Arguments, data: Dataset, vq: GaitVQModel) -> Gait
         return GaitTokenizer.from_base(AutoTokenizer.from_pretrained(args.base_model), vq.config)
     rows = data.select_columns(["captions"])[np.unique(np.linspace(0, len(data) - 1, 2000).astype(int)).tolist()]
     texts = [str(c) for captions in rows["captions"] for c in captions]
-    names = data.features["pathology"].names
-    for i, name in enumerate(names):  # every class and word of the grammar, also where the data set has few rows
+    for i, name in enumerate(classes.labels):  # every class and word of the grammar, also where the data set has few rows
         for seed in range(40):
             parameters = {"speed": 0.3 + 0.05 * (seed % 25), "cadence": 60 + 2 * seed}
-            side = None if name == "normal" else ("left", "right")[seed % 2]
-            texts += captions_for(parameters, name, severity=(seed % 3) / 2.5, side=side, n=4, seed=100 * i + seed)
+            side = ("left", "right")[seed % 2] if classes[name].side == "one" else None
+            about = name, (seed % 3) / 2.5, side
+            texts += captions_for(parameters, *about, n=4, seed=100 * i + seed, classes=classes)
     return GaitTokenizer.from_base(train_text_tokenizer(texts, args.text_vocab_size), vq.config)
 
 
@@ -270,10 +271,11 @@ def learn_rows(
     g2l = GaitToLanguage(vq, model.config.n_embd)
     trained = [*g2l.parameters()] + ([] if args.base_model else [*model.parameters()])
     optimizer = torch.optim.AdamW(trained, lr=args.learning_rate)
-    batches = StepBatches(num_rows, args.batch_size, args.seed + 1)
+    own = int(np.random.SeedSequence([args.seed, 1]).generate_state(1)[0])  # no other run's batches
+    batches = StepBatches(num_rows, args.batch_size, own)
     names = "model.transformer.wte.weight", "model.lm_head.weight"
     for step in tqdm(range(args.g2l_steps), desc="codebooks to rows", mininterval=5):
-        batch = loader.batch(batches.rows(step), seed_step(args.seed + 1, step, 0))
+        batch = loader.batch(batches.rows(step), seed_step(own, step, 0))
         rows = torch.cat((model.transformer.wte.weight[:first], g2l()))
         with accelerator.autocast():
             loss = torch.func.functional_call(sentence_loss, dict.fromkeys(names, rows), kwargs=batch, tie_weights=False)
@@ -302,20 +304,21 @@ def with_lora(model: GPT2LMHeadModel, args: GPT2Arguments, tokenizer: GaitTokeni
 
 def normal_reference(data: Dataset, family: str = "") -> dict | None:
     """`fit_reference` on the normal walks of the training people; that of `family` where there are too few, if one is given."""
-    label = data.features["pathology"].names.index("normal")
-    rows = [i for i, p in enumerate(data["pathology"]) if p == label][:2000]
+    names = data.features["pathology"].names
+    rows = [i for i, p in enumerate(data["pathology"]) if p >= 0 and names[p] == "normal"][:2000]
     if len(rows) >= 5:
         return fit_reference([json.loads(str(p)) for p in data[rows]["gait_parameters"]])
     return GaitProcessor.from_pretrained(family).normal_reference if family else None
 
 
-def train(args: GPT2Arguments) -> None:
-    """Train on the rows of `args.dataset` and save the family."""
+def train(args: GPT2Arguments) -> torch.nn.Module:
+    """Train on the rows of `args.dataset` and save the family; returns GPT-2 in eval mode, a LoRA adapter merged in."""
+    need(args, "vq")
     accelerator = start(args)
     data = load_walks(args.dataset, args.exclude_subjects)
     vq = GaitVQModel.from_pretrained(args.vq).eval().requires_grad_(False)
     extractor = GaitFeatureExtractor.from_pretrained(args.vq)
-    tokenizer = build_tokenizer(args, data, vq)
+    tokenizer = build_tokenizer(args, data, vq, extractor.classes)
     processor = GaitProcessor(extractor, tokenizer, normal_reference=normal_reference(data, args.init_from))
     model = build_model(args, tokenizer)
     loader = SentenceLoader(data, vq, processor, args)
@@ -330,12 +333,12 @@ def train(args: GPT2Arguments) -> None:
         loss = prepared(**{k: v.to(accelerator.device) for k, v in batch.items()})
         return loss, {"loss": loss.item()}
 
-    model = training_loop(accelerator, GaitSentenceLoss(model, tokenizer), args, step_loss, "GPT-2").model
-    save_family(args, model, processor, vq)
+    model = training_loop(accelerator, GaitSentenceLoss(model, tokenizer), args, step_loss, "GPT-2", fingerprint(data)).model
+    return save_family(args, model, processor, vq)
 
 
-def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProcessor, vq: GaitVQModel) -> None:
-    """The folder that pipelines load: see the head of this file."""
+def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProcessor, vq: GaitVQModel) -> torch.nn.Module:
+    """The folder that pipelines load, see the head of this file; returns what is in it as GPT-2."""
     output = Path(args.output_dir)
     if args.lora_rank:
         save_model(output / "adapter", model)
@@ -348,3 +351,4 @@ def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProc
     if PartialState().is_main_process:
         custom_object_save(TextToGaitPipeline, output)  # the package's code, for trust_remote_code
     save_model(output, model, processor)
+    return model

@@ -20,15 +20,16 @@ from tqdm import tqdm
 
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.drawing.video_rendering import render_video
+from modeling_gait.files import atomic_path
+from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
-from modeling_gait.knowledge import load_knowledge
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
 from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.classifier import Walks, share_of_walks
-from modeling_gait.training.data import StepBatches, class_labels, load_walks
+from modeling_gait.training.data import StepBatches, class_labels, fingerprint, load_walks
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.video import WINDOW
 
@@ -47,7 +48,7 @@ class KnowledgeArguments(TrainArguments):
     learning_rate: float = 1.5e-3
     warmup_steps: int = 20
     mixed_precision: str = "bf16"
-    knowledge: str = field(default="gist", metadata={"help": "a set of gait_knowledge.json, a JSON or YAML file, or none"})
+    knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, a JSON or YAML file, or none"})
     numeric: bool = field(default=True, metadata={"help": "learn gait parameters, as numerical text and as numbers"})
     branches: list[str] = field(default_factory=lambda: ["skeleton"], metadata={"help": "skeleton, video or both"})
     share: float = field(default=1.0, metadata={"help": "share of each person's walks of each class that is used"})
@@ -116,16 +117,15 @@ def load_videos(folder: Path, data: Dataset) -> np.ndarray:
     file = folder / f"videos-{zlib.crc32(' '.join(map(str, (*shape, *data['walk_id']))).encode()):08x}.npy"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp.npy")
-        videos = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        for n, row in enumerate(tqdm(data.select_columns(["joints"]), desc="videos", mininterval=5)):
-            for copy in range(VIDEO_COPIES):
-                rng = np.random.default_rng([n, copy])
-                clip = clip_rows(row["joints"], rng if copy else None)
-                video = render_video(clip, size=(VIDEO_SIZE, VIDEO_SIZE), seed=int(rng.integers(2**31)))
-                videos[n, copy] = video.transpose(0, 3, 1, 2)
-        videos.flush()
-        temporary.replace(file)
+        with atomic_path(file) as temporary:
+            videos = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+            for n, row in enumerate(tqdm(data.select_columns(["joints"]), desc="videos", mininterval=5)):
+                for copy in range(VIDEO_COPIES):
+                    rng = np.random.default_rng([n, copy])
+                    clip = clip_rows(row["joints"], rng if copy else None)
+                    video = render_video(clip, size=(VIDEO_SIZE, VIDEO_SIZE), seed=int(rng.integers(2**31)))
+                    videos[n, copy] = video.transpose(0, 3, 1, 2)
+            videos.flush()
     return np.load(file, mmap_mode="r")
 
 
@@ -136,7 +136,7 @@ def new_model(
 
     Raises ValueError where the knowledge lacks a class of the walks.
     """
-    knowledge = None if args.knowledge == "none" else load_knowledge(args.knowledge)
+    knowledge = None if args.knowledge == "none" else load_classes(args.knowledge)
     about = {}
     if knowledge is not None:
         missing = set(walks.names) - set(knowledge.labels)
@@ -180,7 +180,7 @@ def train_model(
     Args:
         encoder: the frozen text encoder; by default it is loaded where it is needed.
     """
-    accelerator = start(args)
+    accelerator = start(args, unused=True)  # the text encoder does not run in every step
     if encoder is None and (args.numeric or args.knowledge != "none"):
         encoder = SentenceEncoder(args.text_model)
     model = new_model(args, walks, rows, encoder)
@@ -197,7 +197,9 @@ def train_model(
         )
         return output.loss, {"loss": output.loss.item()}
 
-    model = accelerator.unwrap_model(training_loop(accelerator, model, args, step_loss, "knowledge"), keep_fp32_wrapper=False)
+    data = fingerprint(walks.inputs[rows], walks.labels[rows], walks.parameters[rows])
+    trained = training_loop(accelerator, model, args, step_loss, "knowledge", data)
+    model = accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
     if model.config.use_knowledge:
         with torch.no_grad():
             model.get_class_embeds(update=True)  # those of the last prompts
@@ -233,7 +235,9 @@ def predict(
 
 def train(args: KnowledgeArguments) -> GaitKnowledgeForSequenceClassification:
     """Train on the walks of `args.dataset` and save; returns the model in eval mode."""
-    walks = load_knowledge_walks(args.dataset, args.exclude_subjects, args.output_dir if "video" in args.branches else None)
+    videos = args.output_dir if "video" in args.branches else None
+    with start(args).main_process_first():  # it draws the videos
+        walks = load_knowledge_walks(args.dataset, args.exclude_subjects, videos)
     model = train_model(args, walks, np.flatnonzero(share_of_walks(walks, args.share)))
     save_model(args.output_dir, GaitReportPipeline(model, device="cpu"))
     return model

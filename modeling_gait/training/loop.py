@@ -14,28 +14,38 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, PartialState
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs, PartialState
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 from tqdm import tqdm
 
-from modeling_gait.files import atomic_folder
+from modeling_gait.files import atomic_folder, put_back
 from modeling_gait.training.arguments import TrainArguments
 
 
-def start(args: TrainArguments) -> Accelerator:
-    """Threads, seeds and the Accelerator."""
+def start(args: TrainArguments, unused: bool = False) -> Accelerator:
+    """Threads, seeds and the Accelerator; a checkpoint that a killed run was about to replace is in its place again.
+
+    unused: in some steps some parameters have no part in the loss.
+    """
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
     seed_step(args.seed, 0, 0)
-    handler = DistributedDataParallelKwargs(broadcast_buffers=False)
+    parallel = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=unused)
+    handlers = [parallel, InitProcessGroupKwargs(timeout=timedelta(hours=2))]
     cpu = not torch.accelerator.is_available()  # else each process on CPUs takes itself for the only one
-    return Accelerator(mixed_precision=args.mixed_precision, kwargs_handlers=[handler], cpu=cpu)
+    accelerator = Accelerator(mixed_precision=args.mixed_precision, kwargs_handlers=handlers, cpu=cpu)
+    if accelerator.is_main_process:
+        put_back(Path(args.output_dir) / "checkpoint")
+    accelerator.wait_for_everyone()
+    return accelerator
 
 
 def seed_step(seed: int, step: int, process: int) -> int:
@@ -53,20 +63,25 @@ def training_loop(
     args: TrainArguments,
     step_loss: Callable[[torch.nn.Module, int, int], tuple[torch.Tensor, dict[str, float]]],
     name: str,
+    data: str = "",
 ) -> torch.nn.Module:
     """Train `model` for `args.max_steps` steps of AdamW with warm-up and a cosine to zero, resuming where a checkpoint is.
 
     Args:
         step_loss: (prepared model, step, seed of this step and process) -> loss, numbers to show.
+        data: `data.fingerprint` of what is trained on.
 
-    Returns: the unwrapped model in eval mode. Raises FloatingPointError where the loss is not finite.
+    Returns: the unwrapped model in eval mode.
+    Raises: FloatingPointError where the loss is not finite; ValueError where a checkpoint is of another run, see `run_of`.
     """
+    run = run_of(args, accelerator.num_processes, data)
     plain = copy.deepcopy(model) if accelerator.distributed_type == DistributedType.FSDP else model  # FSDP shards in place
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)
     prepared, optimizer = accelerator.prepare(model, optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     checkpoint = Path(args.output_dir) / "checkpoint"
+    check_run(checkpoint, run)
     first = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else 0
     prepared.train()
     bar = tqdm(range(first, args.max_steps), initial=first, total=args.max_steps, desc=name, mininterval=5)
@@ -85,11 +100,21 @@ def training_loop(
         optimizer.step()
         bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         if (step + 1) % args.save_steps == 0 and step + 1 < args.max_steps:
-            save_checkpoint(checkpoint, accelerator, model, optimizer, step + 1)
+            share_buffers(accelerator, model)
+            save_checkpoint(checkpoint, accelerator, model, optimizer, step + 1, run)
     accelerator.wait_for_everyone()
+    share_buffers(accelerator, model)
     if plain is not model:
         plain.load_state_dict({k: _whole(v) for k, v in model.state_dict().items()})
     return plain.eval()
+
+
+@torch.no_grad()
+def share_buffers(accelerator: Accelerator, model: torch.nn.Module) -> None:
+    """Give all processes the mean of the buffers that each moves by itself: the statistics of batch normalisation."""
+    for buffer in model.buffers() if accelerator.num_processes > 1 else ():
+        if buffer.is_floating_point():
+            buffer.copy_(accelerator.reduce(buffer, "mean"))
 
 
 def schedule(step: int, warmup: int, total: int) -> float:
@@ -98,8 +123,34 @@ def schedule(step: int, warmup: int, total: int) -> float:
     return rise * (0.02 + 0.49 * (1 + np.cos(np.pi * step / max(total, 1))))
 
 
-def save_checkpoint(folder: Path, accelerator: Accelerator, model: torch.nn.Module, optimizer, step: int) -> None:
-    """Weights, optimiser state and step; written beside the old checkpoint and renamed."""
+# Arguments that change nothing of what is learned; the data are known by their fingerprint, wherever they are.
+FREE = ("dataset", "output_dir", "save_steps", "num_threads", "text_cache")
+
+
+def run_of(args: TrainArguments, num_processes: int, data: str) -> dict:
+    """What makes a run: its arguments, but those of `FREE`, its processes and its data."""
+    kept = {k: v for k, v in asdict(args).items() if k not in FREE}
+    return json.loads(json.dumps(kept | {"num_processes": num_processes, "dataset": data}))
+
+
+def check_run(folder: Path, run: dict) -> None:
+    """Raise ValueError, naming the arguments that differ, where the checkpoint in `folder` is of another run."""
+    try:
+        earlier = json.loads((folder / "state.json").read_text())["run"]
+    except (OSError, ValueError, LookupError):
+        return  # there is none, or it is broken, which `load_checkpoint` says
+    differ = [f"--{k} {earlier.get(k)!r}, now {run.get(k)!r}" for k in {**earlier, **run} if earlier.get(k) != run.get(k)]
+    if differ:
+        raise ValueError(
+            f"{folder}: this checkpoint is of another run ({'; '.join(differ)}); give the same arguments and data, or remove "
+            "the folder to start anew"
+        )
+
+
+def save_checkpoint(
+    folder: Path, accelerator: Accelerator, model: torch.nn.Module, optimizer, step: int, run: dict | None = None
+) -> None:
+    """Weights, optimiser state, step and `run_of` the run; written beside the old checkpoint and renamed."""
     weights = {k: _whole(v) for k, v in _distinct(model.state_dict()).items()}  # on all processes: FSDP collects the shards
     state = optimizer.state_dict()["state"]
     flat = {f"{i}.{k}": _whole(v).contiguous() for i, entry in state.items() for k, v in entry.items()}
@@ -107,7 +158,7 @@ def save_checkpoint(folder: Path, accelerator: Accelerator, model: torch.nn.Modu
         with atomic_folder(folder) as temporary:
             save_file(weights, temporary / "model.safetensors")
             save_file(flat, temporary / "optimizer.safetensors")
-            (temporary / "state.json").write_text(json.dumps({"step": step}))
+            (temporary / "state.json").write_text(json.dumps({"step": step, "run": run or {}}, indent=1))
     accelerator.wait_for_everyone()
 
 

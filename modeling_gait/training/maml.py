@@ -19,7 +19,7 @@ from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
 from modeling_gait.training.arguments import TrainArguments
-from modeling_gait.training.data import load_rows, load_walks, pathology_names
+from modeling_gait.training.data import fingerprint, load_rows, load_walks, pathology_names
 from modeling_gait.training.loop import save_model, start, training_loop
 
 ALGORITHMS = ("maml", "first_order", "anil", "reptile", "pretrain")
@@ -293,7 +293,7 @@ def build(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
 
 def train_model(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
     """Train on these cycles, resuming where a checkpoint is, and save the model. Returns it in eval mode."""
-    accelerator = start(args)
+    accelerator = start(args, unused=True)  # the rates in the first steps
     model = build(args, cycles)
     if args.algorithm in ("pretrain", "reptile"):
         model.log_rates.requires_grad_(False)
@@ -306,8 +306,9 @@ def train_model(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
         loss, generation, reconstruction = prepared(batch, steps)
         return loss, {"generation": generation.item(), "reconstruction": reconstruction.item()}
 
+    data = fingerprint(cycles.values, cycles.mask, cycles.subject, cycles.activity)
     began = time.perf_counter()
-    model = training_loop(accelerator, learner, args, step_loss, args.algorithm).model
+    model = training_loop(accelerator, learner, args, step_loss, args.algorithm, data).model
     save_model(args.output_dir, model)
     accelerator.print(f"{args.algorithm}: {time.perf_counter() - began:.0f} s")
     return model

@@ -5,11 +5,11 @@ Out: windows (B, num_frames, C), nan where a channel is corrupted, and `DESCRIPT
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import load_dataset
+
+from modeling_gait.training.data import open_rows
 
 # What sensors on feet, shins and thighs notice of each activity of HuGaDB; written before any model was trained on it.
 DESCRIPTIONS = {
@@ -107,10 +107,7 @@ def load_recordings(dataset: str, num_frames: int = 144, hop: int = 48, centre: 
     A window counts where its `centre` middle samples are of one activity, whatever is around them. Copies of a recording are
     left out; gyroscopes that the authors list as corrupted are nan. Raises ValueError where a column is missing.
     """
-    files = sorted(str(p) for p in Path(dataset).rglob("*.parquet")) if Path(dataset).is_dir() else None
-    if files == []:
-        raise ValueError(f"{dataset}: no Parquet files in this folder")
-    data = load_dataset("parquet", data_files=files, split="train") if files else load_dataset(dataset, split="train")
+    data = open_rows(dataset)
     missing = {"recording_id", "subject_id", "activity", "values", "channel_mask", "sampling_rate"} - set(data.column_names)
     if missing:
         raise ValueError(f"{dataset}: columns missing: {', '.join(sorted(missing))}; expected a data set of recordings")
@@ -187,8 +184,4 @@ class RecordingWindows:
 
 def is_recordings(dataset: str) -> bool:
     """Whether a data set holds IMU recordings, by its columns."""
-    files = sorted(str(p) for p in Path(dataset).rglob("*.parquet"))[:1] if Path(dataset).is_dir() else None
-    if files == []:
-        raise ValueError(f"{dataset}: no Parquet files in this folder")
-    data = load_dataset("parquet", data_files=files, split="train") if files else load_dataset(dataset, split="train")
-    return {"activity", "values"} <= set(data.column_names)
+    return {"activity", "values"} <= set(open_rows(dataset).column_names)

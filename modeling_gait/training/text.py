@@ -20,15 +20,15 @@ from datasets import Dataset
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modeling_gait.augmentation import Augmentation
-from modeling_gait.caption_words import CANONICAL_NAMES
 from modeling_gait.captions import describe_walk
 from modeling_gait.configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig, SentenceEncoderConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from modeling_gait.training.arguments import TrainArguments
-from modeling_gait.training.data import StepBatches, load_walks, pathology_names
+from modeling_gait.training.data import StepBatches, dataset_classes, fingerprint, load_walks, pathology_names
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, RecordingWindows, is_recordings, load_recordings
 
@@ -98,20 +98,21 @@ class WalkWindows:
         return {"input_values": self.extractor.to_features(joints), "attention_mask": mask}
 
 
-def walk_captions(data: Dataset, kind: str) -> tuple[list[list[str]], np.ndarray]:
-    """Captions of each walk, and a number for each different description."""
+def walk_captions(data: Dataset, kind: str, classes: GaitClasses | None = None) -> tuple[list[list[str]], np.ndarray]:
+    """Captions of each walk, and a number for each different description; `classes`: what the labels mean."""
     names = pathology_names(data)
-    classes = [names[int(p)] for p in data["pathology"]]
+    labels = [names[int(p)] for p in data["pathology"]]
+    known = (classes or load_classes()).select(names[:-1])
     if kind == "label":
-        if None in classes:
-            raise ValueError(f"row {classes.index(None)}: a pathology of -1 (unknown) has no label to be a caption")
-        texts = [[CANONICAL_NAMES[name] + "."] for name in classes]
-        said = classes
+        if None in labels:
+            raise ValueError(f"row {labels.index(None)}: a pathology of -1 (unknown) has no label to be a caption")
+        texts = [[known[name].title + "."] for name in labels]
+        said = labels
     elif kind == "measured":
         texts = [[str(c) for c in captions] for captions in data["captions"]]
         said = [
-            describe_walk(json.loads(p), name, attributes=json.loads(a or "{}")).to_prompt()
-            for p, name, a in zip(data["gait_parameters"], classes, data["attributes"])
+            describe_walk(json.loads(p), name, attributes=json.loads(a or "{}"), classes=known).to_prompt()
+            for p, name, a in zip(data["gait_parameters"], labels, data["attributes"])
         ]
     else:
         raise ValueError(f"captions: expected measured or label, got {kind!r}")
@@ -152,7 +153,7 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
 
     The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
     """
-    accelerator = start(args)
+    accelerator = start(args, unused=not {"clip", "siglip"} & set(args.losses))  # their scale and the words' projection
     unique = sorted({t for texts in windows.texts for t in texts})
     embedded = encoder.encode(unique, progress=True)
     number = {t: i for i, t in enumerate(unique)}
@@ -181,7 +182,8 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
             )
         return output.loss, {"loss": output.loss.item()}
 
-    return training_loop(accelerator, model, args, step_loss, "+".join(args.losses)).cpu()
+    data = fingerprint(windows.texts, windows.descriptions, frames)
+    return training_loop(accelerator, model, args, step_loss, "+".join(args.losses), data).cpu()
 
 
 def nan_moments(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -196,7 +198,7 @@ def nan_moments(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def open_walks(args: TextArguments) -> tuple[WalkWindows, GaitFeatureExtractor]:
     """Training walks as windows, and the feature extractor fitted to them."""
     data = load_walks(args.dataset, args.exclude_subjects)
-    return fitted_windows(args, list(read_joints(data)), *walk_captions(data, args.captions))
+    return fitted_windows(args, list(read_joints(data)), *walk_captions(data, args.captions, dataset_classes(args.dataset)))
 
 
 def fitted_windows(

@@ -20,7 +20,7 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig, visi
 from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.skeletons import KINECT_V2
 from modeling_gait.training.arguments import TrainArguments
-from modeling_gait.training.data import StepBatches, load_walks
+from modeling_gait.training.data import StepBatches, fingerprint, load_walks
 from modeling_gait.training.knowledge import VIDEO_FRAMES, VIDEO_SIZE, clip_rows
 from modeling_gait.training.loop import save_model, start, training_loop
 
@@ -78,7 +78,8 @@ def train(args: VideoArguments) -> nn.Module:
     """Train and save; returns the encoder in eval mode."""
     began = time.perf_counter()
     accelerator = start(args)
-    frames, poses = draw_frames(load_walks(args.dataset, args.exclude_subjects), args.copies)
+    walks = load_walks(args.dataset, args.exclude_subjects)
+    frames, poses = draw_frames(walks, args.copies)
     config = vision_config(None)
     about = GaitKnowledgeConfig(branches=["video"])
     network = PoseNetwork(AutoModel.from_config(config), config.hidden_sizes[-1], about.image_mean, about.image_std)
@@ -91,7 +92,7 @@ def train(args: VideoArguments) -> nn.Module:
         loss = F.smooth_l1_loss(error / torch.from_numpy(scale), torch.zeros_like(error))
         return loss, {"loss": loss.item(), "percent_of_height": 100 * error.detach().norm(dim=-1).mean().item()}
 
-    network = training_loop(accelerator, network, args, step_loss, "pose").cpu()
+    network = training_loop(accelerator, network, args, step_loss, "pose", fingerprint(walks)).cpu()
     save_model(args.output_dir, network.encoder)
     accelerator.print(f"{args.output_dir}: {len(frames):,} frames, {time.perf_counter() - began:.0f} s")
     return network.encoder

@@ -16,7 +16,7 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_waves import GaitWaves, mirror_cycle
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.training.arguments import TrainArguments, check_sizes
-from modeling_gait.training.data import StepBatches, WindowLoader, load_walks
+from modeling_gait.training.data import StepBatches, WindowLoader, dataset_classes, fingerprint, load_walks
 from modeling_gait.training.fit_parts import fit_parts, waves_of
 from modeling_gait.training.loop import save_model, start, training_loop
 
@@ -69,6 +69,7 @@ def build(args: VQArguments, data: Dataset) -> tuple[GaitVQModel, GaitFeatureExt
         check_sizes(args, {k: getattr(model.config, k) for k in vars(args) if hasattr(GaitVQConfig, k)})
         return model, extractor
     extractor = GaitFeatureExtractor(num_frames=args.num_frames, labels=present)
+    extractor.gait_classes = dataset_classes(args.dataset, present).to_dict()
     config = GaitVQConfig(
         **{k: getattr(args, k) for k in vars(args) if hasattr(GaitVQConfig, k)},
         skeleton=extractor.skeleton,
@@ -125,6 +126,6 @@ def train(args: VQArguments) -> GaitVQModel:
         output = prepared(waves=drawn, labels=target.to(accelerator.device))
         return output.loss, {"class": output.loss.item()}
 
-    model = training_loop(accelerator, model, args, step_loss, "class head")
+    model = training_loop(accelerator, model, args, step_loss, "class head", fingerprint(data))
     save_model(args.output_dir, model, extractor)
     return model

@@ -1,0 +1,202 @@
+"""Ways to generate a person's gait cycle from a few, and to fill in what is hidden of one (personalisation.py).
+
+In: episodes, stacked over T tasks: cycles, observed (T, K, P, C) of K support cycles, queries, mask (T, Q, P, C), all
+standardised. Out: expected cycles (T, P, C), or reconstructed queries.
+"""
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline
+from torch.func import functional_call, grad, vmap
+
+from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
+from modeling_gait.training.maml import Cycles
+
+SHARES = {"5": 0.05, "10": 0.1, "20": 0.2, "sensor": None}  # of the phases that are seen; a sensor missing
+
+
+def context_of(episodes: dict) -> torch.Tensor:
+    """(T, P, 3 C) of all supports."""
+    cycles, observed = episodes["cycles"], episodes["observed"]
+    return support_context(cycles.sum(1), cycles.square().sum(1), observed.sum(1))
+
+
+# --- arms ---------------------------------------------------------------------------------------------------------------------
+def adapt_tasks(model: GaitTCNModel, episodes: dict, steps: int, seed: int) -> dict[str, torch.Tensor]:
+    """Parameters of the network adapted to each task (T, ...), as `personalize` does it."""
+    parameters = {n: p.detach() for n, p in model.network.named_parameters()}
+    rates, names = {n: r.detach() for n, r in model.rates().items()}, model.fast_names()
+    slow = {n: p for n, p in parameters.items() if n not in names}
+    observed = episodes["observed"]
+    generator = torch.Generator().manual_seed(seed)
+    each = observed[:, None].expand(-1, max(steps, 1), *observed.shape[1:])
+    sparse = draw_sparse_masks(each, model.config.channels_per_sensor, generator)
+
+    def one(cycles: torch.Tensor, seen: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
+        return slow | adapt(model.network, {n: parameters[n] for n in names}, slow, rates, cycles, seen, hidden, steps=steps)
+
+    return vmap(one)(episodes["cycles"], observed, sparse)
+
+
+@torch.no_grad()
+def run(model: GaitTCNModel, parameters: dict, known: torch.Tensor, seen: torch.Tensor, context: torch.Tensor) -> tuple:
+    """The network with the parameters of each task on its own inputs (T, N, P, C) and context (T, P, 3 C)."""
+
+    def one(own: dict, x: torch.Tensor, m: torch.Tensor, c: torch.Tensor) -> tuple:
+        return functional_call(model.network, own, (x, m, c.expand(len(x), -1, -1)))
+
+    return vmap(one)(parameters, known, seen, context)
+
+
+def expected(model: GaitTCNModel, parameters: dict, context: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Generated mean cycle (T, P, C) and log spread (T, C)."""
+    nothing = torch.zeros(len(context), 1, *model.components.shape[1:])
+    generation, _, log_spread = run(model, parameters, nothing, nothing, context)
+    return generation[:, 0], log_spread[:, 0]
+
+
+def adam_curve(model: GaitTCNModel, episodes: dict, rate: float, steps: tuple[int, ...]) -> dict[int, torch.Tensor]:
+    """Generated cycles (T, P, C) after each of `steps` Adam steps on the support: conventional (fine-)tuning of all weights.
+
+    This network has learned without people's supports, so it reads none: what it knows of a person is in its weights.
+    """
+    parameters = {n: p.detach().expand(len(episodes["cycles"]), *p.shape).clone() for n, p in model.network.named_parameters()}
+    first = {n: torch.zeros_like(p) for n, p in parameters.items()}
+    second = {n: torch.zeros_like(p) for n, p in parameters.items()}
+    nothing = torch.zeros(1, *model.components.shape[1:])
+    context = torch.zeros(1, nothing.shape[1], 3 * nothing.shape[2])
+
+    def loss(own: dict, cycles: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        return masked_mse(functional_call(model.network, own, (nothing, nothing, context))[0], cycles, observed)
+
+    gradient, out = vmap(grad(loss)), {}
+    for step in range(1, max(steps) + 1):
+        for n, g in gradient(parameters, episodes["cycles"], episodes["observed"]).items():
+            first[n].lerp_(g, 0.1)
+            second[n].lerp_(g.square(), 0.001)
+            size = (second[n] / (1 - 0.999**step)).sqrt_().add_(1e-8)
+            parameters[n] -= rate / (1 - 0.9**step) * first[n] / size
+        if step in steps:
+            out[step] = expected(model, parameters, context.expand(len(episodes["cycles"]), -1, -1))[0]
+    return out
+
+
+def stacked(model: GaitTCNModel, count: int) -> dict[str, torch.Tensor]:
+    """The network's own parameters, once for each task."""
+    return {n: p.detach().expand(count, *p.shape) for n, p in model.network.named_parameters()}
+
+
+def population(model: GaitTCNModel, training: Cycles) -> dict[str, torch.Tensor]:
+    """Mean cycle (P, C) of each activity, standardised: mean of the subjects' means."""
+    values, observed = model.standardise(training.values, training.mask)
+    out = {}
+    for activity in np.unique(training.activity):
+        tasks = [g for g in training.tasks(least=1) if training.activity[g[0]] == activity]
+        counts = torch.stack([observed[g].sum(0) for g in tasks])
+        means = torch.stack([values[g].sum(0) for g in tasks]) / counts.clamp(min=1)
+        out[str(activity)] = means.sum(0) / (counts > 0).sum(0).clamp(min=1)
+    return out
+
+
+def nearest(model: GaitTCNModel, training: Cycles, mean: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """The training cycle (T, P, C) nearest to each support's mean, over channels valid in both (at least half of its own)."""
+    values, observed = (x.flatten(1) for x in model.standardise(training.values, training.mask))
+    m, k = (mean * known).flatten(1), known.flatten(1)
+    shared = k @ observed.T
+    distance = (m.square() @ observed.T - 2 * m @ values.T + k @ values.square().T) / shared.clamp(min=1)
+    distance[shared < 0.5 * k.sum(1, keepdim=True)] = torch.inf
+    at = distance.argmin(1)
+    return torch.where(observed[at] > 0, values[at], m).unflatten(1, mean.shape[1:])  # a channel it lacks: the support's own
+
+
+# --- reconstruction -----------------------------------------------------------------------------------------------------------
+class PcaInfill:
+    """Probabilistic PCA of the training cycles; the expected rest of a cycle given a part of it."""
+
+    def __init__(self, model: GaitTCNModel, training: Cycles, most: int = 2500, components: int = 60):
+        rows = np.unique(np.linspace(0, len(training.values) - 1, most).astype(int))
+        values, observed = (x.flatten(1) for x in model.standardise(training.values[rows], training.mask[rows]))
+        self.mean = values.sum(0) / observed.sum(0).clamp(min=1)
+        filled = torch.where(observed > 0, values, self.mean)
+        for _ in range(4):  # channels that are not valid are filled from the others
+            u, s, v = torch.svd_lowrank(filled - self.mean, q=components, niter=3)
+            filled = torch.where(observed > 0, values, self.mean + (u * s) @ v.T)
+        self.directions = v * s / len(rows) ** 0.5  # (P C, R), scores of unit variance
+
+    def __call__(self, known: torch.Tensor, seen: torch.Tensor, components: int, noise: float) -> torch.Tensor:
+        flat, mask = known.flatten(1), seen.flatten(1)
+        w = self.directions[:, :components]
+        out = []
+        for x, m in zip(flat, mask):
+            rows = m > 0
+            a = w[rows]
+            scores = torch.linalg.solve(a.T @ a + noise * torch.eye(components), a.T @ (x[rows] - self.mean[rows]))
+            out.append(self.mean + w @ scores)
+        return torch.stack(out).view_as(known)
+
+
+def interpolate(known: torch.Tensor, moments: torch.Tensor, fallback: torch.Tensor, cubic: bool) -> torch.Tensor:
+    """Periodic interpolation over phase of cycles (N, P, C) measured at `moments` (N, P); elsewhere `fallback` if none is."""
+    phases, out = known.shape[1], fallback.expand_as(known).clone()
+    grid = np.arange(phases)
+    for i, (cycle, at) in enumerate(zip(known.numpy(), moments.numpy())):
+        x = np.flatnonzero(at)
+        if len(x) > 1:
+            wrapped, y = np.append(x, x[0] + phases), np.concatenate((cycle[x], cycle[x[:1]]))
+            turn = np.where(grid < x[0], grid + phases, grid)
+            if cubic:
+                values = CubicSpline(wrapped, y, bc_type="periodic")(turn)
+            else:
+                values = np.stack([np.interp(turn, wrapped, c) for c in y.T], axis=1)
+            out[i] = torch.from_numpy(values).float()
+    return out
+
+
+def hidden_queries(episodes: dict, share: float | None, per_sensor: int, seed: int, count: int = 6) -> dict[str, torch.Tensor]:
+    """The first queries (T, R, P, C) with a share of their phases left, or one sensor missing (share None)."""
+    queries, mask = episodes["queries"][:, :count], episodes["mask"][:, :count]
+    t, r, phases, channels = queries.shape
+    rng = np.random.default_rng(seed)
+    if share is None:
+        lost = torch.from_numpy(rng.integers(channels // per_sensor, size=(t, r, 1, 1)))
+        left = (torch.arange(channels) // per_sensor != lost).float().expand(t, r, phases, channels)
+        moments = torch.zeros(t, r, phases)
+    else:
+        order = torch.from_numpy(rng.random((t, r, phases)).argsort(-1).argsort(-1))
+        moments = (order < round(share * phases)).float()
+        left = moments[..., None].expand(t, r, phases, channels)
+    seen = mask * left
+    return {"target": queries, "known": queries * seen, "seen": seen, "moments": moments, "asked": mask * (1 - left)}
+
+
+def reconstruct(models: dict, pca: PcaInfill, parameters: dict, episodes: dict, means: torch.Tensor, choice: dict, seed: int):
+    """{arm_share: error (T,)} of what was hidden of the queries."""
+    maml, context, out = models["maml"], context_of(episodes), {}
+    count = len(context)
+    support = episodes["cycles"].sum(1) / episodes["observed"].sum(1).clamp(min=1)
+    support = torch.where(episodes["observed"].sum(1) > 0, support, means)[:, None]
+    for name, share in SHARES.items():
+        part = hidden_queries(episodes, share, maml.config.channels_per_sensor, seed)
+        known, seen, moments = part["known"], part["seen"], part["moments"].flatten(0, 1)
+        flat = lambda x: x.flatten(0, 1)  # noqa: E731
+        nothing = torch.zeros_like(context)
+        zero = torch.zeros_like(known[0, 0])
+        rest = interpolate(flat((known - support) * seen), moments, zero, False).view_as(known)
+        fallback = flat(means[:, None].expand_as(known))
+        answers = {
+            "maml": run(maml, parameters, known, seen, context)[1],
+            "maml_no_support": run(maml, stacked(maml, count), known, seen, nothing)[1],
+            "pretrain": run(models["pretrain"], stacked(models["pretrain"], count), known, seen, nothing)[1],
+            "interpolation": interpolate(flat(known), moments, fallback, choice["cubic"]).view_as(known),
+            "pca": pca(flat(known), flat(seen), *choice["pca"][name]).view_as(known),
+            "support_mean": support + rest,
+        }
+        for arm, answer in answers.items():
+            out[f"{arm}_{name}"] = task_error(answer, part["target"], part["asked"])
+    return out
+
+
+def task_error(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of each task (T,) over what the mask (T, Q, P, C) says; nan where it says nothing."""
+    mask = mask.expand_as(target)
+    return ((prediction - target).square() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3))

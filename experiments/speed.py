@@ -1,0 +1,214 @@
+"""How long things take.
+
+    python -m experiments.speed generation --model outputs/gist_10     # 1,000 and 10,000 walks from text to joints
+    python -m experiments.speed report [--model outputs/knowledge]     # a 10 s video to a report as an HTML page
+    python -m experiments.speed search [--model outputs/gist/text]     # encoding, and a query among 100,000 walks
+    python -m experiments.speed space --model outputs/gist_10          # first walk in a headless Chromium (needs playwright)
+
+Where --model may be left out, a model of the default size with untrained weights is timed: the time does not depend on them.
+Out: model_cards/results/{generation,report,search,space}_speed.json; of the Space also figures/space_*.png.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import pipeline
+
+import modeling_gait  # noqa: F401  (registers the pipelines)
+from experiments.runner import PACKAGES, ROOT, figure_path, rounded, write_result
+from modeling_gait.simulation import simulate_walks
+
+PROMPTS = ("severe steppage gait, right side, 0.7 m/s", "moderate lurch gait, left side", "severe stiff-legged gait, 0.6 m/s")
+
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage"]
+
+
+def seconds(run: Callable[[], object], repeats: int = 1) -> float:
+    """Median wall-clock time of `run`."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def machine() -> str:
+    """What a time stands on."""
+    used, there = len(os.sched_getaffinity(0)), os.cpu_count()
+    return f"{torch.get_num_threads()} threads, {used} of {there} processors, load average {os.getloadavg()[0]:.1f}"
+
+
+def generation(args: argparse.Namespace, folder: Path) -> tuple:
+    """Three runs of 1,000 walks after a short warm-up and one of 10,000."""
+    pipe = pipeline("text-to-gait", model=args.model)
+    prompts = [PROMPTS[i % len(PROMPTS)] for i in range(args.walks * 10)]
+    pipe(prompts[:50], seed=0)
+    rows = []
+    for seed, count in enumerate((args.walks,) * 3 + (args.walks * 10,)):
+        rows.append({"walks": count, "seconds": seconds(lambda n=count, s=seed: pipe(prompts[:n], seed=s)), "seed": seed})
+    metrics = {
+        "seconds_per_1000_walks": statistics.median(r["seconds"] for r in rows[:3]) * 1000 / args.walks,
+        "seconds_per_10000_walks": rows[3]["seconds"] * 1000 / args.walks,
+    }
+    return "walks of one window, text to joints; 1,000 walks: median of three runs", metrics, rows
+
+
+def report(args: argparse.Namespace, folder: Path) -> tuple:
+    """A slow simulated walk as a standing camera sees it, 640 x 360 pixels at 30 fps, from MP4 to the page."""
+    from modeling_gait import GaitKnowledgeConfig
+    from modeling_gait.drawing.video_rendering import Camera, render_video
+    from modeling_gait.export import write_csv
+    from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
+
+    model = args.model
+    if model is None:
+        model = folder / "model"
+        config = GaitKnowledgeConfig(branches=["skeleton", "video"], use_numeric=True)
+        GaitKnowledgeForSequenceClassification(config).save_pretrained(model)
+    joints = simulate_walks(1, 300, seed=0, pathology="parkinsonian", severity=1.0).joints[0]
+    render_video(joints, folder / "walk.mp4", size=(360, 640), camera=Camera(90, 1.2, 5.0), crop=False)
+    write_csv(folder / "walk.csv", joints, 30.0)
+    began = time.perf_counter()
+    pipe = pipeline("gait-report", model=str(model))
+    load, rows = time.perf_counter() - began, []
+    inputs = {"video": folder / "walk.mp4"}
+    if "skeleton" in pipe.model.config.branches:
+        inputs["video and skeleton"] = {"video": folder / "walk.mp4", "skeleton": folder / "walk.csv"}
+    for name, walk in inputs.items():
+        for _ in range(3):
+            used = time.process_time()
+            row = {"input": name, "seconds": seconds(lambda w=walk: pipe(w, html=folder / "report.html"))}
+            row["processor_seconds"] = time.process_time() - used
+            rows.append(row | {"page_kilobytes": (folder / "report.html").stat().st_size // 1000})
+    video = [r for r in rows if r["input"] == "video"]
+    metrics = {f"{k}_10_s_video": statistics.median(r[k] for r in video) for k in ("seconds", "processor_seconds")}
+    return "a 10 s video of 640 x 360 pixels to an HTML report; medians of 3 runs", metrics | {"seconds_load": load}, rows
+
+
+def search(args: argparse.Namespace, folder: Path) -> tuple:
+    """Clean simulated walks of 128 frames to vectors; `cleaned` counts the cleaning of raw joints. Each text is new."""
+    import faiss
+    from datasets import Dataset
+
+    from modeling_gait import GaitDualEncoderConfig, GaitFeatureExtractor
+    from modeling_gait.gait_search import GaitSearch, encode_walks
+    from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    model = (
+        GaitDualEncoderModel.from_pretrained(args.model) if args.model else GaitDualEncoderModel(GaitDualEncoderConfig())
+    ).eval()
+    extractor = GaitFeatureExtractor.from_pretrained(args.model) if args.model else GaitFeatureExtractor(num_frames=128)
+    joints = list(simulate_walks(min(args.walks, 256), frames=128, seed=0).joints)
+    joints = (joints * -(-args.walks // len(joints)))[: args.walks]
+    encode_walks(model, joints[:64], extractor, clean=False)
+    metrics = {
+        "walks_per_second": args.walks / seconds(lambda: encode_walks(model, joints, extractor, clean=False), 3),
+        "cleaned_walks_per_second": 64 / seconds(lambda: encode_walks(model, joints[:64], extractor, fps=30), 3),
+    }
+    rows = 100 * args.walks
+    vectors = np.random.default_rng(0).standard_normal((rows, model.config.projection_size)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = GaitSearch(model, Dataset.from_dict({"walk_id": np.arange(rows)}), vectors, extractor)
+    found.by_text("warm up")
+    texts = [f"steppage gait, right side, speed {0.4 + i / 50:.2f} m/s, cadence {80 + i} steps/min." for i in range(30)]
+    each = [seconds(lambda t=t: found.by_text(t)) for t in texts]
+    metrics |= {"text_query_ms": 1e3 * statistics.median(each), "text_query_ms_slowest": 1e3 * max(each)}
+    queries = {"vector": [lambda v=v: found.by_vector(v) for v in vectors[:30]]}
+    queries["walk"] = [lambda j=j: found.by_walk(j, fps=30) for j in joints[:30]]
+    metrics |= {f"{k}_query_ms": 1e3 * statistics.median(map(seconds, runs)) for k, runs in queries.items()}
+    return f"{args.walks} walks of 128 frames; {rows:,} rows, exact search; medians", metrics, [{"seed": 0}]
+
+
+def space(args: argparse.Namespace, folder: Path) -> tuple:
+    """Three visits to `space/app.py` on loopback; the browser draws by software on the server's processors."""
+    from playwright.sync_api import sync_playwright
+
+    if CHROMIUM is None:
+        raise OSError("no chromium here (Debian: apt install chromium)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    server = subprocess.Popen([sys.executable, ROOT / "space" / "app.py", "--model", args.model, "--port", port])
+    try:
+        for _ in range(120):  # until it answers, its models warm
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
+                break
+            time.sleep(1)
+        with sync_playwright() as playwright:
+            rows = []
+            for _ in range(3):
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+                page = browser.new_page(viewport={"width": 1280, "height": 900})
+                page.set_default_timeout(120_000)
+                rows.append(visit(page, f"http://127.0.0.1:{port}", folder))
+                browser.close()
+    finally:
+        server.terminate()
+    metrics = {k: statistics.median(r[k] for r in rows) for k in rows[0]}
+    return "headless Chromium with software graphics; a new browser each visit, models warm; medians of 3 visits", metrics, rows
+
+
+def visit(page, url: str, folder: Path) -> dict[str, float]:
+    """Open the page, ask for walks, hand in a broken file; seconds of each, and pictures."""
+    first = seconds(lambda: (page.goto(url, wait_until="domcontentloaded"), page.wait_for_selector("#walk[data-frame]")))
+    asked = []
+    for prompt in PROMPTS:
+        shown = page.locator("#walk").get_attribute("data-ready")
+        page.locator("#prompt textarea").fill(prompt)
+        began = time.perf_counter()
+        page.locator("#generate").click()
+        page.wait_for_function("old => document.getElementById('walk').dataset.ready !== old", arg=shown)
+        asked.append(time.perf_counter() - began)
+    page.screenshot(path=figure_path("space_describe"))
+    page.get_by_role("tab", name="Read a walk").click()
+    (folder / "broken.csv").write_text("time,left_knee_x\n0,a\n")
+    page.locator("#upload input[type=file]").set_input_files(folder / "broken.csv")
+    page.wait_for_selector("#read-problem [role=alert]")
+    page.wait_for_timeout(500)
+    page.screenshot(path=figure_path("space_error"))
+    return {"seconds_to_first_walk": first, "seconds_to_next_walk": statistics.median(asked)}
+
+
+TIMED = {"generation": generation, "report": report, "search": search, "space": space}
+MORE = {"report": ("matplotlib", "av"), "search": ("faiss-cpu",), "space": ("gradio", "plotly", "playwright")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=TIMED)
+    parser.add_argument("--model", help="folder or Hub id")
+    parser.add_argument("--walks", type=int, default=1000, help="of generation and encoding (default %(default)s)")
+    parser.add_argument("--num_threads", type=int, default=0, help="CPU threads, 0 = torch's choice")
+    args = parser.parse_args()
+    if args.num_threads:
+        torch.set_num_threads(args.num_threads)
+    if args.model is None and args.what in ("generation", "space"):
+        parser.error(f"{args.what} needs --model")
+    with tempfile.TemporaryDirectory() as folder:
+        protocol, metrics, rows = TIMED[args.what](args, Path(folder))
+    protocol += f"; {machine()}; {'trained' if args.model else 'untrained'} weights"
+    data = "simulated" if args.what in ("report", "search") else "none: prompts only"
+    rows = [rounded(r, 2) for r in rows]
+    print(
+        metrics,
+        write_result(f"{args.what}_speed", data, protocol, rounded(metrics, 3), rows, PACKAGES + MORE.get(args.what, ())),
+    )
+
+
+if __name__ == "__main__":
+    main()

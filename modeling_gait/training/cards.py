@@ -1,0 +1,302 @@
+"""Model cards: templates, results files and the training data's own card to the README.md of a repository.
+
+In: model_cards/templates/KIND.md (Jinja), results files of model_cards/results, the data card of what a model was trained on.
+Out: the text of a card whose metadata (licence, tags, `model-index`) passes the Hub's rules; `check_card` tests them offline.
+Every number of a card comes from a results file or from walks that were generated for it.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData, RepoCard
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "model_cards" / "templates"
+
+# What a card shows of the results files that belong to its kind of model: experiment (without the data set's name) -> metric
+# -> words. `{architecture}` is the classifier's own. A metric that the file does not have is left out.
+RESULTS: dict[str, dict[str, dict[str, str]]] = {
+    "family": {
+        "chain": {
+            "reconstruction_mpjpe_mm": "reconstruction, mean joint error [mm]",
+            "pathological_codes_accuracy": "class from the pathological codes alone, accuracy",
+            "classifier_drop_points": "a judge's accuracy, originals minus reconstructions [points]",
+            "sampled_decodable": "sampled walks that can be decoded, share",
+            "sampled_prompt_accuracy": "sampled walks judged as the prompted class, share",
+            "fgd": "Frechet gait distance of sampled walks",
+            "fgd_real_split": "Frechet gait distance of one half of the real walks to the other",
+            "speed_correlation": "speed asked and measured, r",
+            "cadence_correlation": "cadence asked and measured, r",
+        },
+        "loso": {
+            "gru_real": "GRU trained on real walks, accuracy on unseen people",
+            "gru_ours": "GRU trained on real walks and walks of such models, accuracy on unseen people",
+            "gru_gain_points": "GRU, gain by walks of such models [points]",
+            "gru_gain_ci_low": "GRU, gain, 95 % interval, low [points]",
+            "gru_gain_ci_high": "GRU, gain, 95 % interval, high [points]",
+        },
+    },
+    "classifier": {
+        "loso": {
+            "{architecture}_real": "trained on real walks, accuracy on unseen people, by recording",
+            "{architecture}_real_by_walk": "trained on real walks, accuracy on unseen people, by walk (vote of its sensors)",
+        },
+    },
+    "text": {
+        "retrieval": {
+            "ndcg_at_10": "walks by text, nDCG at 10",
+            "chance_ndcg_at_10": "walks in random order, nDCG at 10",
+            "recall_at_1": "recall at 1",
+            "recall_at_10": "recall at 10",
+        },
+        "actions": {
+            "top1": "activity by nearest description, top 1",
+            "top5": "activity by nearest description, top 5",
+            "zero_shot_top1": "activities never trained on, top 1",
+        },
+    },
+    "knowledge": {
+        "knowledge": {
+            "accuracy_plain": "accuracy, plain",
+            "accuracy_knowledge": "accuracy, with knowledge",
+            "accuracy_numeric": "accuracy, with numerical text",
+            "accuracy_both": "accuracy, with both",
+        },
+        "severity": {"quadratic_kappa": "severity, quadratic kappa", "ece": "severity, expected calibration error"},
+    },
+    "tcn": {
+        "personalisation": {
+            "mse_maml_1": "generation after 1 cycle, mean squared error",
+            "mse_maml_5": "generation after 5 cycles, mean squared error",
+            "mse_scratch_5": "a network trained on the 5 cycles alone, mean squared error",
+            "mse_finetune_5": "a conventionally trained network, fine-tuned on the 5 cycles, mean squared error",
+            "dtw_maml_5": "generation after 5 cycles, DTW distance",
+            "reconstruction_mse_maml_10": "reconstruction from a tenth of the samples, mean squared error",
+        },
+    },
+}
+TASKS = {  # name of the task in `model-index`
+    "family": "text to gait",
+    "classifier": "gait classification",
+    "text": "gait retrieval by text",
+    "knowledge": "gait classification",
+    "tcn": "few-shot personalisation of gait",
+}
+TAGS = {
+    "family": ["text-to-motion", "motion-generation", "gpt2"],
+    "adapter": ["text-to-motion", "lora"],
+    "classifier": ["gait-classification"],
+    "text": ["retrieval", "zero-shot-classification"],
+    "knowledge": ["gait-classification"],
+    "tcn": ["meta-learning", "few-shot", "imu"],
+}
+DERIVED = "terms-of-the-training-data"  # license_name of what is made of data that is not free
+PERMISSIVE = {"apache-2.0", "mit", "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "unlicense"}
+
+# https://huggingface.co/docs/hub/repositories-licenses
+_LICENSES = """
+    apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m afl-3.0
+    artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0
+    cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0
+    cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0
+    epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl
+    mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr unknown other"""
+LICENSES = set(_LICENSES.split())
+# https://huggingface.co/tasks, and "other"; those that a gait model or data set may be
+_TAGS = """
+    feature-extraction text-generation zero-shot-classification tabular-classification time-series-forecasting
+    video-classification sentence-similarity text-to-3d text-retrieval graph-ml robotics other"""
+PIPELINE_TAGS = set(_TAGS.split())
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A data set as its own card describes it. `name`: as results files call it; `link`: where its terms are, or ""."""
+
+    name: str
+    title: str
+    license: str
+    license_name: str = ""
+    link: str = ""
+
+    @property
+    def unlicensed(self) -> bool:
+        """Whether its authors state no licence."""
+        return self.license_name in ("none-stated", "not-stated") or self.license == "unknown"
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is made of other data, whose terms apply."""
+        return self.license_name == DERIVED
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a card shows of one results file: metric -> (words, value)."""
+
+    experiment: str
+    dataset: str
+    protocol: str
+    command: str
+    date: str
+    seeds: list
+    versions: dict[str, str]
+    numbers: dict[str, tuple[str, float]]
+
+
+def read_data_card(folder: Path) -> TrainingData:
+    """The data set in a folder. Raises ValueError where its card has no licence or breaks the Hub's rules."""
+    path = Path(folder) / "README.md"
+    if not path.is_file():
+        raise ValueError(f"{path}: not there; a data set has a card (datasets_scripts write one)")
+    text = path.read_text(encoding="utf-8")
+    check_card(text, str(path))
+    data = RepoCard(text, ignore_metadata_errors=False).data
+    link = data.get("license_link") or ""
+    name = Path(folder).absolute().name
+    return TrainingData(name, data.get("pretty_name") or name, data.license, data.get("license_name") or "", link)
+
+
+def read_results(files: list[Path], kind: str, dataset: str, architecture: str = "gru") -> list[Result]:
+    """The results that belong to this kind of model and this data set: experiments named `..._DATASET`.
+
+    `architecture`: of the classifier. Raises ValueError for a file that is no results file.
+    """
+    found = []
+    for path in files:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            about = {k: content[k] for k in ("experiment", "dataset", "protocol", "command", "date", "seeds", "versions")}
+            metrics, rows = content["metrics"], content["rows"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a results file (experiment, dataset, protocol, metrics, ...): {error!r}") from error
+        experiment = about["experiment"].removesuffix(f"_{dataset}")
+        words = {} if experiment == about["experiment"] else RESULTS.get(kind, {}).get(experiment, {})
+        names = {k.format(architecture=architecture): v for k, v in words.items()}
+        numbers = {k: (v, metrics[k]) for k, v in names.items() if k in metrics}
+        for name, (_, value) in numbers.items():
+            if not is_number(value):
+                raise ValueError(f"{path}: metric {name} is {value!r}, expected a finite number")
+        if experiment == "loso":  # not all classifiers have all seeds
+            about["seeds"] = sorted({row["seed"] for row in rows if row["classifier"] == architecture})
+        if numbers:
+            found.append(Result(**about, numbers=numbers))
+    return found
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def eval_results(results: list[Result], kind: str, data: TrainingData) -> list[EvalResult]:
+    """The same numbers as the metadata's `model-index` wants them."""
+    return [
+        EvalResult(
+            task_type="other",
+            task_name=TASKS[kind],
+            dataset_type=data.name,
+            dataset_name=data.title,
+            metric_type="accuracy" if name.endswith("_real") else name,
+            metric_name=words,
+            metric_value=value,
+        )
+        for result in results
+        for name, (words, value) in result.numbers.items()
+    ]
+
+
+def render_card(kind: str, repo: str, data: TrainingData | None, results: list[Result], about: dict) -> str:
+    """The README.md of a model repository; `about`: what the template of the kind names. Raises ValueError as `check_card`."""
+    free = data is not None and data.license in PERMISSIVE
+    terms = {"license": "apache-2.0"} if free else {"license": "other", "license_name": DERIVED}
+    if data is None:
+        terms["license_name"] = "not-stated"
+    elif not free and data.link:
+        terms["license_link"] = data.link
+    card = ModelCardData(
+        **terms,
+        language="en" if kind in ("family", "adapter", "text", "knowledge") else None,
+        library_name="peft" if kind == "adapter" else "transformers",
+        tags=["gait", "motion", "biomechanics", *TAGS[kind]],
+        base_model=about.get("base_model"),
+        datasets=about.get("datasets"),
+        model_name=repo.split("/")[-1],
+        eval_results=eval_results(results, kind, data) or None,
+        base_model_relation=("adapter" if kind == "adapter" else "finetune") if about.get("base_model") else None,
+    )
+    # Markdown, not HTML: nothing is to be escaped
+    templates = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    given = {"shown": "", "base_model": None, "labels": [], "classes": []} | about
+    text = templates.get_template(f"{kind}.md").render(
+        metadata=card.to_yaml(), name=card.model_name, repo=repo, data=data, results=results, license=card.license, **given
+    )
+    text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    check_card(text, f"card of {repo}")
+    return text
+
+
+def check_card(text: str, where: str) -> dict:
+    """The metadata of a card, tested by the Hub's rules as far as that goes offline. Raises ValueError naming the field."""
+
+    def refuse(field: str, value: object, expected: str) -> None:
+        raise ValueError(f"{where}: {field} is {value!r}, expected {expected}")
+
+    match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    try:
+        data = yaml.safe_load(match[1]) if match else None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: its metadata is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        refuse("the metadata", None, "YAML between two lines of ---")
+    if data.get("license") not in LICENSES:
+        refuse("license", data.get("license"), "an identifier of https://huggingface.co/docs/hub/repositories-licenses")
+    if data["license"] == "other" and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", str(data.get("license_name", ""))):
+        refuse("license_name", data.get("license_name"), "lower-case letters, digits, - and . (the license is other)")
+    link = data.get("license_link")
+    if link is not None and link not in ("LICENSE", "LICENSE.md") and not re.match(r"https?://\S+$", str(link)):
+        refuse("license_link", link, "a URL, LICENSE or LICENSE.md")
+    for field in ("language", "tags", "datasets", "task_categories", "base_model"):
+        values = data.get(field) or []
+        values = values if isinstance(values, list) else [values]
+        for value in values:
+            if not isinstance(value, str) or not value:
+                refuse(field, value, "text")
+            if field == "language" and not re.fullmatch(r"[a-z]{2,3}|code|multilingual", value):
+                refuse(field, value, "an ISO 639 code")
+            if field == "task_categories" and value not in PIPELINE_TAGS:
+                refuse(field, value, f"one of {', '.join(sorted(PIPELINE_TAGS))}")
+            if field in ("datasets", "base_model"):
+                try:
+                    validate_repo_id(value)
+                except HFValidationError:
+                    refuse(field, value, "the id of a repository on the Hub")
+    if data.get("pipeline_tag") is not None and data["pipeline_tag"] not in PIPELINE_TAGS:
+        refuse("pipeline_tag", data["pipeline_tag"], f"none, or one of {', '.join(sorted(PIPELINE_TAGS))}")
+    if "model-index" in data:
+        check_model_index(data["model-index"], where)
+    return data
+
+
+def check_model_index(index: object, where: str) -> None:
+    """Raise ValueError where `model-index` is not what the Hub's libraries read and write, or a value is no finite number."""
+    try:
+        name, results = model_index_to_eval_results(index)
+        again = eval_results_to_model_index(name, results)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{where}: model-index is not a list of name and results with task, dataset, metrics: {error!r}"
+        ) from error
+    if again != index:
+        raise ValueError(f"{where}: model-index is read as something else: {again}")
+    for result in results:
+        if not is_number(result.metric_value):
+            raise ValueError(f"{where}: metric {result.metric_type} is {result.metric_value!r}, expected a finite number")
+        if not (result.task_type and result.dataset_type and result.dataset_name and result.metric_type):
+            raise ValueError(f"{where}: model-index has an empty task, dataset or metric")
