@@ -94,7 +94,7 @@ def given_codes(
     decoder: GaitDecoderModel, descriptions: list[WalkDescription], person: np.ndarray | None = None
 ) -> dict[int, np.ndarray]:
     """What descriptions (and the spatial codes (S,) or (N, S) of a person) say of the codes, for `sample_codes`."""
-    config, grid = decoder.config, decoder.codebooks.temporal.codebook.cpu().numpy()
+    config, grid = decoder.config, decoder.codebooks.temporal.codebook.detach().cpu().numpy()
 
     def nearest(column: int, values: list[float | None]) -> np.ndarray:
         return np.array([-1 if v is None else np.abs(grid[:, column] - v).argmin() for v in values])
