@@ -138,9 +138,7 @@ class GaitDemo:
         if description.pathology != "normal" and "normal" in self.labels:
             parts = self.writer.model, self.writer.tokenizer, self.writer.decoder
             asked = [WalkDescription("normal", "none", classes=description.classes)]
-            normal = generate_walks(*parts, asked, **options, body_codes=walk["codes"].body)[0][0]
-            if description.side == "left":  # the walk was sampled as its mirror image, and so was its body
-                normal = mirror(torch.from_numpy(normal[None]), self.writer.decoder.skeleton)[0].numpy()
+            normal = generate_walks(*parts, asked, **options, person=walk["codes"].spatial)[0][0]
         return Generated(
             prompt,
             description,

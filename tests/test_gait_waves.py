@@ -70,7 +70,9 @@ def test_the_mirrored_walk_has_the_mirrored_cycle(joints, waves):
 def test_frames_that_do_not_count_change_nothing(joints):
     mask = (torch.arange(N) < 80).float().expand(3, -1)
     garbage = torch.where(mask[..., None, None] > 0, joints, torch.full_like(joints, 9.0))
-    for a, b in zip(vars(fit_waves(joints, mask, KINECT_V2, 30.0, N)).values(), vars(fit_waves(garbage, mask, KINECT_V2, 30.0, N)).values()):
+    for a, b in zip(
+        vars(fit_waves(joints, mask, KINECT_V2, 30.0, N)).values(), vars(fit_waves(garbage, mask, KINECT_V2, 30.0, N)).values()
+    ):
         torch.testing.assert_close(a, b)
 
 

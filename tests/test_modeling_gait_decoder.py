@@ -59,7 +59,9 @@ def test_any_length_and_severity(walking):
 def test_frames_that_do_not_count_change_no_bone(walking):
     decoder, parts, _ = walking
     mask = (torch.arange(96) < 60).float().expand(3, -1)
-    torch.testing.assert_close(decoder(parts=parts, attention_mask=mask).joints[:, :60], decoder(parts=parts, num_frames=60).joints)
+    torch.testing.assert_close(
+        decoder(parts=parts, attention_mask=mask).joints[:, :60], decoder(parts=parts, num_frames=60).joints
+    )
 
 
 def test_gait_survives_the_skeleton_in_distribution(walking):

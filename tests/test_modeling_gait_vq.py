@@ -26,7 +26,14 @@ def windows():
     for label, name in enumerate(LABELS):
         count = 3 * PEOPLE
         walks = simulate_walks(
-            count, frames=N, seed=1, pathology=name, side="right" if label else None, num_subjects=PEOPLE, severity=0.7, noise=0.003
+            count,
+            frames=N,
+            seed=1,
+            pathology=name,
+            side="right" if label else None,
+            num_subjects=PEOPLE,
+            severity=0.7,
+            noise=0.003,
         )
         joints += [j - j[:1, [0]] * np.array([1, 1, 0]) for j in walks.joints]
         labels += [label] * count
@@ -37,7 +44,14 @@ def windows():
 @pytest.fixture(scope="module")
 def model(windows) -> GaitVQModel:
     """A tokeniser fitted to these walks, its class head untrained."""
-    config = {**SIZES, "num_frames": N, "codebook_size": 32, "num_spatial_tokens": 12, "spatial_components": 40, "num_pathological_tokens": 5}
+    config = {
+        **SIZES,
+        "num_frames": N,
+        "codebook_size": 32,
+        "num_spatial_tokens": 12,
+        "spatial_components": 40,
+        "num_pathological_tokens": 5,
+    }
     config |= {"pathological_components": 8, "num_sensor_tokens": 6, "drift_components": 20}
     torch.manual_seed(0)
     vq = GaitVQModel(GaitVQConfig(**config, id2label=dict(enumerate(LABELS)), label2id={n: i for i, n in enumerate(LABELS)}))
@@ -163,7 +177,11 @@ def test_other_shapes_and_codes_are_refused(model, windows):
     with pytest.raises(ValueError, match="expected joints"):
         model.encode(windows[0][:2, :, :20])
     codes = model.encode(windows[0][:2])
-    for name, message in (("temporal_codes", "outside a codebook"), ("pathological_codes", "class codes"), ("spatial_codes", "outside")):
+    for name, message in (
+        ("temporal_codes", "outside a codebook"),
+        ("pathological_codes", "class codes"),
+        ("spatial_codes", "outside"),
+    ):
         with pytest.raises(ValueError, match=message):
             model.decode(**{**codes, name: torch.full_like(codes[name], 99)})
     with pytest.raises(ValueError, match="no walk has a known class"):

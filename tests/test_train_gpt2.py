@@ -162,6 +162,8 @@ def test_lora_on_a_pretrained_model(dataset_folder, vq_folder, tmp_path):
 
     base.resize_token_embeddings(len(tokenizer))
     adapted = PeftModel.from_pretrained(base, tmp_path / "family" / "adapter").eval()
-    ids = tokenizer("steppage gait" + "".join(tokenizer.convert_ids_to_tokens(range(tokenizer.first_number_id, len(tokenizer)))))
+    ids = tokenizer(
+        "steppage gait" + "".join(tokenizer.convert_ids_to_tokens(range(tokenizer.first_number_id, len(tokenizer))))
+    )
     ids = torch.tensor([ids["input_ids"]])
     torch.testing.assert_close(adapted(ids).logits, family(ids).logits, atol=1e-5, rtol=1e-4)

@@ -27,9 +27,11 @@ def fit_parts(
     labels: torch.Tensor,
     subjects: list[str],
     severity: torch.Tensor | None = None,
+    pathology: bool = True,
     seed: int = 0,
 ) -> None:
     """Fit all but the class head. `severity` (N,), 0..1 or nan, says what amount of pathology a severity is.
+    Without `pathology` that part stays empty (an ablation).
 
     Raises ValueError where no label is known.
     """
@@ -43,7 +45,8 @@ def fit_parts(
         raise ValueError("no walk has a known class, which the pathological codes are to carry")
     left, label = labels >= count, torch.where(known, labels % count, -1)
     turned = [books.to_vector(books.turned(w.cycle, left)) for w in (waves, other)]
-    normal = _pathologies(model, *turned, label, subjects)
+    seen = label if pathology else torch.where(label == books.normal, label, -1)
+    normal = _pathologies(model, *turned, seen, subjects)
     own = torch.zeros(len(labels), model.config.pathological_components)
     for i, base in enumerate(normal):
         where = slice(i, i + 1)
@@ -51,7 +54,7 @@ def fit_parts(
         own[where] = model.own_way(waves.cycle[where], labels[where].clamp(min=0), given)
     amount = torch.rand(len(own), 1, generator=generator) * (_SEVERITIES[1] - _SEVERITIES[0]) + _SEVERITIES[0]
     mean = books.class_means[label.clamp(min=0)] @ books.pathological_basis
-    affected = known & (label != books.normal)
+    affected = known & (label != books.normal) & pathology
     if affected.any():
         graded = amount * (own + mean) - mean
         books.pathological.fit(torch.cat((own, graded))[affected.repeat(2)], seed=seed)

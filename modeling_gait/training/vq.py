@@ -39,6 +39,7 @@ class VQArguments(TrainArguments):
     num_frames: int = field(default=96, metadata={"help": "frames a window"})
     max_walks: int = field(default=8000, metadata={"help": "walks to fit to, spread evenly over the data set"})
     copies: int = field(default=3, metadata={"help": "varied copies of each walk that the class head sees"})
+    pathology: bool = field(default=True, metadata={"help": "False: no pathological part, all is of the person (ablation)"})
     codebook_size: int = 256
     num_spatial_tokens: int = 50
     spatial_components: int = 192
@@ -104,7 +105,7 @@ def train(args: VQArguments) -> GaitVQModel:
     labels, count = sided_labels(data, extractor), len(extractor.labels)
     if not args.init_from:
         severity = torch.tensor([float(s) for s in data["severity"]])
-        fit_parts(model, joints, mask, labels, [str(s) for s in data["subject_id"]], severity, args.seed)
+        fit_parts(model, joints, mask, labels, [str(s) for s in data["subject_id"]], severity, args.pathology, args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     varied = [torch.cat([VARIED(part, generator) for part in joints.split(600)]) for _ in range(args.copies)]
     waves = [waves_of(model, j, mask) for j in (joints, *varied)]
