@@ -19,7 +19,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.11 python3.12 python3.13 python
 	if [ -z "$$python" ]; then echo "No Python 3.11 or newer with venv here; name one: make PYTHON=/path/to/python" >&2; exit 1; fi
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test test-latest lock style bench clean
+.PHONY: setup demo test test-latest lock style mutants bench clean
 
 setup: .venv/ready
 
@@ -69,6 +69,9 @@ lock: .venv/ready
 style: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+mutants: .venv/ready
+	$(PY) -m experiments.mutants
 
 # What needs no download; the other scripts in experiments/ say what they need.
 bench: .venv/ready

@@ -23,6 +23,11 @@ from experiments.runner import ROOT, write_result
 
 SOURCE = ("modeling_gait", "train", "datasets_scripts", "experiments", "space")
 TINY = ["--max_steps", "1", "--batch_size", "4", "--warmup_steps", "1", "--save_steps", "9"]
+SMALL = {
+    "vq": ["--num_frames", "32", "--hidden_size", "16", "--num_layers", "1", "--code_dim", "8", "--codebook_size", "16"],
+    "decoder": [],
+    "gpt2": ["--n_embd", "16", "--n_layer", "1", "--n_head", "2", "--text_vocab_size", "320"],
+}
 
 
 def lines(*places: str) -> int:
@@ -84,7 +89,7 @@ def exported(folder: Path) -> dict[str, int]:
         folder=folder,
     )
     for name, parts in train:
-        script = [ROOT / "train" / f"train_{name}.py", ROOT / "train" / "configs" / f"demo_{name}.json", "--dataset", "data"]
+        script = [ROOT / "train" / f"train_{name}.py", "--dataset", "data", *SMALL[name]]
         run(*script, *parts, "--output_dir", "family" if name == "gpt2" else name, *TINY, folder=folder)
     code = """
 import torch

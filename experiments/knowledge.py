@@ -1,4 +1,4 @@
-"""Leave one subject out: do medical knowledge and numbers help, and which gait parameters does a model recover?  (DESIGN S3)
+"""Leave one subject out: do medical knowledge and numbers help, and which gait parameters does a model recover?
 
     python -m experiments.knowledge --dataset data/gist --shares 1.0 --seeds 0
     python -m experiments.knowledge --dataset data/gist --shares 0.05 --seeds 0 1 2

@@ -1,4 +1,4 @@
-"""Leave-one-subject-out: do synthetic walks make classifiers better?  (DESIGN section 5)
+"""Leave-one-subject-out: do synthetic walks make classifiers better?
 
     python -m experiments.loso --dataset data/gist --choose                          # strengths of the augmentations, see below
     python -m experiments.loso_generator --dataset data/gist                         # a generator a fold, and its walks

@@ -79,7 +79,7 @@ def named(name: str, gain: dict, points: str = "_points") -> dict[str, float]:
 
 
 def result_metrics(rows: list[dict], privacy: Path) -> dict[str, float]:
-    """What DESIGN names, of what was measured; one that was not is absent."""
+    """The numbers of the result, of what was measured; one that was not is absent."""
     table, out = LosoRows(rows), {}
     arms = table.arms()
     for arm in arms:

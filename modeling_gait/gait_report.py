@@ -3,6 +3,7 @@
 In: clean joints, what a model says of them. Out: dataclasses; `drawing.report_html` makes a page of them.
 """
 
+import html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from transformers import PreTrainedConfig
 
 from .configuration_gait_classifier import GIST_LABELS
 from .gait_norms import normative_range
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from .loading import Walk
 from .numeric_text import DECIMALS, NUM_TOKEN, NUMERIC_PHRASES
 from .saliency import Saliency
@@ -111,6 +112,14 @@ class GaitReport:
         """The most likely class."""
         return next(iter(self.class_probabilities))
 
+    def _repr_html_(self) -> str | None:
+        """The page, for notebooks; None (the plain text) where the package that draws it is not installed."""
+        try:
+            from modeling_gait.drawing.report_html import report_page
+        except ImportError:
+            return None
+        return f'<iframe srcdoc="{html.escape(report_page(self))}" width="100%" height="900" style="border:0"></iframe>'
+
 
 def display_name(label: str) -> str:
     """ "stiff_legged" -> "stiff legged", "2" -> "score 2"."""
@@ -124,10 +133,9 @@ def number(value: float, unit: str) -> str:
 
 
 def report_parameters(
-    walk: Walk | None, decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
+    measured: Mapping[str, float], decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
 ) -> list[ReportParameter]:
-    """Measured where there is a skeleton; from the model where only a video shows them."""
-    measured = {} if walk is None else compute_gait_parameters(walk.joints, walk.fps, walk.skeleton)
+    """`measured` where there is a skeleton (else empty); from the model where only a video shows them."""
     said = dict(zip((p.name for p in PARAMETERS), decoded.tolist())) if decoded is not None and video else {}
     out = []
     for p in PARAMETERS:

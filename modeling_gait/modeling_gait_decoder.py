@@ -16,7 +16,7 @@ Nothing is learned here: the codebooks are the tokeniser's (`GaitDecoderModel.fr
 from dataclasses import dataclass
 
 import torch
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_decoder import GaitDecoderConfig
 from .forward_kinematics import positions_from_bones, skeleton_from_positions
@@ -59,6 +59,7 @@ class GaitDecoderModel(GaitPreTrainedModel):
         decoder.codebooks.load_state_dict(vq.codebooks.state_dict())
         return decoder.eval()
 
+    @can_return_tuple
     def forward(
         self,
         temporal_codes: torch.Tensor | None = None,

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_vq import GaitVQConfig
 from .gait_waves import GaitWaves, fit_drift, fit_waves, from_channels, mirror_cycle, synthesise, to_channels
@@ -320,6 +320,7 @@ class GaitVQModel(GaitPreTrainedModel):
             synthesise(parts.waves(), mask.to(parts.person.dtype), skeleton, self.config.num_frames, self.half), skeleton
         )
 
+    @can_return_tuple
     def forward(
         self,
         joints: torch.Tensor | None = None,

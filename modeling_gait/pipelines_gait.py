@@ -17,17 +17,17 @@ from transformers import (
     LogitsProcessorList,
     Pipeline,
 )
+from transformers.dynamic_module_utils import custom_object_save
 
 from .captions import check_faithfulness, describe_walk, parse_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
-from .gait_parameters import compute_gait_parameters
 from .generation_gait import best_walks, generate_walks
-from .loading import load_walk
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
+from .processing_gait import GaitProcessor
+from .recording import each_thing, is_one
 from .skeletons import SKELETONS
 from .tokenization_gait import GaitCodes, GaitTokenizer
-
 
 MOST_FRAMES = 18_000  # of one walk: ten minutes
 
@@ -44,6 +44,29 @@ def _refuse_unknown(options: dict, *known: str) -> None:
         raise TypeError(f"unknown option {', '.join(unknown)}; known: {', '.join(known)}")
 
 
+def save_family(pipeline: Pipeline, folder: str | Path, vq: GaitVQModel, decoder: GaitDecoderModel, **kwargs) -> None:
+    """Write the whole family of a pipeline, with its code, to a folder that `pipeline` loads."""
+    processor = GaitProcessor.from_pretrained(**family_of(pipeline))
+    pipeline.model.config.auto_map = {"AutoConfig": "pipelines_gait.GaitFamilyConfig"}
+    for part, name in ((pipeline.model, ""), (vq, "vq"), (decoder, "decoder")):
+        part.save_pretrained(Path(folder) / name, **kwargs)
+        if name:
+            processor.feature_extractor.save_pretrained(Path(folder) / name)
+    processor.save_pretrained(folder)
+    custom_object_save(pipeline, folder)
+
+
+class GeneratedWalk(dict):
+    """A result of `text-to-gait`: a dict that a notebook shows as a moving skeleton."""
+
+    def _repr_html_(self) -> str | None:
+        try:
+            from modeling_gait.drawing.rendering import walk_html
+        except ImportError:  # remote code without the package: the plain dict is shown
+            return None
+        return walk_html(self["joints"], self["fps"], self["skeleton"], self["description"].to_prompt())
+
+
 class TextToGaitPipeline(Pipeline):
     """Descriptions to walks.
 
@@ -56,10 +79,9 @@ class TextToGaitPipeline(Pipeline):
     are (`first`, 0: the number of the list's first walk);
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;
-    `person`: a walk of somebody, a skeleton file or joints (T, J, 3) [m] of 30 frames a second walking along +y, whose spatial
-    codes (bones, posture, own normal cycle) all walks get.
-    Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
-    a WalkDescription), `codes` (GaitCodes).
+    `person`: a walk of somebody, as `read_recording` takes it, whose spatial codes (bones, posture, own normal cycle) all walks
+    get. Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
+    was understood, a WalkDescription), `codes` (GaitCodes).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
@@ -127,9 +149,9 @@ class TextToGaitPipeline(Pipeline):
             results += self.postprocess(self._forward(asked[at : at + batch_size], **now))
         return results[0] if single else results
 
-    def spatial_codes(self, person: str | Path | np.ndarray) -> np.ndarray:
+    def spatial_codes(self, person) -> np.ndarray:
         """Spatial codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window."""
-        window, mask = self.extractor.window(prepare_walk(self.extractor, person))
+        window, mask = self.extractor.window(self.extractor.prepare(person))
         window, mask = (torch.from_numpy(part)[None].to(self.vq.device) for part in (window, mask))
         return self.vq.encode(window, mask).spatial_codes[0].cpu().numpy()
 
@@ -148,19 +170,13 @@ class TextToGaitPipeline(Pipeline):
     def postprocess(self, outputs: dict) -> list[dict]:
         shared = {"fps": self.decoder.config.fps, "skeleton": self.decoder.config.skeleton}
         return [
-            {"joints": joints, **shared, **asked, "codes": codes}
+            GeneratedWalk({"joints": joints, **shared, **asked, "codes": codes})
             for joints, asked, codes in zip(outputs["joints"], outputs["asked"], outputs["codes"])
         ]
 
-
-def prepare_walk(
-    extractor: GaitFeatureExtractor, walk: str | Path | np.ndarray, fps: float | None = None, skeleton: str | None = None
-) -> np.ndarray:
-    """A skeleton file or joints (T, J, 3) [m] as the extractor wants them: its skeleton, its frame rate, along +y."""
-    if isinstance(walk, str | Path):
-        loaded = load_walk(walk, skeleton=skeleton, fps=fps)
-        return extractor.prepare(loaded.joints, loaded.fps, loaded.skeleton.name, loaded.times)
-    return extractor.prepare(walk, fps, skeleton)
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """The whole family, see `save_family`."""
+        save_family(self, save_directory, self.vq, self.decoder, **kwargs)
 
 
 class TextOnlyLogitsProcessor(LogitsProcessor):
@@ -181,10 +197,11 @@ class GaitToTextPipeline(Pipeline):
         pipe = pipeline("gait-to-text", model=FOLDER)
         pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed 0.65 m/s, ..."
 
-    In: a skeleton file (CSV, NPZ, BVH), or joints (T, J, 3) [m] with `fps` and `skeleton`; or a list of these.
-    Each result is a dict: `text` (written by GPT-2 from the codes), `pathology` (as GPT-2 names it, None if it names none),
+    In: a walk or several, as `recording.read_recordings` takes them: files, joints (T, J, 3) with `fps` and `skeleton`, dicts,
+    ... Each result is a dict: `text` (written by GPT-2 from the codes), `pathology` (as GPT-2 names it, None if it names none),
     `class_probabilities` (read from the pathological codes), `gait_parameters` (measured from the joints), `problems` (what in
-    the text does not agree with the measured numbers; see `captions.check_faithfulness`).
+    the text does not agree with the measured numbers; see `captions.check_faithfulness`), `doubts` (what was assumed about the
+    walk or looks wrong in it, a sentence each). Where nobody walks: ValueError.
     """
 
     _load_tokenizer = True
@@ -202,17 +219,17 @@ class GaitToTextPipeline(Pipeline):
         """One walk -> one result, a list -> a list."""
         _refuse_unknown(kwargs, "fps", "skeleton")
         options, _, _ = self._sanitize_parameters(**kwargs)
-        single = isinstance(walks, str | Path) or (isinstance(walks, np.ndarray) and walks.ndim == 3)
+        single = is_one(walks)
         results = [
             self.postprocess(self._forward(self.preprocess(walk, **options)))
-            for walk in tqdm([walks] if single else walks, desc="descriptions", disable=single)
+            for walk in tqdm([walks] if single else each_thing(walks), desc="descriptions", disable=single)
         ]
         return results[0] if single else results
 
     def preprocess(self, walk, fps: float | None = None, skeleton: str | None = None) -> dict:
-        joints = prepare_walk(self.extractor, walk, fps, skeleton)
-        window, mask = self.extractor.window(joints)
-        return {"joints": joints, "window": torch.from_numpy(window)[None], "mask": torch.from_numpy(mask)[None]}
+        recording = self.extractor.read(walk, fps, skeleton)
+        window, mask = self.extractor.window(recording.for_model(SKELETONS[self.extractor.skeleton], self.extractor.fps))
+        return {"recording": recording, "window": torch.from_numpy(window)[None], "mask": torch.from_numpy(mask)[None]}
 
     @torch.no_grad()
     def _forward(self, inputs: dict) -> dict:
@@ -233,12 +250,12 @@ class GaitToTextPipeline(Pipeline):
         return {
             "text": text,
             "probabilities": output.class_logits[0].softmax(-1).cpu(),
-            "joints": inputs["joints"],
+            "recording": inputs["recording"],
             "codes": codes,
         }
 
     def postprocess(self, outputs: dict) -> dict:
-        parameters = compute_gait_parameters(outputs["joints"], self.extractor.fps, SKELETONS[self.extractor.skeleton])
+        parameters = outputs["recording"].gait_parameters
         pathology = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -256,8 +273,14 @@ class GaitToTextPipeline(Pipeline):
             "class_probabilities": dict(zip(self.extractor.labels, outputs["probabilities"].tolist())),
             "gait_parameters": parameters,
             "problems": problems,
+            "doubts": list(outputs["recording"].doubts),
             "codes": outputs["codes"],
         }
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """The whole family, see `save_family`."""
+        decoder = GaitDecoderModel.from_pretrained(**family_of(self), subfolder="decoder")
+        save_family(self, save_directory, self.vq, decoder, **kwargs)
 
 
 class GaitFamilyConfig(GPT2Config):
@@ -281,6 +304,7 @@ class GaitFamilyConfig(GPT2Config):
 PIPELINES = (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPipeline))
 __all__ = [
     "GaitFamilyConfig",
+    "GeneratedWalk",
     "GaitToTextPipeline",
     "TextToGaitPipeline",
 ]

@@ -11,7 +11,7 @@ from modeling_gait.export import write_bvh, write_csv, write_npz
 from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, given_codes, sample_codes
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
-from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints, mirror
+from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
 from modeling_gait.tokenization_gait import GAIT_START, GaitGrammarLogitsProcessor
 
 PROMPT = "severe steppage gait, right side, 0.6 m/s, 96 steps/min"
@@ -122,7 +122,7 @@ def test_a_person_lends_the_spatial_codes(maker, tmp_path):
 def test_a_person_that_does_not_fit_is_refused(maker):
     with pytest.raises(ValueError, match=r"person: expected \(4,\) spatial codes below 8"):
         given_codes(maker.decoder, [parse_prompt("normal gait")], np.zeros(9))
-    with pytest.raises(ValueError, match="expected joints of shape"):
+    with pytest.raises(ValueError, match="4 joints, expected 25"):
         maker(PROMPT, num_frames=16, person=np.zeros((30, 4, 3)))
 
 
@@ -149,9 +149,19 @@ def test_batches_change_nothing_but_the_draw(maker):
         np.testing.assert_allclose(a["joints"], alone["joints"], atol=1e-5)
 
 
-def test_batches_of_one_seed_differ(maker):
-    walks = maker([PROMPT] * 4, num_frames=16, seed=0, batch_size=2)
-    assert len({w["codes"].spatial.tobytes() for w in walks}) == 4
+def test_a_walk_depends_on_seed_and_number_alone(maker):
+    options = {"num_frames": 16, "temperature": 1.0}
+    walks = maker([PROMPT] * 5, seed=0, **options)
+    for other in (
+        maker([PROMPT] * 5, seed=0, batch_size=2, **options),
+        [maker(PROMPT, seed=0, first=i, **options) for i in range(5)],
+        maker([PROMPT] * 2, seed=0, **options) + maker([PROMPT] * 3, seed=0, first=2, **options),
+    ):
+        for a, b in zip(walks, other):
+            assert np.array_equal(a["codes"].spatial, b["codes"].spatial)
+            np.testing.assert_allclose(a["joints"], b["joints"], atol=1e-4)
+    seeds = [[w["codes"].spatial.tobytes() + w["codes"].temporal.tobytes() for w in maker([PROMPT] * 4, seed=s, **options)] for s in range(4)]
+    assert len(set(sum(seeds, []))) == 16, "seed 0's second walk is not seed 1's first"
 
 
 def test_sampling_is_that_of_generate_under_the_grammar(family_folder):
@@ -294,8 +304,8 @@ def test_bad_walks_and_files_are_refused(reader, tmp_path):
     broken.write_text("left_knee_x,left_knee_y\nnot,a walk\n")
     for bad, message in (
         (broken, "broken.csv"),
-        (np.zeros((20, 7, 3)), "expected joints of shape"),
-        (np.full((20, 25, 3), np.nan), "usable"),
+        (np.zeros((20, 7, 3)), "7 joints, expected 25"),
+        (np.full((20, 25, 3), np.nan), "no joint with three finite"),
         (tmp_path / "walk.exe", "walk.exe"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -328,6 +338,13 @@ def test_generate_script_writes_a_data_set(family_folder, tmp_path):
     assert [PATHOLOGIES[p] for p in rows["pathology"]] == ["steppage", "steppage", "normal"]
     assert rows[0]["joints"].shape == (32, 25, 3) and len({rows[i]["joints"].tobytes() for i in range(3)}) == 3
     assert rows["sample_index"][:].tolist() == [0, 1, 2] and len(set(rows["walk_id"])) == 3
+    arguments = ["--model", family_folder, "--prompts", prompts, "--num_frames", 16, "--output_dir"]
+    run_script(generate, [*arguments, out])  # an earlier result is replaced
+    assert load_walks(str(out))[0]["joints"].shape == (16, 25, 3)
+    (out / "thesis.tex").write_text("three years")
+    with pytest.raises(ValueError, match="not a data set folder: it holds thesis.tex"):
+        run_script(generate, [*arguments, out])
+    assert (out / "thesis.tex").read_text() == "three years"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
+from modeling_gait.training.decoder import DecoderArguments
 from safetensors.numpy import load_file
 
 from experiments import loso, loso_generator
@@ -19,7 +20,6 @@ from modeling_gait.training import gpt2
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.classifier import load_inputs
 from modeling_gait.training.data import load_walks
-from modeling_gait.training.decoder import DecoderArguments
 from modeling_gait.training.vq import VQArguments
 
 ARGUMENTS = {

@@ -1,0 +1,133 @@
+"""Do the tests notice? One-line breaks of core logic, each of which must make a test fail.
+
+    python -m experiments.mutants            # or: make mutants; --only TEXT: those whose file or line contains it
+
+In: the list below (file, old line's part, new part, tests to run). Each break is made in a copy of the checkout, one copy a
+process, and its tests run there until the first failure; first of all they must pass without it. Out: the breaks that survived,
+`model_cards/results/mutants.json` (`mutants`, `killed`) when the whole list ran. Raises ValueError where a part does not stand
+exactly once in its file: the list follows the code.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from experiments.runner import ROOT, write_result
+
+M = "modeling_gait"
+MUTANTS = [
+    (f"{M}/generation_gait.py", "if any(left):\n        joints[left]", "if False:\n        joints[left]", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "    turned[left] = mirror(turned[left], SKELETONS[extractor.skeleton])", "    pass",
+     "pipelines_gait"),
+    (f"{M}/training/data.py", "mirror_parameters(p) if m else p for", "p if m else p for", "train_common"),
+    (f"{M}/training/gpt2.py", 'dict(windows["measured"][i], speed=speed)', 'dict(windows["measured"][i])', "train_gpt2"),
+    (f"{M}/cleaning.py", "np.maximum(SPIKE, 6 * scale)", "np.maximum(SPIKE, 60 * scale)", "cleaning"),
+    (f"{M}/modeling_gait_decoder.py", "_norm(joints[:, :, ankles].diff(dim=1)[..., :2])",
+     "_norm(joints[:, :, ankles].diff(dim=1))", "modeling_gait_decoder"),
+    (f"{M}/kinematics.py", "np.arctan2(-hips[:, 2],", "np.arctan2(hips[:, 2],", "kinematics"),
+    (f"{M}/kinematics.py", "np.arctan2(trunk[:, 0], trunk[:, 2])", "np.arctan2(trunk[:, 1], trunk[:, 2])", "kinematics"),
+    (f"{M}/kinematics.py", "+ medial * obliquity", "- medial * obliquity", "kinematics"),
+    (f"{M}/skeletons.py", "    out[..., 0] *= -1", "    out[..., 1] *= -1", "augmentation kinematics"),
+    (f"{M}/skeletons.py", "joints[..., list(skeleton.mirror), :]", "joints[..., list(range(len(skeleton))), :]",
+     "augmentation kinematics"),
+    (f"{M}/cleaning.py", "MAX_ROOT_SPEED = 6.0", "MAX_ROOT_SPEED = 60.0", "cleaning"),
+    (f"{M}/gait_cycles.py", "starts = peaks + 0.5 * (a - c)", "starts = peaks - 0.5 * (a - c)", "gait_cycles"),
+    (f"{M}/gait_cycles.py", "(lags >= shortest * fps)", "(lags >= 0 * fps)", "gait_cycles"),
+    (f"{M}/evaluation/metrics.py", "reference = reference - reference[..., root : root + 1, :]", "pass", "metrics"),
+    (f"{M}/evaluation/metrics.py", "(np.linalg.det(u @ vt) < 0, -1.0, 1.0)", "(np.linalg.det(u @ vt) < 0, 1.0, 1.0)",
+     "metrics"),
+    (f"{M}/evaluation/metrics.py", "np.diff(tracks[:, -1, :2], axis=0)", "np.diff(tracks[:, -1, :], axis=0)", "metrics"),
+    (f"{M}/captions.py", "if s not in sides]", "if s in ()]", "captions"),
+    (f"{M}/captions.py", "for s in said if s != d.level]", "for s in said if s is None]", "captions"),
+    (f"{M}/walk_description.py", "not q.low <= value <= q.high", "not q.low <= value", "captions"),
+    (f"{M}/files.py", "        temporary.unlink(missing_ok=True)", "        pass", "train_common cli"),
+    ("experiments/runner.py", "a[k] - b[k] for k in a if k in b and k[0] == unit]", "a[k] - b[k] for k in a if k in b]",
+     "experiments/test_runner.py"),
+    ("experiments/runner.py", "(other := [k for k in made if made[k] != arguments.get(k)])", "(other := [])",
+     "experiments/test_runner.py"),
+    ("experiments/loso.py", "group[n][i]) for i in (1, 0)]", "group[n][i]) for i in (0, 1)]", "experiments/test_loso.py"),
+]  # fmt: skip
+
+
+def paths(tests: str) -> list[str]:
+    """`captions experiments/test_loso.py` -> tests/test_captions.py, tests/experiments/test_loso.py"""
+    return [f"tests/{name if name.endswith('.py') else f'test_{name}.py'}" for name in tests.split()]
+
+
+def copy_tree(folder: Path) -> Path:
+    """The files that git knows, as they are here."""
+    for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def passes(folder: Path, tests: str) -> bool:
+    """Whether these tests pass in the copy. Raises OSError where they cannot be run."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *paths(tests)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    if done.returncode > 2:  # 1: tests failed, 2: a module broke while it was collected
+        raise OSError(f"{' '.join(command)}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+    return done.returncode == 0
+
+
+def survives(folder: Path, mutant: tuple[str, str, str, str]) -> bool:
+    """Whether the tests of a mutant pass with it."""
+    file, old, new, tests = mutant
+    text = (folder / file).read_text(encoding="utf-8")
+    try:
+        (folder / file).write_text(text.replace(old, new), encoding="utf-8")
+        return passes(folder, tests)
+    finally:
+        (folder / file).write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="mutants whose file or line contains this; writes no result")
+    parser.add_argument("--num_proc", type=int, default=2, help="mutants at a time (default %(default)s)")
+    args = parser.parse_args()
+    mutants = [m for m in MUTANTS if args.only in m[0] or args.only in m[1]]
+    for file, old, *_ in mutants:
+        if (count := (ROOT / file).read_text(encoding="utf-8").count(old)) != 1:
+            raise ValueError(f"{file}: {old!r} stands there {count} times, expected once")
+    began, rows = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(args.num_proc) as pool:
+        free = [copy_tree(Path(place) / str(i)) for i in range(args.num_proc)]
+
+        def alone(work, *given):
+            folder = free.pop()
+            try:
+                return work(folder, *given)
+            finally:
+                free.append(folder)
+
+        suites = sorted({m[3] for m in mutants})
+        for tests, good in zip(suites, pool.map(lambda t: alone(passes, t), suites)):
+            if not good:
+                raise ValueError(f"{tests}: fails without a mutant")
+        for mutant, alive in zip(mutants, tqdm(pool.map(lambda m: alone(survives, m), mutants), total=len(mutants))):
+            rows.append(dict(zip(("file", "old", "new", "tests"), mutant)) | {"killed": not alive})
+            if alive:
+                tqdm.write(f"survived: {mutant[0]}: {mutant[1]} -> {mutant[2]} ({mutant[3]})")
+    metrics = {"mutants": len(rows), "killed": sum(r["killed"] for r in rows), "seconds": round(time.perf_counter() - began)}
+    print(metrics)
+    if not args.only:
+        protocol = "one-line breaks in a copy of the tree; killed: a test fails; the same tests pass without it"
+        write_result("mutants", "none", protocol, metrics, rows)
+    if metrics["killed"] < metrics["mutants"]:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
