@@ -364,8 +364,8 @@ def main() -> None:
     rows = run_all(args, runs, lambda run: evaluate(families[run["subject"]], run["subject"], args, seed), listed=("families",))
     protocol = (
         "each row: tokeniser, decoder, GPT-2 and judge trained on the other subjects; metrics are means over rows; "
-        "reconstructions are of a skeleton with the sensor's drift, fgd_reconstruction with its noise too, of 700 walks of training "
-        f"people; walks sampled at temperature {args.temperature}, guidance {args.guidance}, with the sensor"
+        "reconstructions are of a skeleton with the sensor's drift, fgd_reconstruction with its noise too, of 700 walks of "
+        f"training people; walks sampled at temperature {args.temperature}, guidance {args.guidance}, with the sensor"
         + (f", the best of {args.candidates} candidates by its text" if args.candidates > 1 else "")
     )
     names = [k for k, v in rows[0].items() if isinstance(v, float)]

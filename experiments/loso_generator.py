@@ -4,8 +4,9 @@
     python -m experiments.loso_generator --dataset data/gist --subjects 3 --share 0.05     # from 5 % of the walks of the others
     python -m experiments.loso_generator --dataset data/gist --variant naive
 
-In: walks of the walk schema. Out: `OUTPUT_DIR/fold_SUBJECT[_share_S]/`, the family (train_vq.py and train_gpt2.py, run without that subject) and `SET.safetensors`: `input_values` (M, 64, F) float16 [m], classifier inputs of M
-sampled walks, `labels` (M,), `judged` (M,): what a validity model takes them for. What exists is kept, so the same command goes
+In: walks of the walk schema. Out: `OUTPUT_DIR/fold_SUBJECT[_share_S]/`, the family (train_vq.py and train_gpt2.py, run
+without that subject) and `SET.safetensors`: `input_values` (M, 64, F) float16 [m], classifier inputs of M sampled walks,
+ `labels` (M,), `judged` (M,): what a validity model takes them for. What exists is kept, so the same command goes
 on after an interruption.
 
 A walk is sampled for the description of a training walk, drawn at random with equal classes, of a length

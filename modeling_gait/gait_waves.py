@@ -31,8 +31,8 @@ _FREQUENCIES = (0.3, 1.7)  # Hz, of strides
 
 @dataclass
 class GaitWaves:
-    """`cycle` (B, 1 + 2 K, C) [m]: mean, then cosine and sine of each harmonic; `drift` (B, 3, C) [m], the path's own trend left out;
-    `rhythm` (B, 6): see `RHYTHM`."""
+    """`cycle` (B, 1 + 2 K, C) [m]: mean, then cosine and sine of each harmonic; `drift` (B, 3, C) [m], the path's own trend
+    left out; `rhythm` (B, 6): see `RHYTHM`."""
 
     cycle: torch.Tensor
     drift: torch.Tensor

@@ -43,10 +43,10 @@ def sample_codes(
         prompts: words, then `tokenizer.number_tokens`.
         given: position after `<gait>` -> codes (N,), below 0 where it is to be sampled.
         sensor: with sensor codes.
-        guidance: classifier-free (Ho and Salimans 2022, arXiv 2207.12598): scores u + guidance (c - u), u without a prompt; 1:
-        none.
-        seed: makes the draw repeatable without touching the caller's random state: prompt i draws by (seed, `first` + i) alone, so a
-            list may be sampled in parts.
+        guidance: classifier-free (Ho and Salimans 2022, arXiv 2207.12598): scores u + guidance (c - u), u without a prompt;
+            1: none.
+        seed: makes the draw repeatable without touching the caller's random state: prompt i draws by (seed, `first` + i) alone,
+            so a list may be sampled in parts.
 
     Raises: ValueError where prompt and walk are longer than the model.
     """

@@ -58,8 +58,8 @@ class GaitVQOutput(ModelOutput):
 
 @dataclass
 class GaitParts:
-    """The parts of walks: `person` and `pathology` (B, R, C) [m], whose sum is the cycle; `rhythm` (B, 6); `drift` (B, 3, C) [m];
-    `levels` (B, 8) of the noise [log m], None where the sensor is left out."""
+    """The parts of walks: `person` and `pathology` (B, R, C) [m], whose sum is the cycle; `rhythm` (B, 6); `drift` (B, 3, C)
+    [m]; `levels` (B, 8) of the noise [log m], None where the sensor is left out."""
 
     person: torch.Tensor
     pathology: torch.Tensor
@@ -184,8 +184,8 @@ class GaitPreTrainedModel(PreTrainedModel):
     def __init__(self, config: GaitVQConfig):
         if hasattr(config, "downsampling"):
             raise ValueError(
-                f"this {config.model_type} has the codes of version 1 (one for each {config.downsampling} frames), which are not read any "
-                "more: train it anew with train/train_vq.py"
+                f"this {config.model_type} has the codes of version 1 (one for each {config.downsampling} frames), which are "
+                "not read any more: train it anew with train/train_vq.py"
             )
         super().__init__(config)
 

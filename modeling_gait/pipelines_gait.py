@@ -74,14 +74,14 @@ class TextToGaitPipeline(Pipeline):
         walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
-    Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1), `top_p`
-    (1), `guidance` (1: none, see `sample_codes`), `batch_size`; `seed`, by which walk i of a list is drawn, whatever the batches
-    are (`first`, 0: the number of the list's first walk);
+    Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1),
+    `top_p` (1), `guidance` (1: none, see `sample_codes`), `batch_size`; `seed`, by which walk i of a list is drawn, whatever
+    the batches are (`first`, 0: the number of the list's first walk);
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;
     `person`: a walk of somebody, as `read_recording` takes it, whose spatial codes (bones, posture, own normal cycle) all walks
-    get. Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
-    was understood, a WalkDescription), `codes` (GaitCodes).
+    get. Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description`
+    (what was understood, a WalkDescription), `codes` (GaitCodes).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A

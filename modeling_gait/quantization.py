@@ -34,8 +34,8 @@ class ProductQuantizer(nn.Module):
 
     @torch.no_grad()
     def fit(self, vectors: torch.Tensor, groups: list[int] | None = None, seed: int = 0) -> None:
-        """Mean, components, groups and codebooks of vectors (N, D). With `groups`, the token of each of the D dimensions, the components
-        are the dimensions themselves."""
+        """Mean, components, groups and codebooks of vectors (N, D). With `groups`, the token of each of the D dimensions, the
+        components are the dimensions themselves."""
         components = self.basis.shape[1]
         if groups is None:
             self.mean.copy_(vectors.mean(0))

@@ -160,7 +160,10 @@ def test_a_walk_depends_on_seed_and_number_alone(maker):
         for a, b in zip(walks, other):
             assert np.array_equal(a["codes"].spatial, b["codes"].spatial)
             np.testing.assert_allclose(a["joints"], b["joints"], atol=1e-4)
-    seeds = [[w["codes"].spatial.tobytes() + w["codes"].temporal.tobytes() for w in maker([PROMPT] * 4, seed=s, **options)] for s in range(4)]
+    seeds = [
+        [w["codes"].spatial.tobytes() + w["codes"].temporal.tobytes() for w in maker([PROMPT] * 4, seed=s, **options)]
+        for s in range(4)
+    ]
     assert len(set(sum(seeds, []))) == 16, "seed 0's second walk is not seed 1's first"
 
 
