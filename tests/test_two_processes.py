@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
+from conftest import GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
 from safetensors.torch import load_file
 from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
 from test_train import PATHS, python
@@ -101,7 +101,7 @@ def generate_arguments(folder, family, output) -> list:
 
 
 @pytest.fixture(scope="module")
-def two(dataset_folder, vq_folder, decoder_folder, family_folder, tmp_path_factory) -> Path:
+def two(dataset_folder, vq_folder, family_folder, tmp_path_factory) -> Path:
     """Folder with what two processes made, a folder a script."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "prompts.txt").write_text("steppage gait, right side\nnormal gait\nlurch gait\n")
@@ -111,8 +111,7 @@ def two(dataset_folder, vq_folder, decoder_folder, family_folder, tmp_path_facto
     saved = [*few, "--save_steps", "2"]
     own = {
         "vq": VQ_ARGUMENTS,
-        "decoder": ["--vq", vq_folder, *DECODER_ARGUMENTS],
-        "gpt2": ["--vq", vq_folder, "--decoder", decoder_folder, *GPT2_ARGUMENTS],
+        "gpt2": ["--vq", vq_folder, *GPT2_ARGUMENTS],
         "classifier": ["--architecture", "cnn", *few],
         "text": [*text, "--num_heads", "2", "--num_frames", "32", *saved],
         "knowledge": ["--knowledge", "none", "--branches", "video", "--text_model", encoder, "--mixed_precision", "no", *saved],
