@@ -11,7 +11,7 @@ class GaitDecoderConfig(PreTrainedConfig):
     Args:
         skeleton (`str`): name in `modeling_gait.skeletons.SKELETONS`.
         fps (`float`): frames a second of the joints.
-        hidden_size, num_layers, downsampling, code_dim, *_codebook_size, num_*: as in `GaitVQConfig`.
+        hidden_size, num_layers, downsampling, code_dim: as in `GaitVQConfig`; so are the numbers and sizes of codebooks.
         velocity_weight, root_weight, contact_weight, limit_weight, height_weight (`float`): of the losses.
         constrained (`bool`): False leaves out the joint-limit, foot-contact and pelvis-height losses (ablation).
     """

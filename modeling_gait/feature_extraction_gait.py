@@ -186,16 +186,20 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         fps: float | None = None,
         skeleton: str | None = None,
         return_joints: bool = False,
+        return_tensors: str = "pt",
     ) -> BatchFeature:
-        """One walk (T, J, 3) or several -> their middle windows as a batch (see the head of this file)."""
-        if isinstance(walks, np.ndarray | torch.Tensor) and walks.ndim == 3:
+        """One walk (T, J, 3) or several -> their middle windows as a batch (see the head of this file).
+
+        `return_tensors`: "pt" or "np". Raises as `prepare` and `window`.
+        """
+        if getattr(walks, "ndim", 4) == 3:
             walks = [walks]
         if not len(walks):
             raise ValueError("no walks given")
         cut = [self.window(self.prepare(w, fps, skeleton)) for w in walks]
         joints = torch.from_numpy(np.stack([c[0] for c in cut]))
         data = {"input_values": self.to_features(joints), "attention_mask": torch.from_numpy(np.stack([c[1] for c in cut]))}
-        return BatchFeature({**data, "joints": joints} if return_joints else data)
+        return BatchFeature({**data, "joints": joints} if return_joints else data, tensor_type=return_tensors)
 
 
 GaitFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

@@ -3,6 +3,7 @@
 In: clean joints, what a model says of them. Out: dataclasses; `drawing.report_html` makes a page of them.
 """
 
+import html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -110,6 +111,14 @@ class GaitReport:
     def label(self) -> str:
         """The most likely class."""
         return next(iter(self.class_probabilities))
+
+    def _repr_html_(self) -> str | None:
+        """The page, for notebooks; None (the plain text) where the package that draws it is not installed."""
+        try:
+            from modeling_gait.drawing.report_html import report_page
+        except ImportError:
+            return None
+        return f'<iframe srcdoc="{html.escape(report_page(self))}" width="100%" height="900" style="border:0"></iframe>'
 
 
 def display_name(label: str) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_classifier import GaitClassifierConfig
 from .skeletons import SKELETONS, Skeleton
@@ -257,13 +257,13 @@ class GaitForSequenceClassification(PreTrainedModel):
         self.input_mean.copy_(mean)
         self.input_std.copy_(torch.where(std < 1e-6, torch.ones_like(std), std))
 
+    @can_return_tuple
     def forward(
         self,
         input_values: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        return_dict: bool | None = None,
-    ) -> GaitClassifierOutput | tuple[torch.Tensor, ...]:
+    ) -> GaitClassifierOutput:
         """Classify a batch of walks.
 
         Args:
@@ -271,7 +271,6 @@ class GaitForSequenceClassification(PreTrainedModel):
             attention_mask: (B, T), non-zero where a frame counts. Frames that do not count are left out, wherever they stand:
                 they change nothing, and the result is that of the walk without them. A walk without any gets a zero embedding.
             labels: (B,) class indices, or (B, num_labels) class probabilities.
-            return_dict: False for a plain tuple.
 
         Raises:
             ValueError: input or mask of another shape.
@@ -294,8 +293,7 @@ class GaitForSequenceClassification(PreTrainedModel):
             embedding = _mask_frames(features, mask).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
         logits = self.head(self.dropout(embedding))
         loss = None if labels is None else F.cross_entropy(logits.float(), labels)
-        output = GaitClassifierOutput(loss=loss, logits=logits, embedding=embedding)
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return GaitClassifierOutput(loss=loss, logits=logits, embedding=embedding)
 
 
 GaitForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_decoder import GaitDecoderConfig
 from .feature_extraction_gait import GaitFeatureExtractor
@@ -107,6 +107,7 @@ class GaitDecoderModel(GaitPreTrainedModel):
         body = sum(e(body_codes[..., i]) for i, e in enumerate(self.body_embedding))
         return torch.cat((spatial, temporal), dim=-1), body, self.pathological_embedding(pathological_codes)
 
+    @can_return_tuple
     def forward(
         self,
         motion_codes: torch.Tensor | None = None,

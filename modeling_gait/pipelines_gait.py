@@ -17,6 +17,7 @@ from transformers import (
     LogitsProcessorList,
     Pipeline,
 )
+from transformers.dynamic_module_utils import custom_object_save
 
 from .captions import check_faithfulness, describe_walk, parse_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
@@ -25,6 +26,7 @@ from .generation_gait import best_walks, generate_walks
 from .loading import load_walk
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
+from .processing_gait import GaitProcessor
 from .skeletons import SKELETONS
 from .tokenization_gait import GaitCodes, GaitTokenizer
 
@@ -41,6 +43,29 @@ def _refuse_unknown(options: dict, *known: str) -> None:
         raise TypeError(f"unknown option {', '.join(unknown)}; known: {', '.join(known)}")
 
 
+def save_family(pipeline: Pipeline, folder: str | Path, vq: GaitVQModel, decoder: GaitDecoderModel, **kwargs) -> None:
+    """Write the whole family of a pipeline, with its code, to a folder that `pipeline` loads."""
+    processor = GaitProcessor.from_pretrained(**family_of(pipeline))
+    pipeline.model.config.auto_map = {"AutoConfig": "pipelines_gait.GaitFamilyConfig"}
+    for part, name in ((pipeline.model, ""), (vq, "vq"), (decoder, "decoder")):
+        part.save_pretrained(Path(folder) / name, **kwargs)
+        if name:
+            processor.feature_extractor.save_pretrained(Path(folder) / name)
+    processor.save_pretrained(folder)
+    custom_object_save(pipeline, folder)
+
+
+class GeneratedWalk(dict):
+    """A result of `text-to-gait`: a dict that a notebook shows as a moving skeleton."""
+
+    def _repr_html_(self) -> str | None:
+        try:
+            from modeling_gait.drawing.rendering import walk_html
+        except ImportError:  # remote code without the package: the plain dict is shown
+            return None
+        return walk_html(self["joints"], self["fps"], self["skeleton"], self["description"].to_prompt())
+
+
 class TextToGaitPipeline(Pipeline):
     """Descriptions to walks.
 
@@ -53,8 +78,8 @@ class TextToGaitPipeline(Pipeline):
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `person`: a walk of somebody, a skeleton file or joints (T, J, 3) [m] of 30 frames a second walking along +y, whose body
     codes (bones, posture, usual speed) all walks get.
-    Each result is a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood,
-    a WalkDescription), `codes` (GaitCodes).
+    Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
+    was understood, a WalkDescription), `codes` (GaitCodes).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
@@ -141,9 +166,13 @@ class TextToGaitPipeline(Pipeline):
     def postprocess(self, outputs: dict) -> list[dict]:
         shared = {"fps": self.decoder.config.fps, "skeleton": self.decoder.config.skeleton}
         return [
-            {"joints": joints, **shared, **asked, "codes": codes}
+            GeneratedWalk({"joints": joints, **shared, **asked, "codes": codes})
             for joints, asked, codes in zip(outputs["joints"], outputs["asked"], outputs["codes"])
         ]
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """The whole family, see `save_family`."""
+        save_family(self, save_directory, self.vq, self.decoder, **kwargs)
 
 
 def prepare_walk(
@@ -257,6 +286,11 @@ class GaitToTextPipeline(Pipeline):
             "codes": outputs["codes"],
         }
 
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """The whole family, see `save_family`."""
+        decoder = GaitDecoderModel.from_pretrained(**family_of(self), subfolder="decoder")
+        save_family(self, save_directory, self.vq, decoder, **kwargs)
+
 
 class GaitFamilyConfig(GPT2Config):
     """What a family's `auto_map` names as its configuration: GPT-2's own, which knows the two pipelines as well.
@@ -279,6 +313,7 @@ class GaitFamilyConfig(GPT2Config):
 PIPELINES = (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPipeline))
 __all__ = [
     "GaitFamilyConfig",
+    "GeneratedWalk",
     "GaitToTextPipeline",
     "TextToGaitPipeline",
 ]

@@ -26,7 +26,11 @@ class GaitProcessor(ProcessorMixin):
         self.normal_reference = dict(normal_reference or {})
 
     def __call__(
-        self, text: str | list[str] | None = None, walks: np.ndarray | list[np.ndarray] | None = None, **kwargs
+        self,
+        text: str | list[str] | None = None,
+        walks: np.ndarray | list[np.ndarray] | None = None,
+        return_tensors: str = "pt",
+        **kwargs,
     ) -> BatchFeature:
         """Text and / or walks -> their inputs in one BatchFeature; text's mask is `text_attention_mask` where both are given.
 
@@ -37,9 +41,9 @@ class GaitProcessor(ProcessorMixin):
             raise ValueError("GaitProcessor needs text, walks or both")
         data: dict = {}
         if walks is not None:
-            data |= self.feature_extractor(walks, **kwargs)
+            data |= self.feature_extractor(walks, return_tensors=return_tensors, **kwargs)
         if text is not None:
-            tokens = self.tokenizer(text, return_tensors="pt", padding=True)
+            tokens = self.tokenizer(text, return_tensors=return_tensors, padding=True)
             data["input_ids"] = tokens["input_ids"]
             data["text_attention_mask" if walks is not None else "attention_mask"] = tokens["attention_mask"]
         return BatchFeature(data)

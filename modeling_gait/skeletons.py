@@ -41,6 +41,7 @@ class Skeleton:
             raise KeyError(f"skeleton {self.name!r} has no joint {joint!r}; it has {', '.join(self.joint_names)}") from None
 
     def has(self, joint: str) -> bool:
+        """Whether the skeleton has a joint of this name."""
         return joint in self.joint_names
 
     @cached_property

@@ -427,7 +427,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(206, content[first : last + 1], headers | {"Content-Range": f"bytes {first}-{last}/{file.size}"})
 
     def validate_yaml(self, body: bytes) -> dict:
-        """What the Hub refuses in a card that `train/publish_cards.py` might get wrong."""
+        """What the Hub refuses in a card that `training/cards.py` might get wrong."""
         match = re.match(r"---\n(.*?)\n---\n", json.loads(body)["content"], re.DOTALL)
         data, errors = yaml.safe_load(match[1]) if match else {}, []
         if data.get("license") == "other" and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", str(data.get("license_name", ""))):

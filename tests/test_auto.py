@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from conftest import CODES
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor, AutoTokenizer, pipeline
 
 import modeling_gait
 from modeling_gait.export import write_csv
 from modeling_gait.simulation import simulate_walks
 
-HEAVY = ("torch", "transformers", "datasets", "pandas", "matplotlib", "sklearn")
+HEAVY = ("torch", "transformers", "datasets", "matplotlib", "sklearn")
 
 
 def run(code: str) -> str:
@@ -98,3 +102,49 @@ def test_registered_whatever_is_imported_first(first):
     tasks, waiting, classes = json.loads(run(f"{first}\n{SEEN}"))
     assert set(tasks) == PIPELINES and classes == ["GaitVQModel", "GaitKnowledgeForSequenceClassification"]
     assert waiting <= 1  # AutoProcessor's module, where nothing has asked for it
+
+
+CLASSES = {
+    "gait_classifier": {"hidden_size": 8, "num_layers": 1},
+    "gait_decoder": CODES | {"hidden_size": 16, "num_layers": 1},
+    "gait_dual_encoder": {"projection_size": 8},
+    "gait_knowledge": {"projection_size": 16, "use_knowledge": False},
+    "gait_tcn": {"num_channels": 6, "channels_per_sensor": 3, "hidden_size": 8},
+    "gait_vq": CODES | {"hidden_size": 16, "num_layers": 1},
+}
+
+
+@pytest.mark.parametrize("model_type", CLASSES)
+def test_automodel_opens_every_folder_without_a_question(model_type, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run the code"))
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, **CLASSES[model_type]))
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / f"modeling_{model_type}.py").is_file()
+    assert type(AutoModel.from_pretrained(tmp_path)) is type(model)
+    assert type(model).forward.__wrapped__  # can_return_tuple: `return_dict` means the same everywhere
+
+
+def test_a_family_opens_with_the_auto_classes(family_folder, walks, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run the code"))
+    extractor, processor = AutoFeatureExtractor.from_pretrained(family_folder), AutoProcessor.from_pretrained(family_folder)
+    tokenizer, model = AutoTokenizer.from_pretrained(family_folder), AutoModel.from_pretrained(family_folder)
+    assert tokenizer.model_max_length == model.config.n_positions
+    own = extractor(walks.joints[0], return_tensors="pt")
+    assert torch.equal(processor(walks=walks.joints[0], return_tensors="pt")["input_values"], own["input_values"])
+    assert isinstance(extractor(walks.joints[0], return_tensors="np")["input_values"], np.ndarray)
+    vq = AutoModel.from_pretrained(family_folder / "vq").eval()
+    whole, parts = vq(**own), vq(**own, return_dict=False)
+    assert isinstance(parts, tuple) and len(parts) == len(whole.to_tuple())
+
+
+@pytest.mark.parametrize("task", ["text-to-gait", "gait-to-text"])
+def test_a_saved_pipeline_loads(task, family_folder, walks, tmp_path):
+    pipeline(task, model=str(family_folder)).save_pretrained(tmp_path / "saved")
+    made = [
+        pipeline("text-to-gait", model=str(f))("normal gait", num_frames=16, seed=1)
+        for f in (family_folder, tmp_path / "saved")
+    ]
+    np.testing.assert_array_equal(made[0]["joints"], made[1]["joints"])
+    assert made[1]._repr_html_().startswith('<img src="data:image/gif;base64,R0lGOD')
+    read = pipeline("gait-to-text", model=str(tmp_path / "saved"))(walks.joints[0])
+    assert set(read["class_probabilities"]) == set(walks.pathology)

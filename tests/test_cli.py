@@ -112,7 +112,8 @@ def test_several_walks_are_numbered_files_or_one_table(family_folder, folder, tm
     [
         (["happy dance"], "happy dance|no known|which gait|names no"),
         ([PROMPT, "--temperature", "0"], "temperature must be positive"),
-        ([PROMPT, "--frames", "3"], "multiple of"),
+        ([PROMPT, "--frames", "3"], "--frames: expected a multiple of 4 from 4 to [0-9]+, got 3"),
+        ([PROMPT, "--frames", "4000"], "--frames: expected a multiple of 4 from 4 to [0-9]+, got 4000"),
         ([PROMPT, "--person", "nobody.csv"], "nobody.csv: No such file"),
     ],
 )
@@ -222,6 +223,9 @@ def test_personalize(tcn, folder, tmp_path):
     gait("personalize", tmp_path / "cycles.npz", "--model", tcn, "-o", tmp_path / "p01", "--force")
     person = GaitTCNModel.from_pretrained(tcn).personalize(torch.from_numpy(cycles))
     torch.testing.assert_close(GaitTCNModel.from_pretrained(tmp_path / "p01").generate(2, seed=0), person.generate(2, seed=0))
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes((tmp_path / "cycles.npz").read_bytes()[:-200])
+    assert "broken.npz: no NumPy arrays" in gait("personalize", broken, "--model", tcn, "-o", tmp_path / "p02", code=1).stderr
     (tmp_path / "mine").mkdir()
     assert "no adapter" in gait(*words[:-1], tmp_path / "mine", "--force", code=1).stderr
 

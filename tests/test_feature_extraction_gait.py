@@ -151,6 +151,8 @@ def test_too_short_and_no_walks_are_refused(extractor, walks):
         extractor([])
     with pytest.raises(ValueError, match="no walks"):
         GaitFeatureExtractor().fit([])
+    with pytest.raises(ValueError, match="walk 1 of those to fit to has 1 frames"):
+        GaitFeatureExtractor().fit([walks.joints[0], walks.joints[1][:1]])
 
 
 @pytest.mark.parametrize("kwargs", [{"skeleton": "octopus"}, {"num_frames": 30, "frame_multiple": 4}])

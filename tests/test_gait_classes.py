@@ -18,6 +18,7 @@ from modeling_gait.captions import (
     describe_walk,
     paraphrase,
     parse_prompt,
+    severity_from_parameters,
 )
 from modeling_gait.configuration_gait_classifier import GIST_LABELS
 from modeling_gait.gait_classes import GaitClass, GaitClasses, Sentence, _packaged, load_classes, parse_classes
@@ -112,6 +113,7 @@ def test_captions_of_a_class_never_heard_of():
     captions = captions_for(measured, "prosthetic", n=6, classes=OWN)
     d = describe_walk(measured, "prosthetic", 0.4, classes=OWN)
     assert captions[0] == "prosthetic gait, right side, speed 0.90 m/s, cadence 100 steps/min." == d.to_prompt()
+    assert np.isnan(severity_from_parameters(measured, "prosthetic", {}, OWN)), "this class has no severity"
     assert d.level is None and all(check_faithfulness(text, d) == [] for text in captions)
     assert "Known of this class: The weight is taken off the artificial leg early." in d.to_text()
     for text, problem in (

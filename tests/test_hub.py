@@ -135,6 +135,7 @@ def test_one_command_publishes_repositories_cards_and_a_collection(published, hu
         assert picture.format == "GIF" and picture.n_frames > 20
     card = hub.blobs[family["README.md"].etag].decode()
     assert "license: apache-2.0" in card and "- me/gait-tiny-simulated" in card
+    assert "of 8 a prompt the one" in card and "one walk a prompt" not in card, "how the table's walks were chosen"
     assert "| steppage" in card and 'model="me/gait-tiny"' in card and "(walks.gif)" in card
     collection = next(iter(hub.collections.values()))
     assert {r for _, r in hub.repositories if "gait-tiny" in r} <= {i["id"] for i in collection["items"]}

@@ -181,6 +181,9 @@ def test_adapter_errors(tmp_path, model):
         tiny_tcn().personalize(person()).save_adapter(tmp_path / "a")
     tiny_tcn().save_pretrained(tmp_path / "base")
     GaitTCNModel.from_pretrained(tmp_path / "base").personalize(person()).save_adapter(tmp_path / "a")
+    half = ({"dtype": torch.float16}, {"dtype": "float16"}, {"torch_dtype": torch.float16})
+    assert {GaitTCNModel.from_pretrained(tmp_path / "a", **kwargs).dtype for kwargs in half} == {torch.float16}
+    assert GaitTCNModel.from_pretrained(tmp_path / "a", dtype="auto").dtype == torch.float32
     other = tiny_tcn()
     other.channel_mean.add_(1)
     other.save_pretrained(tmp_path / "other")

@@ -99,6 +99,17 @@ def test_masked_is_truncated(trained, batch, frames):
     torch.testing.assert_close(trained.pathology_logits(garbage, mask), short.class_logits, atol=1e-5, rtol=1e-4)
 
 
+def test_a_row_without_a_valid_frame_is_finite_and_moves_no_codebook(trained, batch):
+    model, empty = copy.deepcopy(trained).train(), {k: v.clone() for k, v in batch.items()}
+    empty["attention_mask"][3] = 0
+    quantizer = model.pathological_quantizer
+    before, quantizer.revive_below = quantizer.code_usage.clone(), 0.0
+    output = model(**empty)
+    assert all(torch.isfinite(v).all() for v in output.values() if v is not None)
+    counted = (quantizer.code_usage - quantizer.decay * before).sum() / (1 - quantizer.decay)
+    assert counted.item() == pytest.approx(3 * model.config.num_pathological_tokens, abs=1e-3)
+
+
 def test_a_walk_does_not_depend_on_the_others(trained, batch):
     together = trained.encode(batch["input_values"], batch["attention_mask"])
     for i in range(4):

@@ -79,6 +79,14 @@ def test_probabilities_and_the_model_agree(report, skeleton_file):
     assert report.label == pipe.model.config.id2label[int(expected.argmax())]
 
 
+@pytest.mark.parametrize("branches", [("skeleton",), ("video",), ("skeleton", "video")], ids=" ".join)
+def test_bfloat16(branches, skeleton_file, video_file):
+    given = {k: f for k, f in (("skeleton", skeleton_file), ("video", video_file)) if k in branches}
+    one, other = (GaitReportPipeline(model=m)(given) for m in (tiny(branches), tiny(branches).bfloat16()))
+    assert other.class_probabilities == pytest.approx(one.class_probabilities, abs=0.03)
+    assert other.severity == one.severity and len(other.parameters) == len(one.parameters)
+
+
 def test_parameters_are_those_of_the_walk_with_the_norms_of_the_person(report, walk):
     measured = compute_gait_parameters(report.walk.joints, 30.0)
     assert measured["speed"] == pytest.approx(compute_gait_parameters(walk, 30.0)["speed"], abs=0.02)
@@ -101,6 +109,10 @@ def test_the_sentence_says_the_measured_numbers(report):
     assert "not been calibrated" in " ".join(report.problems)
     knees = [p.in_range for p in report.parameters if p.name.startswith("peak_knee")]
     assert (False in knees) == ("depth cameras" in " ".join(report.problems))
+
+
+def test_a_notebook_shows_the_page(report):
+    assert DISCLAIMER in report._repr_html_() and report._repr_html_().startswith("<iframe srcdoc=")
 
 
 def test_saliency_is_of_the_most_likely_class(report):

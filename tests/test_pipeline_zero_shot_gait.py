@@ -43,6 +43,15 @@ def test_scores_are_probabilities_best_first_and_follow_the_vectors(classify, wa
     assert {f["label"]: pytest.approx(f["score"], abs=1e-5) for f in found} == expected
 
 
+def test_bfloat16(classify, folder, walks):
+    half = pipeline("zero-shot-gait-classification", model=str(folder), dtype=torch.bfloat16)
+    assert half.model.dtype == torch.bfloat16
+    one, other = (
+        {f["label"]: f["score"] for f in c(walks.joints[0], candidate_labels=LABELS, fps=30)} for c in (classify, half)
+    )
+    assert other == pytest.approx(one, abs=0.03)
+
+
 def test_files_lists_and_attributes(classify, walks, tmp_path):
     save_walk(tmp_path / "walk.csv", walks.joints[1], 30.0)
     attributes = {"pathology": LABELS, "side": ["left side", "right side"]}

@@ -125,9 +125,19 @@ def test_batches_change_nothing_but_the_draw(maker):
         np.testing.assert_allclose(a["joints"], alone["joints"], atol=1e-5)
 
 
-def test_batches_of_one_seed_differ(maker):
-    walks = maker([PROMPT] * 4, num_frames=16, seed=0, batch_size=2)
-    assert len({w["codes"].motion.tobytes() for w in walks}) == 4
+def test_a_walk_depends_on_seed_and_number_alone(maker):
+    options = {"num_frames": 16, "temperature": 1.0}
+    walks = maker([PROMPT] * 5, seed=0, **options)
+    for other in (
+        maker([PROMPT] * 5, seed=0, batch_size=2, **options),
+        [maker(PROMPT, seed=0, first=i, **options) for i in range(5)],
+        maker([PROMPT] * 2, seed=0, **options) + maker([PROMPT] * 3, seed=0, first=2, **options),
+    ):
+        for a, b in zip(walks, other):
+            assert np.array_equal(a["codes"].motion, b["codes"].motion)
+            np.testing.assert_allclose(a["joints"], b["joints"], atol=1e-4)
+    seeds = [[w["codes"].motion.tobytes() for w in maker([PROMPT] * 4, seed=s, **options)] for s in range(4)]
+    assert len(set(sum(seeds, []))) == 16, "seed 0's second walk is not seed 1's first"
 
 
 def test_sampling_is_that_of_generate_under_the_grammar(family_folder):
@@ -305,6 +315,13 @@ def test_generate_script_writes_a_data_set(family_folder, tmp_path):
     assert [PATHOLOGIES[p] for p in rows["pathology"]] == ["steppage", "steppage", "normal"]
     assert rows[0]["joints"].shape == (32, 25, 3) and len({rows[i]["joints"].tobytes() for i in range(3)}) == 3
     assert rows["sample_index"][:].tolist() == [0, 1, 2] and len(set(rows["walk_id"])) == 3
+    arguments = ["--model", family_folder, "--prompts", prompts, "--num_frames", 16, "--output_dir"]
+    run_script(generate, [*arguments, out])  # an earlier result is replaced
+    assert load_walks(str(out))[0]["joints"].shape == (16, 25, 3)
+    (out / "thesis.tex").write_text("three years")
+    with pytest.raises(ValueError, match="not a data set folder: it holds thesis.tex"):
+        run_script(generate, [*arguments, out])
+    assert (out / "thesis.tex").read_text() == "three years"
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,17 @@ def test_rotation_takes_the_latent_to_its_code_and_keeps_angles(seed):
     torch.testing.assert_close(jacobian @ jacobian.T, scale**2 * torch.eye(D, dtype=torch.float64), atol=1e-6, rtol=1e-6)
 
 
+def test_gradient_turns_with_the_code_of_all_stages():
+    quantizer, z = ResidualVectorQuantizer(2, K, D).train(), blobs(seed=2)
+    quantizer(z)
+    one = z[:, :1].clone().requires_grad_()
+    quantizer.eval()(one)[0].sum().backward()
+    again = one.detach().clone().requires_grad_()
+    rotate_to(again, quantizer(again.detach())[0]).sum().backward()
+    torch.testing.assert_close(one.grad, again.grad)
+    assert not torch.allclose(one.grad, torch.ones_like(one.grad)), "straight through"
+
+
 def test_lookup_refuses_codes_outside_the_codebook():
     quantizer = trained()
     for bad in (-1, K):

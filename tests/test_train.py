@@ -1,6 +1,7 @@
-"""The training scripts one after the other on tiny models: held-out people, killed and resumed runs, several processes."""
+"""The training scripts one after the other on tiny models: held-out people, killed, resumed and refused runs."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -143,6 +144,64 @@ def test_an_interrupted_decoder_goes_on_to_the_same_weights(dataset_folder, vq_f
         run_script(train_decoder, arguments)
     run_script(train_decoder, arguments)
     assert same_weights(tmp_path / "decoder", decoder_folder)
+
+
+@pytest.fixture(scope="module")
+def stopped(dataset_folder, tmp_path_factory):
+    """Folder of a tokeniser whose training was stopped in its third step, and its arguments."""
+    folder = tmp_path_factory.mktemp("stopped") / "vq"
+    arguments = ["--dataset", dataset_folder, "--output_dir", folder, *VQ_ARGUMENTS, "--exclude_subjects", "sim0_0002"]
+    with interrupted_at(3):
+        run_script(train_vq, arguments)
+    return folder, arguments
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (["--exclude_subjects", "sim0_0001"], "--exclude_subjects \\['sim0_0002'\\], now \\['sim0_0001'\\]; --dataset "),
+        (["--seed", "1"], "--seed 0, now 1"),
+        (["--learning_rate", "0.01"], "--learning_rate 0.001, now 0.01"),
+        (["--batch_size", "5"], "--batch_size 4, now 5"),
+        (["--max_steps", "9"], "--max_steps 4, now 9"),
+    ],
+)
+def test_a_checkpoint_refuses_another_run_by_the_name_of_what_differs(stopped, other, said):
+    folder, arguments = stopped
+    with pytest.raises(ValueError, match=f"checkpoint: this checkpoint is of another run \\({said}"):
+        run_script(train_vq, [*arguments, *other])
+    assert (folder / "checkpoint").is_dir() and not (folder / "model.safetensors").exists()
+
+
+def test_a_checkpoint_refuses_other_data_and_knows_its_own_elsewhere(stopped, dataset_folder, tmp_path):
+    folder, arguments = stopped
+    rows = load_walks(str(dataset_folder)).with_format(None)
+    trained_on = [i for i, subject in enumerate(rows["subject_id"]) if subject != "sim0_0002"]
+    for name, kept in (("moved", range(len(rows))), ("changed", [i for i in range(len(rows)) if i != trained_on[0]])):
+        rows.select(kept).to_parquet(tmp_path / name / "a.parquet")
+    with pytest.raises(ValueError, match=r"another run \(--dataset '\w{16}', now '\w{16}'\)"):
+        run_script(train_vq, [*arguments, "--dataset", tmp_path / "changed"])
+    shutil.copytree(folder, tmp_path / "vq")
+    run_script(train_vq, [*arguments, "--dataset", tmp_path / "moved", "--output_dir", tmp_path / "vq"])
+    assert (tmp_path / "vq" / "model.safetensors").exists()
+
+
+def test_data_without_classes_train_a_decoder_and_no_tokeniser(dataset_folder, vq_folder, tmp_path):
+    data = load_walks(str(dataset_folder)).with_format(None)
+    feature = data.features["pathology"]
+    data = data.remove_columns("pathology").add_column("pathology", [-1] * len(data), feature=feature)
+    data.to_parquet(tmp_path / "data" / "a.parquet")
+    given = ["--dataset", tmp_path / "data", "--output_dir"]
+    run_script(train_decoder, [*given, tmp_path / "decoder", "--vq", vq_folder, *DECODER_ARGUMENTS])
+    assert all(torch.isfinite(v).all() for v in weights(tmp_path / "decoder").values())
+    with pytest.raises(ValueError, match="no walk has a known pathology"):
+        run_script(train_vq, [*given, tmp_path / "vq", *VQ_ARGUMENTS])
+
+
+@pytest.mark.parametrize("script", [train_decoder, train_gpt2], ids=["decoder", "gpt2"])
+def test_a_missing_tokeniser_is_named(dataset_folder, tmp_path, script):
+    with pytest.raises(ValueError, match="--vq is missing: folder or Hub id of the trained tokeniser"):
+        run_script(script, ["--dataset", dataset_folder, "--output_dir", tmp_path / "out"])
 
 
 # --- configurations ----------------------------------------------------------------------------------------------------------

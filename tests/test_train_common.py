@@ -1,4 +1,4 @@
-"""train/common.py: which rows a step reads, windows of walks, checkpoints, arguments."""
+"""training/arguments, data, loop: which rows a step reads, windows of walks, checkpoints, arguments."""
 
 import json
 import os
@@ -111,6 +111,15 @@ def test_classes_of_a_data_set(dataset_folder):
     unknown = some.map(lambda row, i: {"pathology": -1 if i == 2 else row["pathology"]}, with_indices=True)
     with pytest.raises(ValueError, match=rf"{some['walk_id'][2]} \(row 2\).*1 of {len(some)}"):
         class_labels(unknown)
+
+
+def test_a_mirrored_window_has_the_parameters_of_the_mirror_image(loader):
+    rows = np.arange(6)
+    plain, turned = (loader.batch(rows, None, np.full(6, mirrored)) for mirrored in (False, True))
+    assert [mirror_parameters(p) for p in plain["measured"]] == turned["measured"] != plain["measured"]
+    expected = loader.extractor.standardise_parameters(turned["measured"])
+    torch.testing.assert_close(turned["gait_parameters"], expected, equal_nan=True)
+    torch.testing.assert_close(turned["joints"], mirror(plain["joints"]))
 
 
 def load_walks_joints(loader, row) -> np.ndarray:

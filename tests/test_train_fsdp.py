@@ -15,7 +15,7 @@ SCRIPT = """
 import torch.distributed as dist
 from accelerate import DistributedType, FullyShardedDataParallelPlugin, PartialState
 from torch.distributed.tensor import DTensor
-from modeling_gait.training import loop
+from modeling_gait.training import gpt2, loop
 from train import train_gpt2
 
 start, kind, sharded = loop.start, "MULTI_CPU", []
@@ -47,7 +47,7 @@ def run(output_dir, kind_, stop=None):
     loop.seed_step, loop.save_checkpoint = watched, looked_at
     sys.argv = ["train", *GPT2, "--output_dir", f"{FOLDER}/{output_dir}"]
     try:
-        gpt2.main()
+        train_gpt2.main()
     except KeyboardInterrupt:
         pass
     loop.seed_step, loop.save_checkpoint = seed_step, save

@@ -41,6 +41,33 @@ def test_sentences_hold_the_walks_codes_and_the_loss_counts_one_side(dataset_fol
                 assert not motion.any() and ids[counted][-1] == tokenizer.eos_token_id
 
 
+def test_captions_say_the_speed_of_the_window(dataset_folder, vq_folder, family_folder, monkeypatch):
+    """Of a walk that speeds up, so that its own speed, which the data set holds, is another."""
+    data, vq = load_walks(str(dataset_folder)).with_format(None), GaitVQModel.from_pretrained(vq_folder).eval()
+
+    def faster(row: dict) -> dict:
+        joints = np.asarray(row["joints"], np.float32)
+        joints[..., 1] += 0.02 * np.maximum(np.arange(len(joints)) - 20, 0)[:, None]  # 0.6 m/s from frame 20 on
+        return {"joints": joints}
+
+    data = data.select(range(4)).map(faster, features=data.features).with_format("numpy")
+    processor, told = GaitProcessor.from_pretrained(family_folder), []
+    describe = processor.describe
+    monkeypatch.setattr(processor, "describe", lambda p, *rest: told.append(p) or describe(p, *rest))
+    loader = gpt2.SentenceLoader(data, vq, processor, gpt2.GPT2Arguments(dataset="", output_dir="", augment=False))
+    rows, (frames, root) = np.arange(4), (NUM_FRAMES, loader.windows.skeleton.root)
+    loader.batch(rows, 3)
+    mirrored = np.array([json.loads(str(a)).get("side") == "left" for a in data["attributes"]])
+    joints = loader.windows.batch(rows, 3, mirrored)["joints"].numpy()
+    speeds = (joints[:, -1, root, 1] - joints[:, 0, root, 1]) * 30 / (frames - 1)
+    whole = [json.loads(str(p))["speed"] for p in data["gait_parameters"]]
+    assert [p["speed"] for p in told] == pytest.approx(speeds.tolist(), abs=1e-5)
+    assert np.abs(speeds - whole).max() > 0.2
+    for parameters in told:
+        if parameters.get("cadence"):
+            assert parameters["stride_length_left"] == pytest.approx(120 * parameters["speed"] / parameters["cadence"])
+
+
 @pytest.fixture(scope="module")
 def sentences(dataset_folder, vq_folder, family_folder):
     """(tokeniser, a batch with sentences of both directions)"""

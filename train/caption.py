@@ -36,7 +36,7 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, pipeline
 
 from modeling_gait.captions import check_faithfulness, describe_walk, paraphrase
-from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.files import atomic_folder, atomic_path, write_json
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
 from modeling_gait.training.caption_texts import (
     ACTION_STYLES,
@@ -237,8 +237,7 @@ def write_shard(
         part = part.add_column(name, values, feature=Sequence(Value("string")))
     with atomic_path(path) as temporary:
         part.to_parquet(temporary)
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(counts))
+    write_json(path.with_suffix(".json"), counts)
 
 
 def run(args: CaptionArguments) -> Counter:

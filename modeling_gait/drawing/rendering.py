@@ -4,6 +4,9 @@ In: joints (T, J, 3) in metres (x right, y forward, z up), nan where missing. Ou
 orange (Okabe & Ito's colours, told apart by colour-blind people). Animations are drawn with Pillow, figures with matplotlib.
 """
 
+import base64
+import html
+import tempfile
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ from ..gait_events import detect_gait_events
 from ..kinematics import joint_angles
 from ..loading import Walk
 from ..simulation.gait_curves import NORMAL, curve_values, fourier
-from ..skeletons import KINECT_V2, Skeleton, check_walk
+from ..skeletons import KINECT_V2, SKELETONS, Skeleton, check_walk
 from ..video import write_video
 from .video_rendering import render_video  # noqa: F401  (also found here)
 
@@ -74,6 +77,16 @@ def render_animation(
         return
     with atomic_path(path) as temporary:
         _write_gif(frames, temporary, shown_fps)
+
+
+def walk_html(joints: np.ndarray, fps: float, skeleton: Skeleton | str = KINECT_V2, title: str | None = None) -> str:
+    """An `<img>` of a walk (T, J, 3) [m] that moves, for notebooks. Raises ValueError as `render_animation`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "walk.gif"
+        skeleton = SKELETONS[skeleton] if isinstance(skeleton, str) else skeleton
+        render_animation(joints, path, fps, skeleton, [title] if title else None)
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<img src="data:image/gif;base64,{data}" alt="{html.escape(title or "a walk")}">'
 
 
 def render_frames(

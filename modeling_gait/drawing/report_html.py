@@ -36,20 +36,15 @@ _TABLE_WORDS = {
 }
 
 
-def write_report(report: GaitReport, path: str | Path) -> None:
-    """Write the page. A figure that cannot be drawn is left out and named among the problems of the page.
-
-    Raises ValueError for a path that does not end in .html or .htm.
-    """
+def report_page(report: GaitReport) -> str:
+    """The page as HTML. A figure that cannot be drawn is left out and named among the problems of the page."""
     from jinja2 import Environment
 
-    if Path(path).suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{path}: expected a path that ends in .html")
     problems = list(report.problems)
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
     origins = {p.origin for p in report.parameters if np.isfinite(p.value)}
     origin = _ORIGINS[origins.pop() if len(origins) == 1 else "both"]
-    html = page.render(
+    return page.render(
         report=report,
         figures=_figures(report, problems),
         problems=problems,
@@ -67,8 +62,15 @@ def write_report(report: GaitReport, path: str | Path) -> None:
         today=date.today().isoformat(),
         sentence=report.sentence[:1].upper() + report.sentence[1:],
     )
+
+
+def write_report(report: GaitReport, path: str | Path) -> None:
+    """Write the page of `report_page`. Raises ValueError for a path that does not end in .html or .htm."""
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{path}: expected a path that ends in .html")
+    page = report_page(report)
     with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _figures(report: GaitReport, problems: list[str]) -> dict[str, str]:

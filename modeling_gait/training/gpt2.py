@@ -114,6 +114,7 @@ def build_model(args: GPT2Arguments, tokenizer: GaitTokenizer) -> GPT2LMHeadMode
         model = GPT2LMHeadModel(config)
     model.config.bos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.model_max_length = model.config.n_positions
     model.generation_config.update(
         bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )

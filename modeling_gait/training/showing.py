@@ -5,7 +5,6 @@ Out: generated walks (dicts of `text-to-gait`), a `Shown` of each, Markdown, and
 The numbers are measured on the generated joints; the class is read from them by the tokeniser (its pathological codes).
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from transformers import pipeline
 from modeling_gait.captions import WalkDescription
 from modeling_gait.drawing.rendering import angle_cycles, plot_joint_angles, plot_pose_strip, render_animation
 from modeling_gait.export import write_bvh, write_csv
-from modeling_gait.files import atomic_path
+from modeling_gait.files import atomic_path, write_json
 from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.skeletons import SKELETONS
@@ -174,7 +173,7 @@ def write_table(rows: list[Shown], args: ShowArguments) -> str:
     table = markdown_table(rows, args.trained_on, args.candidates)
     result = {"model": args.model, "trained_on": args.trained_on, "seed": args.seed}
     result |= {"candidates": args.candidates, "rows": [asdict(r) for r in rows]}
-    for name, text in (("table.md", table), ("table.json", json.dumps(result, indent=2) + "\n")):
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    with atomic_path(folder / "table.md") as temporary:
+        temporary.write_text(table, encoding="utf-8")
+    write_json(folder / "table.json", result)
     return table

@@ -64,6 +64,8 @@ def build(args: VQArguments, data: Dataset) -> tuple[GaitVQModel, GaitFeatureExt
     """
     names = data.features["pathology"].names
     present = [names[i] for i in sorted({int(label) for label in data["pathology"]} - {-1})]  # -1: unknown
+    if not (present or args.init_from):
+        raise ValueError(f"{args.dataset}: no walk has a known pathology; a tokeniser learns to tell at least one")
     if args.init_from:
         extractor = GaitFeatureExtractor.from_pretrained(args.init_from)
         if unknown := set(present) - set(extractor.labels):
