@@ -273,3 +273,15 @@ def test_trainer(labels, tmp_path):
     trainer = Trainer(model, arguments, train_dataset=rows, eval_dataset=rows)
     assert trainer.train().global_step == 2
     assert np.isfinite(trainer.evaluate()["eval_loss"]) and not torch.equal(before, model.head.weight)
+
+
+def test_foot_contact_counts_sliding_and_not_lifting(labels, model):
+    still = labels[:1, :1].repeat(1, 8, 1, 1)
+    moving = torch.arange(8.0)[None, :, None] / model.config.fps
+    mask = torch.ones(1, 8, 1)
+    ankles = [KINECT_V2.index("left_ankle"), KINECT_V2.index("right_ankle")]
+    for axis, speed in ((1, 1.0), (2, 0.0)):
+        joints = still.clone()
+        joints[:, :, ankles, axis] += moving
+        contact, _ = model._biomechanics(joints, still, mask, mask[:, 1:])
+        assert float(contact) == pytest.approx(speed, abs=1e-2)
