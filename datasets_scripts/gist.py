@@ -225,7 +225,7 @@ ARTEFACTS = {  # field of the report: what was found, what was done
     "repeated_stamps": ("frames whose time stamp does not advance", "dropped"),
     "nan_samples": ("nan", "interpolated"),
     "inf_samples": ("inf", "interpolated"),
-    "absurd_samples": ("absurd coordinates (over 10 m, up to 1e31)", "interpolated"),
+    "absurd_samples": ("absurd coordinates (over 4 m from the body, up to 1e31)", "interpolated"),
     "stuck_samples": ("joints stuck at (0, 0, 0), exactly or as denormals", "interpolated, cut at the ends"),
     "root_jumps": ("jumps of the root (over 0.3 m and 6 m/s)", "interpolated if a spike, else cut"),
     "spike_samples": ("isolated spikes of a joint (Hampel test)", "interpolated"),
@@ -236,7 +236,7 @@ ARTEFACTS = {  # field of the report: what was found, what was done
         "samples replaced in the kept pieces, for all reasons",
         "interpolated over time",
     ),
-    "joints_missing": ("joints never seen", "put at the rest offset from their parent"),
+    "joints_missing": ("joints never seen", "left unmeasured"),
 }
 
 

@@ -16,7 +16,8 @@ computed (`skeletons.convert_joints`); the card says which. Gait parameters that
 null. A caption comes before those that the grammar writes; the dual encoder (train_text.py) learns from it, while GPT-2's
 sentences are written anew from class, side, severity and numbers.
 
-Nothing is written unless every row and file is good: the error lists all that are not, the table's first.
+Nothing is written unless every row and file is good: the error lists all that are not, the table's first. What is doubtful
+about a walk (a turn, a treadmill, exchanged legs, see `modeling_gait.walk_checks`) is printed and stands in the card.
 """
 
 import argparse
@@ -24,35 +25,41 @@ import csv
 import difflib
 import functools
 import io
-import json
-import math
 import re
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from datasets_scripts.gist import cleaning_table
 from modeling_gait import schema as common
 from modeling_gait.bvh import parse_number, read_text
 from modeling_gait.captions import WalkDescription, check_classes
-from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
+from modeling_gait.cleaning import CleaningReport
 from modeling_gait.gait_classes import GaitClass, GaitClasses, load_classes
-from modeling_gait.gait_parameters import compute_gait_parameters
-from modeling_gait.loading import load_walk
+from modeling_gait.recording import read_recording
 from modeling_gait.simulation import PATHOLOGIES
-from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
+from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.walk_checks import leg_length
 
 TABLE = "walks.csv"
 REQUIRED = ("file", "subject_id", "pathology")
 OPTIONAL = ("walk_id", "sensor", "severity", "side", "fps", "caption")
 FPS = 30.0
-MIN_PATH = 0.3  # m, `cleaning.canonicalise` takes the heading from a longer way
-LEGS = (0.3, 1.2)  # m, hip to ankle, of a small child and of a tall adult
+
+
+class About(NamedTuple):
+    """What a row was made of: its file, what was cleaned, the layout of its joints and which of ours it lacks, legs [m],
+    doubts."""
+
+    file: str
+    report: CleaningReport
+    layout: str
+    lacks: tuple[str, ...]
+    leg: float
+    doubts: tuple[str, ...]
 
 
 # --- the table ---------------------------------------------------------------------------------------------------------------
@@ -171,63 +178,33 @@ def _repetitions(rows: list[dict]) -> list[str]:
 # --- the files ---------------------------------------------------------------------------------------------------------------
 
 
-def make_row(row: dict, up: str = "auto", classes: GaitClasses | None = None) -> tuple[dict, CleaningReport, str, float] | str:
-    """Row of the schema, what was cleaned, layout of the file's joints and length of the legs [m]; or what is wrong with it."""
+def make_row(row: dict, up: str = "auto", classes: GaitClasses | None = None) -> tuple[dict, About] | str:
+    """Row of the schema, and what it was made of; or what is wrong with the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # which unit was recognised: `check_walk` sees what came of it
-            walk = load_walk(row["path"], fps=row["fps"], up=up)
-        skeleton = walk.skeleton
-        joints, report = clean_walk(walk.times, walk.joints, fps=FPS, skeleton=skeleton)
-        joints = canonicalise(joints, skeleton)
-        leg = check_walk(joints, skeleton)
-        measured = compute_gait_parameters(joints, FPS, skeleton)
+        walk = read_recording(row["path"], fps=row["fps"], up=up, rate=FPS)
         out = common.walk_row(
-            canonicalise(joints, skeleton, KINECT_V2),
+            walk.for_model(KINECT_V2, FPS),
             FPS,
             **{name: row[name] for name in ("subject_id", "walk_id", "pathology", "severity")},
-            sensor=row["sensor"] or skeleton.name,
+            sensor=row["sensor"] or walk.skeleton.name,
             attributes={"side": row["side"]},
+            parameters=walk.gait_parameters,
             classes=classes,
         )
     except (ValueError, OSError) as error:
         return f"{row['place']}: {error}" if str(row["path"]) in str(error) else f"{row['place']}: {row['path']}: {error}"
-    kept = {k: v if math.isfinite(measured[k]) else None for k, v in json.loads(out["gait_parameters"]).items()}
-    out["gait_parameters"] = json.dumps(kept)
     out["captions"] = [row["caption"], *out["captions"]] if row["caption"] else out["captions"]
-    return out, report, skeleton.name, leg
-
-
-def check_walk(joints: np.ndarray, skeleton: Skeleton) -> float:
-    """Length of the legs [m] of joints (T, J, 3) that walk along +y.
-
-    Raises ValueError for legs of no body, a person who does not get along, or whose left hip is on the right.
-    """
-    track = {n: joints[:, [skeleton.index(f"{s}_{n}") for s in ("left", "right")]] for n in ("hip", "knee", "ankle")}
-    bones = (track["hip"] - track["knee"], track["knee"] - track["ankle"])
-    leg = float(np.median(sum(np.linalg.norm(bone, axis=-1) for bone in bones)))
-    if not LEGS[0] <= leg <= LEGS[1]:
-        raise ValueError(f"legs of {leg:.3g} m; expected {LEGS[0]} to {LEGS[1]} m, in metres, centimetres or millimetres")
-    path = np.linalg.norm(track["hip"][-1, :, :2].mean(0) - track["hip"][0, :, :2].mean(0))
-    if path < MIN_PATH:
-        raise ValueError(
-            f"ends {path:.2f} m from where it starts; expected a straight walk over the floor: cut a walk "
-            "with a turn in pieces, add the belt's way to one on a treadmill"
-        )
-    if np.median(track["hip"][:, 0, 0] - track["hip"][:, 1, 0]) > 0:
-        raise ValueError(
-            "the left hip is on the right of the direction of travel; expected a person who walks forward: are left and right "
-            "exchanged, or the axes left-handed (then change the sign of one)?"
-        )
-    return leg
+    cleaned = CleaningReport(**{f.name: walk.repairs[f.name] for f in fields(CleaningReport)})
+    lacks = tuple(n for n in KINECT_V2.joint_names if n not in walk.measured)
+    return out, About(row["file"], cleaned, walk.skeleton.name, lacks, leg_length(walk.joints, walk.skeleton), walk.doubts)
 
 
 def prepare(
     data_dir: Path, output_dir: Path, up: str = "auto", num_proc: int = 2, known: GaitClasses | None = None
-) -> tuple[int, list[CleaningReport], list[str]]:
+) -> tuple[int, list[About], list[str]]:
     """Table and files -> Parquet shards and card in `output_dir`; `known`: the classes besides the rows' own.
 
-    Returns the number of rows, what was cleaned, and the walk files in DIR that the table does not name.
+    Returns the number of rows, what they were made of, and the walk files in DIR that the table does not name.
 
     Raises:
         ValueError: all that is wrong with the table, else all that is wrong with the files, a line each.
@@ -237,8 +214,7 @@ def prepare(
     table = read_table(Path(data_dir), known)
     classes = table_classes(table, known or load_classes())
     classes = None if known is None and set(classes.labels) <= set(PATHOLOGIES) else classes
-    reports: list[CleaningReport] = []
-    layouts: dict[str, list[float]] = {}
+    walks: list[About] = []
     problems: list[str] = []
 
     def rows() -> Iterator[dict]:
@@ -246,8 +222,7 @@ def prepare(
             if isinstance(result, str):
                 problems.append(result)
             elif not problems:
-                reports.append(result[1])
-                layouts.setdefault(result[2], []).append(result[3])
+                walks.append(result[1])
                 yield result[0]
         if problems:
             raise ValueError("\n".join(problems))
@@ -255,12 +230,12 @@ def prepare(
     total = common.write_dataset(
         rows(),
         Path(output_dir),
-        lambda: card_body(table, reports, layouts, classes or load_classes()),
+        lambda: card_body(table, walks, classes or load_classes()),
         classes=classes,
         pretty_name=f"Walks of {Path(data_dir).resolve().name}",
         license="unknown",
     )
-    return total, reports, unused_files(Path(data_dir), table)
+    return total, walks, unused_files(Path(data_dir), table)
 
 
 def unused_files(data_dir: Path, table: list[dict]) -> list[str]:
@@ -271,7 +246,7 @@ def unused_files(data_dir: Path, table: list[dict]) -> list[str]:
     return [str(p) for p in there if p.resolve() not in named]
 
 
-def card_body(table: list[dict], reports: list[CleaningReport], layouts: dict[str, list[float]], classes: GaitClasses) -> str:
+def card_body(table: list[dict], walks: list[About], classes: GaitClasses) -> str:
     """The data card below its metadata."""
     people = sorted({row["subject_id"] for row in table})
     counts = Counter(row["pathology"] for row in table)
@@ -282,10 +257,12 @@ def card_body(table: list[dict], reports: list[CleaningReport], layouts: dict[st
     ]
     listed = "\n".join(about)
     lines = []
-    for name, legs in sorted(layouts.items()):
-        lacking = [joint for joint in KINECT_V2.joint_names if not SKELETONS[name].has(joint)]
-        lines.append(f"| {name} | {len(legs)} | {min(legs):.2f} to {max(legs):.2f} | {', '.join(lacking) or 'none'} |")
+    for layout, lacks in sorted({(w.layout, w.lacks) for w in walks}):
+        legs = [w.leg for w in walks if (w.layout, w.lacks) == (layout, lacks)]
+        lines.append(f"| {layout} | {len(legs)} | {min(legs):.2f} to {max(legs):.2f} | {', '.join(lacks) or 'none'} |")
+    reports = [w.report for w in walks]
     frames = sum(r.frames_out for r in reports)
+    doubts = "\n".join(f"- {w.file}: {doubt}" for w in walks for doubt in w.doubts)
     return f"""# Walks of one's own
 
 {len(table):,} recordings of {len(people)} people ({", ".join(people)}), {frames:,} frames at {FPS:g} a second. Made by
@@ -315,6 +292,10 @@ joint that the file lacks are null. BVH files are converted when they are read a
 
 {cleaning_table(reports)}
 
+## Doubts
+
+{doubts or "None."}
+
 ## Splits
 
 There is one split. **Divide it by `subject_id`**, never by row.
@@ -337,10 +318,13 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--num_proc must be at least 1")
     try:
         known = load_classes().merged(load_classes(args.classes)) if args.classes else None
-        total, reports, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc, known)
+        total, walks, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc, known)
     except (ValueError, OSError) as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
-    print(cleaning_table(reports))
+    print(cleaning_table([w.report for w in walks]))
+    for walk in walks:
+        for doubt in walk.doubts:
+            print(f"{walk.file}: {doubt}")
     for path in unused:
         print(f"not in {TABLE}, left out: {path}")
     print(f"{total:,} rows in {args.output_dir}")

@@ -17,12 +17,14 @@ from scipy.signal import butter, sosfiltfilt
 from .skeletons import KINECT_V2, Skeleton, convert_joints
 
 CLOCK_PERIOD = 60.0  # s, the stamps of gist start again at 0 every minute
-ABSURD = 10.0  # m, no joint is this far from the sensor
+ABSURD = 4.0  # m, no joint is this far from the middle of the body
+LOST = 1e4  # m, no joint is this far from the origin
 STUCK = 1e-6  # m, the tracker writes zeros (or denormals) for a body it does not see
 MAX_GAP = 0.5  # s, a longer hole is not bridged
 MAX_ROOT_SPEED = 6.0  # m/s
 MAX_ROOT_STEP = 0.3  # m between neighbouring frames
 SPIKE = 0.15  # m from the running median
+END_SPIKE = 25.0  # m/s and frame, from the median of the five frames beside the first or last three
 SUNK = 0.2  # m, the root's height from its running median: a body that leaves the field of view
 # The last words of the names of the joints whose bones are measured well (no hands, feet or face).
 LIMBS = ("spine", "spine1", "spine2", "spine3", "chest", "neck", "head", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -36,8 +38,8 @@ class CleaningReport:
         frames_in, frames_out: frames read; frames returned, at the uniform rate.
         clock_wraps: times the clock started again (60 s added to what follows).
         repeated_stamps: frames dropped because their stamp did not advance, or was not a number.
-        nan_samples, inf_samples, absurd_samples, stuck_samples: samples with nan, inf, a coordinate over 10 m, or the joint at
-            the origin; replaced by interpolation.
+        nan_samples, inf_samples, absurd_samples, stuck_samples: samples with nan, inf, a coordinate over 4 m from the body's
+            middle, or the joint at the origin; replaced by interpolation.
         spike_samples: samples away from the running median of their joint; replaced by interpolation.
         broken_frames: frames without the shape of a body (a body leaving the picture); interpolated, or cut at the ends.
         root_jumps: steps of the root further than a person moves (0.3 m and 6 m/s); a spike is interpolated, the walk is cut
@@ -46,8 +48,9 @@ class CleaningReport:
         frames_cut: frames outside the piece that was kept (the one of most frames).
         frames_repaired: frames of the kept piece with at least one replaced sample.
         samples_repaired: samples replaced in the kept piece.
-        joints_missing: joints never seen in the kept piece, put at the rest offset from their parent.
+        joints_missing: joints never seen in the kept piece; they stay nan.
         longest_gap: longest time between frames of the kept piece [s].
+        start: time stamp of the first frame returned [s].
     """
 
     frames_in: int = 0
@@ -67,6 +70,7 @@ class CleaningReport:
     samples_repaired: int = 0
     joints_missing: int = 0
     longest_gap: float = 0.0
+    start: float = 0.0
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -83,7 +87,8 @@ def clean_walk(
        quarter of the limb and trunk bones is 30 % off its median length, or the root 0.2 m off its running median height.
     3. The walk is cut where the root is lost for more than 0.5 s or jumps further than a person moves; the piece of most frames
        is kept.
-    4. Bad samples are interpolated linearly, as offsets from the root, over time; the root along its path.
+    4. Bad samples are interpolated linearly, as offsets from the root (the hips, where it is never seen), over time; the root
+       along its path.
     5. All joints are resampled at `fps` by monotone cubic (PCHIP) interpolation, which does not overshoot.
 
     Args:
@@ -93,7 +98,8 @@ def clean_walk(
         min_frames: fewest usable frames.
 
     Returns:
-        joints float32 (T', J, 3) [m] in the axes of the input (see `canonicalise`), and the report.
+        joints float32 (T', J, 3) [m] in the axes of the input (see `canonicalise`), nan for a joint that is never seen, and the
+        report.
 
     Raises:
         ValueError: shapes that do not fit, or fewer than `min_frames` usable frames.
@@ -111,25 +117,29 @@ def clean_walk(
     times, joints = times[keep], joints[keep]
     bad = _bad_samples(joints, report)
     joints[bad] = np.nan
-    report.root_jumps = int(_jumps(times, joints[:, skeleton.root])[1].sum())
-    bad |= _spikes(joints, report)
+    report.root_jumps = int(_jumps(times, _body_path(joints, skeleton))[1].sum())
+    bad |= _spikes(joints, float(np.median(np.diff(times))) if len(times) > 1 else 0.0, report)
     joints[bad] = np.nan
     bad[_broken_frames(joints, skeleton, report)] = True
     joints[bad] = np.nan
-    kept = _longest_piece(times, joints[:, skeleton.root], report)
+    kept = _longest_piece(times, _body_path(joints, skeleton), report)
     if len(kept) < min_frames:
         raise ValueError(f"only {len(kept)} of {report.frames_in} frames are usable, at least {min_frames} are needed")
     piece = slice(kept[0], kept[-1] + 1)
     report.frames_cut = len(times) - (kept[-1] + 1 - kept[0])
     times, joints, bad = times[piece], joints[piece], bad[piece]
-    report.frames_repaired, report.samples_repaired = int(bad.any(1).sum()), int(bad.sum())
-    report.longest_gap = float(np.diff(times).max())
+    some = bad[:, ~bad.all(0)]  # a joint that is never seen is not repaired
+    report.frames_repaired, report.samples_repaired = int(some.any(1).sum()), int(some.sum())
+    report.longest_gap, report.start = float(np.diff(times).max()), float(times[0])
     joints = _fill(times, joints, bad, skeleton, report)
     grid = times[0] + np.arange(int((times[-1] - times[0]) * fps + 1e-6) + 1) / fps
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # slopes of almost 0: scipy handles them, but warns
-        out = PchipInterpolator(times, joints.reshape(len(times), -1))(np.minimum(grid, times[-1]))
+        known = np.isfinite(joints).all((0, 2))
+        out = np.full((len(grid), len(skeleton), 3), np.nan, np.float32)
+        seen = PchipInterpolator(times, joints[:, known].reshape(len(times), -1))(np.minimum(grid, times[-1]))
+    out[:, known] = seen.reshape(len(grid), -1, 3)
     report.frames_out = len(grid)
-    return out.reshape(len(grid), len(skeleton), 3).astype(np.float32), report
+    return out, report
 
 
 def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2, target: Skeleton | None = None) -> np.ndarray:
@@ -167,13 +177,15 @@ def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2, target: Ske
 
 def heading(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
     """Unit vector (2,) of the direction of travel in the floor plane; the facing direction where the walk is under 0.3 m."""
-    path = joints[:, skeleton.root, :2]
+    path = _body_path(joints, skeleton)[:, :2]
     n = max(1, len(path) // 10)
     way = np.median(path[-n:], axis=0) - np.median(path[:n], axis=0)
     if np.hypot(*way) < 0.3:
         pairs = [p for p in ("hip", "shoulder") if skeleton.has(f"left_{p}")]
         right = sum(joints[:, skeleton.index(f"right_{p}"), :2] - joints[:, skeleton.index(f"left_{p}"), :2] for p in pairs)
         right = right.mean(axis=0)
+        if not np.isfinite(right).all():  # no shoulders
+            right = (joints[:, skeleton.index("right_hip"), :2] - joints[:, skeleton.index("left_hip"), :2]).mean(axis=0)
         way = np.array([-right[1], right[0]])
     norm = np.hypot(*way)
     return way / norm if norm > 1e-6 else np.array([0.0, 1.0])
@@ -226,19 +238,43 @@ def _bad_samples(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
     """(T, J) samples that are nan, inf, absurd or stuck at the origin."""
     nan, inf = np.isnan(joints).any(-1), np.isinf(joints).any(-1)
     size = np.abs(np.nan_to_num(joints, nan=1.0, posinf=1.0, neginf=1.0)).max(-1)
-    absurd, stuck = size > ABSURD, size < STUCK
+    absurd, stuck = size > LOST, size < STUCK
+    if _around_origin(joints[~(nan | inf | absurd | stuck)]):
+        stuck &= ~stuck.all(0) | stuck.all()
+    known = ~(nan | inf | absurd | stuck)
+    low, high = np.where(known[..., None], joints, np.inf).min(1), np.where(known[..., None], joints, -np.inf).max(1)
+    for t in np.flatnonzero((high - low).max(-1) > ABSURD):
+        absurd[t] |= known[t] & (np.abs(joints[t] - np.median(joints[t, known[t]], axis=0)).max(-1) > ABSURD)
     report.nan_samples, report.inf_samples = int(nan.sum()), int(inf.sum())
     report.absurd_samples, report.stuck_samples = int(absurd.sum()), int(stuck.sum())
     return nan | inf | absurd | stuck
 
 
-def _spikes(joints: np.ndarray, report: CleaningReport) -> np.ndarray:
+def _around_origin(samples: np.ndarray) -> bool:
+    """Do good samples (N, 3) lie around the origin, so that it is the body's own and a joint that stays there is no lost
+    one?"""
+    return bool(len(samples) and np.percentile(np.abs(samples), 98) < 2.0)
+
+
+def _body_path(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Path (T, 3) of the root, or of the middle of the hips if the root is never seen."""
+    root = joints[:, skeleton.root]
+    if np.isfinite(root).any():
+        return root
+    return (joints[:, skeleton.index("left_hip")] + joints[:, skeleton.index("right_hip")]) / 2
+
+
+def _spikes(joints: np.ndarray, step: float, report: CleaningReport) -> np.ndarray:
     """(T, J) samples that leave the running median of their joint (Hampel 1974); bad samples are nan and stay unmarked."""
     filled = _bridge(joints)
     away = np.linalg.norm(filled - median_filter(filled, size=(7, 1, 1), mode="mirror"), axis=-1)
     scale = 1.4826 * np.median(away, axis=0)
     spikes = (away > np.maximum(SPIKE, 6 * scale)) & np.isfinite(joints).all(-1)
     spikes[:3] = spikes[-3:] = False  # no full window here: the mirrored path folds back
+    for end, inner in ((slice(0, 3), joints[3:8]), (slice(-3, None), joints[-8:-3])):  # further than it moves in 6 frames
+        with np.errstate(invalid="ignore"):
+            reach = np.maximum(2 * np.ptp(inner, axis=0).max(-1), END_SPIKE * max(step, 0.02)) if len(inner) > 3 else np.inf
+            spikes[end] |= np.linalg.norm(joints[end] - np.median(inner, axis=0), axis=-1) > reach
     report.spike_samples = int(spikes.sum())
     return spikes
 
@@ -261,7 +297,7 @@ def _broken_frames(joints: np.ndarray, skeleton: Skeleton, report: CleaningRepor
     known = np.isfinite(lengths)
     middle = np.array([np.median(lengths[k, i]) if k.any() else 1.0 for i, k in enumerate(known.T)])
     off = known & (np.abs(np.nan_to_num(lengths) - middle) > 0.3 * middle)
-    height = _bridge(joints[:, skeleton.root, 2])
+    height = _bridge(_body_path(joints, skeleton)[:, 2])
     sunk = np.abs(height - median_filter(height, size=31, mode="mirror")) > SUNK
     broken = (off.sum(1) > 0.25 * np.maximum(known.sum(1), 1)) | sunk
     report.broken_frames = int((broken & np.isfinite(joints).any((1, 2))).sum())
@@ -288,16 +324,16 @@ def _fill(times: np.ndarray, joints: np.ndarray, bad: np.ndarray, skeleton: Skel
     """Replace bad samples over time: the root along its path, the others as offsets from the root."""
     root = skeleton.root
     out = joints.copy()
+    path = _body_path(joints, skeleton)
+    seen = np.isfinite(path).all(-1)
+    path = np.stack([np.interp(times, times[seen], path[seen, c]) for c in range(3)], axis=-1)
     for j in (root, *(j for j in skeleton.order if j != root)):
         good = ~bad[:, j]
-        if good.all():
-            continue
-        base = 0.0 if j == root else out[:, root]
-        local = joints[:, j] - base
-        if good.any():
-            fill = np.stack([np.interp(times, times[good], local[good, c]) for c in range(3)], axis=-1) + base
-        else:
-            fill = out[:, skeleton.parents[j]] + np.asarray(skeleton.rest_offsets[j])
+        if not good.any():
             report.joints_missing += 1
-        out[~good, j] = fill[~good]
+        elif not good.all():
+            base = 0.0 if j == root else path
+            local = joints[:, j] - base
+            fill = np.stack([np.interp(times, times[good], local[good, c]) for c in range(3)], axis=-1) + base
+            out[~good, j] = fill[~good]
     return out

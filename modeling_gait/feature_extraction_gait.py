@@ -1,6 +1,6 @@
 """GaitFeatureExtractor: measured walks to the standardised windows that the models read, and back.
 
-In: walks, each joints (T, J, 3) [m] at any frame rate, of any known skeleton, in any heading.
+In: walks: whatever `recording.read_recording` takes.
 Out: `input_values` (B, N, 3 J) float32, `attention_mask` (B, N), N = `num_frames`; on request `joints` (B, N, J, 3) [m].
 
 Features of a frame: each joint relative to the pelvis, less the mean pose, in units of `position_scale`; the pelvis's own
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin
 
-from .cleaning import canonicalise, clean_walk
 from .gait_classes import GaitClasses, load_classes, parse_classes
+from .recording import Recording, each_thing, read_recording
 from .skeletons import SKELETONS
 
 
@@ -139,30 +139,17 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         relative[:, :, root] = 0
         return relative + origin[:, :, None]
 
-    def prepare(
-        self,
-        joints: np.ndarray,
-        fps: float | None = None,
-        skeleton: str | None = None,
-        times: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """One measured walk (T, J, 3) [m] of any known skeleton -> clean (T', J, 3) at `fps`, canonical heading and origin.
+    def read(self, walk, fps: float | None = None, skeleton: str | None = None) -> Recording:
+        """Whatever holds a walk (see `read_recording`) as a clean recording at `fps` of the extractor, which is also taken for
+        the rate of joints that state none."""
+        return read_recording(walk, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps)
 
-        `times` (T,) [s] is the walk's own clock (`load_walk` gives it); without one its frames are 1 / fps apart.
-        Raises ValueError for a wrong shape or frame rate, an unknown skeleton or a walk with too little to repair it from.
+    def prepare(self, walk, fps: float | None = None, skeleton: str | None = None) -> np.ndarray:
+        """The longest straight stretch of a walk -> clean (T, J, 3) [m] of the models' skeleton and rate, along +y.
+
+        Args and errors as `read`.
         """
-        source = SKELETONS.get(skeleton or self.skeleton)
-        if source is None:
-            raise ValueError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}")
-        joints = np.asarray(joints, np.float32)
-        if joints.ndim != 3 or joints.shape[1:] != (len(source), 3) or not len(joints):
-            raise ValueError(f"expected joints of shape (T, {len(source)}, 3) for skeleton {source.name!r}, got {joints.shape}")
-        fps = self.fps if fps is None else fps
-        if not 0 < fps < np.inf:
-            raise ValueError(f"fps must be a positive number, got {fps}")
-        times = np.arange(len(joints)) / fps if times is None else times
-        joints, _ = clean_walk(times, joints, fps=self.fps, skeleton=source)
-        return canonicalise(joints, source, SKELETONS[self.skeleton])
+        return self.read(walk, fps, skeleton).for_model(SKELETONS[self.skeleton], self.fps)
 
     def window(self, joints: np.ndarray, start: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Cut frames from `start` (default: the middle) of a clean walk (T, J, 3); pad with the last frame.
@@ -182,21 +169,19 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
 
     def __call__(
         self,
-        walks: np.ndarray | list[np.ndarray],
+        walks,
         fps: float | None = None,
         skeleton: str | None = None,
         return_joints: bool = False,
         return_tensors: str = "pt",
     ) -> BatchFeature:
-        """One walk (T, J, 3) or several -> their middle windows as a batch (see the head of this file).
+        """One walk or several, as of `read_recordings` -> their middle windows as a batch (see the head of this file).
 
         `return_tensors`: "pt" or "np". Raises as `prepare` and `window`.
         """
-        if getattr(walks, "ndim", 4) == 3:
-            walks = [walks]
-        if not len(walks):
+        cut = [self.window(self.prepare(w, fps, skeleton)) for w in each_thing(walks)]
+        if not cut:
             raise ValueError("no walks given")
-        cut = [self.window(self.prepare(w, fps, skeleton)) for w in walks]
         joints = torch.from_numpy(np.stack([c[0] for c in cut]))
         data = {"input_values": self.to_features(joints), "attention_mask": torch.from_numpy(np.stack([c[1] for c in cut]))}
         return BatchFeature({**data, "joints": joints} if return_joints else data, tensor_type=return_tensors)

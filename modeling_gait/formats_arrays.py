@@ -36,9 +36,9 @@ def read_numpy(path: Path, skeleton: Skeleton | None) -> Points:
                 if not size:
                     raise ValueError("is empty")
                 members, arrays = {}, {"joints": _array(file, size, "array")}
-    except OSError:
-        raise
     except Exception as error:  # numpy, zip and zlib raise a dozen kinds on broken or pickled files
+        if isinstance(error, OSError) and error.filename is not None:  # the file itself cannot be opened
+            raise
         said = str(error)[:200] or type(error).__name__
         raise ValueError(f"{path}: is not a readable NPZ or NPY file without pickled objects ({said})") from None
     if "joints" not in arrays and not {"poses", "trans"} <= arrays.keys():

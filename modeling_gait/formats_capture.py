@@ -37,7 +37,7 @@ def read_c3d(path: Path) -> Points:
             start, size = 512 * (reader.header.data_block - 1), 16 if reader.point_scale < 0 else 8  # bytes a point
             if start + frames * count * size > len(data):
                 raise ValueError(f"cut off: {frames} frames of {count} points do not fit into {len(data)} bytes")
-            labels = [str(label).strip() for label in reader.point_labels]
+            labels = ["".join(c if c.isprintable() else "?" for c in str(label)).strip() for label in reader.point_labels]
             table = np.stack([points for _, points, _ in reader.read_frames(copy=True)]).astype(np.float64)
             units = _strings(reader, "POINT:UNITS")
             stated, events = _analysis(reader), _events(reader)
@@ -197,6 +197,10 @@ def read_mot(path: Path) -> Points:
     if "lumbar_extension" in column:
         trunk = pelvis * turn("ZXY", "lumbar_extension", "lumbar_bending", "lumbar_rotation")
         out.points["neck"] = origin + pelvis.apply(_BACK) + trunk.apply(_NECK)
+    for joint in ("hip_flexion", "knee_angle", "ankle_angle"):
+        ranges = [np.ptp(np.nan_to_num(column[f"{joint}_{side}"])) * (1 if degrees else 180 / np.pi) for side in "lr"]
+        if max(ranges) > max(20, 2 * min(ranges)):
+            out.notes.append(f"{joint} moves by {ranges[0]:.0f} degrees on the left and {ranges[1]:.0f} on the right")
     out.notes.append(
         "joint angles of OpenSim on its generic adult (thighs of 0.41 m, shanks of 0.40 m): angles, timing and speed are the "
         "file's; step lengths, widths and heights are those of a body of that size"

@@ -217,6 +217,8 @@ def _vicon(table: TextTable, rows: list[tuple[int, list[str]]]) -> Points:
     if end:
         table = TextTable(path, table.text[: line_start(table.text, start) + end.start()], table.separator)
     out = Points({}, fps=rate, metres=METRES.get(units[2].lower() if len(units) > 2 else ""))
+    frame = table.numbers(start, width, None, [0])[:, 0]
+    out.times, out.tick = (frame - frame[0]) / rate, 1.0  # rows that are missing stay missing
     return _markers(table, names, 2, start, out, width)
 
 
@@ -229,4 +231,8 @@ def _qualisys(table: TextTable, head: list[tuple[int, str]], separator: str) -> 
     rate = parse_number(said.get("FREQUENCY", [""])[0])
     if not names or not rate or first not in (0, 1, 2):
         raise ValueError(f"{table.path}: expected Qualisys' FREQUENCY, MARKER_NAMES and x, y, z of each marker below them")
-    return _markers(table, names, first, line, Points({}, fps=rate, metres=0.001), len(row))
+    out = _markers(table, names, first, line, Points({}, fps=rate, metres=0.001), len(row))
+    count, stated = len(next(iter(out.points.values()))), said.get("NO_OF_FRAMES", [""])[0]
+    if parse_number(stated) != count:
+        raise ValueError(f"{table.path}: is cut off: NO_OF_FRAMES is {stated[:20]!r}, but it holds {count} rows")
+    return out

@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 
 from .configuration_gait_classifier import GIST_LABELS
 from .gait_norms import normative_range
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from .loading import Walk
 from .numeric_text import DECIMALS, NUM_TOKEN, NUMERIC_PHRASES
 from .saliency import Saliency
@@ -133,10 +133,9 @@ def number(value: float, unit: str) -> str:
 
 
 def report_parameters(
-    walk: Walk | None, decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
+    measured: Mapping[str, float], decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
 ) -> list[ReportParameter]:
-    """Measured where there is a skeleton; from the model where only a video shows them."""
-    measured = {} if walk is None else compute_gait_parameters(walk.joints, walk.fps, walk.skeleton)
+    """`measured` where there is a skeleton (else empty); from the model where only a video shows them."""
     said = dict(zip((p.name for p in PARAMETERS), decoded.tolist())) if decoded is not None and video else {}
     out = []
     for p in PARAMETERS:

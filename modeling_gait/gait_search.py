@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from .feature_extraction_gait import GaitFeatureExtractor
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
-from .pipeline_zero_shot_gait import label_vectors, open_extractor, prepare_walk
+from .pipeline_zero_shot_gait import label_vectors, model_window, open_extractor
 
 SUFFIXES = (".csv", ".tsv", ".npz", ".npy", ".bvh", ".c3d", ".trc")
 INDEX, ABOUT = "gait_embedding", "gait_search.json"
@@ -52,7 +52,7 @@ def encode_walks(
     batch_size: int = 64,
     progress: bool = False,
 ) -> np.ndarray:
-    """Walks (as `prepare_walk` takes them) -> unit vectors float32 (N, P).
+    """Walks (as `model_window` takes them) -> unit vectors float32 (N, P).
 
     `clean=False`: joints are already at the extractor's rate, clean, heading along +y (rows of the walk schema).
     """
@@ -66,7 +66,7 @@ def encode_walks(
 
     for walk in tqdm(walks, desc="walks", disable=not progress, mininterval=1):
         if clean or extractor is None:
-            batch.append(prepare_walk(model, extractor, walk, fps, skeleton))
+            batch.append(model_window(model, extractor, walk, fps, skeleton))
         else:
             joints, mask = extractor.window(walk)
             batch.append((extractor.to_features(torch.from_numpy(joints)[None])[0], torch.from_numpy(mask)))

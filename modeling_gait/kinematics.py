@@ -148,17 +148,21 @@ def joint_track(joints: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray
 
 
 def pelvis_track(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Path (T, 3) of the pelvis; the middle of the hips where the skeleton has no pelvis."""
-    if skeleton.has("pelvis"):
-        return joint_track(joints, skeleton, "pelvis")
-    return (joint_track(joints, skeleton, "left_hip") + joint_track(joints, skeleton, "right_hip")) / 2
+    """Path (T, 3) of the pelvis; the middle of the hips where there is no pelvis, or it is nan throughout."""
+    return _first_seen(joints, skeleton, ("pelvis",), ("left_hip", "right_hip"))
 
 
 def _trunk_top(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    for name in ("spine_shoulder", "neck"):
-        if skeleton.has(name):
-            return joint_track(joints, skeleton, name)
-    return (joint_track(joints, skeleton, "left_shoulder") + joint_track(joints, skeleton, "right_shoulder")) / 2
+    return _first_seen(joints, skeleton, ("spine_shoulder",), ("neck",), ("left_shoulder", "right_shoulder"))
+
+
+def _first_seen(joints: np.ndarray, skeleton: Skeleton, *options: tuple[str, ...]) -> np.ndarray:
+    """Path (T, 3) of the middle of the first joints that are not nan throughout; of the last, if all are."""
+    for names in options:
+        path = np.mean([joint_track(joints, skeleton, name) for name in names], axis=0)
+        if np.isfinite(path).any():
+            break
+    return path
 
 
 def _included_angle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

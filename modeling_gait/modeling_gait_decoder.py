@@ -18,7 +18,6 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_decoder import GaitDecoderConfig
-from .feature_extraction_gait import GaitFeatureExtractor
 from .forward_kinematics import positions_from_bones, skeleton_from_positions
 from .modeling_gait_vq import GaitCodeTrunk, GaitPreTrainedModel, GaitVQModel
 from .skeletons import SKELETONS
@@ -68,7 +67,7 @@ class GaitDecoderModel(GaitPreTrainedModel):
             init.copy_(module.feature_scale, torch.full_like(rest, 0.1))
 
     @torch.no_grad()
-    def start_from(self, vq: GaitVQModel, extractor: GaitFeatureExtractor) -> None:
+    def start_from(self, vq: GaitVQModel, extractor) -> None:
         """Start from a trained tokeniser: its codebooks, the scale of its features and, where the sizes agree, its decoder."""
         for quantizer, embeddings in (
             (vq.spatial_quantizer, self.spatial_embedding),

@@ -14,15 +14,13 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
 
-from .cleaning import canonicalise, clean_walk
 from .configuration_gait_classifier import GaitClassifierConfig
-from .loading import Walk, load_walk
 from .modeling_gait_classifier import prepare_classifier_input
 from .pipeline_saving import know_pipeline, save_pipeline
+from .recording import each_thing, is_one, read_recording
 from .skeletons import SKELETONS, Skeleton
 
 TASK = "gait-classification"
-Recording = str | Path | np.ndarray | torch.Tensor | dict | Walk
 
 
 class GaitClassificationPipeline(Pipeline):
@@ -42,9 +40,10 @@ class GaitClassificationPipeline(Pipeline):
         vote: the walks are recordings of one walk and get one answer, the mean of their probabilities. A list of lists is then
             several walks. Only in a call.
 
-    A walk is a file (CSV, TSV, TXT, NPZ, NPY, BVH), joints (T, J, 3) [m] with z up, a `Walk`, or a dict with `joints` and if
-    known `fps` and `skeleton`, such as `text-to-gait` returns or a row of a data set; a list or an array (N, T, J, 3) is
-    several. Gaps (nan) are repaired as in the training data; a joint that is never seen takes its rest place, with a warning.
+    A walk is what `recording.read_recording` takes: a file, joints (T, J, 3), a `Walk`, a dict with `joints` and if known
+    `fps` and
+    `skeleton`, such as `text-to-gait` returns or a row of a data set; a list, an array (N, T, J, 3) or a data set is several.
+    What is doubtful about a walk is told by a warning; where nobody walks there is no class, but a ValueError.
 
     Raises ValueError (naming the file or the walk's index) for what is not a walk, TypeError for what cannot be one; OSError
     where a file cannot be opened.
@@ -75,7 +74,7 @@ class GaitClassificationPipeline(Pipeline):
 
     def __call__(
         self,
-        walks: Recording | list[Recording] | list[list[Recording]],
+        walks,
         fps: float | None = None,
         skeleton: Skeleton | str | None = None,
         top_k: int | None = None,
@@ -88,9 +87,9 @@ class GaitClassificationPipeline(Pipeline):
         size = batch_size or self._batch_size or 64
         if size < 1:
             raise ValueError(f"batch_size must be positive, got {size}")
-        if not isinstance(walks, list | tuple) and getattr(walks, "ndim", 3) != 4:
+        if is_one(walks):
             return self._classify([walks], size, prepare, finish)[0]
-        groups = list(walks)
+        groups = list(each_thing(walks))
         if not groups:
             raise ValueError("expected at least one walk, got an empty list")
         if not vote:
@@ -104,7 +103,7 @@ class GaitClassificationPipeline(Pipeline):
         voted = [mean_scores(results[a:b])[: finish.get("top_k")] for a, b in zip(parts[:-1], parts[1:])]
         return voted if nested else voted[0]
 
-    def _classify(self, walks: list[Recording], batch_size: int, prepare: dict, finish: dict) -> list[list[dict]]:
+    def _classify(self, walks: list, batch_size: int, prepare: dict, finish: dict) -> list[list[dict]]:
         results = []
         starts = range(0, len(walks), batch_size)
         for at in tqdm(starts, desc="classes", disable=len(starts) < 2):
@@ -119,72 +118,16 @@ class GaitClassificationPipeline(Pipeline):
             results += [self.postprocess({"logits": row[None]}, **finish) for row in logits]
         return results
 
-    def preprocess(self, walk: Recording, fps: float | None = None, skeleton: Skeleton | str | None = None) -> dict:
+    def preprocess(self, walk, fps: float | None = None, skeleton: Skeleton | str | None = None) -> dict:
         """One walk -> `input_values` float32 (1, resample_frames, 3 J) [m], the same as of its row in a data set."""
-        joints = self._read(walk, fps, skeleton)
+        if isinstance(walk, list | tuple) and not is_one(walk):
+            raise TypeError(f"expected one walk, got {type(walk).__name__}; a list of lists takes vote=True")
+        recording = read_recording(walk, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps)
+        for doubt in recording.doubts:
+            warnings.warn(f"{recording.name}: {doubt}", stacklevel=2)
+        joints = recording.for_model(self.skeleton, self.fps)
         x = prepare_classifier_input([joints], self.model.config.resample_frames, self.skeleton.root)
         return {"input_values": torch.from_numpy(x)}
-
-    def _read(self, walk: Recording, fps: float | None, skeleton: Skeleton | str | None) -> np.ndarray:
-        """Clean joints (T, J, 3) [m] of the model's skeleton at its frame rate, along +y, from any recording of a skeleton."""
-        if isinstance(walk, str | Path):
-            loaded = load_walk(walk, skeleton=skeleton, fps=fps)
-            try:
-                return self._clean(loaded.joints, loaded.times, loaded.skeleton)
-            except ValueError as error:
-                raise ValueError(f"{walk}: {error}") from error
-        if isinstance(walk, Walk):
-            times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
-            return self._clean(walk.joints, times, walk.skeleton)
-        if isinstance(walk, dict):
-            if "joints" not in walk:
-                raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, walk)) or 'nothing'}")
-            fps, skeleton = walk.get("fps", fps), walk.get("skeleton", skeleton)
-            walk = np.asarray(walk["joints"])
-        elif not isinstance(walk, np.ndarray | torch.Tensor):
-            raise TypeError(
-                f"expected a file, an array (T, J, 3), a dict or a Walk, got {type(walk).__name__}; "
-                "a list of lists takes vote=True"
-            )
-        return self._clean_array(walk, fps, skeleton)
-
-    def _clean_array(self, joints: np.ndarray | torch.Tensor, fps: float | None, skeleton: Skeleton | str | None) -> np.ndarray:
-        source = self.skeleton if skeleton is None else skeleton
-        if isinstance(source, str):
-            if source not in SKELETONS:
-                raise ValueError(f"unknown skeleton {source!r}; expected one of {', '.join(SKELETONS)}")
-            source = SKELETONS[source]
-        joints = np.asarray(joints.detach().cpu().float() if isinstance(joints, torch.Tensor) else joints)
-        if joints.dtype.kind not in "fiu":
-            raise ValueError(f"joints must be numbers, got {joints.dtype}")
-        if joints.ndim != 3 or joints.shape[1:] != (len(source), 3) or not len(joints):
-            options = ", ".join(f"{name!r} ({len(s)} joints)" for name, s in SKELETONS.items())
-            raise ValueError(
-                f"expected joints of shape (T, {len(source)}, 3) for skeleton {source.name!r}, got {joints.shape}; "
-                f"skeleton= names another: {options}"
-            )
-        fps = self.fps if fps is None else fps
-        if not 0 < fps < np.inf:
-            raise ValueError(f"fps must be a positive number, got {fps}")
-        return self._clean(joints, np.arange(len(joints)) / fps, source)
-
-    def _clean(self, joints: np.ndarray, times: np.ndarray, source: Skeleton) -> np.ndarray:
-        """Measured joints (T, J, 3) [m] at times (T,) [s] -> (T', K, 3) of the model's skeleton, as `datasets_scripts` do."""
-        try:
-            joints, report = clean_walk(times, joints, fps=self.fps, skeleton=source)
-        except ValueError as error:
-            raise ValueError(f"{error} (joints are in metres, none further than 10 m from the origin)") from error
-        if report.joints_missing:
-            warnings.warn(f"{report.joints_missing} joints are never seen and take their rest place", stacklevel=2)
-        head = joints[:, source.index("head" if source.has("head") else "nose")]
-        ankles = joints[:, [source.index("left_ankle"), source.index("right_ankle")]].mean(1)
-        axis = np.median(head - ankles, axis=0)
-        if not (axis[2] > 0.7 * np.linalg.norm(axis) and 0.4 < np.linalg.norm(axis) < 2.5):
-            raise ValueError(
-                f"not a walking person: from the ankles to the head it is {np.round(axis, 3).tolist()} m (x, y, z); "
-                "expected metres, z up"
-            )
-        return canonicalise(joints, source, self.skeleton)
 
     def _forward(self, inputs: dict) -> dict:
         return {"logits": self.model(**inputs).logits}

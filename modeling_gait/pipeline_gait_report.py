@@ -17,11 +17,11 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
 from .gait_report import GaitReport, ReportParameter, class_sentences, find_evidence, report_parameters, report_severity
-from .loading import SUFFIXES, Walk
+from .loading import Walk
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import PARAMETER_NAMES, check_spoken, spoken_sentence
-from .pipeline_gait_classification import GaitClassificationPipeline, Recording
 from .pipeline_saving import know_pipeline, save_pipeline
+from .recording import each_thing, is_one, read_recording
 from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
 from .video import WINDOW, prepare_video
@@ -58,11 +58,6 @@ class GaitReportPipeline(Pipeline):
     _load_image_processor = False
     _load_processor = False
 
-    # A skeleton is cleaned as the classifiers' walks are.
-    _read = GaitClassificationPipeline._read
-    _clean = GaitClassificationPipeline._clean
-    _clean_array = GaitClassificationPipeline._clean_array
-
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         config = self.model.config
@@ -78,7 +73,7 @@ class GaitReportPipeline(Pipeline):
 
     def __call__(
         self,
-        walks: Recording | dict | list,
+        walks,
         html: str | Path | None = None,
         fps: float | None = None,
         skeleton: Skeleton | str | None = None,
@@ -93,7 +88,8 @@ class GaitReportPipeline(Pipeline):
         )
         prepare, finish = {**self._preprocess_params, **prepare}, {**self._postprocess_params, **finish}
         normative_range("speed", finish.get("age"), finish.get("sex"))  # a wrong age is refused before the work
-        if isinstance(walks, list | tuple):
+        if not is_one(walks):
+            walks = list(each_thing(walks))
             if html is not None:
                 raise ValueError(f"html: {html} can hold one walk, got a list of {len(walks)}")
             return [self._report(walk, prepare, finish) for walk in tqdm(walks, desc="reports")]
@@ -102,12 +98,12 @@ class GaitReportPipeline(Pipeline):
             _page(report, html)
         return report
 
-    def _report(self, walk: Recording | dict, prepare: dict, finish: dict) -> GaitReport:
+    def _report(self, walk, prepare: dict, finish: dict) -> GaitReport:
         return self.postprocess(self.forward(self.preprocess(walk, **prepare)), **finish)
 
     def preprocess(
         self,
-        walk: Recording | dict,
+        walk,
         fps: float | None = None,
         skeleton: Skeleton | str | None = None,
         box: tuple[float, ...] | str | None = None,
@@ -118,12 +114,15 @@ class GaitReportPipeline(Pipeline):
         for given, branch in ((video, "video"), (recording, "skeleton")):
             if given is not None and branch not in config.branches:
                 raise ValueError(f"{name}: a {branch}, but this model has no {branch} branch; it takes {config.branches[0]}s")
-        out = {"name": name, "inputs": {}, "walk": None, "problems": []}
+        out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": []}
+        doubts: list[str] = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             if recording is not None:
-                joints = self._read(recording, fps, skeleton)
-                out["walk"] = Walk(joints, self.fps, self.skeleton, name)
+                read = read_recording(recording, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps)
+                joints = read.for_model(self.skeleton, self.fps)
+                out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
+                doubts = read.sentences()
                 frames = config.skeleton_config.resample_frames
                 values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
                 out["inputs"]["input_values"] = torch.from_numpy(values)
@@ -133,7 +132,7 @@ class GaitReportPipeline(Pipeline):
                 count = min(config.num_frames, clips.shape[1])
                 read = torch.linspace(0, clips.shape[1] - 1, count).round().long()  # as the model would do
                 out["inputs"]["pixel_values"] = clips[:, read]
-        out["problems"] = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+        out["problems"] = doubts + [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
         if video is not None and recording is not None:  # the same skeleton beside each window of the video
             count = len(out["inputs"]["pixel_values"])
             out["inputs"]["input_values"] = out["inputs"]["input_values"].expand(count, -1, -1)
@@ -156,7 +155,7 @@ class GaitReportPipeline(Pipeline):
         labels = self.model.config.id2label
         ranked = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)
         label, walk, problems = labels[ranked[0]], outputs["walk"], list(outputs["problems"])
-        parameters = report_parameters(walk, outputs["decoded"], "pixel_values" in outputs["inputs"], age, sex)
+        parameters = report_parameters(outputs["measured"], outputs["decoded"], "pixel_values" in outputs["inputs"], age, sex)
         values = {p.name: p.value for p in parameters}
         sentence = spoken_sentence(values, [PARAMETER_NAMES.index(n) for n in SPOKEN]) if values else ""
         problems += check_spoken(sentence, values) if sentence else []
@@ -196,7 +195,8 @@ class GaitReportPipeline(Pipeline):
                 out.append("the norm of the knee flexion is of angles from markers; depth cameras read lower ones")
             missing = [p for p in parameters if p.origin == "measured" and not np.isfinite(p.value)]
             if missing:
-                out.append(f"{len(missing)} of {len(parameters)} parameters could not be measured: too few complete steps")
+                names = ", ".join(p.name.replace("_", " ") for p in missing[:6]) + (", ..." if len(missing) > 6 else "")
+                out.append(f"{len(missing)} of {len(parameters)} parameters could not be measured: {names}")
         return out
 
     def _saliency(self, outputs: dict) -> tuple[Saliency, np.ndarray | None]:
@@ -220,26 +220,21 @@ def _page(report: GaitReport, path: str | Path) -> None:
     write_report(report, path)
 
 
-def _parts(walk: Recording | dict) -> tuple[str | Path | None, Recording | None]:
+def _parts(walk) -> tuple[str | Path | None, object]:
     """(video file, skeleton recording), one of which may be None."""
     if isinstance(walk, dict) and set(walk) <= {"video", "skeleton"} and any(v is not None for v in walk.values()):
         return walk.get("video"), walk.get("skeleton")
     if isinstance(walk, dict) and "joints" not in walk:
         keys = ", ".join(map(str, walk)) or "nothing"
         raise ValueError(f"expected a dict with 'video', 'skeleton' or 'joints', got one with {keys}")
-    if not isinstance(walk, str | Path | dict | Walk | np.ndarray | torch.Tensor):
-        raise TypeError(f"expected a video, a skeleton file, an array (T, J, 3), a dict or a Walk, got {type(walk).__name__}")
     if not isinstance(walk, str | Path):
         return None, walk
     suffix = Path(walk).suffix.lower()
-    if suffix not in VIDEO_SUFFIXES + SUFFIXES:
-        expected = f"a video ({', '.join(VIDEO_SUFFIXES)}) or a skeleton ({', '.join(SUFFIXES)})"
-        raise ValueError(f"{walk}: unknown suffix {suffix!r}; expected {expected}")
     return (walk, None) if suffix in VIDEO_SUFFIXES else (None, walk)
 
 
-def _name(walk: Recording) -> str:
-    return Path(walk).name if isinstance(walk, str | Path) else walk.name if isinstance(walk, Walk) else "walk"
+def _name(walk) -> str:
+    return Path(walk).name if isinstance(walk, str | Path) else getattr(walk, "name", None) or "walk"
 
 
 class GaitReportConfig(GaitKnowledgeConfig):

@@ -15,9 +15,9 @@ from transformers import AutoModel, Pipeline
 
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig
 from .feature_extraction_gait import GaitFeatureExtractor
-from .loading import load_walk
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_saving import know_pipeline, save_pipeline
+from .recording import each_thing, is_one
 
 TASK = "zero-shot-gait-classification"
 
@@ -34,38 +34,38 @@ def open_extractor(model: GaitDualEncoderModel, extractor: GaitFeatureExtractor 
     return extractor
 
 
-def prepare_walk(
+def sensor_window(config, samples: np.ndarray, fps: float | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples (T, C) of sensors -> `input_values` (N, C) and `attention_mask` (N,) of their middle window.
+
+    Raises ValueError for another number of channels, or a rate that is not positive.
+    """
+    values = np.asarray(samples, np.float32)
+    if values.ndim != 2 or values.shape[1] != config.num_channels or not len(values):
+        raise ValueError(f"expected sensor samples (T, {config.num_channels}), got {values.shape}")
+    if fps is not None and not 0 < fps < np.inf:
+        raise ValueError(f"fps must be a positive number, got {fps}")
+    if fps is not None and abs(fps - config.fps) > 0.01 * config.fps:
+        at = np.arange(0, len(values) - 1 + 1e-6, fps / config.fps)
+        values = np.stack([np.interp(at, np.arange(len(values)), c) for c in values.T], axis=1).astype(np.float32)
+    begin = max(0, (len(values) - config.num_frames) // 2)
+    values = torch.from_numpy(values[begin : begin + config.num_frames])
+    short = config.num_frames - len(values)
+    mask = torch.cat((torch.ones(len(values)), torch.zeros(short)))
+    return torch.cat((values, values.new_zeros(short, config.num_channels))), mask
+
+
+def model_window(
     model: GaitDualEncoderModel,
     extractor: GaitFeatureExtractor | None,
-    walk: str | Path | np.ndarray,
+    walk,
     fps: float | None = None,
     skeleton: str | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One walk -> `input_values` (N, C) and `attention_mask` (N,) of its middle window.
-
-    Raises ValueError for a skeleton that is not known, another number of joints or channels, or no frame rate.
-    """
-    config = model.config.gait_config
+    """One walk, as of `read_recording`, or sensor samples (T, C) -> `input_values` (N, C) and `attention_mask` (N,) of its
+    middle window."""
     if extractor is None:
-        values = np.asarray(walk, np.float32)
-        if values.ndim != 2 or values.shape[1] != config.num_channels or not len(values):
-            raise ValueError(f"expected sensor samples (T, {config.num_channels}), got {values.shape}")
-        if fps is not None and not 0 < fps < np.inf:
-            raise ValueError(f"fps must be a positive number, got {fps}")
-        if fps is not None and abs(fps - config.fps) > 0.01 * config.fps:
-            at = np.arange(0, len(values) - 1 + 1e-6, fps / config.fps)
-            values = np.stack([np.interp(at, np.arange(len(values)), c) for c in values.T], axis=1).astype(np.float32)
-        begin = max(0, (len(values) - config.num_frames) // 2)
-        values = torch.from_numpy(values[begin : begin + config.num_frames])
-        short = config.num_frames - len(values)
-        mask = torch.cat((torch.ones(len(values)), torch.zeros(short)))
-        return torch.cat((values, values.new_zeros(short, config.num_channels))), mask
-    if isinstance(walk, str | Path):
-        loaded = load_walk(walk, skeleton=skeleton, fps=fps)
-        joints = extractor.prepare(loaded.joints, loaded.fps, loaded.skeleton.name, loaded.times)
-    else:
-        joints = extractor.prepare(walk, fps, skeleton)
-    window, mask = extractor.window(joints)
+        return sensor_window(model.config.gait_config, walk, fps)
+    window, mask = extractor.window(extractor.prepare(walk, fps, skeleton))
     return extractor.to_features(torch.from_numpy(window)[None])[0], torch.from_numpy(mask)
 
 
@@ -109,9 +109,9 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         """
         groups = dict(candidate_labels) if isinstance(candidate_labels, Mapping) else {None: candidate_labels}
         texts = {name: self._vectors(labels, hypothesis_template, descriptions or {}) for name, labels in groups.items()}
-        single = isinstance(walks, str | Path | np.ndarray)
+        single = is_one(walks)
         results = []
-        for walk in tqdm([walks] if single else walks, desc="walks", disable=single):
+        for walk in tqdm([walks] if single else each_thing(walks), desc="walks", disable=single):
             logits = self._forward(self.preprocess(walk, fps=fps, skeleton=skeleton))
             result = {name: self.postprocess({"gait": logits, "labels": groups[name], "text": t}) for name, t in texts.items()}
             results.append(result.get(None, result))
@@ -128,7 +128,7 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         return label_vectors(self.model, [[template.format(d) for d in descriptions.get(label, [label])] for label in labels])
 
     def preprocess(self, walk, fps: float | None = None, skeleton: str | None = None) -> dict:
-        values, mask = prepare_walk(self.model, self.extractor, walk, fps, skeleton)
+        values, mask = model_window(self.model, self.extractor, walk, fps, skeleton)
         return {"input_values": values[None].to(self.model.device), "attention_mask": mask[None].to(self.model.device)}
 
     @torch.no_grad()
@@ -166,4 +166,4 @@ def label_vectors(model: GaitDualEncoderModel, descriptions: Sequence[Sequence[s
     return torch.nn.functional.normalize(torch.stack(found), dim=-1)
 
 
-__all__ = ["ZeroShotGaitClassificationPipeline", "ZeroShotGaitConfig", "label_vectors", "open_extractor", "prepare_walk"]
+__all__ = ["ZeroShotGaitClassificationPipeline", "ZeroShotGaitConfig", "label_vectors", "open_extractor", "model_window"]

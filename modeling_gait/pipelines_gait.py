@@ -21,12 +21,11 @@ from transformers.dynamic_module_utils import custom_object_save
 
 from .captions import check_faithfulness, describe_walk, parse_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
-from .gait_parameters import compute_gait_parameters
 from .generation_gait import best_walks, generate_walks
-from .loading import load_walk
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .processing_gait import GaitProcessor
+from .recording import each_thing, is_one
 from .skeletons import SKELETONS
 from .tokenization_gait import GaitCodes, GaitTokenizer
 
@@ -76,8 +75,7 @@ class TextToGaitPipeline(Pipeline):
     Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature` (0.7), `top_p` (1), `batch_size`; `seed`, by
     which walk i of a list is drawn, whatever the batches are (`first`, 0: the number of the list's first walk);
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
-    `person`: a walk of somebody, a skeleton file or joints (T, J, 3) [m] of 30 frames a second walking along +y, whose body
-    codes (bones, posture, usual speed) all walks get.
+    `person`: a walk of somebody, as `read_recording` takes it, whose body codes (bones, posture, usual speed) all walks get.
     Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
     was understood, a WalkDescription), `codes` (GaitCodes).
 
@@ -143,9 +141,9 @@ class TextToGaitPipeline(Pipeline):
         return room // (step - window) * self.decoder.config.downsampling
 
     @torch.no_grad()
-    def body_codes(self, person: str | Path | np.ndarray) -> np.ndarray:
+    def body_codes(self, person) -> np.ndarray:
         """Body codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window."""
-        window, mask = self.extractor.window(prepare_walk(self.extractor, person))
+        window, mask = self.extractor.window(self.extractor.prepare(person))
         features = self.extractor.to_features(torch.from_numpy(window)[None])
         codes = self.vq.encode(features.to(self.vq.device), torch.from_numpy(mask)[None].to(self.vq.device))
         return codes.body_codes[0].cpu().numpy()
@@ -175,16 +173,6 @@ class TextToGaitPipeline(Pipeline):
         save_family(self, save_directory, self.vq, self.decoder, **kwargs)
 
 
-def prepare_walk(
-    extractor: GaitFeatureExtractor, walk: str | Path | np.ndarray, fps: float | None = None, skeleton: str | None = None
-) -> np.ndarray:
-    """A skeleton file or joints (T, J, 3) [m] as the extractor wants them: its skeleton, its frame rate, along +y."""
-    if isinstance(walk, str | Path):
-        loaded = load_walk(walk, skeleton=skeleton, fps=fps)
-        return extractor.prepare(loaded.joints, loaded.fps, loaded.skeleton.name, loaded.times)
-    return extractor.prepare(walk, fps, skeleton)
-
-
 class TextOnlyLogitsProcessor(LogitsProcessor):
     """Lets `generate` write words only, no motion tokens."""
 
@@ -203,10 +191,11 @@ class GaitToTextPipeline(Pipeline):
         pipe = pipeline("gait-to-text", model=FOLDER)
         pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed 0.65 m/s, ..."
 
-    In: a skeleton file (CSV, NPZ, BVH), or joints (T, J, 3) [m] with `fps` and `skeleton`; or a list of these.
-    Each result is a dict: `text` (written by GPT-2 from the codes), `pathology` (as GPT-2 names it, None if it names none),
+    In: a walk or several, as `recording.read_recordings` takes them: files, joints (T, J, 3) with `fps` and `skeleton`, dicts,
+    ... Each result is a dict: `text` (written by GPT-2 from the codes), `pathology` (as GPT-2 names it, None if it names none),
     `class_probabilities` (read from the pathological codes), `gait_parameters` (measured from the joints), `problems` (what in
-    the text does not agree with the measured numbers; see `captions.check_faithfulness`).
+    the text does not agree with the measured numbers; see `captions.check_faithfulness`), `doubts` (what was assumed about the
+    walk or looks wrong in it, a sentence each). Where nobody walks: ValueError.
     """
 
     _load_tokenizer = True
@@ -224,17 +213,17 @@ class GaitToTextPipeline(Pipeline):
         """One walk -> one result, a list -> a list."""
         _refuse_unknown(kwargs, "fps", "skeleton")
         options, _, _ = self._sanitize_parameters(**kwargs)
-        single = isinstance(walks, str | Path) or (isinstance(walks, np.ndarray) and walks.ndim == 3)
+        single = is_one(walks)
         results = [
             self.postprocess(self._forward(self.preprocess(walk, **options)))
-            for walk in tqdm([walks] if single else walks, desc="descriptions", disable=single)
+            for walk in tqdm([walks] if single else each_thing(walks), desc="descriptions", disable=single)
         ]
         return results[0] if single else results
 
     def preprocess(self, walk, fps: float | None = None, skeleton: str | None = None) -> dict:
-        joints = prepare_walk(self.extractor, walk, fps, skeleton)
-        window, mask = self.extractor.window(joints)
-        return {"joints": joints, "window": torch.from_numpy(window)[None], "mask": torch.from_numpy(mask)[None]}
+        recording = self.extractor.read(walk, fps, skeleton)
+        window, mask = self.extractor.window(recording.for_model(SKELETONS[self.extractor.skeleton], self.extractor.fps))
+        return {"recording": recording, "window": torch.from_numpy(window)[None], "mask": torch.from_numpy(mask)[None]}
 
     @torch.no_grad()
     def _forward(self, inputs: dict) -> dict:
@@ -260,12 +249,12 @@ class GaitToTextPipeline(Pipeline):
         return {
             "text": text,
             "probabilities": output.class_logits[0].softmax(-1).cpu(),
-            "joints": inputs["joints"],
+            "recording": inputs["recording"],
             "codes": codes,
         }
 
     def postprocess(self, outputs: dict) -> dict:
-        parameters = compute_gait_parameters(outputs["joints"], self.extractor.fps, SKELETONS[self.extractor.skeleton])
+        parameters = outputs["recording"].gait_parameters
         pathology = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -283,6 +272,7 @@ class GaitToTextPipeline(Pipeline):
             "class_probabilities": dict(zip(self.extractor.labels, outputs["probabilities"].tolist())),
             "gait_parameters": parameters,
             "problems": problems,
+            "doubts": list(outputs["recording"].doubts),
             "codes": outputs["codes"],
         }
 

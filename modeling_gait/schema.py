@@ -23,6 +23,7 @@ from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.simulation import PATHOLOGIES
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
 
 ROWS_PER_SHARD = 1200  # about 45 MB
 CAPTIONS = 3  # a row
@@ -44,8 +45,13 @@ first frame projected on the floor; Kinect v2 joint order (`modeling_gait.skelet
 """
 
 
-def walk_features(num_joints: int = 25, labels: Sequence[str] = PATHOLOGIES) -> datasets.Features:
-    """Columns of a skeleton walk data set; `joints` is (T, num_joints, 3) [m], x right, y forward, z up; `labels`: classes."""
+def walk_features(num_joints: int = 25, labels: Sequence[str] = PATHOLOGIES, generated: bool = False) -> datasets.Features:
+    """Columns of a skeleton walk data set; `joints` is (T, num_joints, 3) [m], x right, y forward, z up; `labels`: classes.
+
+    `generated` adds where a walk comes from: `prompt`, `generator` (the model), `seed`, `sample_index`.
+    """
+    text, whole = datasets.Value("string"), datasets.Value("int64")
+    origin = {"prompt": text, "generator": text, "seed": whole, "sample_index": whole} if generated else {}
     return datasets.Features(
         {
             "subject_id": datasets.Value("string"),
@@ -58,6 +64,7 @@ def walk_features(num_joints: int = 25, labels: Sequence[str] = PATHOLOGIES) -> 
             "joints": datasets.Array3D((None, num_joints, 3), "float32"),
             "gait_parameters": datasets.Value("string"),
             "captions": datasets.Sequence(datasets.Value("string")),
+            **origin,
         }
     )
 
@@ -73,13 +80,17 @@ def walk_row(
     severity: float = math.nan,
     attributes: dict | None = None,
     classes: GaitClasses | None = None,
+    parameters: dict[str, float] | None = None,
+    captions: list[str] | None = None,
+    skeleton: Skeleton = KINECT_V2,
 ) -> dict:
-    """One row of the schema from canonical joints (T, 25, 3) [m]; computes the gait parameters and the captions."""
+    """One row of the schema from canonical joints (T, J, 3) [m]; computes gait parameters and captions that are not given."""
     attributes = attributes or {}
-    parameters = compute_gait_parameters(joints, fps)
-    seed = zlib.crc32(f"{walk_id}/{sensor}".encode())  # the same captions in every run
-    about = pathology, severity, attributes.get("side"), attributes
-    captions = captions_for(parameters, *about, n=CAPTIONS, seed=seed, classes=classes)
+    parameters = compute_gait_parameters(joints, fps, skeleton) if parameters is None else parameters
+    if captions is None:
+        seed = zlib.crc32(f"{walk_id}/{sensor}".encode())  # the same captions in every run
+        about = pathology, severity, attributes.get("side"), attributes
+        captions = captions_for(parameters, *about, n=CAPTIONS, seed=seed, classes=classes)
     return {
         "subject_id": subject_id,
         "walk_id": walk_id,
@@ -92,6 +103,24 @@ def walk_row(
         "gait_parameters": json.dumps({k: round(float(v), 5) if math.isfinite(v) else None for k, v in parameters.items()}),
         "captions": captions,
     }
+
+
+def generated_row(walk: dict, model: str, seed: int, number: int) -> dict:
+    """One result of `text-to-gait` as a row of `walk_features(generated=True)`; `number` counts the walks of a run."""
+    said, name = walk["description"], f"synthetic_{number}"
+    row = walk_row(
+        walk["joints"],
+        walk["fps"],
+        subject_id=name,
+        walk_id=name,
+        sensor="generated",
+        pathology=said.pathology,
+        severity=math.nan if said.severity is None else said.severity,
+        attributes={"side": said.side},
+        captions=[said.to_prompt()],
+        skeleton=SKELETONS[walk["skeleton"]],
+    )
+    return row | {"prompt": walk["prompt"], "generator": model, "seed": seed, "sample_index": number}
 
 
 def parallel(function: Callable, items: list, num_proc: int, unit: str) -> Iterator:

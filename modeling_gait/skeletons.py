@@ -237,15 +237,17 @@ def mirror(joints, skeleton: Skeleton = KINECT_V2):
 def convert_joints(joints: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarray:
     """Positions (..., J, 3) [m] of `source` as positions (..., K, 3) of `target`.
 
-    A joint that both have is copied; one that `source` lacks stands at the mean of its neighbours (see `_STAND_INS`) or, for
-    hands, feet, collars and the face, at the target's rest offset from its parent. Raises ValueError if J does not fit.
+    A joint that both have is copied; one that `source` lacks, or that is nan throughout, stands at the mean of its neighbours
+    (see `_STAND_INS`) or, for hands, feet, collars and the face, at the target's rest offset from its parent. Raises
+    ValueError if J does not fit.
     """
     joints = np.asarray(joints)
     if joints.ndim < 2 or joints.shape[-2:] != (len(source), 3):
         raise ValueError(f"expected joints of shape (..., {len(source)}, 3) for skeleton {source.name!r}, got {joints.shape}")
-    if source.name == target.name:
+    lost = np.isnan(joints).all(-1).reshape(-1, len(source)).all(0)
+    if source.name == target.name and not lost.any():
         return joints
-    found: dict[str, np.ndarray] = {n: joints[..., j, :] for j, n in enumerate(source.joint_names)}
+    found: dict[str, np.ndarray] = {n: joints[..., j, :] for j, n in enumerate(source.joint_names) if not lost[j]}
     for _ in range(2):  # a stand-in may need another stand-in
         for name, options in _STAND_INS.items():
             for parts in options if name not in found else ():

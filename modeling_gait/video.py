@@ -299,6 +299,12 @@ def find_person(frames: np.ndarray, name: str = "video") -> np.ndarray:
     seen = np.flatnonzero(largest[:, 0])
     if len(seen) < max(MIN_FRAMES, 0.1 * len(frames)):
         raise ValueError(f"{name}: no person found: nothing of a person's size moves in {len(frames)} frames")
+    middle = boxes[seen, 0][:, [0, 2]].mean(1)
+    leaps = int((np.abs(np.diff(middle)) > 0.25 * columns).sum())
+    if leaps >= 3:  # what is behind the person comes in on one side, goes out on the other, and the next thing comes in
+        raise ValueError(
+            f"{name}: what moves leaps through the picture {leaps} times: the camera moves, as one that follows; give box="
+        )
     double = _two_people(boxes, largest)
     if double.sum() > 0.5 * len(seen):
         raise ValueError(f"{name}: two people found in {double.sum()} of {len(frames)} frames; give box= or cut one out")

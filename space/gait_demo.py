@@ -30,7 +30,7 @@ from modeling_gait import (
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
-from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline, prepare_walk
+from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.skeletons import SKELETONS, Skeleton, mirror
 
 SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
@@ -173,13 +173,13 @@ class GaitDemo:
 
     def _read_skeleton(self, path: Path, fps: float | None) -> Reading:
         extractor = self.reader.extractor
-        joints = prepare_walk(extractor, path, fps or None)
-        read = self.reader(joints)
+        walk = extractor.read(path, fps or None)
+        joints = walk.for_model(SKELETONS[extractor.skeleton], extractor.fps)
+        read = self.reader(walk)
         scores = read["class_probabilities"]
         if self.classifier:
-            walk = {"joints": joints, "fps": extractor.fps, "skeleton": extractor.skeleton}
             scores = {s["label"]: s["score"] for s in self.classify(walk)}
-        notes = [f"the text does not agree with the numbers: {p}" for p in read["problems"]]
+        notes = walk.sentences() + [f"the text does not agree with the numbers: {p}" for p in read["problems"]]
         about = read["gait_parameters"], joints, extractor.fps, SKELETONS[extractor.skeleton], notes
         page = None
         if self.knowledge and "skeleton" in self.report.model.config.branches:

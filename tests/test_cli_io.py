@@ -15,7 +15,6 @@ from modeling_gait.cli.io import (
     output_files,
     plain,
     read_cycles,
-    read_walks,
     whole_files,
 )
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
@@ -103,23 +102,6 @@ def test_cycles_that_do_not_fit_are_refused(tmp_path):
     write_csv(tmp_path / "walk.csv", simulate_walks(1, frames=60, seed=0).joints[0], 30.0)
     with pytest.raises(ValueError, match=r"walk\.csv: a skeleton of 25 joints; the model reads 36 channels"):
         read_cycles(tmp_path / "walk.csv", IMU, None)
-
-
-def test_rows_of_a_table_are_walks(dataset_folder, tmp_path):
-    import pandas as pd
-
-    file = next((dataset_folder / "data").glob("*.parquet"))
-    walks = read_walks(file)
-    assert [name for name, _ in walks] == [f"{file}#{n}" for n in range(21)]
-    assert walks[3][1].joints.shape == (64, 25, 3) and walks[3][1].fps == 30 and walks[3][1].skeleton.name == "kinect_v2"
-    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(ValueError, match="not in the walk schema"):
-        read_walks(tmp_path / "x.parquet")
-    (tmp_path / "y.parquet").write_text("no table")
-    with pytest.raises(ValueError, match=r"y\.parquet: not a Parquet file"):
-        read_walks(tmp_path / "y.parquet")
-    with pytest.raises(OSError, match="z.parquet"):
-        read_walks(tmp_path / "z.parquet")
 
 
 def test_where_a_model_is_looked_for(tmp_path, monkeypatch):

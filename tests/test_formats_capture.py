@@ -172,9 +172,10 @@ def test_mot_angles_come_back(tmp_path, sign):
     knee, hip = np.linspace(5, 60, 6), np.linspace(-10, 30, 6)
     moves = {"knee_angle_r": knee, "hip_flexion_l": hip, "pelvis_tx": np.arange(6) / 40, "pelvis_list": np.arange(6) / 9}
     walk = load_walk(mot(tmp_path / "w.mot", knee_sign=sign, **moves))
-    assert walk.fps == 50 and "head" not in walk.measured and "generic adult" in walk.notes[0]
+    assert walk.fps == 50 and "head" not in walk.measured and "generic adult" in walk.notes[-1]
     turned = walk.joints
     way = turned[-1, 0, :2] - turned[0, 0, :2]
+    assert walk.notes[0] == "hip_flexion moves by 40 degrees on the left and 0 on the right"
     assert np.linalg.norm(way) == pytest.approx(0.125, abs=1e-4)
     forward = way / np.linalg.norm(way)
     joints = turned.copy()

@@ -112,6 +112,8 @@ def test_vicon_trajectories(tmp_path):
     table = np.column_stack([np.arange(1, 7), np.zeros(6), 1000 * flat(points)])
     path = rows(tmp_path / "w.csv", heads, table)
     check(load_walk(path), fps=50)
+    lost = load_walk(rows(tmp_path / "lost.csv", heads, np.delete(table, 3, axis=0)))
+    np.testing.assert_allclose(lost.times, np.array([0, 1, 2, 4, 5]) / 50)
     path.write_text(path.read_text() + "\nModel Outputs\n50\n,,x\n")
     check(load_walk(path), fps=50)
     path.write_text(path.read_text().replace("Trajectories", "Devices"))
@@ -122,6 +124,8 @@ def test_vicon_trajectories(tmp_path):
 def test_qualisys(tmp_path):
     heads = ["NO_OF_FRAMES\t6", "FREQUENCY\t100", "MARKER_NAMES\t" + "\t".join(LEGS)]
     check(load_walk(rows(tmp_path / "w.tsv", heads, 1000 * flat(legs()), "\t")), fps=100)
+    with pytest.raises(ValueError, match="NO_OF_FRAMES is '6', but it holds 5 rows"):
+        load_walk(rows(tmp_path / "w.tsv", heads, 1000 * flat(legs())[:5], "\t"))
 
 
 @pytest.mark.parametrize("noise, quick", [("", True), ("# a comment\n", False)])

@@ -174,16 +174,14 @@ def test_all_bad_files_are_listed_and_nothing_is_written(walks, tmp_path):
     bad, good = tmp_path / "mine", walks.joints[0]
     bad.mkdir()
     np.savez(bad / "good.npz", joints=good, fps=30)
-    np.savez(bad / "mirrored.npz", joints=good * [-1, 1, 1], fps=30)
-    np.savez(bad / "treadmill.npz", joints=good - good[:, :1] * [0, 1, 0], fps=30)
-    np.savez(bad / "giant.npz", joints=good * 1.8, fps=30)
+    np.savez(bad / "stands.npz", joints=np.repeat(good[:1], 60, axis=0), fps=30)
+    np.savez(bad / "giant.npz", joints=good * 2.0, fps=30)
     np.savez(bad / "short.npz", joints=good[:5], fps=30)
     np.savez(bad / "clockless.npz", joints=good)
     (bad / "text.csv").write_text("hello\n")
     expected = {
-        "mirrored.npz": "left hip is on the right of the direction of travel",
-        "treadmill.npz": "ends 0.0. m from where it starts; expected a straight walk",
-        "giant.npz": "legs of 1.[2-4].* m; expected 0.3 to 1.2 m, in metres",
+        "stands.npz": "nobody walks in it",
+        "giant.npz": "legs of 1.[2-6].* are no body's in metres",
         "short.npz": "only 5 of 5 frames are usable",
         "clockless.npz": "states no frame rate",
         "text.csv": "holds a header and no frames",
@@ -196,6 +194,17 @@ def test_all_bad_files_are_listed_and_nothing_is_written(walks, tmp_path):
     for number, (line, (name, message)) in enumerate(zip(lines, expected.items()), 3):
         assert f"line {number}: " in line and name in line
         assert re.search(message, line), line
+
+
+def test_doubts_are_in_the_card(walks, tmp_path):
+    folder, good = tmp_path / "mine", walks.joints[0]
+    folder.mkdir()
+    np.savez(folder / "mirrored.npz", joints=good * [-1, 1, 1], fps=30)
+    np.savez(folder / "treadmill.npz", joints=good - good[:, :1] * [0, 1, 0], fps=30)
+    write_table(folder, [("mirrored.npz", "a", "normal"), ("treadmill.npz", "a", "normal")], own.REQUIRED)
+    _, made, _ = own.prepare(folder, tmp_path / "out", num_proc=1)
+    assert "exchanged" in made[0].doubts[0] and "treadmill" in made[1].doubts[0]
+    assert all(f"{w.file}: {w.doubts[0]}" in (tmp_path / "out" / "README.md").read_text() for w in made)
 
 
 # --- fine-tuning -----------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def test_parameters_are_those_of_the_walk_with_the_norms_of_the_person(report, w
     assert [p.name for p in report.parameters] == [p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)]
     for p in report.parameters:
         norm = normative_range(p.name, 70, "female")
-        assert p.value == pytest.approx(measured[p.name], nan_ok=True) and p.origin == "measured"
+        assert p.value == pytest.approx(measured[p.name], abs=1e-4, nan_ok=True) and p.origin == "measured"
         assert (p.low is None) == (norm is None)
         if norm:
             assert (p.low, p.high, p.in_range) == (norm.low, norm.high, norm.low <= p.value <= norm.high)
@@ -287,8 +287,8 @@ def test_a_list_gives_a_list_and_a_saved_pipeline_loads(walk, tmp_path):
         (("skeleton",), {"film": 1}, ValueError, r"got one with film"),
         (("skeleton",), {}, ValueError, r"nothing"),
         (("skeleton",), 3.5, TypeError, r"float"),
-        (("skeleton",), np.zeros((30, 4, 3)), ValueError, r"\(T, 25, 3\)"),
-        (("skeleton",), np.zeros((30, 25, 3)), ValueError, r"metres"),
+        (("skeleton",), np.zeros((30, 4, 3)), ValueError, "4 joints, expected 25"),
+        (("skeleton",), np.zeros((30, 25, 3)), ValueError, r"2D keypoints"),
     ],
 )
 def test_bad_input_is_named(branches, walk, error, message):

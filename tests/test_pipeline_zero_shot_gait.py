@@ -8,7 +8,7 @@ from transformers import pipeline
 
 from modeling_gait.export import save_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline, label_vectors, prepare_walk
+from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline, label_vectors, model_window, sensor_window
 
 LABELS = ["normal gait", "steppage gait", "antalgic gait"]
 
@@ -36,7 +36,7 @@ def test_scores_are_probabilities_best_first_and_follow_the_vectors(classify, wa
     scores = [f["score"] for f in found]
     assert {f["label"] for f in found} == set(LABELS) and sum(scores) == pytest.approx(1)
     assert scores == sorted(scores, reverse=True)
-    values, mask = prepare_walk(classify.model, classify.extractor, walks.joints[0], 30)
+    values, mask = model_window(classify.model, classify.extractor, walks.joints[0], 30)
     with torch.no_grad():
         logits = classify.model(values[None], mask[None], texts=LABELS).logits_per_gait[0]
     expected = dict(zip(LABELS, logits.softmax(-1).tolist()))
@@ -100,9 +100,9 @@ def test_sensor_samples_of_another_rate(folder):
     model = tiny(folder.parent / "encoder")  # 6 channels, 30 a second, 16 frames
     classify = ZeroShotGaitClassificationPipeline(model=model)
     slow = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32).cumsum(0)
-    values, mask = prepare_walk(model, None, np.repeat(slow, 2, axis=0), fps=60)
+    values, mask = sensor_window(model.config.gait_config, np.repeat(slow, 2, axis=0), fps=60)
     assert values.shape == (16, 6) and mask.all()
-    values, mask = prepare_walk(model, None, slow[:5])
+    values, mask = sensor_window(model.config.gait_config, slow[:5])
     assert mask.tolist() == [1] * 5 + [0] * 11 and np.allclose(values[:5], slow[:5])
     assert len(classify(slow, candidate_labels=["a", "b"])) == 2
     with pytest.raises(ValueError, match=r"\(T, 6\)"):

@@ -100,7 +100,7 @@ def test_a_person_lends_the_body_codes(maker, tmp_path):
 def test_body_codes_that_do_not_fit_are_refused(maker):
     with pytest.raises(ValueError, match="body_codes: expected"):
         sample_codes(maker.model, maker.tokenizer, ["normal"], 4, body_codes=np.zeros(9))
-    with pytest.raises(ValueError, match="expected joints of shape"):
+    with pytest.raises(ValueError, match="4 joints, expected 25"):
         maker(PROMPT, num_frames=16, person=np.zeros((30, 4, 3)))
 
 
@@ -283,8 +283,8 @@ def test_bad_walks_and_files_are_refused(reader, tmp_path):
     broken.write_text("left_knee_x,left_knee_y\nnot,a walk\n")
     for bad, message in (
         (broken, "broken.csv"),
-        (np.zeros((20, 7, 3)), "expected joints of shape"),
-        (np.full((20, 25, 3), np.nan), "usable"),
+        (np.zeros((20, 7, 3)), "7 joints, expected 25"),
+        (np.full((20, 25, 3), np.nan), "no joint with three finite"),
         (tmp_path / "walk.exe", "walk.exe"),
     ):
         with pytest.raises(ValueError, match=message):

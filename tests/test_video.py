@@ -261,6 +261,19 @@ def test_a_camera_that_moves(tmp_path):
     refused(tmp_path / "pan.mp4", "camera moves", prepare_video)
 
 
+def test_a_camera_that_follows(tmp_path):
+    """Posts pass behind a person who stays in the middle of the picture."""
+    frames = np.full((150, 120, 90, 3), 140, np.uint8)
+    for t, frame in enumerate(frames):
+        for post in range(0, 800, 100):
+            left = post + 60 - 4 * t
+            frame[20:90, max(0, left) : max(0, left + 16)] = (110, 70, 40)
+        frame[35:100, 40:50] = 40
+        frame[75:100, 42 + t % 9 : 46 + t % 9] = 40
+    write_video(frames, tmp_path / "follows.mp4")
+    refused(tmp_path / "follows.mp4", "camera moves", prepare_video)
+
+
 def test_a_crop_shows_the_person(clip, tmp_path):
     crops = crop_person(clip, find_person(clip))
     assert crops.shape == (90, 64, 64, 3)

@@ -22,11 +22,10 @@ from tqdm import tqdm
 from transformers import HfArgumentParser, pipeline
 
 from modeling_gait.captions import WalkDescription, parse_prompt
-from modeling_gait.cli.io import generated_features, walk_row
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import GaitClasses
-from modeling_gait.schema import check_output
+from modeling_gait.schema import check_output, generated_row, walk_features
 from modeling_gait.skeletons import SKELETONS
 
 COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")
@@ -81,7 +80,7 @@ def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int) -> 
     """Rows of one batch; `first` is the index of its first walk."""
     sampling = {k: getattr(args, k) for k in ("num_frames", "temperature", "top_p", "seed")}
     walks = pipe(prompts, first=first, batch_size=len(prompts), **sampling)
-    return [walk_row(walk, args.model, args.seed, first + i) for i, walk in enumerate(walks)]
+    return [generated_row(walk, args.model, args.seed, first + i) for i, walk in enumerate(walks)]
 
 
 def main() -> None:
@@ -91,7 +90,7 @@ def main() -> None:
     prompts = read_prompts(args.prompts, args.walks_per_prompt, classes)
     state = PartialState(cpu=not torch.accelerator.is_available())
     pipe = pipeline("text-to-gait", model=args.model, device=state.device)
-    schema = generated_features(len(SKELETONS[pipe.decoder.config.skeleton]), classes.labels)
+    schema = walk_features(len(SKELETONS[pipe.decoder.config.skeleton]), classes.labels, generated=True)
     shards = Path(args.output_dir).with_name(f".{Path(args.output_dir).name}-shards")
     if state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)

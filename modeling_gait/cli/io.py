@@ -8,7 +8,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -17,10 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from datasets import Features
-
     from ..configuration_gait_tcn import GaitTCNConfig
-    from ..loading import Walk
 
 DEMO = Path("demo/model")
 # model_type in config.json
@@ -93,53 +90,6 @@ def quiet() -> None:
 # ---------------------------------------------------------------- input
 
 
-def read_walks(path: Path, fps: float | None = None, up: str = "auto") -> list[tuple[str, "Walk"]]:
-    """(name, walk) of a skeleton file; or of each row of a Parquet file in the walk schema, named FILE#ROW."""
-    from ..loading import load_walk
-
-    if path.suffix.lower() != ".parquet":
-        return [(str(path), load_walk(path, fps=fps, up=up))]
-    return list(_parquet_walks(path, fps))
-
-
-def _parquet_walks(path: Path, fps: float | None) -> Iterator[tuple[str, "Walk"]]:
-    import pyarrow
-    from datasets import Dataset
-    from datasets.table import InMemoryTable
-    from pyarrow import parquet
-
-    from ..gait_search import read_joints
-    from ..loading import Walk
-    from ..skeletons import KINECT_V2, SKELETONS
-
-    try:
-        columns = [c for c in ("joints", "fps") if c in parquet.read_schema(path).names]
-        rows = Dataset(InMemoryTable(parquet.read_table(path, columns=columns)))
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a Parquet file: {error}") from error
-    if columns != ["joints", "fps"]:
-        raise ValueError(f"{path}: not in the walk schema; expected columns joints (T, J, 3) [m] and fps")
-    if not len(rows):
-        raise ValueError(f"{path}: holds no walk")
-    skeletons = {len(s): s for s in (*SKELETONS.values(), KINECT_V2)}
-    for number, (joints, rate) in enumerate(zip(read_joints(rows), rows["fps"])):
-        if joints.shape[1] not in skeletons:
-            raise ValueError(f"{path}, row {number}: {joints.shape[1]} joints, which no known skeleton has")
-        rate, skeleton = float(fps or rate), skeletons[joints.shape[1]]
-        yield f"{path}#{number}", Walk(joints, rate, skeleton, f"{path.stem}_{number}", np.arange(len(joints)) / rate)
-
-
-def clean(walk: "Walk", name: str) -> tuple[np.ndarray, dict]:
-    """Repaired joints (T, J, 3) [m] in the walk's axes, at its frame rate, and what was repaired."""
-    from ..cleaning import clean_walk
-
-    try:
-        joints, report = clean_walk(walk.times, walk.joints, fps=walk.fps, skeleton=walk.skeleton)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    return joints, report.to_dict()
-
-
 def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Gait cycles (K, P, C) of a file in the units of a model, and a mask (K, C), True where a channel was measured.
 
@@ -185,18 +135,26 @@ def _read_values(path: Path, fps: float | None) -> tuple[np.ndarray | None, np.n
 
 
 def _skeleton_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> np.ndarray:
-    from ..cleaning import canonicalise
     from ..gait_cycles import walk_cycles
+    from ..recording import read_recordings
+    from ..skeletons import convert_joints
 
     cycles = []
-    for name, walk in read_walks(path, fps):
+    for walk in read_recordings(path, fps=fps):
         if 3 * len(walk.skeleton) != config.num_channels:
             raise ValueError(
-                f"{name}: a skeleton of {len(walk.skeleton)} joints; the model reads {config.num_channels} channels, "
+                f"a skeleton of {len(walk.skeleton)} joints; the model reads {config.num_channels} channels, "
                 "see `gait personalize --help`"
             )
-        joints = canonicalise(clean(walk, name)[0], walk.skeleton)
-        cycles.append(walk_cycles(joints, walk.fps, walk.skeleton, points=config.num_phases))
+        for stretch in walk.stretches:
+            joints = convert_joints(walk.straight(stretch), walk.skeleton, walk.skeleton)
+            try:
+                cycles.append(walk_cycles(joints, walk.fps, walk.skeleton, points=config.num_phases))
+            except ValueError:
+                if len(walk.stretches) == 1:
+                    raise
+    if not cycles:
+        raise ValueError("no whole gait cycle in its straight parts")
     return np.concatenate(cycles)
 
 
@@ -253,56 +211,16 @@ def whole_files(files: list[Path]) -> Iterator[list[Path]]:
             os.replace(path, file)
 
 
-def generated_features(joints: int, labels: Sequence[str]) -> "Features":
-    """The walk schema with the columns of provenance; `labels`: the classes that the model knows."""
-    from datasets import ClassLabel, Features, List, Value
-    from datasets.features import Array3D
-
-    text = Value("string")
-    return Features(
-        {
-            **{"subject_id": text, "walk_id": text, "sensor": text, "pathology": ClassLabel(names=list(labels))},
-            **{"severity": Value("float32"), "attributes": text, "fps": Value("float32")},
-            **{"joints": Array3D((None, joints, 3), "float32"), "gait_parameters": text, "captions": List(text)},
-            **{"prompt": text, "generator": text, "seed": Value("int64"), "sample_index": Value("int64")},
-        }
-    )
-
-
 def write_parquet(path: Path, walks: list[dict], model: str, seed: int) -> None:
     """Results of `text-to-gait` in the walk schema with the columns of train/generate.py."""
     from datasets import Dataset
 
+    from ..schema import generated_row, walk_features
     from ..skeletons import SKELETONS
 
-    features = generated_features(len(SKELETONS[walks[0]["skeleton"]]), walks[0]["description"].classes.labels)
-    rows = [walk_row(walk, model, seed, number) for number, walk in enumerate(walks)]
+    features = walk_features(len(SKELETONS[walks[0]["skeleton"]]), walks[0]["description"].classes.labels, generated=True)
+    rows = [generated_row(walk, model, seed, number) for number, walk in enumerate(walks)]
     Dataset.from_list(rows, features=features).to_parquet(path)
-
-
-def walk_row(walk: dict, model: str, seed: int, number: int) -> dict:
-    """One result of `text-to-gait` as a row of the walk schema."""
-    from ..gait_parameters import compute_gait_parameters
-    from ..skeletons import SKELETONS
-
-    said = walk["description"]
-    parameters = compute_gait_parameters(walk["joints"], walk["fps"], SKELETONS[walk["skeleton"]])
-    return {
-        "subject_id": f"synthetic_{number}",
-        "walk_id": f"synthetic_{number}",
-        "sensor": "generated",
-        "pathology": said.pathology,
-        "severity": math.nan if said.severity is None else said.severity,
-        "attributes": json.dumps({"side": said.side}),
-        "fps": walk["fps"],
-        "joints": walk["joints"],
-        "gait_parameters": json.dumps({k: None if math.isnan(v) else round(v, 4) for k, v in parameters.items()}),
-        "captions": [said.to_prompt()],
-        "prompt": walk["prompt"],
-        "generator": model,
-        "seed": seed,
-        "sample_index": number,
-    }
 
 
 def plain(value: object) -> object:

@@ -30,13 +30,11 @@ from .io import (
     TCN,
     TEXT,
     WALK_SUFFIXES,
-    clean,
     find_model,
     output_files,
     plain,
     quiet,
     read_cycles,
-    read_walks,
     refuse_existing,
     whole_files,
     write_parquet,
@@ -121,7 +119,10 @@ def progress(items: Iterable, what: str) -> Iterable:
 
 
 def each_walk(files: list[Path], fps: float | None, up: str, what: str, function: Callable) -> tuple[list[dict], int]:
-    """`function(name, walk)` -> dict, for each walk of the files. What fails gets a message and a row with `error`."""
+    """`function(recording)` -> dict, for each walk of the files, and what was repaired and doubted in it. What fails gets a
+    message and a row with `error`."""
+    from ..recording import each_thing, read_recording, repair_sentences
+
     rows, failed = [], 0
 
     def refuse(name: str, error: Exception) -> None:
@@ -134,21 +135,30 @@ def each_walk(files: list[Path], fps: float | None, up: str, what: str, function
 
     for file in progress(files, what):
         try:
-            walks = read_walks(file, fps, up)
+            things = list(each_thing(file))
         except (ValueError, OSError) as error:
             refuse(str(file), error)
             continue
-        for name, walk in walks:
+        for thing in things:
+            name = str(thing["name"] if isinstance(thing, dict) else thing)
             try:
-                rows.append({"file": name, **function(name, walk)})
-            except ValueError as error:
+                walk = read_recording(thing, fps, up)
+                row = function(walk)
+                told = {"doubts": list(walk.doubts), "repaired": walk.repairs, "repairs": repair_sentences(walk.repairs)}
+                rows.append({"file": name, **row, **told})
+            except (ValueError, OSError) as error:
                 refuse(name, error)
     return rows, failed
 
 
 def written(rows: list[dict], lines: Callable[[dict], list[str]]) -> str:
     """Text of rows: the file's name, and indented below it its lines; rows that failed have had their message."""
-    return "\n".join("\n  ".join([row["file"], *lines(row)]) for row in rows if "error" not in row)
+    parts = []
+    for row in rows:
+        if "error" not in row:
+            told = [f"note: {r}" for r in row.get("repairs", ())] + [f"doubt: {d}" for d in row.get("doubts", ())]
+            parts.append("\n  ".join([row["file"], *lines(row), *told]))
+    return "\n".join(parts)
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -238,8 +248,8 @@ def describe(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto"
     quiet()
     pipe = pipeline("gait-to-text", model=str(folder))
 
-    def one(_, walk) -> dict:
-        result = pipe(walk.joints, fps=walk.fps, skeleton=walk.skeleton.name)
+    def one(walk) -> dict:
+        result = pipe(walk)
         return {k: result[k] for k in ("text", "pathology", "class_probabilities", "gait_parameters", "problems")}
 
     def lines(row: dict) -> list[str]:
@@ -256,19 +266,18 @@ def describe(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto"
 def parameters(files: Files, fps: Fps = None, up: Up = "auto") -> Answer:
     """Measure gait parameters and joint kinematics; needs no model.
 
-    Gaps and spikes are repaired first. A dash (null in JSON): the walk shows too little to measure it.
+    Gaps and spikes are repaired first; turns and pauses are left out; the text says so. A dash (null in JSON): the walk shows
+    too little to measure it, or the joints were not measured. Where nobody walks, nothing is measured.
 
     \b
     gait parameters walk.csv
     gait parameters --json --fps 100 *.npz > parameters.json
     """
-    from ..cleaning import canonicalise
-    from ..gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
+    from ..gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 
-    def one(name, walk) -> dict:
-        joints, repaired = clean(walk, name)
-        measured = compute_gait_parameters(canonicalise(joints, walk.skeleton), walk.fps, walk.skeleton)
-        return {"gait_parameters": measured, "repaired": repaired}
+    def one(walk) -> dict:
+        seconds = [(round(s.start / walk.fps, 2), round(s.stop / walk.fps, 2)) for s in walk.stretches]
+        return {"gait_parameters": walk.gait_parameters, "measured_joints": walk.measured, "stretches": seconds}
 
     known = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
     rows, failed = each_walk(files, fps, up, "walks", one)
@@ -291,11 +300,8 @@ def classify(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto"
     quiet()
     pipe = pipeline("gait-classification" if kind == CLASSIFIER else "gait-to-text", model=str(folder))
 
-    def one(_, walk) -> dict:
-        if kind == CLASSIFIER:
-            scores = {r["label"]: r["score"] for r in pipe(walk)}
-        else:
-            scores = pipe(walk.joints, fps=walk.fps, skeleton=walk.skeleton.name)["class_probabilities"]
+    def one(walk) -> dict:
+        scores = {r["label"]: r["score"] for r in pipe(walk)} if kind == CLASSIFIER else pipe(walk)["class_probabilities"]
         best = max(scores, key=scores.get)
         return {"label": best, "score": scores[best], "scores": scores}
 
@@ -433,13 +439,27 @@ def convert(
     gait convert walks.parquet walk.gif
     """
     output_files(out, 1, WALK_SUFFIXES, force=True)
-    walks = read_walks(source, fps, up)
+    from ..recording import as_walk, each_thing
+
+    walks = [as_walk(thing, fps, up) for thing in each_thing(source)]
     files = output_files(out, len(walks), WALK_SUFFIXES, force)
+    import numpy as np
+
+    from ..cleaning import clean_walk
+    from ..exchanged_joints import exchanged_frames
     from ..export import save_walk
+
+    def clean(walk, name: str):
+        times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
+        try:
+            joints, report = clean_walk(times, exchanged_frames(walk.joints, walk.skeleton)[0], walk.fps, walk.skeleton)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        return joints, report.to_dict()
 
     repaired = []
     with whole_files(files) as paths:
-        for path, (name, walk) in progress(zip(paths, walks), "files"):
+        for path, (walk, name) in progress(zip(paths, walks), "files"):
             joints, done = clean(walk, name) if repair else (walk.joints, None)
             repaired.append(done)
             try:
@@ -449,7 +469,7 @@ def convert(
                 raise ValueError(f"{name}: {error}{hint}") from error
     rows = [
         {"file": name, "out": file, "frames": len(walk.joints), "fps": walk.fps, "skeleton": walk.skeleton.name, "repaired": r}
-        for file, (name, walk), r in zip(files, walks, repaired)
+        for file, (walk, name), r in zip(files, walks, repaired)
     ]
     return Answer(rows, "\n".join(f"{r['file']} -> {r['out']} ({r['frames']} frames, {r['fps']:g} a second)" for r in rows))
 

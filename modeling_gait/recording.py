@@ -1,0 +1,328 @@
+"""The one way in for a walk: `read_recording` takes whatever holds one, and gives a clean, canonical `Recording`.
+
+In: a file (CSV, NPZ, BVH, ... of `load_walk`), joints (T, J, 3) as an array or tensor, a dict with `joints` (a row of a data
+set, what
+`text-to-gait` returns), a `Walk`; `read_recordings` takes several: a list, an array (N, T, J, 3), a data set, a Parquet file.
+Out: joints in metres, x right, y forward, z up, at a constant rate, cleaned; the straight parts of the walk; what was repaired
+and what is doubtful, in plain sentences. All pipelines, commands and builders read walks here. ValueError says why something
+is no walk.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from .cleaning import canonicalise, clean_walk
+from .exchanged_joints import exchanged_frames
+from .gait_events import SIDES
+from .gait_parameters import compute_gait_parameters, symmetry_index
+from .loading import Walk, load_walk, walk_from_arrays
+from .skeletons import Skeleton, convert_joints
+from .walk_checks import examine
+from .walk_stretches import Stretch, straightened
+
+SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
+SHORT = 2.0  # s
+ARRAYS = ("joints", "fps", "times", "joint_names", "skeleton")  # what is read of a dict
+
+# Joints without which some gait parameters are not measured: any of a line's suffice.
+_NEEDED = (
+    (("left_foot",), ("foot_progression_angle_left", "ankle_range_left")),
+    (("right_foot",), ("foot_progression_angle_right", "ankle_range_right")),
+    (
+        ("spine_shoulder", "neck", "left_shoulder"),
+        ("trunk_lean_sagittal", "trunk_lean_range_frontal", "trunk_lean_range_sagittal"),
+    ),
+    (("head", "nose"), ("body_height",)),
+)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A walk, ready to be measured, described and drawn.
+
+    Attributes:
+        joints: float32 (T, J, 3) [m], x right, y forward (direction of travel of the longest stretch), z up; the pelvis of the
+            first frame is over the origin, the floor at 0. nan for joints that were not measured. On a treadmill the belt's way
+            has been added.
+        fps: frames a second, constant.
+        times: (T,) [s] on the clock of what was read.
+        skeleton: what the J joints are.
+        name: of the file without its suffix, or of what was read.
+        measured: names of the joints that were measured.
+        stretches: parts without turns and pauses, one or more.
+        belt: speed of the standing foot [m/s] on a treadmill or before a camera that follows; None over ground.
+        backwards: the person faces against the way.
+        fixed_pelvis: the joints were centred on the pelvis, so that no height over the floor is known.
+        repairs: counts of what was repaired, see `cleaning.CleaningReport`; `legs_exchanged` (frames), `sides_exchanged` (1: in
+            all frames), `floor_levelled_degrees`.
+        doubts: what was assumed, left out or looks wrong, a sentence each.
+    """
+
+    joints: np.ndarray
+    fps: float
+    times: np.ndarray
+    skeleton: Skeleton
+    name: str
+    measured: tuple[str, ...]
+    stretches: tuple[Stretch, ...]
+    belt: float | None = None
+    backwards: bool = False
+    fixed_pelvis: bool = False
+    repairs: dict[str, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+    @cached_property
+    def gait_parameters(self) -> dict[str, float]:
+        """`compute_gait_parameters` of each stretch, their means weighted by frames; nan for what was not measured."""
+        rows = [compute_gait_parameters(self.straight(s), self.fps, self.skeleton) for s in self.stretches]
+        weights = np.array([float(s.stop - s.start) for s in self.stretches])
+        table = np.array([list(row.values()) for row in rows])
+        known = np.isfinite(table)
+        sums = (np.where(known, table, 0) * weights[:, None]).sum(0)
+        out = dict(
+            zip(rows[0], np.where(known.any(0), sums / np.maximum((known * weights[:, None]).sum(0), 1e-9), np.nan).tolist())
+        )
+        for name in out:
+            if name.endswith("_difference"):
+                left, right = (out[name.replace("difference", side)] for side in SIDES)
+                out[name] = right - left
+        for name, of in (("knee_range_asymmetry", "knee_range"), ("step_length_asymmetry", "step_length")):
+            out[name] = symmetry_index(*(out[f"{of}_{side}"] for side in SIDES))
+        if self.backwards:  # measured along the way, as seen by the person
+            for name in ("step_width", "trunk_lean_sagittal"):
+                out[name] = -out[name]
+            for side in SIDES:
+                angle = out[f"foot_progression_angle_{side}"]
+                out[f"foot_progression_angle_{side}"] = (angle + 360) % 360 - 180
+        if self.fixed_pelvis:
+            out |= {f"foot_height_{side}": float("nan") for side in SIDES}
+        if any("hips are in one place" in d for d in self.doubts):
+            out["pelvic_obliquity_range"] = float("nan")
+        return out
+
+    @property
+    def longest(self) -> Stretch:
+        return max(self.stretches, key=lambda s: s.stop - s.start)
+
+    def straight(self, stretch: Stretch | None = None) -> np.ndarray:
+        """Joints float32 (T', J, 3) [m] of a stretch (default: the longest) along +y from the origin."""
+        return straightened(self.joints, self.fps, self.skeleton, stretch or self.longest).astype(np.float32)
+
+    def for_model(self, skeleton: Skeleton, fps: float) -> np.ndarray:
+        """The longest stretch as float32 (T', K, 3) [m] of a model's skeleton at its frame rate, every joint filled: one that
+        was not measured stands where `convert_joints` puts it."""
+        joints = canonicalise(convert_joints(self.straight(), self.skeleton, self.skeleton), self.skeleton, skeleton)
+        if abs(fps - self.fps) > 1e-6 * fps:
+            times = np.arange(len(joints)) / self.fps
+            joints = PchipInterpolator(times, joints)(np.arange(int(times[-1] * fps + 1e-6) + 1) / fps)
+        return joints.astype(np.float32)
+
+    def sentences(self) -> list[str]:
+        """What was repaired and what is doubtful, for people."""
+        return [*repair_sentences(self.repairs), *self.doubts]
+
+
+def read_recording(
+    thing,
+    fps: float | None = None,
+    up: str = "auto",
+    skeleton: Skeleton | str | None = None,
+    rate: float | None = None,
+    default_fps: float | None = None,
+) -> Recording:
+    """One walk from whatever holds it; see the head of this file.
+
+    Args:
+        thing: a path, joints (T, J, 3), a dict with `joints` and if known `fps`, `times`, `skeleton`, `joint_names`, a `Walk`,
+        or a
+            `Recording`, which comes back as it is.
+        fps: frames a second; replaces what the thing states.
+        up: its vertical axis, as of `load_walk`.
+        skeleton: what its joints are; default: what it says, else by their number.
+        rate: frames a second of the result (default: those of the walk).
+        default_fps: of arrays that state no rate, with a doubt; default: they are refused.
+
+    Raises:
+        ValueError: not a walk, or nobody walks in it: one line that names the thing and says what was expected.
+        TypeError: it cannot hold a walk. OSError: the file cannot be opened.
+    """
+    if isinstance(thing, Recording):
+        return thing
+    walk, place = as_walk(thing, fps, up, skeleton, default_fps)
+    try:
+        return _recording(walk, rate)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+def _recording(walk: Walk, rate: float | None) -> Recording:
+    if not SLOWEST_RATE <= walk.fps <= FASTEST_RATE:
+        raise ValueError(f"{walk.fps:g} frames a second; expected {SLOWEST_RATE:g} to {FASTEST_RATE:g}")
+    joints = np.asarray(walk.joints, np.float64)
+    if joints.ndim != 3 or joints.shape[1:] != (len(walk.skeleton), 3):
+        raise ValueError(
+            f"expected joints (T, {len(walk.skeleton)}, 3) for skeleton {walk.skeleton.name!r}, got {joints.shape}"
+        )
+    times = np.arange(len(joints)) / walk.fps if walk.times is None else walk.times
+    joints, exchanged = exchanged_frames(joints, walk.skeleton)
+    rate = rate or walk.fps
+    joints, report = clean_walk(times, joints, fps=rate, skeleton=walk.skeleton)
+    found = examine(joints, rate, walk.skeleton)
+    known = np.isfinite(found.joints).all((0, 2))
+    measured = tuple(n for n, k in zip(walk.skeleton.joint_names, known) if k)
+    repairs = report.to_dict() | {"legs_exchanged": exchanged} | found.repairs
+    doubts = [*walk.notes, *found.doubts, *_not_measured(walk.skeleton, measured)]
+    if exchanged > 0.05 * len(joints):
+        doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
+    seconds = sum(s.stop - s.start for s in found.stretches) / rate
+    if seconds < SHORT:
+        doubts.append(f"only {seconds:.1f} s of walking: too few strides to be sure of the numbers")
+    if report.frames_cut > 0.2 * report.frames_in:
+        doubts.append(
+            f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them"
+        )
+    return Recording(
+        joints=found.joints.astype(np.float32),
+        fps=float(rate),
+        times=report.start + np.arange(len(joints)) / rate,
+        skeleton=walk.skeleton,
+        name=walk.name,
+        measured=measured,
+        stretches=found.stretches,
+        belt=found.belt,
+        backwards=found.backwards,
+        fixed_pelvis=found.fixed_pelvis,
+        repairs=repairs,
+        doubts=tuple(dict.fromkeys(doubts)),
+    )
+
+
+def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
+    """A sentence that names the joints that were not measured, and the parameters that are null for that."""
+    lacking = [n for n in skeleton.joint_names if n not in measured]
+    null = [p for joints, parameters in _NEEDED if not any(j in measured for j in joints) for p in parameters]
+    return [f"not measured: {', '.join(lacking)}" + (f"; so no {', '.join(null)}" if null else "")] if lacking or null else []
+
+
+def as_walk(
+    thing, fps: float | None = None, up: str = "auto", skeleton: Skeleton | str | None = None, default_fps: float | None = None
+) -> tuple[Walk, str]:
+    """A walk as it was recorded, in metres, z up, neither cleaned nor checked, and what to call it in a message.
+
+    Args and errors as `read_recording`.
+    """
+    if isinstance(thing, Walk):
+        return thing, thing.name or "walk"
+    if isinstance(thing, str | Path):
+        return load_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)
+    arrays = dict(thing) if isinstance(thing, Mapping) else {"joints": thing}
+    name = str(arrays.get("name") or arrays.get("walk_id") or "walk")
+    if "joints" not in arrays:
+        raise ValueError(f"expected a dict with 'joints', got one with {', '.join(map(str, arrays)) or 'nothing'}")
+    arrays = {k: _array(v, k, name) for k, v in arrays.items() if k == "joints" or (k in ARRAYS and v is not None)}
+    assumed = default_fps if fps is None and not {"fps", "times"} & set(arrays) else None
+    walk = walk_from_arrays(arrays, name, skeleton, assumed if fps is None else fps, up)
+    if assumed:
+        note = f"no frame rate is stated: taken as {assumed:g} a second"
+        walk = Walk(walk.joints, walk.fps, walk.skeleton, walk.name, walk.times, walk.measured, (*walk.notes, note))
+    return walk, name
+
+
+def _array(value, key: str, name: str) -> np.ndarray:
+    """Arrays, tensors on any device and nested lists as numpy arrays; TypeError for anything else that should hold joints."""
+    if key == "skeleton":
+        return getattr(value, "name", value)
+    if hasattr(value, "detach"):  # a tensor
+        value = value.detach().cpu()
+        value = value.float().numpy() if value.dtype.is_floating_point else value.numpy()
+    if key == "joints" and not (isinstance(value, np.ndarray) or isinstance(value, list | tuple) and is_one(value)):
+        raise TypeError(f"expected a file, an array (T, J, 3), a dict with 'joints' or a Walk, got {type(value).__name__}")
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {key} is no array ({error})") from None
+
+
+def is_one(thing) -> bool:
+    """Is it one walk (see `read_recording`), and not several?"""
+    if isinstance(thing, str | Path | Mapping | Walk | Recording):
+        return not (isinstance(thing, str | Path) and Path(thing).suffix.lower() == ".parquet")
+    if hasattr(thing, "ndim"):
+        return thing.ndim in (2, 3)
+    first = thing
+    for _ in range(3):  # nested lists of numbers
+        if not isinstance(first, list | tuple) or not first:
+            break
+        first = first[0]
+    return isinstance(first, int | float) or not (isinstance(thing, Iterable) or hasattr(thing, "__getitem__"))
+
+
+def each_thing(things) -> Iterator:
+    """The walks of a list, an array (N, T, J, 3), a data set (rows), a `KeyDataset` or a Parquet file, one by one."""
+    if is_one(things):
+        yield things
+    elif isinstance(things, str | Path):
+        yield from _parquet_rows(Path(things))
+    elif hasattr(things, "column_names"):  # a data set
+        for n in range(len(things)):
+            yield things[n] | {"name": f"row {n}"}
+    elif hasattr(things, "__getitem__") and hasattr(things, "__len__"):  # also a KeyDataset, which is no Iterable
+        for n in range(len(things)):
+            yield things[n]
+    else:
+        yield from things
+
+
+def read_recordings(things, **options) -> list[Recording]:
+    """Several walks; options as of `read_recording`. The message of an error names the walk by its number, from 0."""
+    out = []
+    for n, thing in enumerate(each_thing(things)):
+        try:
+            out.append(read_recording(thing, **options))
+        except (ValueError, TypeError) as error:
+            raise type(error)(str(error) if is_one(things) else f"walk {n}: {error}") from error
+    if not out:
+        raise ValueError("expected at least one walk, got none")
+    return out
+
+
+def _parquet_rows(path: Path) -> Iterator[dict]:
+    """Rows of a Parquet file in the walk schema, named FILE#ROW."""
+    import pyarrow
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+    from pyarrow import parquet
+
+    try:
+        columns = [c for c in ("joints", "fps") if c in parquet.read_schema(path).names]
+        rows = Dataset(InMemoryTable(parquet.read_table(path, columns=columns)))
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file: {error}") from error
+    if columns != ["joints", "fps"]:
+        raise ValueError(f"{path}: not in the walk schema; expected columns joints (T, J, 3) [m] and fps")
+    if not len(rows):
+        raise ValueError(f"{path}: holds no walk")
+    for n in range(len(rows)):
+        yield rows[n] | {"name": f"{path}#{n}"}
+
+
+_REPAIRS = (
+    ("clock_wraps", "the clock started again {n} times"),
+    ("repeated_stamps", "{n} frames without a time of their own were dropped"),
+    ("frames_cut", "{n} frames before or after a gap or jump were left out"),
+    ("broken_frames", "{n} frames without the shape of a body were interpolated or left out"),
+    ("spike_samples", "{n} jumps of single joints were interpolated"),
+    ("frames_repaired", "{n} frames had missing or wrong joints, which were interpolated"),
+    ("legs_exchanged", "in {n} frames left and right leg were exchanged, and put right"),
+    ("floor_levelled_degrees", "the floor was levelled by {n:.1f} degrees"),
+)
+
+
+def repair_sentences(repairs: dict[str, float]) -> list[str]:
+    """Counts of `Recording.repairs` in words, those that are not 0."""
+    return [text.format(n=repairs[key]) for key, text in _REPAIRS if repairs.get(key)]

@@ -1,0 +1,178 @@
+"""Every form of a walk goes in by one way and comes out as the same numbers; what is no walk is refused in one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers.pipelines.pt_utils import KeyDataset
+from walkers import SPEED, STEP, walker
+
+from modeling_gait.export import write_csv, write_npz
+from modeling_gait.loading import Walk, load_walk
+from modeling_gait.recording import is_one, read_recording, read_recordings
+from modeling_gait.schema import walk_row
+from modeling_gait.skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, convert_joints
+
+WALK = walker(5).astype(np.float32)
+CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
+Y_UP = np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]])
+
+
+def numbers(walk) -> list[float]:
+    return [walk.gait_parameters[n] for n in ("speed", "cadence", "step_length_left", "step_width", "knee_range_right")]
+
+
+TRUTH = numbers(read_recording({"joints": WALK, "fps": 30}))
+
+
+def test_the_walker_is_measured_as_it_was_made():
+    assert TRUTH[:3] == pytest.approx([SPEED, 110, STEP], rel=0.01)
+
+
+def test_every_form_of_a_walk_is_the_same_walk(tmp_path):
+    write_csv(tmp_path / "a.csv", WALK, 30.0)
+    write_npz(tmp_path / "a.npz", WALK, 30.0)
+    row = walk_row(WALK, 30.0, subject_id="a", walk_id="a", sensor="s", pathology="normal")
+    forms = [tmp_path / "a.csv", str(tmp_path / "a.npz"), load_walk(tmp_path / "a.npz"), Walk(WALK, 30.0, KINECT_V2, "a"), row]
+    forms += [{"joints": WALK.tolist(), "fps": 30.0}, {"joints": torch.from_numpy(WALK), "fps": torch.tensor(30.0)}]
+    forms += [{"joints": WALK * 1000, "times": np.arange(150) / 30, "skeleton": "kinect_v2"}]
+    for form in forms:
+        assert is_one(form)
+        assert numbers(read_recording(form)) == pytest.approx(TRUTH, rel=1e-3)
+    for array in (WALK, torch.from_numpy(WALK).double(), WALK.reshape(150, -1), WALK @ Y_UP, WALK.tolist()):
+        assert numbers(read_recording(array, fps=30)) == pytest.approx(TRUTH, rel=1e-3)
+    read = read_recording(row)
+    assert read_recording(read) is read
+
+
+def test_several_walks(tmp_path):
+    rows = [walk_row(WALK, 30.0, subject_id=n, walk_id=n, sensor="s", pathology="normal") for n in "ab"]
+    data = Dataset.from_list(rows)
+    data.to_parquet(tmp_path / "two.parquet")
+    for several in (rows, data, KeyDataset(data, "joints"), np.stack([WALK, WALK]), tmp_path / "two.parquet", iter(rows)):
+        walks = read_recordings(several, default_fps=30.0)
+        assert len(walks) == 2 and numbers(walks[1]) == pytest.approx(TRUTH, rel=1e-3)
+    with pytest.raises(ValueError, match="walk 1: .*nobody walks"):
+        read_recordings([WALK, np.repeat(WALK[:1], 90, 0)], fps=30)
+    with pytest.raises(ValueError, match="at least one walk"):
+        read_recordings([])
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "x.parquet")
+    (tmp_path / "y.parquet").write_text("no table")
+    for name, message in (("x.parquet", "not in the walk schema"), ("y.parquet", "not a Parquet file")):
+        with pytest.raises(ValueError, match=message):
+            read_recordings(tmp_path / name)
+
+
+def test_the_clock_of_a_walk_is_kept():
+    """Two gaps of 0.4 s: the frames beside them are not neighbours."""
+    long = walker(10)
+    seen = np.delete(np.arange(300), [*range(80, 92), *range(180, 192)])
+    thing = {"joints": long[seen], "times": 7 + seen / 30}
+    for rate in (None, 30.0, 100.0):
+        walk = read_recording(thing, rate=rate)
+        assert walk.gait_parameters["cadence"] == pytest.approx(110, rel=0.01)
+        assert walk.times[0] == pytest.approx(7) and walk.times[-1] == pytest.approx(7 + 299 / 30, abs=0.04)
+
+
+def test_no_frame_rate_is_refused_or_doubted():
+    with pytest.raises(ValueError, match="states no frame rate"):
+        read_recording(WALK)
+    assert "taken as 30 a second" in read_recording(WALK, default_fps=30).doubts[0]
+    for fps in (0, -1, 2, 1500, np.nan):
+        with pytest.raises(ValueError, match="fps|frames a second"):
+            read_recording(WALK, fps=fps)
+        with pytest.raises(ValueError, match="frames a second"):
+            read_recording(Walk(WALK, fps, KINECT_V2, "a"))
+
+
+@pytest.mark.parametrize("wrong", [None, 5, object(), {"joints": None}, {"joints": 5}, [WALK, [WALK]], {"x": WALK}])
+def test_what_cannot_be_a_walk(wrong):
+    with pytest.raises((TypeError, ValueError), match="expected"):
+        read_recording(wrong, fps=30)
+
+
+@pytest.mark.parametrize("lost", [("head",), ("left_foot", "right_foot"), ("spine_shoulder", "neck", "left_shoulder")])
+def test_joints_that_were_not_measured_stay_so(lost):
+    joints = WALK.copy()
+    joints[:, [KINECT_V2.index(n) for n in lost]] = np.nan
+    walk = read_recording(joints, fps=30)
+    null = {n for n, v in walk.gait_parameters.items() if np.isnan(v)}
+    expected = {
+        "head": {"body_height"},
+        "left_foot": {f"{n}_{s}" for n in ("foot_progression_angle", "ankle_range") for s in ("left", "right")},
+        "spine_shoulder": {"trunk_lean_sagittal", "trunk_lean_range_sagittal", "trunk_lean_range_frontal"},
+    }[lost[0]]
+    assert null == expected and set(walk.measured) == set(KINECT_V2.joint_names) - set(lost)
+    assert all(n in walk.doubts[0] for n in (*lost, *expected))
+    assert np.isnan(walk.joints[:, KINECT_V2.index(lost[0])]).all()
+    assert np.isfinite(walk.for_model(SMPL_22, 30.0)).all()
+
+
+def test_legs_suffice():
+    names = [f"{s}_{n}" for n in ("hip", "knee", "ankle") for s in ("left", "right")]
+    joints = WALK[:, [KINECT_V2.index(n) for n in names]]
+    walk = read_recording({"joints": joints, "fps": 30.0, "joint_names": np.array(names)})
+    assert numbers(walk) == pytest.approx(TRUTH, rel=0.01) and np.isnan(walk.gait_parameters["trunk_lean_sagittal"])
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
+def test_every_skeleton_walks_alike(skeleton):
+    walk = read_recording(convert_joints(WALK, KINECT_V2, skeleton), fps=30)
+    assert walk.skeleton is skeleton and numbers(walk)[:3] == pytest.approx(TRUTH[:3], rel=0.01)
+    for target in (KINECT_V2, AZURE_KINECT, OPENPOSE_18):
+        made = walk.for_model(target, 25.0)
+        assert made.shape[1:] == (len(target), 3) and made.dtype == np.float32 and np.isfinite(made).all()
+        assert len(made) == pytest.approx(len(WALK) * 25 / 30, abs=1.5)
+
+
+def test_a_real_walk_of_lower_body_markers():
+    """Fukuchi et al. 2018 (see tests/data/README.md): right heel strikes at frames 83 and 246 of 150 a second."""
+    walk = read_recording(Path(__file__).parent / "data" / "real_lower_body_markers_150hz.csv", up="y")
+    assert walk.gait_parameters["cadence"] == pytest.approx(120 / (163 / 150), rel=0.02)
+    assert walk.gait_parameters["speed"] == pytest.approx(1.26, rel=0.02)
+    assert np.isnan(walk.gait_parameters["trunk_lean_sagittal"]) and len(walk.measured) == 9
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(st.integers(0, 60), st.sampled_from([6, 18, 22, 25, 32])),
+    scale=st.sampled_from([1e-3, 1.0, 1e3, 1e30]),
+    holes=st.floats(0, 1),
+)
+def test_noise_is_refused_in_one_line(seed, shape, scale, holes):
+    rng = np.random.default_rng(seed)
+    joints = rng.normal(0, scale, (*shape, 3))
+    joints[rng.random(joints.shape) < holes] = rng.choice([np.nan, np.inf, 0, 1e31])
+    with pytest.raises(ValueError, match="^[^\n]*$"):
+        read_recording({"joints": joints, "fps": 30})
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), holes=st.floats(0, 0.3), cut=st.integers(30, 150), spikes=st.integers(0, 10))
+def test_a_damaged_walk_is_measured_or_refused(seed, holes, cut, spikes):
+    """Numbers of what is left are within 10 %, or nan, or doubted."""
+    rng = np.random.default_rng(seed)
+    joints = WALK[:cut].copy()
+    joints[rng.random(joints.shape[:2]) < holes] = np.nan
+    for _ in range(spikes):
+        joints[rng.integers(cut), rng.integers(25)] += rng.normal(0, 1, 3)
+    try:
+        walk = read_recording(joints, fps=30)
+    except ValueError:
+        return
+    measured = dict(zip(("speed", "cadence", "step_length_left"), numbers(walk)))
+    for name, true in zip(measured, TRUTH):
+        assert np.isnan(measured[name]) or measured[name] == pytest.approx(true, rel=0.1) or walk.doubts, name
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not there")
+def test_every_case_is_right():
+    from experiments.cases import run
+
+    assert [row["case"] for row in run(CASES) if not row["right"]] == []

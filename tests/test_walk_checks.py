@@ -1,0 +1,153 @@
+"""Analytic walkers with known numbers, changed as labs and cameras change them: they stay, or a sentence says why not."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from walkers import CADENCE, LEGS, SPEED, STEP, WIDTH, bent, exchanged, no_walks, on_the_spot, turned, walker
+
+from modeling_gait.exchanged_joints import exchanged_frames
+from modeling_gait.recording import read_recording
+from modeling_gait.skeletons import KINECT_V2
+
+WALK = walker(8)
+TRUTH = {
+    **{"speed": SPEED, "cadence": CADENCE, "step_width": WIDTH, "foot_height_left": 0.12, "foot_height_right": 0.12},
+    **{f"step_length_{side}": STEP for side in ("left", "right")},
+    **{f"foot_progression_angle_{side}": 7.125 for side in ("left", "right")},
+}
+
+
+def read(joints, **options):
+    return read_recording({"joints": joints, "fps": 30.0}, **options)
+
+
+def is_true(walk, *but: str, within: float = 0.03) -> None:
+    for name, value in TRUTH.items():
+        if name not in but:
+            assert walk.gait_parameters[name] == pytest.approx(value, rel=within), name
+
+
+def test_a_straight_walk_is_not_doubted():
+    walk = read(WALK)
+    is_true(walk)
+    assert not walk.doubts and walk.belt is None and not walk.backwards
+    assert [(s.start, s.stop, s.curved) for s in walk.stretches] == [(0, len(WALK), False)]
+
+
+@pytest.mark.parametrize("what", no_walks())
+def test_nobody_walks(what):
+    with pytest.raises(ValueError, match="nobody walks in it|not the legs of a body"):
+        read(no_walks()[what])
+
+
+@pytest.mark.parametrize(
+    ("joints", "parts", "words"),
+    [
+        (bent(WALK, 0.4, 4.5, np.pi), 2, "turns 1 time"),
+        (bent(WALK, 1.0, 4.5, np.pi / 2), 2, "turns 1 time"),
+        (np.concatenate((np.repeat(WALK[:1], 60, 0), WALK)), 1, "stands 1 time"),
+        (np.concatenate((WALK[:120], np.repeat(WALK[119:120], 60, 0), WALK[120:])), 2, "stands 1 time"),
+        (bent(bent(WALK, 0.5, 6.5, np.pi), 0.5, 3.2, np.pi / 2), 3, "turns 2 times"),
+    ],
+    ids=["out and back", "round a corner", "stands first", "stands between", "two turns"],
+)
+def test_parts_without_turns_and_pauses_are_measured(joints, parts, words):
+    walk = read(joints)
+    is_true(walk)
+    assert len(walk.stretches) == parts and words in " ".join(walk.doubts)
+
+
+@pytest.mark.parametrize("radius", [2.0, 3.0, 8.0])
+def test_a_circle_is_measured_along_the_curve(radius):
+    walk = read(bent(walker(12), radius))
+    is_true(walk, "foot_progression_angle_left", "foot_progression_angle_right", within=0.05)
+    assert "along a curve" in " ".join(walk.doubts)
+
+
+@pytest.mark.parametrize("degrees", [10, 20, 30])
+def test_a_slight_bend_changes_nothing(degrees):
+    is_true(read(bent(WALK, 0.5, 4.5, np.radians(degrees))), "foot_progression_angle_left", "foot_progression_angle_right")
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+@pytest.mark.parametrize("angle", [0, 77])
+def test_treadmills_and_cameras_that_follow(share, angle):
+    walk = read(turned(on_the_spot(WALK, share), angle))
+    is_true(walk)
+    assert walk.belt == pytest.approx(share * SPEED, rel=0.02) and "treadmill" in walk.doubts[0]
+
+
+def test_a_walk_centred_on_the_pelvis_has_no_foot_height():
+    walk = read(WALK - WALK[:, :1])
+    is_true(walk, "foot_height_left", "foot_height_right", within=0.12)
+    assert np.isnan(walk.gait_parameters["foot_height_left"]) and "centred on the pelvis" in walk.doubts[0]
+
+
+@pytest.mark.parametrize("on_a_belt", [False, True])
+def test_walking_backwards_is_said(on_a_belt):
+    walk = read((on_the_spot(WALK) if on_a_belt else WALK)[::-1])
+    is_true(walk)
+    assert walk.backwards and "walks backwards" in " ".join(walk.doubts)
+
+
+@pytest.mark.parametrize("mirror", [lambda j: j * [-1, 1, 1], lambda j: j[:, list(KINECT_V2.mirror)]], ids=["axes", "labels"])
+def test_sides_exchanged_for_good_are_said(mirror):
+    walk = read(mirror(WALK))
+    is_true(walk)
+    assert walk.repairs["sides_exchanged"] == 1 and "left and right are exchanged" in " ".join(walk.doubts)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    runs=st.lists(st.tuples(st.integers(0, 225), st.integers(1, 14)), min_size=1, max_size=5),
+    parts=st.sampled_from([LEGS, LEGS[2:], LEGS[4:], [j for j in range(25) if KINECT_V2.mirror[j] != j]]),
+    noise=st.sampled_from([0, 0.005]),
+)
+def test_legs_exchanged_in_any_frames_are_put_right(runs, parts, noise):
+    frames = np.unique(np.concatenate([np.arange(a, a + n) for a, n in runs]))
+    clean = WALK + np.random.default_rng(0).normal(0, noise, WALK.shape)
+    repaired, count = exchanged_frames(exchanged(clean, frames, parts), KINECT_V2)
+    assert np.abs(repaired - clean)[:, LEGS].max() == 0 and count == len(frames)
+
+
+def test_legs_that_were_not_exchanged_stay():
+    noisy = WALK + np.random.default_rng(1).normal(0, 0.01, WALK.shape)
+    repaired, count = exchanged_frames(noisy, KINECT_V2)
+    assert count == 0 and (repaired == noisy).all()
+    walk = read(exchanged(WALK, np.arange(50, 70)))
+    is_true(walk)
+    assert walk.repairs["legs_exchanged"] == 20 and "exchanged in 20 of 240 frames" in " ".join(walk.doubts)
+
+
+@settings(max_examples=15, deadline=None)
+@given(pitch=st.floats(-18, 18), heading=st.floats(0, 360), x=st.floats(-30, 30), y=st.floats(-30, 30))
+def test_a_tilted_camera_is_levelled(pitch, heading, x, y):
+    walk = read(turned(turned(turned(WALK, pitch, "x"), heading), 0) + [x, y, 1.0])
+    is_true(walk, within=0.03)
+    assert walk.gait_parameters["trunk_lean_sagittal"] == pytest.approx(0, abs=0.7)
+    assert any("floor sloped" in d for d in walk.doubts) or abs(pitch) < 3.2
+
+
+@pytest.mark.parametrize("roll", [-8, 4, 8])
+def test_a_rolled_camera_is_levelled(roll):
+    walk = read(turned(WALK, roll, "y"))
+    is_true(walk)
+    assert "sideways" in walk.doubts[0]
+
+
+def test_a_ramp_is_no_tilted_camera():
+    ramp = WALK.copy()
+    ramp[..., 2] += np.tan(np.radians(7)) * ramp[..., 1]
+    walk = read(ramp)
+    is_true(walk)
+    assert "on a slope of 7.0 degrees" in walk.doubts[0] and walk.gait_parameters["trunk_lean_sagittal"] == pytest.approx(
+        0, abs=0.1
+    )
+
+
+@pytest.mark.parametrize(("speed", "cadence"), [(0.1, 40), (0.2, 50), (0.6, 80), (1.9, 140)])
+def test_slow_and_fast_walks_are_walks(speed, cadence):
+    walk = read(walker(14, speed=speed, cadence=cadence))
+    assert walk.gait_parameters["speed"] == pytest.approx(speed, rel=0.03) and not walk.doubts
+    assert walk.gait_parameters["cadence"] == pytest.approx(cadence, rel=0.03)
