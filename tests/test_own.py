@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from datasets_scripts import own
-from modeling_gait import GaitFeatureExtractor
+from modeling_gait import GaitFeatureExtractor, GaitVQModel
 from modeling_gait.cleaning import canonicalise
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, convert_joints
@@ -239,7 +239,8 @@ def test_a_fine_tuned_family_writes_walks(data, family_folder, tuned):
     assert scales[0] == scales[1] and len(scales[1]["labels"]) == len(PATHOLOGIES)
     walk = pipeline("text-to-gait", model=str(tuned))("steppage gait, right side", num_frames=16, seed=0)
     assert walk["joints"].shape == (16, 25, 3) and np.isfinite(walk["joints"]).all()
-    read = pipeline("gait-to-text", model=str(tuned))(walk["joints"], fps=30.0)
+    seen = simulate_walks(1, frames=64, seed=4).joints[0]
+    read = pipeline("gait-to-text", model=str(tuned))(seen, fps=30.0)
     assert set(read["class_probabilities"]) == set(PATHOLOGIES)
 
 
