@@ -271,7 +271,7 @@ def test_a_program_calls_the_two_endpoints(url, demo, walk_file, tmp_path):
         client.predict("a purple elephant", 0, api_name="/generate")
     broken = tmp_path / "broken.csv"
     broken.write_text("time,left_knee_x\n0,a\n")
-    with pytest.raises(AppError, match="broken.csv.*number"):
+    with pytest.raises(AppError, match="broken.csv.*left_knee"):
         client.predict(handle_file(str(broken)), 0, api_name="/describe")
 
 
