@@ -1,8 +1,8 @@
 """From a camera video to the pose of one person in every frame: `estimate_poses`.
 
 In: a video file (MP4, MOV, WebM, AVI, GIF, ...; any frame rate, upright as the telephone marks it). Out: a `PoseTrack`, the 33
-landmarks of MediaPipe Pose in pixels and, body-centred, in metres. Frames are read one by one and never kept. `video_walk` makes
-a walk of it.
+landmarks of MediaPipe Pose in pixels and, body-centred, in metres. Frames are read one by one and never kept. `video_walk`
+makes a walk of it.
 
 The estimator is MediaPipe's BlazePose GHUM (Bazarevsky et al. 2020; Grishchenko et al. 2022), whose wheel holds its weights, so
 that nothing is downloaded. It finds one person in a picture: others are found by painting over those that are known, and each
@@ -11,8 +11,10 @@ can take its place.
 """
 
 import os
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -70,13 +72,27 @@ class PoseTrack:
     notes: tuple[str, ...] = ()
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what C++ writes to stderr: MediaPipe's loggers tell of every model that starts."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
 class MediaPipe:
     """MediaPipe Pose, the full model of the wheel. Raises ImportError without it."""
 
     def __init__(self):
         os.environ.setdefault("GLOG_minloglevel", "3")
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _silent():
                 warnings.simplefilter("ignore")
                 from mediapipe.python.solutions import pose
         except ImportError as error:
@@ -88,10 +104,14 @@ class MediaPipe:
 
     def follower(self) -> Callable[[np.ndarray], Pose | None]:
         """A function of frames uint8 (H, W, 3) in order, which follows whom it finds first."""
-        model = self._new()
+        with _silent():
+            model = self._new()
+        calls = 0
 
         def follow(image: np.ndarray) -> Pose | None:
-            with warnings.catch_warnings():
+            nonlocal calls
+            calls += 1
+            with warnings.catch_warnings(), _silent() if calls < 3 else nullcontext():
                 warnings.simplefilter("ignore")
                 found = model.process(np.ascontiguousarray(image))
             if found.pose_landmarks is None:

@@ -1,8 +1,8 @@
 """The one way in for a walk: `read_recording` takes whatever holds one, and gives a clean, canonical `Recording`.
 
-In: a file (CSV, NPZ, BVH, ... of `load_walk`), a film of a walking person (MP4, MOV, ... of `video_walk`), joints (T, J, 3) as an array or tensor, a dict with `joints` (a row of a data
-set, what
-`text-to-gait` returns), a `Walk`; `read_recordings` takes several: a list, an array (N, T, J, 3), a data set, a Parquet file.
+In: a file (CSV, NPZ, BVH, ... of `load_walk`), a film of a walking person (MP4, MOV, ... of `video_walk`), joints (T, J, 3) as
+an array or tensor, a dict with `joints` (a row of a data set, what `text-to-gait` returns), a `Walk`; `read_recordings` takes
+several: a list, an array (N, T, J, 3), a data set, a Parquet file.
 Out: joints in metres, x right, y forward, z up, at a constant rate, cleaned; the straight parts of the walk; what was repaired
 and what is doubtful, in plain sentences. All pipelines, commands and builders read walks here. ValueError says why something
 is no walk.

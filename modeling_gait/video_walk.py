@@ -1,7 +1,7 @@
 """From poses in a camera video to a walk in metres on a level floor: `read_video_walk`, `walk_from_poses`.
 
-In: a film, or a `PoseTrack` (keypoints in pixels, body-centred landmarks). Out: a `Walk` of 33 landmarks, float32 (T, 33, 3) [m],
-z up, with what the view cannot show (`Walk.unseen`) and how sure its numbers are (`Walk.accuracy`).
+In: a film, or a `PoseTrack` (keypoints in pixels, body-centred landmarks). Out: a `Walk` of 33 landmarks, float32
+(T, 33, 3) [m], z up, with what the view cannot show (`Walk.unseen`) and how sure its numbers are (`Walk.accuracy`).
 
 A landmark lies on the ray of its pixel, as far from the camera as the person plus its depth in the body. How far the person
 is, the size of the body in the picture tells, given the stature and the focal length (assumed: 0.85 of the picture's longer
@@ -76,9 +76,9 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
     if seen.sum() < 10:
         raise ValueError(f"{track.name}: only {int(seen.sum())} frames with a body; expected 10 or more")
     body = track.landmarks * (height or STATURE) / stature(track.landmarks[seen])
-    shift = 0.0 if track.camera_moves else track.camera
+    shift = np.zeros_like(track.camera) if track.camera_moves else track.camera
     focal = FOCAL * max(track.size)
-    rays = (track.keypoints - np.expand_dims(shift, -2) - np.array(track.size) / 2) / focal
+    rays = (track.keypoints - shift[:, None] - np.array(track.size) / 2) / focal
     distance = _distance(rays, body, seen, track.fps)
     depth = distance[:, None] + body[..., 2]
     joints = np.stack([rays[..., 0] * depth, depth, -rays[..., 1] * depth], axis=-1)  # x right, y away, z up
