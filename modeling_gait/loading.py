@@ -8,7 +8,7 @@ What is assumed about units, axes and clock is said in `Walk.notes` and as a war
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Walk:
         notes: what the reader assumed, a sentence each ("legs of 812 are taken as millimetres").
         events: gait events that the file states, `left_heel_strikes`, `left_toe_offs`, ... -> (N,) [s] after the first frame.
         stated: gait parameters that the file states, name -> (value, unit).
+        unseen: gait parameters that cannot be measured in it, whatever the joints say (the view of a camera).
+        accuracy: gait parameters -> one SD of the error of the method: (share of the value, amount in its unit).
     """
 
     joints: np.ndarray
@@ -49,6 +51,8 @@ class Walk:
     notes: tuple[str, ...] = ()
     events: dict[str, np.ndarray] | None = None
     stated: dict[str, tuple[float, str]] | None = None
+    unseen: tuple[str, ...] = ()
+    accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
