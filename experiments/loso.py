@@ -69,8 +69,8 @@ class Arm:
 
 # Sets: `language`, walks sampled from words by the fold's generator and given to new people; `people`, the training walks given
 # to new people; `parts`, the training walks given to people made of parts of others (new_people.py); the others are made by
-variants of the generator (see loso_generator.py) and used as they are. All but
-# the naive ones leave out walks that a validity model takes for another class than was asked for.
+# variants of the generator (see loso_generator.py) and used as they are. All but the naive ones leave out walks that a validity
+# model takes for another class than was asked for.
 ARMS = {
     "real": Arm(),
     "classical": Arm(classical=True),

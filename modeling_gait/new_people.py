@@ -1,4 +1,4 @@
-"""New people from the parts of others: other bones, another's normal cycle, another's way of showing a class, more or less of it.
+"""New people from the parts of others: other bones, another's normal cycle, another's way of showing a class, more of it or less.
 
     from modeling_gait.new_people import NewPeople
     people = NewPeople().fit(train)                          # rows of the walk schema, training people only
@@ -69,7 +69,8 @@ class NewPeople:
         return self
 
     def __call__(self, batch: dict, indices: Sequence[int] = (0,)) -> dict:
-        """A batch of rows, lists by column, with new joints; for `datasets.Dataset.map` (batched). The same indices draw the same people.
+        """A batch of rows, lists by column, with new joints; for `datasets.Dataset.map` (batched). The same indices draw the
+        same people.
 
         Numbers and words that were measured on the old joints do not hold any more: remove those columns. Raises ValueError for
         people who were not fitted to.
