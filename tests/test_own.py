@@ -281,8 +281,8 @@ def test_what_does_not_fit_the_family_is_refused(data, family_folder, vq_folder,
     with pytest.raises(ValueError, match="does not come from --init_from .*: class_means differ; fine-tune it first"):
         run_script(train_gpt2, [*given, "--vq", other])
     config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps(config | {"body_codebook_size": 4}))
-    with pytest.raises(ValueError, match="root_std, body_codebook_size differ"):
+    (other / "config.json").write_text(json.dumps(config | {"num_harmonics": 4}))
+    with pytest.raises(ValueError, match="num_harmonics differ"):
         check_tokeniser(str(other), str(family_folder))
 
     family = tmp_path / "family"

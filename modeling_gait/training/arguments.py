@@ -68,10 +68,10 @@ def check_sizes(args: TrainArguments, sizes: dict[str, object]) -> None:
 
 def check_tokeniser(vq: str, family: str) -> None:
     """Raise ValueError unless the tokeniser `vq` is that of `family` or was fine-tuned from it, so that its codes fit."""
-    here, there = GaitVQModel.from_pretrained(vq), GaitVQModel.from_pretrained(family, subfolder="vq")
-    names = [*GaitVQConfig.__annotations__, "id2label"]
-    differ = [name for name in names if getattr(here.config, name) != getattr(there.config, name)]
+    here, there = GaitVQConfig.from_pretrained(vq), GaitVQConfig.from_pretrained(family, subfolder="vq")
+    differ = [name for name in (*GaitVQConfig.__annotations__, "id2label") if getattr(here, name) != getattr(there, name)]
     if not differ:
+        here, there = GaitVQModel.from_pretrained(vq), GaitVQModel.from_pretrained(family, subfolder="vq")
         pairs = zip(here.codebooks.state_dict().items(), there.codebooks.state_dict().values())
         differ = [name for (name, a), b in pairs if not torch.equal(a, b)][:3]
     if differ:
