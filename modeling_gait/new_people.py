@@ -1,4 +1,4 @@
-"""New people from the parts of others: other bones, another's normal cycle, another's way of showing a class, more of it or less.
+"""New people from parts of others: other bones, another's normal cycle, another's way of showing a class, more of it or less.
 
     from modeling_gait.new_people import NewPeople
     people = NewPeople().fit(train)                          # rows of the walk schema, training people only
@@ -9,12 +9,11 @@ In: walks of people who were fitted to, joints (T, J, 3) [m] along +y. Out: new 
 
 With T[p, c] the mean cycle of person p's walks of class c, a walk of B becomes
 
-    walk + a (T[A, normal] - T[B, normal]) + u ((T[C, c] - T[C, normal]) - (T[B, c] - T[B, normal])) + v (T[B, c] - T[B,
-    normal])
+    walk + a (T[A, normal] - T[B, normal]) + u ((T[C, c] - T[C, normal]) - (T[B, c] - T[B, normal]))
+         + v (T[B, c] - T[B, normal])
 
 at its own phase, A and C other people drawn at random, a in 0..`person`, u in 0..`way`, v in -`severity`..`severity`, and then
-other bones and
-postures (`bodies`). Its own change from stride to stride and its sensor's noise stay.
+other bones and postures (`bodies`). Its own change from stride to stride and its sensor's noise stay.
 """
 
 import json
@@ -113,12 +112,9 @@ class NewPeople:
         own_normal, own = self.cycles[person, self.normal, False], self.cycles[person, name, left]
         change = a * (self.cycles[str(other), self.normal, False] - own_normal)
         if name != self.normal:
-            shown = self.cycles.get(
-                (str(example), name, left), self.cycles[str(example), self.normal, False] + own - own_normal
-            )
-            change = (
-                change + u * (shown - self.cycles[str(example), self.normal, False] - own + own_normal) + v * (own - own_normal)
-            )
+            base, way = self.cycles[str(example), self.normal, False], own - own_normal
+            other_way = self.cycles.get((str(example), name, left), base + way) - base
+            change = change + u * (other_way - way) + v * way
         change[:, 3 * self.skeleton.root : 3 * self.skeleton.root + 2] = 0  # the path stays
         return change
 
