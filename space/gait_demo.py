@@ -31,9 +31,9 @@ from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.skeletons import SKELETONS, Skeleton
+from modeling_gait.video import VIDEO_SUFFIXES
 
 SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
-VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
 DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
 MAX_SEED = 2**31 - 1
 KEEP_SECONDS = 3600  # of files to download
@@ -155,15 +155,11 @@ class GaitDemo:
         Raises ValueError, in words for the visitor, for what is not a walk.
         """
         path = Path(path)
-        if path.suffix.lower() in VIDEO_SUFFIXES and not self.knowledge:
-            raise ValueError(
-                f"{path.name}: videos need a knowledge model, and none is set up here (GAIT_KNOWLEDGE); "
-                f"expected a skeleton file: {', '.join(SKELETON_SUFFIXES)}"
-            )
+        pixels = path.suffix.lower() in VIDEO_SUFFIXES and self.knowledge and "video" in self.report.model.config.branches
         try:
             with collected_warnings() as notes:
-                reading = self._read_video(path) if path.suffix.lower() in VIDEO_SUFFIXES else self._read_skeleton(path, fps)
-        except (ValueError, TypeError, OSError) as error:
+                reading = self._read_video(path) if pixels else self._read_skeleton(path, fps)
+        except (ValueError, TypeError, OSError, ImportError) as error:
             raise ValueError(_without_folder(str(error), path)) from error
         reading.notes += [_without_folder(note, path) for note in dict.fromkeys(notes)]
         return reading
