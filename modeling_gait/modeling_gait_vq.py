@@ -147,7 +147,7 @@ class GaitCodebooks(nn.Module):
     def graded(self, codes: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
         """Pathological codes (B, P) of as much pathology as `amount` (B,) says; nan, and normal gait, stays as it is."""
         now = self.amount(codes)
-        factor = (amount / now.clamp(min=0.1))[:, None]
+        factor = (amount.to(now) / now.clamp(min=0.1))[:, None]
         mean = self.class_means[codes[:, 0] % self.num_labels] @ self.pathological_basis
         way = factor * (self.pathological.lookup(codes[:, 1:]) + mean) - mean
         same = ~torch.isfinite(factor)
@@ -236,6 +236,11 @@ class GaitVQModel(GaitPreTrainedModel):
             for name in ("person_mean", "gain", "gain_known", "head_basis", "head_rhythm"):
                 init.zeros_(getattr(self, name))
 
+    def _inputs(self, joints: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Joints and mask in the precision of the model; no mask: all frames."""
+        mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask
+        return joints.to(self.person_mean.dtype), mask.to(self.person_mean.dtype)
+
     def waves(self, joints: torch.Tensor, attention_mask: torch.Tensor | None = None) -> GaitWaves:
         """Joints (B, T, J, 3) [m] -> cycle, drift and rhythm. Raises ValueError for another shape."""
         config = self.config
@@ -269,7 +274,7 @@ class GaitVQModel(GaitPreTrainedModel):
 
         Raises: ValueError for another shape.
         """
-        mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask.to(joints.dtype)
+        joints, mask = self._inputs(joints, attention_mask)
         waves = self.waves(joints, mask)
         return self.encode_waves(waves, to_channels(joints, self.codebooks.skeleton), mask, labels, normal)
 
@@ -342,7 +347,7 @@ class GaitVQModel(GaitPreTrainedModel):
             total = nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
             output.loss = total / (labels != -100).sum().clamp(min=1)
         if waves is None and not self.training:
-            mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask.to(joints.dtype)
+            joints, mask = self._inputs(joints, attention_mask)
             codes = self.encode_waves(known, to_channels(joints, self.codebooks.skeleton), mask)
             for name, value in codes.items():
                 output[name] = value
