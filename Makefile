@@ -49,13 +49,8 @@ demo/data/README.md: | .venv/ready
 $(MODEL)/vq/model.safetensors: demo/data/README.md
 	$(PY) train/train_vq.py train/configs/demo_vq.json --dataset demo/data --output_dir $(MODEL)/vq
 
-$(MODEL)/decoder/model.safetensors: $(MODEL)/vq/model.safetensors
-	$(PY) train/train_decoder.py train/configs/demo_decoder.json --dataset demo/data --vq $(MODEL)/vq \
-	  --output_dir $(MODEL)/decoder
-
-$(MODEL)/model.safetensors: $(MODEL)/decoder/model.safetensors
-	$(PY) train/train_gpt2.py train/configs/demo_gpt2.json --dataset demo/data --vq $(MODEL)/vq \
-	  --decoder $(MODEL)/decoder --output_dir $(MODEL)
+$(MODEL)/model.safetensors: $(MODEL)/vq/model.safetensors
+	$(PY) train/train_gpt2.py train/configs/demo_gpt2.json --dataset demo/data --vq $(MODEL)/vq --output_dir $(MODEL)
 
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal $(TESTS)

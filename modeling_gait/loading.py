@@ -259,7 +259,7 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
         raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
     left, right = middle.sum(1)
     share = middle[:, 0] / middle.sum(1)
-    if not 0.8 < left / right < 1.25 or not ((share > 0.33) & (share < 0.67)).all() or (spread > 0.5 * middle).any():
+    if not 0.6 < left / right < 1.67 or not ((share > 0.33) & (share < 0.67)).all() or (spread > 0.5 * middle).any():
         said = "; ".join(
             f"{side} thigh {m[0]:.3g} (varies by {s[0]:.2g}), shank {m[1]:.3g} ({s[1]:.2g})"
             for side, m, s in zip(("left", "right"), middle, spread)

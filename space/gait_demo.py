@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers import pipeline
 
 from modeling_gait import (
@@ -31,7 +30,7 @@ from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
-from modeling_gait.skeletons import SKELETONS, Skeleton, mirror
+from modeling_gait.skeletons import SKELETONS, Skeleton
 from modeling_gait.video import VIDEO_SUFFIXES
 
 SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
@@ -138,9 +137,7 @@ class GaitDemo:
         if description.pathology != "normal" and "normal" in self.labels:
             parts = self.writer.model, self.writer.tokenizer, self.writer.decoder
             asked = [WalkDescription("normal", "none", classes=description.classes)]
-            normal = generate_walks(*parts, asked, **options, body_codes=walk["codes"].body)[0][0]
-            if description.side == "left":  # the walk was sampled as its mirror image, and so was its body
-                normal = mirror(torch.from_numpy(normal[None]), self.writer.decoder.skeleton)[0].numpy()
+            normal = generate_walks(*parts, asked, **options, person=walk["codes"].spatial)[0][0]
         return Generated(
             prompt,
             description,
