@@ -28,8 +28,9 @@ import numpy as np
 
 from experiments.runner import write_result
 from modeling_gait.export import save_walk
+from modeling_gait.file_formats import FORMATS
 from modeling_gait.formats import MEDIAPIPE_33, joint_name, words
-from modeling_gait.loading import FORMATS
+from modeling_gait.kinematics import joint_angles
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
@@ -78,22 +79,24 @@ def good_files(folder: Path, frames: int = 96) -> list[Path]:
         lines += [" ".join(f"{v:.5f}" for v in p) + " 200 200 900 500 0 0 0 1 2" for p in frame]
     (folder / "ntu.skeleton").write_text("\n".join(lines) + "\n")
     paths += [folder / "humanml3d.npy", folder / "mediapipe.json", folder / "ntu.skeleton"]
-    return paths + _angle_files(folder, times)
+    return paths + _angle_files(folder, times, joints)
 
 
-def _angle_files(folder: Path, times: np.ndarray) -> list[Path]:
-    """AMASS and MOT of plain sines: 55 strides a minute, 1.2 m/s."""
-    phase = 2 * np.pi * 55 / 60 * times
-    hips = {"r": 22 * np.cos(phase) + 5, "l": -22 * np.cos(phase) + 5}
-    knees = {"r": 5 + 55 * np.maximum(0, np.sin(phase + 4)) ** 2, "l": 5 + 55 * np.maximum(0, np.sin(phase + 4 + np.pi)) ** 2}
-    poses = np.zeros((len(times), 156))
+def _angle_files(folder: Path, times: np.ndarray, joints: np.ndarray) -> list[Path]:
+    """AMASS and MOT of the walk's planar angles, its pelvis as high as the generic body's lower ankle needs it."""
+    angles, pelvis = joint_angles(joints), joints[:, KINECT_V2.index("pelvis")]
+    hips, knees, ankles = (
+        {side[0]: angles[f"{n}_{side}"] for side in ("left", "right")}
+        for n in ("hip_flexion", "knee_flexion", "ankle_dorsiflexion")
+    )
+    list_, poses = angles["pelvic_obliquity"], np.zeros((len(times), 156))
     for side, hip, knee in (("l", 1, 4), ("r", 2, 5)):
         poses[:, 3 * hip], poses[:, 3 * knee] = -np.radians(hips[side]), np.radians(knees[side])
-    trans = np.outer(times, [0, 0, 1.2]) + [0, 1.1, 0]
+    trans = np.stack([0 * times, pelvis[:, 2] + 0.1, pelvis[:, 1]], axis=1)
     np.savez(folder / "amass.npz", poses=poses, trans=trans, mocap_framerate=30.0)
-    columns = {"time": times, "pelvis_tilt": 0 * times, "pelvis_tx": 1.2 * times, "pelvis_ty": 0.95 + 0 * times}
-    columns |= {"pelvis_list": 3 * np.sin(phase)} | {f"hip_flexion_{s}": v for s, v in hips.items()}
-    columns |= {f"knee_angle_{s}": v for s, v in knees.items()} | {f"ankle_angle_{s}": 5 * np.sin(phase) for s in "rl"}
+    columns = {"time": times, "pelvis_tilt": 0 * times, "pelvis_tx": pelvis[:, 1], "pelvis_ty": pelvis[:, 2]}
+    columns |= {"pelvis_list": list_} | {f"hip_flexion_{s}": hips[s] for s in "rl"}
+    columns |= {f"knee_angle_{s}": knees[s] for s in "rl"} | {f"ankle_angle_{s}": ankles[s] for s in "rl"}
     lines = ["Coordinates", "version=1", f"nRows={len(times)}", f"nColumns={len(columns)}", "inDegrees=yes", "endheader"]
     lines += ["\t".join(columns), *("\t".join(f"{v:.6f}" for v in row) for row in np.stack(list(columns.values()), axis=1))]
     (folder / "opensim.mot").write_text("\n".join(lines) + "\n")

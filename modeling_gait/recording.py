@@ -9,7 +9,7 @@ is no walk.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,15 +18,16 @@ from scipy.interpolate import PchipInterpolator
 
 from .cleaning import canonicalise, clean_walk
 from .exchanged_joints import exchanged_frames
-from .gait_events import SIDES
-from .gait_parameters import compute_gait_parameters, symmetry_index
-from .loading import Walk, load_walk, walk_from_arrays
+from .gait_events import SIDES, detect_gait_events
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
+from .loading import Walk, read_walk, walk_from_arrays
 from .skeletons import Skeleton, convert_joints
 from .walk_checks import examine
 from .walk_stretches import Stretch, straightened
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
-SHORT = 2.0  # s
+SHORT = 2.0  # strides
+FILLED = 0.02  # share of the legs' samples that may be filled, for each stride
 ARRAYS = ("joints", "fps", "times", "joint_names", "skeleton")  # what is read of a dict
 
 # Joints without which some gait parameters are not measured: any of a line's suffice.
@@ -61,6 +62,7 @@ class Recording:
         repairs: counts of what was repaired, see `cleaning.CleaningReport`; `legs_exchanged` (frames), `sides_exchanged` (1: in
             all frames), `floor_levelled_degrees`.
         doubts: what was assumed, left out or looks wrong, a sentence each.
+        events, stated: the file's own gait events and parameters, as of `Walk`; see `beside_the_file`.
     """
 
     joints: np.ndarray
@@ -75,6 +77,33 @@ class Recording:
     fixed_pelvis: bool = False
     repairs: dict[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    events: dict[str, np.ndarray] | None = None
+    stated: dict[str, tuple[float, str]] | None = None
+
+    @cached_property
+    def gait_events(self) -> dict[str, np.ndarray]:
+        """`left_heel_strikes`, `left_toe_offs`, ... of all stretches -> (N,) [s] on the clock of `times`."""
+        out = {f"{side}_{kind}": [] for kind in ("heel_strikes", "toe_offs") for side in SIDES}
+        for stretch in self.stretches:
+            found = detect_gait_events(self.straight(stretch), self.fps, self.skeleton)
+            for name, values in out.items():
+                values.append(self.times[0] + (stretch.start + getattr(found, name)) / self.fps)
+        return {name: np.concatenate(values) for name, values in out.items()}
+
+    def beside_the_file(self) -> list[dict]:
+        """The file's own parameters and events, and ours: rows of `name`, `stated`, `unit`, and `measured` (None where we have
+        none of that name) with `measured_unit`; numbers, or of events lists of times [s]. Empty where the file states none."""
+        units = {p.name: p.unit for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)}
+        rows = []
+        for name, (value, unit) in (self.stated or {}).items():
+            ours = _our_name(name, unit)
+            measured = self.gait_parameters.get(ours, float("nan"))
+            row = {"name": name, "stated": value, "unit": unit, "measured": measured if np.isfinite(measured) else None}
+            rows.append(row | {"measured_unit": units.get(ours, "")})
+        for name, seconds in (self.events or {}).items():
+            row = {"name": name.replace("_", " "), "stated": [round(float(t), 3) for t in seconds], "unit": "s"}
+            rows.append(row | {"measured": [round(float(t), 3) for t in self.gait_events.get(name, ())], "measured_unit": "s"})
+        return rows
 
     @cached_property
     def gait_parameters(self) -> dict[str, float]:
@@ -179,14 +208,11 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     doubts = [*walk.notes, *found.doubts, *_not_measured(walk.skeleton, measured)]
     if exchanged > 0.05 * len(joints):
         doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
-    seconds = sum(s.stop - s.start for s in found.stretches) / rate
-    if seconds < SHORT:
-        doubts.append(f"only {seconds:.1f} s of walking: too few strides to be sure of the numbers")
     if report.frames_cut > 0.2 * report.frames_in:
         doubts.append(
             f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them"
         )
-    return Recording(
+    recording = Recording(
         joints=found.joints.astype(np.float32),
         fps=float(rate),
         times=report.start + np.arange(len(joints)) / rate,
@@ -199,7 +225,46 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
         fixed_pelvis=found.fixed_pelvis,
         repairs=repairs,
         doubts=tuple(dict.fromkeys(doubts)),
+        events=walk.events,
+        stated=walk.stated,
     )
+    more = _unsure(recording)
+    return replace(recording, doubts=(*recording.doubts, *more)) if more else recording
+
+
+def _unsure(recording: Recording) -> list[str]:
+    """Sentences on numbers of too few strides, of legs that were filled too often, and that contradict one another."""
+    seconds = sum(s.stop - s.start for s in recording.stretches) / recording.fps
+    few = f"only {seconds:.1f} s of walking: too few strides to be sure of the numbers"
+    try:
+        found = recording.gait_parameters
+    except ValueError:  # too short; the error comes again where the numbers are asked for
+        return [few]
+    cycles = np.array([found[f"cycle_time_{side}"] for side in SIDES])
+    cycle = float(np.nanmean(cycles)) if np.isfinite(cycles).any() else float("inf")
+    strides = seconds / cycle
+    out = [few] if strides < SHORT else []
+    legs = sum(n.split("_")[-1] in ("hip", "knee", "ankle", "foot") for n in recording.measured)
+    filled = recording.repairs["leg_samples_repaired"] / (legs * len(recording.joints))
+    filled += recording.repairs["frames_missing"] / len(recording.joints)
+    if filled > min(0.2, FILLED * strides):
+        out.append(f"{100 * filled:.0f} % of the legs' positions were filled in, in {strides:.1f} strides: numbers may be off")
+    if np.ptp(cycles) > 0.08 * cycle:
+        out.append(f"a left stride takes {cycles[0]:.2f} s and a right one {cycles[1]:.2f} s, which no walk does for long")
+    strided = np.mean([found[f"stride_length_{side}"] for side in SIDES])
+    if abs(strided / cycle - found["speed"]) > max(0.15 * found["speed"], 0.05):
+        out.append(f"strides of {strided:.2f} m in {cycle:.2f} s contradict the speed of {found['speed']:.2f} m/s")
+    return out
+
+
+def _our_name(stated: str, unit: str) -> str:
+    """The gait parameter that a file's own ("left step length", of Vicon and Visual3D) is: step_length_left."""
+    side = next((s for s in SIDES if stated.startswith(s)), "")
+    name = stated.removeprefix(side).strip().replace(" ", "_")
+    name = {"stride_time": "cycle_time", "walking_speed": "speed"}.get(name, name)
+    if name in ("single_support", "double_support"):
+        name += "_percent" if "%" in unit else "_time"
+    return name if name in ("speed", "cadence", "step_width") else f"{name}_{side}"
 
 
 def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
@@ -219,7 +284,7 @@ def as_walk(
     if isinstance(thing, Walk):
         return thing, thing.name or "walk"
     if isinstance(thing, str | Path):
-        return load_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)
+        return read_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)
     arrays = dict(thing) if isinstance(thing, Mapping) else {"joints": thing}
     name = str(arrays.get("name") or arrays.get("walk_id") or "walk")
     if "joints" not in arrays:
@@ -317,6 +382,7 @@ _REPAIRS = (
     ("frames_cut", "{n} frames before or after a gap or jump were left out"),
     ("broken_frames", "{n} frames without the shape of a body were interpolated or left out"),
     ("spike_samples", "{n} jumps of single joints were interpolated"),
+    ("frames_missing", "{n} frames are missing between others and were interpolated"),
     ("frames_repaired", "{n} frames had missing or wrong joints, which were interpolated"),
     ("legs_exchanged", "in {n} frames left and right leg were exchanged, and put right"),
     ("floor_levelled_degrees", "the floor was levelled by {n:.1f} degrees"),
