@@ -77,9 +77,8 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
         raise ValueError(f"nobody walks in it: {_what_instead(joints, stretches, stride, skeleton)}")
     joints, backwards = _check_sides(joints, fps, skeleton, kept, repairs, doubts)
     joints = _level(joints, fps, skeleton, kept, belt, repairs, doubts)
-    doubts += _odd_legs(
-        straightened(joints, fps, skeleton, max(kept, key=lambda s: s.stop - s.start)), fps, skeleton, backwards
-    )
+    longest = max(kept, key=lambda s: s.stop - s.start)
+    doubts += _odd_legs(straightened(joints, fps, skeleton, longest), fps, skeleton, backwards)
     if told:
         seconds = sum(s.stop - s.start for s in kept) / fps
         parts = f"{len(kept)} part{'s' * (len(kept) > 1)}, {seconds:.1f} of {len(joints) / fps:.1f} s"
