@@ -23,7 +23,7 @@ from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait
 from .loading import Walk, read_walk, walk_from_arrays
 from .skeletons import Skeleton, convert_joints
 from .walk_checks import examine
-from .walk_stretches import Stretch, straightened
+from .walk_stretches import Stretch, straightened, track
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
 SHORT = 2.0  # strides
@@ -208,6 +208,7 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     doubts = [*walk.notes, *found.doubts, *_not_measured(walk.skeleton, measured)]
     if exchanged > 0.05 * len(joints):
         doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
+    doubts += _odd_clock(times, found.joints, walk.skeleton)
     if report.frames_cut > 0.2 * report.frames_in:
         doubts.append(
             f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them"
@@ -230,6 +231,20 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     )
     more = _unsure(recording)
     return replace(recording, doubts=(*recording.doubts, *more)) if more else recording
+
+
+def _odd_clock(times: np.ndarray, joints: np.ndarray, skeleton: Skeleton) -> list[str]:
+    """Sentences on time stamps (T,) [s] that no clock makes, and on frames that are lost without the clock's saying so."""
+    steps = np.diff(times)
+    steps = steps[np.isfinite(steps) & (steps > 0)]
+    low, middle, high = np.percentile(steps, (10, 50, 90)) if len(steps) else (0.0, 1.0, 0.0)
+    out = []
+    if high - low > 0.4 * middle:
+        out.append(f"the time between frames varies from {1000 * low:.0f} to {1000 * high:.0f} ms: is it a clock?")
+    moved = np.linalg.norm(np.diff(track(joints, skeleton, "hip")[:, :2], axis=0), axis=-1)
+    if len(moved) and moved.max() > max(0.06, 2.5 * np.percentile(moved, 95)):
+        out.append(f"the hips jump by {moved.max():.2f} m from frame {moved.argmax()} to the next: were frames lost?")
+    return out
 
 
 def _unsure(recording: Recording) -> list[str]:
@@ -271,7 +286,14 @@ def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
     """A sentence that names the joints that were not measured, and the parameters that are null for that."""
     lacking = [n for n in skeleton.joint_names if n not in measured]
     null = [p for joints, parameters in _NEEDED if not any(j in measured for j in joints) for p in parameters]
-    return [f"not measured: {', '.join(lacking)}" + (f"; so no {', '.join(null)}" if null else "")] if lacking or null else []
+    return (
+        [
+            f"not measured: {', '.join(lacking) or 'joints that are not of this skeleton'}"
+            + (f"; so no {', '.join(null)}" if null else "")
+        ]
+        if lacking or null
+        else []
+    )
 
 
 def as_walk(
