@@ -120,7 +120,7 @@ class GaitReportPipeline(Pipeline):
         for given, branch in ((video, "video"), (recording, "skeleton")):
             if given is not None and branch not in config.branches:
                 raise ValueError(f"{name}: a {branch}, but this model has no {branch} branch; it takes {config.branches[0]}s")
-        out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": []}
+        out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": [], "stated": []}
         doubts: list[str] = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
@@ -130,7 +130,7 @@ class GaitReportPipeline(Pipeline):
                 )
                 joints = read.for_model(self.skeleton, self.fps)
                 out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
-                doubts = read.sentences()
+                doubts, out["stated"] = read.sentences(), read.beside_the_file()
                 frames = config.skeleton_config.resample_frames
                 values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
                 out["inputs"]["input_values"] = torch.from_numpy(values)
@@ -184,6 +184,7 @@ class GaitReportPipeline(Pipeline):
             walk=walk,
             video=video,
             video_fps=self.fps * self.model.config.num_frames / WINDOW,
+            stated=outputs["stated"],
         )
 
     def _doubts(self, highest: float, parameters: list[ReportParameter], walk: Walk | None) -> list[str]:
