@@ -64,7 +64,7 @@ MUTANTS = [
     (f"{M}/loading.py", '(250.0, 1400.0, 0.001, "millimetres")', '(250.0, 1400.0, 0.01, "millimetres")', "loading"),
     (f"{M}/gait_waves.py", "* (1 - 2 * (k % 2))[:, None]", "", "gait_waves"),
     (f"{M}/gait_waves.py", "b * cos - a * sin", "b * cos + a * sin", "gait_waves"),
-    (f"{M}/gait_waves.py", "phase = torch.remainder(growth[:, 0] - shift", "phase = torch.remainder(growth[:, 0]", "gait_waves"),
+    (f"{M}/gait_waves.py", "torch.remainder(growth[:, 0] - shift", "torch.remainder(growth[:, 0]", "gait_waves"),
     (f"{M}/quantization.py", "@ member - 2 * cross", "@ member + 2 * cross", "quantization"),
     (f"{M}/quantization.py", " * (self.group >= 0)", "", "quantization"),
     (f"{M}/modeling_gait_vq.py", "self.person + severity * self.pathology", "self.person + self.pathology", "modeling_gait_vq"),
