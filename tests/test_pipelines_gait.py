@@ -1,6 +1,5 @@
 """The two pipelines on the tiny family: results, seeds, batches, the grammar, files, bad input."""
 
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ import torch
 from conftest import NUM_FRAMES, run_script, tiny_decoder
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline
 
-from modeling_gait.captions import WalkDescription, parse_prompt
+from modeling_gait.captions import parse_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
 from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, given_codes, sample_codes
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
@@ -367,19 +366,3 @@ def test_bad_prompt_files_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         generate.read_prompts(str(tmp_path / name), 1)
-
-
-def test_a_left_walk_is_chosen_as_its_mirror_image():
-    """A reader that knows right-affected walks alone: it likes the head on the right."""
-    head = KINECT_V2.index("head")
-    reader = SimpleNamespace(
-        device="cpu", pathology_logits=lambda f, m: torch.stack([f[:, 0, 3 * head], -f[:, 0, 3 * head]], -1)
-    )
-    extractor = SimpleNamespace(
-        skeleton="kinect_v2", labels=["steppage", "normal"], fps=30.0, to_features=lambda j: j.flatten(2)
-    )
-    walks = np.tile(KINECT_V2.rest_positions.astype(np.float32), (4, 8, 1, 1))
-    walks[[0, 2], :, head, 0] += 1  # of two candidates each, the first leans to the right
-    walks[[1, 3], :, head, 0] -= 1
-    asked = [WalkDescription("steppage", side) for side in ("right", "left")]
-    assert choose_walks(walks, asked, reader, extractor).tolist() == [0, 3]
