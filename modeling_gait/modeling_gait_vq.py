@@ -9,12 +9,9 @@ Out: four kinds of codes, whose parts add up to the walk (see gait_waves.py for 
 - `sensor_codes` (B, N): slow drift of the measured places, and the level of the noise. They can be left out.
 
 Where the person's normal cycle is not given, pathology is its posterior mean: cycle = person + class mean + own way + noise,
-all
-normal (a linear Gaussian model, Bishop 2006, 2.3.3; the covariances are fitted to training people). Class and side, where not
-given,
-are read from the cycle by a small head, the only part that is trained by gradients; everything else is fitted in closed form
-or by
-k-means and lies in buffers.
+all normal (a linear Gaussian model, Bishop 2006, 2.3.3; the covariances are fitted to training people). Class and side, where
+not given, are read from the cycle by a small head, the only part that is trained by gradients; everything else is fitted in
+closed form or by k-means and lies in buffers.
 """
 
 from dataclasses import dataclass
@@ -96,10 +93,8 @@ class GaitCodebooks(nn.Module):
         """(R, C): what coefficients are multiplied with before components are taken and squares compared.
 
         Squares of vectors are then squares of metres over time (waves count half), but for what is small and matters: hips,
-        which move by
-        millimetres when the pelvis drops; the ankles' way forward, which tells stance from swing; the waves of the path, which
-        make the
-        speed. The path's mean place is nothing.
+        which move by millimetres when the pelvis drops; the ankles' way forward, which tells stance from swing; the waves of
+        the path, which make the speed. The path's mean place is nothing.
         """
         skeleton, path = self.skeleton, slice(3 * self.skeleton.root, 3 * self.skeleton.root + 2)
         scale = self.class_means.new_full((self.rows, self.channels), 0.5**0.5)
