@@ -13,6 +13,7 @@ import torch
 from test_modeling_gait_dual_encoder import tiny as tiny_text
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 from typer.testing import CliRunner, Result
+from walkers import FPS, walker
 
 from modeling_gait import (
     GaitClassifierConfig,
@@ -303,3 +304,15 @@ def test_a_process_without_network_and_model(folder, tmp_path):
     done = run("generate", PROMPT, "-o", "a.csv", "--model", "someone/gait", cwd=tmp_path)
     assert done.returncode == 1 and not done.stdout and not list(tmp_path.iterdir())
     assert done.stderr.startswith("gait: error: someone/gait: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_compare_two_walks_and_two_sides(tmp_path):
+    for name, speed in (("a", 1.2), ("b", 1.0)):
+        joints = walker(6.0, speed=speed) + np.random.default_rng(0).normal(0, 0.005, (180, 25, 3))
+        np.savez(tmp_path / f"{name}.npz", joints=joints, fps=FPS)
+    page = tmp_path / "change.html"
+    found = answer("compare", tmp_path / "a.npz", tmp_path / "b.npz", "--out", page)
+    changes = {c["name"]: c for c in found["changes"]}
+    assert changes["speed"]["beyond"] and changes["speed"]["change"] == pytest.approx(-0.2, abs=0.03) and page.is_file()
+    gait("compare", tmp_path / "a.npz", "--sides")
+    gait("compare", tmp_path / "a.npz", code=1)
