@@ -76,7 +76,7 @@ def good_files(folder: Path, frames: int = 96) -> list[Path]:
         return np.stack([at.get(n, at["head"]) for n in names], axis=1)[..., [0, 2, 1]] * [1, -1, 1]
 
     world = seen(MEDIAPIPE_33)
-    (folder / "openpose").mkdir()
+    (folder / "openpose").mkdir(exist_ok=True)
     for n, frame in enumerate(seen(BODY_25)):
         flat = np.column_stack([frame, np.ones(25)]).round(5).ravel().tolist()
         (folder / "openpose" / f"walk_{n:06d}_keypoints.json").write_text(json.dumps({"people": [{"pose_keypoints_3d": flat}]}))

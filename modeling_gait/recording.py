@@ -302,14 +302,10 @@ def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
     """A sentence that names the joints that were not measured, and the parameters that are null for that."""
     lacking = [n for n in skeleton.joint_names if n not in measured]
     null = [p for joints, parameters in _NEEDED if not any(j in measured for j in joints) for p in parameters]
-    return (
-        [
-            f"not measured: {', '.join(lacking) or 'joints that are not of this skeleton'}"
-            + (f"; so no {', '.join(null)}" if null else "")
-        ]
-        if lacking or null
-        else []
-    )
+    if not (lacking or null):
+        return []
+    names = ", ".join(lacking) or "joints that this skeleton has not"
+    return [f"not measured: {names}" + (f"; so no {', '.join(null)}" if null else "")]
 
 
 def as_walk(

@@ -161,6 +161,18 @@ def test_parameters_are_those_of_python(folder):
     assert set(row["gait_parameters"]) == set(expected) and row["repaired"]["samples_repaired"] == 0
 
 
+def test_what_a_file_assumes_and_states_is_said_once(folder, tmp_path, monkeypatch):
+    walk = load_walk(folder / "a.csv")
+    np.savez(tmp_path / "mm.npz", joints=walk.joints * 1000, fps=walk.fps)
+    shown = gait("parameters", tmp_path / "mm.npz")
+    assert (shown.stdout + shown.stderr).count("taken as millimetres") == 1 and "the file states" not in shown.stdout
+    stated = [{"name": "left cadence", "stated": 110.5, "unit": "steps/min", "measured": 111.25, "measured_unit": "steps/min"}]
+    monkeypatch.setattr("modeling_gait.recording.Recording.beside_the_file", lambda _: stated)
+    assert answer("parameters", tmp_path / "mm.npz")[0]["stated_by_file"] == stated
+    line = "the file states left cadence 110.5 steps/min, measured 111.2 steps/min"
+    assert line in gait("parameters", tmp_path / "mm.npz").stdout
+
+
 def test_a_file_without_a_clock_takes_fps(folder, tmp_path):
     np.save(tmp_path / "a.npy", load_walk(folder / "a.csv").joints)
     assert "fps" in gait("parameters", tmp_path / "a.npy", code=1).stderr
