@@ -3,10 +3,9 @@
 In: a file. Out: a `Walk` whose joints are float32 (T, J, 3) in metres with z up (x right and y forward where the file's axes
 say so; `cleaning.canonicalise` turns a walk to face +y). Nothing is filtered or resampled here: gaps stay nan, see
 `cleaning.clean_walk`. Errors are ValueError naming the file, line, column and what was expected; OSError if it cannot be read.
-What is assumed about units, axes and clock is said in `Walk.notes` and as a warning.
+What is assumed about units, axes and clock is said in `Walk.notes`.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,8 +172,6 @@ def _finish(raw: Points, wanted: Skeleton | None, fps: float | None, up: str, pa
     if np.nanmedian(hips) > 0.32 * np.nanmedian(_segments(joints, skeleton).sum(2)):
         notes.append(f"hips {np.nanmedian(hips):.2f} m apart are markers on the skin, not joint centres")
     fps, times = _clock(raw, count, fps, notes, path)
-    for note in notes:
-        warnings.warn(f"{path}: {note}", UserWarning, stacklevel=3)
     measured = None if len(seen) == len(skeleton) else tuple(seen)
     return Walk(joints.astype(np.float32), fps, skeleton, name, times, measured, tuple(notes), raw.events, raw.stated)
 
@@ -238,11 +235,11 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
     """Raises ValueError for joints in a plane or picture, and for what has not the legs of a body."""
     check_space(seen, str(path))
     finite = seen[np.isfinite(seen).all(-1)]
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        lengths = _segments(joints, skeleton)
-        middle = np.nanmedian(lengths, axis=0)  # (side, segment)
-        spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
+    lengths = _segments(joints, skeleton)
+    if not np.isfinite(lengths).any(0).all():
+        raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
+    middle = np.nanmedian(lengths, axis=0)  # (side, segment)
+    spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
     for axis in range(3):
         if (
             len(set(finite[:200, axis])) <= 3 and len(np.unique(finite[:, axis])) <= 3 and len(seen) > 3
@@ -251,8 +248,6 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
     low, high = np.percentile(finite, (2, 98), axis=0)
     if (low[:2] >= 0).all() and (high[:2] <= 1).all() and middle.sum(1).max() < 0.65:
         raise ValueError(f"{path}: all lies between 0 and 1, as landmarks in shares of a picture do: {TWO_D}")
-    if not np.isfinite(middle).all():
-        raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
     left, right = middle.sum(1)
     share = middle[:, 0] / middle.sum(1)
     if not 0.8 < left / right < 1.25 or not ((share > 0.33) & (share < 0.67)).all() or (spread > 0.5 * middle).any():
