@@ -20,6 +20,7 @@ MIN_FRAMES = 20  # a shorter clip has less than one step
 MIN_FPS = 10.0  # steps are counted from 0.3 s of swing: three frames at least
 MAX_GAP = 0.5  # s, a longer hole in a video is not bridged
 MAX_SIDE = 640  # pixels
+MAX_PIXELS = 8192 * 4320  # of a picture in a file
 MOST_FPS = 32.0  # a pose estimator reads every second frame of a film with more
 MARGIN = 1.15  # of a crop's height over the person's
 
@@ -168,6 +169,8 @@ class VideoReader:
             kinds = sorted({stream.type for stream in self.container.streams if stream.type != "video"})
             raise ValueError(f"{path}: no video stream in this {name} file; it holds {', '.join(kinds) or 'nothing'}")
         self.stream = streams[0]
+        if self.stream.width * self.stream.height > MAX_PIXELS:
+            raise ValueError(f"{path}: pictures of {self.stream.width} x {self.stream.height}; at most 8192 x 4320 are read")
         self.stream.thread_type = "AUTO"
         own = float(self.stream.average_rate or 30)
         self.fps = float(fps or max(MIN_FPS, own / np.ceil(own / MOST_FPS)))
