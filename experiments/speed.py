@@ -145,6 +145,8 @@ def served(model: str) -> Iterator[str]:
         for _ in range(180):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
                 break
+            if server.poll() is not None:
+                raise OSError(f"the Space ended with code {server.returncode}")
             time.sleep(1)
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -190,7 +190,7 @@ def reading_tab(demo: GaitDemo) -> None:
     suffixes = [*SUFFIXES, *(VIDEO_SUFFIXES if demo.knowledge else ())]
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
-            label = f"A walk: {', '.join(s[1:].upper() for s in SUFFIXES)}" + (", or a video" if demo.knowledge else "")
+            label = "A walk: skeleton file or video" if demo.knowledge else "A walk: skeleton file"
             file = gr.File(label=label, file_types=suffixes, elem_id="upload", height=170)
             fps = gr.Number(0, label="Frames a second (0: as the file says)", minimum=0, elem_id="fps")
             button = gr.Button("Read again", size="sm")
