@@ -13,6 +13,8 @@ EXTRAS := dev,video,search,demo
 TORCH := $(shell cat torch.lock)
 CUDA := $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
   cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+# MediaPipe names these and its poses do without (200 MB)
+UNUSED := jax jaxlib ml-dtypes opt-einsum sounddevice cffi pycparser
 FIND_PYTHON = for p in $(PYTHON) python3 python3.11 python3.12 python3.13 python; do \
 	  $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$$p && break; \
 	done; \
@@ -47,13 +49,8 @@ demo/data/README.md: | .venv/ready
 $(MODEL)/vq/model.safetensors: demo/data/README.md
 	$(PY) train/train_vq.py train/configs/demo_vq.json --dataset demo/data --output_dir $(MODEL)/vq
 
-$(MODEL)/decoder/model.safetensors: $(MODEL)/vq/model.safetensors
-	$(PY) train/train_decoder.py train/configs/demo_decoder.json --dataset demo/data --vq $(MODEL)/vq \
-	  --output_dir $(MODEL)/decoder
-
-$(MODEL)/model.safetensors: $(MODEL)/decoder/model.safetensors
-	$(PY) train/train_gpt2.py train/configs/demo_gpt2.json --dataset demo/data --vq $(MODEL)/vq \
-	  --decoder $(MODEL)/decoder --output_dir $(MODEL)
+$(MODEL)/model.safetensors: $(MODEL)/vq/model.safetensors
+	$(PY) train/train_gpt2.py train/configs/demo_gpt2.json --dataset demo/data --vq $(MODEL)/vq --output_dir $(MODEL)
 
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal $(TESTS)
@@ -66,7 +63,7 @@ test-latest:
 lock: .venv/ready
 	$(PIP) install -q uv
 	.venv/bin/uv pip compile pyproject.toml -q --upgrade --universal --python-version 3.11 --generate-hashes --all-extras \
-	  --constraint torch.lock $(foreach p,torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(CUDA),--no-emit-package $(p)) \
+	  --constraint torch.lock $(foreach p,torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(CUDA) $(UNUSED),--no-emit-package $(p)) \
 	  --custom-compile-command "make lock" -o requirements.lock
 	.venv/bin/uv pip compile torch.lock -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --constraint requirements.lock --custom-compile-command "make lock" -o requirements-cuda.lock

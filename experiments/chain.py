@@ -8,7 +8,7 @@ on windows of the family's length. Out: a row a subject (runner.py), `model_card
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ from modeling_gait.evaluation.metrics import (
     joint_limit_violations,
 )
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.gait_parameters import compute_gait_parameters
-from modeling_gait.generation_gait import best_walks, generate_walks
+from modeling_gait.gait_parameters import compute_gait_parameters, smooth_positions
+from modeling_gait.generation_gait import best_walks, decode_walks, generate_walks
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
@@ -34,7 +34,7 @@ from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.training.classifier import predict, train_classifier
 from modeling_gait.training.data import WindowLoader, load_walks
-from modeling_gait.walk_description import describe_walk
+from modeling_gait.walk_description import WalkDescription, describe_walk
 
 
 @dataclass(kw_only=True)
@@ -44,7 +44,8 @@ class FamilyArguments(RunArguments):
     families: list[str] = field(metadata={"help": "folders of model families, one for each held-out subject"})
     subjects: list[str] = field(metadata={"help": "the held-out subject of each family"})
     samples: int = field(default=1000, metadata={"help": "walks sampled from text"})
-    temperature: float = 0.7
+    temperature: float = 1.0
+    guidance: float = field(default=1.0, metadata={"help": "classifier-free guidance, 1: none"})
 
 
 @dataclass(kw_only=True)
@@ -54,6 +55,17 @@ class ChainArguments(FamilyArguments):
     output_dir: str = field(default="outputs/chain_gist", metadata={"help": "rows"})
     name: str = "chain_gist"
     candidates: int = field(default=1, metadata={"help": "walks sampled for each one kept, the best by its text"})
+
+
+# The sign of each class, from gait parameters, positive where it shows (right side affected): degrees, metres or fractions.
+CLINICAL_SIGNS = {
+    "steppage": lambda p: p["peak_knee_flexion_right"] - p["peak_knee_flexion_left"],
+    "stiff_legged": lambda p: p["knee_range_left"] - p["knee_range_right"],
+    "lurch": lambda p: p["trunk_lean_range_sagittal"],
+    "trendelenburg": lambda p: p["pelvic_obliquity_range"],
+    "antalgic": lambda p: -p["stance_asymmetry"],
+}
+SMOOTH_HZ = 4.0  # of the low-pass that a walk without a sensor is compared after
 
 
 class Family:
@@ -68,23 +80,21 @@ class Family:
         self.skeleton = SKELETONS[self.extractor.skeleton]
 
     @torch.no_grad()
-    def encode(self, joints: torch.Tensor, mask: torch.Tensor, batch_size: int = 120):
-        """Codes, pathology logits and the plain reconstruction [m] of windows (N, T, J, 3)."""
-        parts = []
-        for i in range(0, len(joints), batch_size):
-            output = self.vq(self.extractor.to_features(joints[i : i + batch_size]), mask[i : i + batch_size])
-            plain = self.extractor.to_joints(output.reconstruction)
-            parts.append((output.motion_codes, output.body_codes, output.pathological_codes, output.class_logits, plain))
-        return [torch.cat(p) for p in zip(*parts)]
+    def encode(self, joints: torch.Tensor, mask: torch.Tensor, batch_size: int = 240) -> dict[str, torch.Tensor]:
+        """Codes, `class_logits` and the plain `reconstruction` [m] of windows (N, T, J, 3)."""
+        parts = [self.vq(j, m) for j, m in zip(joints.split(batch_size), mask.split(batch_size))]
+        return {k: torch.cat([p[k] for p in parts]) for k in dict(parts[0])}
 
     @torch.no_grad()
-    def decode(self, motion, body, pathological, mask: torch.Tensor, batch_size: int = 120) -> torch.Tensor:
-        """Joints (N, T, J, 3) [m]."""
-        steps = mask[:, :: self.vq.config.downsampling]
-        parts = [
-            self.decoder(*(c[i : i + batch_size] for c in (motion, body, pathological, steps))).joints
-            for i in range(0, len(motion), batch_size)
-        ]
+    def decode(
+        self, codes: dict, mask: torch.Tensor, noise: bool = False, seed: int = 0, batch_size: int = 240
+    ) -> torch.Tensor:
+        """Joints (N, T, J, 3) [m] of a skeleton with the drift of the sensor; with `noise`, as the sensor measures it."""
+        generator, parts = torch.Generator().manual_seed(seed), []
+        codes = {k: v for k, v in codes.items() if k.endswith("_codes")}
+        for i in range(0, len(mask), batch_size):
+            part = {k: v[i : i + batch_size] for k, v in codes.items()}
+            parts.append(self.decoder(**part, attention_mask=mask[i : i + batch_size], noise=noise, generator=generator).joints)
         return torch.cat(parts)
 
 
@@ -122,40 +132,96 @@ def speed_of(joints, mask, fps: float, root: int = 0) -> np.ndarray:
 
 
 def reconstruction(family: Family, test: dict, codes, decoded: torch.Tensor) -> dict[str, float]:
-    """MPJPE of decoder and plain reconstruction, hands apart; codes used."""
+    """MPJPE of the skeleton and of the plain waves, hands apart."""
     root = family.skeleton.root
     fk = joint_error(decoded, test["joints"], test["attention_mask"], root)
-    plain = joint_error(codes[4], test["joints"], test["attention_mask"], root)
+    plain = joint_error(codes["reconstruction"], test["joints"], test["attention_mask"], root)
     hands = np.array([any(w in n for w in ("hand", "thumb", "wrist")) for n in family.skeleton.joint_names])
     return {
-        "reconstruction_mpjpe_mm": float(fk.mean()),
-        "reconstruction_mpjpe_hands_mm": float(fk[hands].mean()),
-        "reconstruction_mpjpe_without_hands_mm": float(fk[~hands].mean()),
-        "reconstruction_mpjpe_plain_decoder_mm": float(plain.mean()),
+        "bits_per_window": family.vq.config.bits_per_window,
+        "reconstruction_mpjpe_mm": fk.mean(),
+        "reconstruction_mpjpe_hands_mm": fk[hands].mean(),
+        "reconstruction_mpjpe_without_hands_mm": fk[~hands].mean(),
+        "reconstruction_mpjpe_plain_decoder_mm": plain.mean(),
         "per_joint_mm": {n: round(float(e), 1) for n, e in zip(family.skeleton.joint_names, fk)},
     }
 
 
-def code_usage(family: Family, codes_list, masks) -> dict[str, float]:
-    """Share of the codes of each kind of codebook that all these windows use; the least used of several codebooks counts."""
-    config, used = family.vq.config, {}
-    steps = torch.cat([m[:, :: config.downsampling] for m in masks]).bool()
-    motion = torch.cat([c[0] for c in codes_list])[steps]
-    body, pathological = (torch.cat([c[i] for c in codes_list]) for i in (1, 2))
-    split = config.num_spatial_quantizers
-    share = lambda column, size: len(column.unique()) / size  # noqa: E731
-    used["spatial"] = min(share(motion[:, q], config.spatial_codebook_size) for q in range(split))
-    used["temporal"] = min(share(motion[:, q], config.temporal_codebook_size) for q in range(split, config.num_codebooks))
-    used["body"] = min(share(body[:, q], config.body_codebook_size) for q in range(config.num_body_tokens))
-    used["pathological"] = share(pathological, config.pathological_codebook_size)
-    return {f"codebook_usage_{k}": v for k, v in used.items()}
+def features_of(joints, mask, family: Family, smooth: bool = False) -> np.ndarray:
+    """`gait_features` (N, D) of windows, after a low-pass where `smooth`."""
+    walks = valid(joints, mask)
+    walks = [smooth_positions(w, family.extractor.fps, SMOOTH_HZ) for w in walks] if smooth else walks
+    return np.stack([gait_features(w, family.extractor.fps, family.skeleton) for w in walks])
+
+
+def distances(family: Family, windows: dict, rows: np.ndarray, seed: int) -> dict[str, float]:
+    """FGD of reconstructions of half of these rows from the other half: with the sensor, and of the skeleton."""
+    rng = np.random.default_rng(seed)
+    one, other = np.array_split(rng.permutation(rows), 2)
+    joints, mask = windows["joints"], windows["attention_mask"]
+    codes = family.encode(joints[one], mask[one])
+    measured, skeleton = (family.decode(codes, mask[one], noise, seed) for noise in (True, False))
+    real, reference = (features_of(joints[r], mask[r], family) for r in (one, other))
+    smooth = features_of(joints[other], mask[other], family, smooth=True)
+    return {
+        "fgd_reconstruction": frechet_gait_distance(features_of(measured, mask[one], family), reference),
+        "fgd_reconstruction_real_split": frechet_gait_distance(real, reference),
+        "fgd_reconstruction_skeleton": frechet_gait_distance(features_of(skeleton, mask[one], family), reference),
+        "fgd_reconstruction_smooth": frechet_gait_distance(features_of(skeleton, mask[one], family, True), smooth),
+    }
+
+
+def signs(family: Family, test: dict, decoded: torch.Tensor) -> dict[str, float]:
+    """Share of each class's clinical sign (mean of the class less that of normal walks) that the skeleton keeps."""
+    fps, labels, out = family.extractor.fps, test["labels"].numpy(), {}
+    real, ours = (
+        [compute_gait_parameters(w, fps, family.skeleton) for w in valid(j, test["attention_mask"])]
+        for j in (test["joints"], decoded)
+    )
+    names = family.extractor.labels
+    for name, sign in CLINICAL_SIGNS.items():
+        if name in names and "normal" in names:
+            pair = []
+            for parameters in (real, ours):
+                value = np.array([sign(p) for p in parameters])
+                pair.append(np.nanmean(value[labels == names.index(name)]) - np.nanmean(value[labels == names.index("normal")]))
+            out |= {f"sign_real_{name}": pair[0], f"sign_kept_{name}": pair[1] / pair[0]}
+    return {k: float(v) for k, v in out.items()}
+
+
+def severities(family: Family, seed: int) -> dict[str, float]:
+    """Correlation of the severity asked for with the measured sign, over 40 walks of each class without a sensor."""
+    rng, found = np.random.default_rng(seed), {}
+    for name, sign in CLINICAL_SIGNS.items():
+        if name in family.extractor.labels:
+            asked = rng.uniform(0, 1, 40)
+            walks, _ = generate_walks(
+                family.model,
+                family.tokenizer,
+                family.decoder,
+                [WalkDescription(name, side="right", severity=s) for s in asked],
+                seed=seed,
+            )
+            measured = np.array([sign(compute_gait_parameters(w, family.extractor.fps, family.skeleton)) for w in walks])
+            known = np.isfinite(measured)
+            found[f"severity_correlation_{name}"] = float(pearsonr(asked[known], measured[known])[0])
+    return found | {"severity_correlation": float(np.mean(list(found.values())))}
+
+
+def code_usage(family: Family, codes_list) -> dict[str, float]:
+    """Share of the codes of each kind of codebook that all these windows use, mean over the codebooks of a kind."""
+    used = {}
+    for kind, sizes in family.vq.config.slots.items():
+        codes = torch.cat([c[f"{kind}_codes"] for c in codes_list])
+        used[f"codebook_usage_{kind}"] = float(np.mean([len(codes[:, i].unique()) / n for i, n in enumerate(sizes)]))
+    return used
 
 
 def transplants(family: Family, judge, test: dict, codes, decoded: torch.Tensor, seed: int) -> dict[str, float]:
     """Pathological codes of another walk of the same person, of another class, put on each walk."""
     labels, rng = test["labels"].numpy(), np.random.default_rng(seed)
     donor = np.array([rng.choice(np.flatnonzero(labels != label)) for label in labels])
-    moved = family.decode(codes[0], codes[1], codes[2][donor], test["attention_mask"])
+    moved = family.decode(codes | {"pathological_codes": codes["pathological_codes"][donor]}, test["attention_mask"])
     said = predict(judge, judge_inputs(moved, test["attention_mask"]))
     fps, root = family.extractor.fps, family.skeleton.root
     before, after = (speed_of(j, test["attention_mask"], fps, root) for j in (decoded, moved))
@@ -194,25 +260,25 @@ def sampled(
     """Sample walks from text; what share of them is what was asked for, and how they compare with real walks."""
     asked = training_prompts(train, family, args.samples, seed)
     parts, began, size = [], time.perf_counter(), max(1, 250 // candidates)
+    models, fps, skeleton = (family.model, family.tokenizer, family.decoder), family.extractor.fps, family.skeleton
+    options = {"temperature": args.temperature, "guidance": args.guidance, "sensor": True}
     for at in range(0, len(asked), size):
-        models, frames = (family.model, family.tokenizer, family.decoder), family.extractor.num_frames
-        options = {"temperature": args.temperature, "seed": seed + at}
-        batch = asked[at : at + size]
+        batch, now = asked[at : at + size], options | {"seed": seed, "first": at}
         if candidates > 1:
-            judges = family.vq, family.extractor
-            parts.append(best_walks(*models, *judges, batch, frames, candidates, **options))
+            parts.append(best_walks(*models, family.vq, batch, candidates, **now))
         else:
-            parts.append(generate_walks(*models, batch, frames, **options))
+            parts.append(generate_walks(*models, batch, **now))
     joints, codes = np.concatenate([p[0] for p in parts]), [c for p in parts for c in p[1]]
     seconds = (time.perf_counter() - began) * 1000 / len(asked)
+    clean = decode_walks(family.decoder, [replace(c, sensor=None) for c in codes])
     labels = np.array([family.extractor.labels.index(d.pathology) for d in asked])
-    said = predict(judge, prepare_classifier_input(list(joints)))
-    fps, skeleton = family.extractor.fps, family.skeleton
+    said, said_clean = (predict(judge, prepare_classifier_input(list(j))) for j in (joints, clean))
     parameters = [compute_gait_parameters(w, fps, skeleton) for w in joints]
     out = {
         "sampled_decodable": len(codes) / len(asked),
         "sampled_prompt_accuracy": float((said == labels).mean()),
-        "sampled_bone_length_variation": float(np.mean([bone_length_variation(w, skeleton) for w in joints])),
+        "sampled_prompt_accuracy_skeleton": float((said_clean == labels).mean()),
+        "sampled_bone_length_variation": float(np.mean([bone_length_variation(w, skeleton) for w in clean])),
         "seconds_per_1000_walks": seconds,
     }
     for name in ("speed", "cadence"):
@@ -221,20 +287,24 @@ def sampled(
         out[f"{name}_correlation"] = float(pearsonr(*pairs.T)[0])
         out[f"{name}_error"] = float(np.abs(pairs[:, 0] - pairs[:, 1]).mean())
     rng = np.random.default_rng(seed)
-    real = valid(train_windows["joints"], train_windows["attention_mask"])
-    chosen = rng.permutation(len(real))[: 2 * args.samples]
-    features = np.stack([gait_features(real[i], fps, skeleton) for i in chosen])
-    ours = np.stack([gait_features(w, fps, skeleton) for w in joints])
-    halves = features[: len(features) // 2], features[len(features) // 2 :]
+    chosen = rng.permutation(len(train_windows["joints"]))[: 2 * args.samples]
+    real = [train_windows[k][chosen] for k in ("joints", "attention_mask")]
+    halves = np.array_split(features_of(*real, family), 2)
+    whole = torch.ones(len(joints), joints.shape[1])
+    ours = features_of(joints, whole, family)
+    half = len(chosen) // 2
+    smooth = features_of(real[0][:half], real[1][:half], family, smooth=True)
+    some = valid(real[0][:500], real[1][:500])
     out |= {
         "fgd": frechet_gait_distance(ours, halves[0]),
         "fgd_real_split": frechet_gait_distance(halves[1], halves[0]),
+        "fgd_smooth": frechet_gait_distance(features_of(clean, whole, family, smooth=True), smooth),
         "diversity": diversity(ours, halves[0]),
         "diversity_real": diversity(halves[1], halves[0]),
-        "sampled_foot_skate": float(np.mean([foot_skate(w, fps, skeleton) for w in joints])),
-        "real_foot_skate": float(np.nanmean([foot_skate(real[i], fps, skeleton) for i in chosen[:500]])),
-        "sampled_joint_limit_violations": float(np.mean([joint_limit_violations(w, skeleton) for w in joints])),
-        "real_joint_limit_violations": float(np.mean([joint_limit_violations(real[i], skeleton) for i in chosen[:500]])),
+        "sampled_foot_skate": float(np.nanmean([foot_skate(w, fps, skeleton) for w in clean])),
+        "real_foot_skate": float(np.nanmean([foot_skate(w, fps, skeleton) for w in some])),
+        "sampled_joint_limit_violations": float(np.mean([joint_limit_violations(w, skeleton) for w in clean])),
+        "real_joint_limit_violations": float(np.mean([joint_limit_violations(w, skeleton) for w in some])),
     }
     return {k: float(v) for k, v in out.items()}
 
@@ -252,21 +322,25 @@ def evaluate(folder: str, subject: str, args: ChainArguments, seed: int) -> dict
     test = windows_of(load_walks(args.dataset, only_subjects=[subject]), family.extractor, [None])
     train_windows = windows_of(train, family.extractor, [None, seed + 1])
     judge = judge_of(train_windows, family.extractor.labels, seed)
-    labels = test["labels"].numpy()
-    codes = family.encode(test["joints"], test["attention_mask"])
-    train_codes = family.encode(train_windows["joints"], train_windows["attention_mask"])
-    decoded = family.decode(*codes[:3], test["attention_mask"])
-    accuracy = [
-        float((predict(judge, judge_inputs(j, test["attention_mask"])) == labels).mean()) for j in (test["joints"], decoded)
-    ]
+    labels, mask = test["labels"].numpy(), test["attention_mask"]
+    codes = family.encode(test["joints"], mask)
+    decoded = family.decode(codes, mask)
+    some = np.random.default_rng(seed).permutation(len(train_windows["joints"]))[:1400]
+    some_codes = family.encode(train_windows["joints"][some], train_windows["attention_mask"][some])
+    held_out = distances(family, test, np.arange(len(labels)), seed)
+    accuracy = [float((predict(judge, judge_inputs(j, mask)) == labels).mean()) for j in (test["joints"], decoded)]
     row = {
         **reconstruction(family, test, codes, decoded),
-        **code_usage(family, [codes, train_codes], [test["attention_mask"], train_windows["attention_mask"]]),
+        **code_usage(family, [codes, some_codes]),
+        **distances(family, train_windows, some, seed),
+        **{f"{k}_held_out": v for k, v in held_out.items()},
+        **signs(family, test, decoded),
         "classifier_accuracy_originals": accuracy[0],
         "classifier_accuracy_reconstructions": accuracy[1],
         "classifier_drop_points": 100 * (accuracy[0] - accuracy[1]),
-        "pathological_codes_accuracy": float((codes[3].argmax(-1).numpy() == labels).mean()),
+        "pathological_codes_accuracy": float((codes["class_logits"].argmax(-1).numpy() == labels).mean()),
         **transplants(family, judge, test, codes, decoded, seed),
+        **severities(family, seed),
         **sampled(family, judge, train, train_windows, args, args.candidates, seed),
     }
     return rounded(row) | {"family": folder}
@@ -290,7 +364,8 @@ def main() -> None:
     rows = run_all(args, runs, lambda run: evaluate(families[run["subject"]], run["subject"], args, seed), listed=("families",))
     protocol = (
         "each row: tokeniser, decoder, GPT-2 and judge trained on the other subjects; metrics are means over rows; "
-        f"walks sampled at temperature {args.temperature}"
+        "reconstructions are of a skeleton with the sensor's drift, fgd_reconstruction with its noise too, of 700 walks of "
+        f"training people; walks sampled at temperature {args.temperature}, guidance {args.guidance}, with the sensor"
         + (f", the best of {args.candidates} candidates by its text" if args.candidates > 1 else "")
     )
     names = [k for k, v in rows[0].items() if isinstance(v, float)]

@@ -58,10 +58,11 @@ def transplant(args: argparse.Namespace) -> None:
     names = data.features["pathology"].names
     rows = [int(np.flatnonzero((sensors == "1") & (classes == names.index(n)))[0]) for n in labels]
     windows = windows_of(data.select(rows), family.extractor, [None])
-    motion, body, pathological, *_ = family.encode(windows["joints"], windows["attention_mask"])
+    codes = family.encode(windows["joints"], windows["attention_mask"])
     own, count = labels.index("normal"), len(labels)
     mask = windows["attention_mask"][[own] * count]
-    joints = family.decode(motion[[own] * count], body[[own] * count], pathological, mask)
+    persons = {k: v[[own] * count] for k, v in codes.items() if k.endswith("_codes")}
+    joints = family.decode(persons | {"pathological_codes": codes["pathological_codes"]}, mask)
     speeds, frames = speed_of(joints, mask, family.extractor.fps), int(mask[0].sum())
     walks = {}
     for i in [own, *(k for k in range(count) if k != own)]:

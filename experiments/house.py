@@ -82,7 +82,7 @@ def circles() -> list[list[str]]:
 
 def exported(folder: Path) -> dict[str, int]:
     """Python files that `save_pretrained` of two pipelines and a model writes."""
-    train = [("vq", []), ("decoder", ["--vq", "vq"]), ("gpt2", ["--vq", "vq", "--decoder", "decoder"])]
+    train = [("vq", []), ("gpt2", ["--vq", "vq"])]
     run(
         ROOT / "datasets_scripts" / "simulated.py",
         *["--num_walks", "21", "--num_subjects", "3", "--frames", "64", "--output_dir", "data"],

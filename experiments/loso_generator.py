@@ -4,19 +4,18 @@
     python -m experiments.loso_generator --dataset data/gist --subjects 3 --share 0.05     # from 5 % of the walks of the others
     python -m experiments.loso_generator --dataset data/gist --variant naive
 
-In: walks of the walk schema. Out: `OUTPUT_DIR/fold_SUBJECT[_share_S]/`, the family (train_vq.py, train_decoder.py and
-train_gpt2.py, run without that subject) and `SET.safetensors`: `input_values` (M, 64, F) float16 [m], classifier inputs of M
-sampled walks, `labels` (M,), `judged` (M,): what a validity model takes them for. What exists is kept, so the same command goes
+In: walks of the walk schema. Out: `OUTPUT_DIR/fold_SUBJECT[_share_S]/`, the family (train_vq.py and train_gpt2.py, run
+without that subject) and `SET.safetensors`: `input_values` (M, 64, F) float16 [m], classifier inputs of M sampled walks,
+ `labels` (M,), `judged` (M,): what a validity model takes them for. What exists is kept, so the same command goes
 on after an interruption.
 
-A walk is sampled for the description of a training walk, drawn at random with equal classes, and continued or cut to a length
+A walk is sampled for the description of a training walk, drawn at random with equal classes, of a length
 drawn from the training walks of its class. Sets beside `language`, each from a variant or another way of sampling:
 
-    naive                    class-conditional: two codebooks of 256 a step, no body or pathological codes that mean anything,
-                             no words (one word of class), the tokeniser's own decoder: the paper's idea at its barest
-    no_pathological_tokens   ours, but the pathological codes are trained to carry nothing
+    naive                    class-conditional: few codes, no pathological part, no words (one word of class), no skeleton
+    no_pathological_tokens   ours, but the pathological codes carry nothing beside the name of the class
     label                    ours, asked by class name alone
-    unconstrained            ours, decoded by the tokeniser's own decoder instead of forward kinematics
+    unconstrained            ours without the sensor, as waves instead of a skeleton
 """
 
 import json
@@ -26,7 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from datasets import Dataset
 from safetensors.numpy import save_file
 from tqdm import tqdm
@@ -37,33 +35,24 @@ from experiments.runner import ROOT, held_out, parse
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder, atomic_path
-from modeling_gait.gait_cycles import continue_walk
-from modeling_gait.generation_gait import decode_walks, sample_codes
+from modeling_gait.generation_gait import generate_walks
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
-from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
+from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.training.classifier import load_inputs, predict, share_of_walks, train_classifier
 from modeling_gait.training.data import class_labels, load_walks
 
 TRAIN = ROOT / "train"
 BATCH = 270  # walks sampled at a time
 # Arguments beside those of configs/*_gist.json, by variant: tokeniser, decoder, GPT-2.
-STEPS = {
-    "vq": ["--max_steps", "800"],
-    "decoder": ["--max_steps", "200"],
-    "gpt2": ["--max_steps", "1000", "--describe_share", "0"],
-}
-NO_PATHOLOGY = ["--num_pathological_tokens", "1", "--pathological_codebook_size", "1"]
-NO_PATHOLOGY += ["--class_weight", "0", "--parameter_weight", "0", "--adversary_weight", "0"]
+STEPS = {"vq": [], "gpt2": ["--max_steps", "1200", "--describe_share", "0"]}
 VARIANTS = {
     "ours": STEPS,
-    "no_pathological_tokens": STEPS | {"vq": STEPS["vq"] + NO_PATHOLOGY},
+    "no_pathological_tokens": STEPS | {"vq": ["--pathology", "False"]},
     "naive": {
-        "vq": ["--max_steps", "600", "--augment", "False", "--codebook_size", "256", *NO_PATHOLOGY]
-        + ["--num_body_tokens", "1", "--body_codebook_size", "1"],
-        "gpt2": ["--max_steps", "600", "--describe_share", "0", "--no_text_share", "0"]
-        + ["--class_only", "True", "--augment", "False"],
+        "vq": ["--pathology", "False", "--num_spatial_tokens", "12", "--num_sensor_tokens", "2"],
+        "gpt2": ["--max_steps", "600", "--describe_share", "0", "--no_text_share", "0", "--class_only", "True"],
     },
 }
 SETS = {
@@ -84,23 +73,21 @@ class GeneratorArguments:
     variant: str = field(default="ours", metadata={"help": ", ".join(VARIANTS)})
     sets: list[str] = field(default_factory=list, metadata={"help": "sets to sample; default: the variant's first"})
     walks: int = field(default=3240, metadata={"help": "walks to sample for a set"})
-    temperature: float = 0.7
+    temperature: float = 1.0
     num_threads: int = 0
 
 
 def train_family(folder: Path, dataset: str, subject: str, variant: str, num_threads: int) -> None:
     """Run the training scripts whose model is not there yet."""
     extra = VARIANTS[variant]
-    for name, target in (("vq", folder / "vq"), ("decoder", folder / "decoder"), ("gpt2", folder)):
-        if name not in extra or (target / "model.safetensors").exists():
+    for name, target in (("vq", folder / "vq"), ("gpt2", folder)):
+        if (target / "model.safetensors").exists():
             continue
         command = [sys.executable, str(TRAIN / f"train_{name}.py"), str(TRAIN / "configs" / f"{name}_gist.json")]
         command += ["--dataset", dataset, "--exclude_subjects", subject, "--output_dir", str(target)]
         command += ["--num_threads", str(num_threads), *extra[name]]
-        if name != "vq":
-            command += ["--vq", str(folder / "vq")]
         if name == "gpt2":
-            command += ["--decoder", str(folder / "decoder") if "decoder" in extra else ""]
+            command += ["--vq", str(folder / "vq")]
         subprocess.run(command, check=True)
 
 
@@ -142,23 +129,20 @@ def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: Generato
     """Sample walks from the family in `folder` and write their classifier inputs, a file for each set."""
     model = GPT2LMHeadModel.from_pretrained(folder).eval()
     tokenizer = GaitTokenizer.from_pretrained(folder)
-    vq = GaitVQModel.from_pretrained(folder / "vq").eval()
     extractor = GaitFeatureExtractor.from_pretrained(folder / "vq")
+    vq = GaitVQModel.from_pretrained(folder / "vq").eval()
     judge = train_judge(data, extractor.labels)
-    steps = extractor.num_frames // vq.config.downsampling
     for target in targets:
         name = target.stem
         plain = name in ("naive", "unconstrained")
-        decoder = None if plain else GaitDecoderModel.from_pretrained(folder / "decoder").eval()
+        decoder = GaitDecoderModel.from_vq(vq, constrained=not plain)
         descriptions, lengths = draw_descriptions(data, extractor.labels, args.walks, name in ("naive", "label"))
         parts = []
         for at in tqdm(range(0, args.walks, BATCH), desc=f"{folder.name} {name}"):
-            asked = descriptions[at : at + BATCH]
-            prompts = [d.pathology if name == "naive" else d.to_prompt() for d in asked]
-            codes = sample_codes(model, tokenizer, prompts, steps, temperature=args.temperature, seed=at)
-            joints = decode_plain(vq, extractor, codes) if plain else decode_walks(decoder, codes)
-            walks = [continue_walk(w, n) for w, n in zip(joints, lengths[at : at + BATCH])]
-            parts.append(prepare_classifier_input(walks).astype(np.float16))
+            asked, ends = descriptions[at : at + BATCH], lengths[at : at + BATCH]
+            options = {"temperature": args.temperature, "seed": 0, "first": at, "sensor": not plain}
+            walks, _ = generate_walks(model, tokenizer, decoder, asked, int(ends.max()), **options)
+            parts.append(prepare_classifier_input([w[:n] for w, n in zip(walks, ends)]).astype(np.float16))
         labels, inputs = np.array([extractor.labels.index(d.pathology) for d in descriptions]), np.concatenate(parts)
         judged = predict(judge, inputs.astype(np.float32))
         with atomic_path(target) as temporary:
@@ -172,13 +156,6 @@ def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitForS
     classes = np.array([labels.index(name) for name in names])[classes]
     options = {"batch_size": 128, "learning_rate": 1.5e-3, "epochs": epochs, "seed": 1000, "bf16": True}
     return train_classifier(inputs, classes, labels, **options)
-
-
-@torch.no_grad()
-def decode_plain(vq: GaitVQModel, extractor: GaitFeatureExtractor, codes: list[GaitCodes]) -> np.ndarray:
-    """Codes -> joints (N, T, J, 3) [m] by the tokeniser's own decoder, without a skeleton."""
-    stacked = (torch.from_numpy(np.stack([getattr(c, k) for c in codes])) for k in ("motion", "body", "pathological"))
-    return extractor.to_joints(vq.decode(*stacked)).numpy()
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ MUTANTS = [
     (f"{M}/captions.py", "if s not in sides]", "if s in ()]", "captions"),
     (f"{M}/captions.py", "for s in said if s != d.level]", "for s in said if s is None]", "captions"),
     (f"{M}/walk_description.py", "not q.low <= value <= q.high", "not q.low <= value", "captions"),
-    (f"{M}/files.py", "        temporary.unlink(missing_ok=True)", "        pass", "train_common cli"),
+    (f"{M}/files.py", "        temporary.unlink(missing_ok=True)", "        pass", "files"),
     ("experiments/runner.py", "a[k] - b[k] for k in a if k in b and k[0] == unit]", "a[k] - b[k] for k in a if k in b]",
      "experiments/test_runner.py"),
     ("experiments/runner.py", "(other := [k for k in made if made[k] != arguments.get(k)])", "(other := [])",

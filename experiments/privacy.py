@@ -2,7 +2,7 @@
 
     python -m experiments.privacy --dataset data/gist --make_split data/gist_members       # leaves out a tenth of the walks
     python train/train_vq.py train/configs/vq_gist.json --dataset data/gist_members --exclude_subjects 1 ...
-    (then train_decoder.py, train_gpt2.py and datasets_scripts/synthetic.py as ever, on data/gist_members)
+    (then train_gpt2.py and datasets_scripts/synthetic.py as ever, on data/gist_members)
     python -m experiments.privacy --dataset data/gist --synthetic data/gist_synthetic \
         --held_out_walks data/gist_members/held_out_walks.json --exclude_subjects 1
 

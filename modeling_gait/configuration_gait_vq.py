@@ -1,5 +1,7 @@
 """Configuration of `GaitVQModel`."""
 
+import math
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -9,50 +11,51 @@ class GaitVQConfig(PreTrainedConfig):
     r"""Configuration of the pathology VQ tokeniser.
 
     Args:
-        skeleton (`str`): name in `modeling_gait.skeletons.SKELETONS`.
-        num_features (`int`): channels a frame; 3 a joint.
-        hidden_size (`int`): width of the convolutions.
-        num_layers (`int`): residual blocks an encoder or decoder.
-        downsampling (`int`): frames a latent step.
-        code_dim (`int`): size of a code.
-        spatial_codebook_size, temporal_codebook_size, pathological_codebook_size (`int`): codes a codebook.
-        num_spatial_quantizers, num_temporal_quantizers (`int`): residual codebooks a latent step.
-        num_body_tokens, body_codebook_size (`int`): residual spatial codes a *window*, for what does not change within it
-            (bone lengths, posture, mean speed); each of the `num_body_tokens` stages has a codebook of its own.
-        num_pathological_tokens (`int`): pathological codes a window.
-        num_labels (`int`): pathologies of the class head.
-        num_gait_parameters (`int`): gait parameters that the pathological codes must carry (regression head).
-        commitment_weight, velocity_weight, class_weight, parameter_weight, adversary_weight (`float`): of the losses.
+        skeleton (`str`): name in `modeling_gait.skeletons.SKELETONS`; it must have ankles.
+        fps (`float`), num_frames (`int`): frames a second and frames of a window.
+        num_harmonics (`int`): of a gait cycle.
+        codebook_size (`int`): codes a codebook; every token but the class has one.
+        num_spatial_tokens, spatial_components (`int`): codes of the person's own cycle, and principal components behind them.
+        num_pathological_tokens, pathological_components (`int`): the first code is class and side, the others what this walk
+        has of it.
+        num_sensor_tokens, drift_components (`int`): the last code is the level of the noise, the others slow drift.
+        num_labels (`int`): classes, among `id2label`; that named "normal" has no pathology.
+        head_components, hidden_size (`int`): of the head that reads class and side from a cycle.
     """
 
     model_type = "gait_vq"
 
     skeleton: str = "kinect_v2"
-    num_features: int = 75
+    fps: float = 30.0
+    num_frames: int = 96
+    num_harmonics: int = 5
+    codebook_size: int = 256
+    num_spatial_tokens: int = 50
+    spatial_components: int = 192
+    num_pathological_tokens: int = 8
+    pathological_components: int = 24
+    num_sensor_tokens: int = 17
+    drift_components: int = 64
+    head_components: int = 96
     hidden_size: int = 192
-    num_layers: int = 3
-    downsampling: int = 4
-    code_dim: int = 32
-    spatial_codebook_size: int = 1024
-    temporal_codebook_size: int = 1024
-    pathological_codebook_size: int = 64
-    num_spatial_quantizers: int = 1
-    num_temporal_quantizers: int = 1
-    num_body_tokens: int = 20
-    body_codebook_size: int = 256
-    num_pathological_tokens: int = 4
-    num_gait_parameters: int = 0
-    codebook_decay: float = 0.9
-    commitment_weight: float = 0.5
-    velocity_weight: float = 0.5
-    class_weight: float = 0.1
-    parameter_weight: float = 0.05
-    adversary_weight: float = 0.01
+
+    num_temporal_tokens = 4
 
     @property
-    def num_codebooks(self) -> int:
-        """Motion codes a latent step: the spatial ones first, then the temporal ones."""
-        return self.num_spatial_quantizers + self.num_temporal_quantizers
+    def slots(self) -> dict[str, list[int]]:
+        """Sizes of the codebooks of each kind of code, in the order of a sentence."""
+        size = self.codebook_size
+        return {
+            "temporal": [size] * self.num_temporal_tokens,
+            "pathological": [2 * self.num_labels] + [size] * (self.num_pathological_tokens - 1),
+            "spatial": [size] * self.num_spatial_tokens,
+            "sensor": [size] * self.num_sensor_tokens,
+        }
+
+    @property
+    def bits_per_window(self) -> float:
+        """Bits that the codes of a window take."""
+        return sum(math.log2(n) for sizes in self.slots.values() for n in sizes)
 
 
 GaitVQConfig.register_for_auto_class()

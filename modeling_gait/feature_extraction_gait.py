@@ -1,7 +1,7 @@
 """GaitFeatureExtractor: measured walks to the standardised windows that the models read, and back.
 
 In: walks: whatever `recording.read_recording` takes.
-Out: `input_values` (B, N, 3 J) float32, `attention_mask` (B, N), N = `num_frames`; on request `joints` (B, N, J, 3) [m].
+Out: `joints` (B, N, J, 3) [m], `input_values` (B, N, 3 J) of them, `attention_mask` (B, N), N = `num_frames`.
 
 Features of a frame: each joint relative to the pelvis, less the mean pose, in units of `position_scale`; the pelvis's own
 slot holds its velocity to the right and forward [m/s] and its height [m], standardised.
@@ -42,7 +42,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         gait_classes: what the labels mean, `GaitClasses.to_dict`; None: what the package knows of them.
     """
 
-    model_input_names = ["input_values", "attention_mask"]
+    model_input_names = ["joints", "input_values", "attention_mask"]
 
     def __init__(
         self,
@@ -172,7 +172,6 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         walks,
         fps: float | None = None,
         skeleton: str | None = None,
-        return_joints: bool = False,
         return_tensors: str = "pt",
     ) -> BatchFeature:
         """One walk or several, as of `read_recordings` -> their middle windows as a batch (see the head of this file).
@@ -184,7 +183,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
             raise ValueError("no walks given")
         joints = torch.from_numpy(np.stack([c[0] for c in cut]))
         data = {"input_values": self.to_features(joints), "attention_mask": torch.from_numpy(np.stack([c[1] for c in cut]))}
-        return BatchFeature({**data, "joints": joints} if return_joints else data, tensor_type=return_tensors)
+        return BatchFeature({**data, "joints": joints}, tensor_type=return_tensors)
 
 
 GaitFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")

@@ -74,12 +74,14 @@ def positions_from_bones(
 
 
 def skeleton_from_positions(
-    positions: torch.Tensor, mask: torch.Tensor, skeleton: Skeleton = KINECT_V2, iterations: int = 6
+    positions: torch.Tensor, mask: torch.Tensor, skeleton: Skeleton = KINECT_V2, iterations: int = 4
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bone rotations and constant bone lengths close to proposed root-relative positions; differentiable.
 
     Lengths are means over time. Positions are first moved, half a step an iteration and shared by both ends of a bone, to where
     the bones have these lengths (position-based dynamics, Mueller et al. 2007), so that errors do not add up along the chains.
+    The
+    root and its neighbours (hips, lower spine) are held: what a depth camera gets wrong of the thighs must not rock the pelvis.
     A bone's rotation takes its direction at rest to that seen, without twist about the bone.
 
     Args:
@@ -89,6 +91,8 @@ def skeleton_from_positions(
     """
     parents = torch.tensor([max(p, 0) for p in skeleton.parents], device=positions.device)
     is_bone = torch.tensor([[float(p >= 0)] for p in skeleton.parents], dtype=positions.dtype, device=positions.device)
+    free = torch.tensor([[float(p >= 0 and p != skeleton.root)] for p in skeleton.parents]).to(positions)
+    share = free / (free + free[parents]).clamp(min=1)
     weight = (mask / mask.sum(1, keepdim=True).clamp(min=1))[..., None]
 
     def bones_of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,9 +102,8 @@ def skeleton_from_positions(
     lengths = (bones_of(positions)[1] * weight).sum(1) * is_bone
     for _ in range(iterations):
         bones, now = bones_of(positions)
-        change = 0.25 * (lengths[:, None] / now - 1) * bones * is_bone
-        moved = change.index_add(2, parents, -change)
-        positions = positions + moved * is_bone  # the root stays
+        change = 0.5 * (lengths[:, None] / now - 1) * bones * is_bone
+        positions = positions + (change * share).index_add(2, parents, -change * (1 - share)) * free
     rest = torch.tensor(skeleton.rest_offsets, dtype=positions.dtype, device=positions.device)
     rest = torch.nn.functional.normalize(rest, dim=-1)
     across = (rest[:, :1].abs() > 0.7).to(rest.dtype)  # a bone to the side cannot have the side as its second axis

@@ -133,7 +133,7 @@ def _cycle(spread: np.ndarray, fps: float) -> float:
     spread = signal.detrend(spread)
     power = signal.correlate(spread, spread, method="fft")[len(spread) - 1 :]
     lags = signal.find_peaks(power)[0]
-    lags = lags[(lags >= SHORTEST * fps) & (lags <= LONGEST * fps)]
+    lags = lags[(lags >= SHORTEST * fps) & (lags <= LONGEST * fps) & (power[lags] > 0)]
     return float(lags[power[lags] > 0.5 * power[lags].max()][0]) if len(lags) else 1.2 * fps
 
 

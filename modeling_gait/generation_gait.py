@@ -1,20 +1,24 @@
 """From descriptions to walks: sampling the codes of GPT-2 under the grammar, decoding them, choosing among candidates.
 
-In: a family's parts (GPT-2, tokeniser, decoder; for choosing its tokeniser of walks and feature extractor) and descriptions.
+In: a family's parts (GPT-2, tokeniser, decoder; for choosing its tokeniser of walks) and descriptions.
 Out: codes; joints float32 (N, T, J, 3) [m], x right, y forward, z up.
+
+What is asked for and is a part of the code is set, not sampled: class, side, speed and cadence; severity grades the pathology
+that was
+sampled. GPT-2 writes the rest, knowing all of it.
 """
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from .captions import WalkDescription
-from .feature_extraction_gait import GaitFeatureExtractor
 from .gait_parameters import compute_gait_parameters
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
-from .skeletons import SKELETONS, mirror
-from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer
+from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer, stack_codes
 
 
 @torch.no_grad()
@@ -22,56 +26,59 @@ def sample_codes(
     model: PreTrainedModel,
     tokenizer: GaitTokenizer,
     prompts: list[str],
-    num_steps: int,
-    temperature: float = 0.7,
+    given: dict[int, np.ndarray] | None = None,
+    sensor: bool = True,
+    temperature: float = 1.0,
     top_p: float = 1.0,
+    guidance: float = 1.0,
     seed: int | None = None,
     first: int = 0,
-    body_codes: np.ndarray | None = None,
 ) -> list[GaitCodes]:
-    """One walk of `num_steps` latent steps for each prompt, sampled by GPT-2 under the grammar, so that all can be decoded.
+    """One walk for each prompt, sampled by GPT-2 under the grammar, so that all can be decoded.
 
     At each position only the codes that the grammar allows are scored, so this is several times faster than `generate` with
-    `GaitGrammarLogitsProcessor`, and draws from the same distribution. `seed` makes the draw repeatable without touching the
-    caller's random state: prompt i draws by (seed, `first` + i) alone, so a list may be sampled in parts. An empty prompt gives
-    an unconditional walk. `body_codes` (S,) or (B, S): the walks of these people, instead of sampled ones. Raises ValueError
-    where a walk is longer than the model, or the body codes do not fit.
+    `GaitGrammarLogitsProcessor`, and draws from the same distribution.
+
+    Args:
+        prompts: words, then `tokenizer.number_tokens`.
+        given: position after `<gait>` -> codes (N,), below 0 where it is to be sampled.
+        sensor: with sensor codes.
+        guidance: classifier-free (Ho and Salimans 2022, arXiv 2207.12598): scores u + guidance (c - u), u without a prompt;
+            1: none.
+        seed: makes the draw repeatable without touching the caller's random state: prompt i draws by (seed, `first` + i) alone,
+            so a list may be sampled in parts.
+
+    Raises: ValueError where prompt and walk are longer than the model.
     """
-    given = {} if body_codes is None else given_tokens(tokenizer, body_codes, len(prompts))
     texts = [tokenizer.eos_token + prompt + GAIT_START for prompt in prompts]
+    if guidance != 1:
+        texts += [tokenizer.eos_token + tokenizer.number_tokens() + GAIT_START] * len(prompts)
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(model.device)
-    length = inputs["input_ids"].shape[1] + len(tokenizer.grammar(num_steps)) - 1
+    allowed = tokenizer.grammar(sensor)[:-1]
+    length = inputs["input_ids"].shape[1] + len(allowed)
     if length > model.config.n_positions:
-        raise ValueError(
-            f"num_frames: prompt and walk make {length} tokens, the model takes {model.config.n_positions}; ask for fewer"
-        )
+        raise ValueError(f"prompt and walk make {length} tokens, the model takes {model.config.n_positions}: say less")
     generators = [np.random.default_rng(None if seed is None else [seed, first + i]) for i in range(len(prompts))]
     ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], DynamicCache()
     rows, drawn = model.get_output_embeddings().weight, []
-    for at, (low, high) in enumerate(tokenizer.grammar(num_steps)[:-1]):
+    for at, (low, high) in enumerate(allowed):
         position = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         output = model.base_model(ids, attention_mask=mask, position_ids=position, cache=cache, use_cache=True)
-        scores = output.last_hidden_state[:, -1] @ rows[low:high].T
-        probabilities = _nucleus((scores.float() / temperature).softmax(-1), top_p)
+        scores = (output.last_hidden_state[:, -1] @ rows[low:high].T).float()
+        if guidance != 1:
+            asked, free = scores.chunk(2)
+            scores = free + guidance * (asked - free)
+        probabilities = _nucleus((scores / temperature).softmax(-1), top_p)
         noise = np.stack([g.standard_exponential(high - low, np.float32) for g in generators])
-        ids = low + (probabilities / torch.from_numpy(noise).to(probabilities)).argmax(-1, keepdim=True)  # as multinomial draws
-        if at in given:
-            ids = given[at].to(ids)
+        ids = (probabilities / torch.from_numpy(noise).to(probabilities)).argmax(-1, keepdim=True)  # as multinomial draws
+        if given and at in given:
+            set_to = torch.as_tensor(given[at]).to(ids)[:, None]
+            ids = torch.where(set_to >= 0, set_to, ids)
+        drawn.append(low + ids)
+        ids = (low + ids).repeat(2 if guidance != 1 else 1, 1)
         mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
-        drawn.append(ids)
     walks = torch.cat(drawn, dim=1).cpu().tolist()
     return [tokenizer.decode_codes([tokenizer.gait_start_id, *walk, tokenizer.gait_end_id]) for walk in walks]
-
-
-def given_tokens(tokenizer: GaitTokenizer, body_codes: np.ndarray, count: int) -> dict[int, torch.Tensor]:
-    """Position after `<gait>` -> ids (count, 1) of body codes (S,) or (count, S)."""
-    first, (_, slots, size) = tokenizer.motion_blocks[0][1], tokenizer.motion_blocks[1]
-    codes = np.atleast_2d(body_codes)
-    if codes.shape[1] != slots or len(codes) not in (1, count) or codes.min() < 0 or codes.max() >= size:
-        raise ValueError(f"body_codes: expected ({slots},) or ({count}, {slots}) codes below {size}, got {codes.shape}")
-    starts = torch.tensor(tokenizer.slot_starts()["bdy"])
-    ids = (torch.from_numpy(codes.astype(np.int64)) + starts).expand(count, -1)
-    return {first + slot: ids[:, [slot]] for slot in range(slots)}
 
 
 def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -83,40 +90,89 @@ def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
     return torch.zeros_like(probabilities).scatter(-1, order, ordered)
 
 
+def given_codes(
+    decoder: GaitDecoderModel, descriptions: list[WalkDescription], person: np.ndarray | None = None
+) -> dict[int, np.ndarray]:
+    """What descriptions (and the spatial codes (S,) or (N, S) of a person) say of the codes, for `sample_codes`."""
+    config, grid = decoder.config, decoder.codebooks.temporal.codebook.detach().cpu().numpy()
+
+    def nearest(column: int, values: list[float | None]) -> np.ndarray:
+        return np.array([-1 if v is None else np.abs(grid[:, column] - v).argmin() for v in values])
+
+    labels = {name: i for i, name in config.id2label.items()}
+    given = {
+        0: nearest(0, [None if d.cadence is None else d.cadence / 120 for d in descriptions]),
+        1: nearest(1, [d.speed for d in descriptions]),
+        config.num_temporal_tokens: np.array([int(labels.get(d.pathology, -1)) for d in descriptions]),
+    }
+    if person is not None:
+        person = np.atleast_2d(person)
+        size = config.codebook_size
+        if (
+            person.shape[1] != config.num_spatial_tokens
+            or len(person) not in (1, len(descriptions))
+            or not (person >= 0).all()
+            or not (person < size).all()
+        ):
+            raise ValueError(f"person: expected ({config.num_spatial_tokens},) spatial codes below {size}, got {person.shape}")
+        first = config.num_temporal_tokens + config.num_pathological_tokens
+        given |= {first + i: np.broadcast_to(person[:, i], len(descriptions)) for i in range(person.shape[1])}
+    return given
+
+
 @torch.no_grad()
-def decode_walks(decoder: GaitDecoderModel, codes: list[GaitCodes], batch_size: int = 128) -> np.ndarray:
-    """Codes of N walks of equal length -> joints float32 (N, T, J, 3) [m]."""
-    out = []
+def decode_walks(
+    decoder: GaitDecoderModel,
+    codes: list[GaitCodes],
+    num_frames: int | None = None,
+    noise: bool = False,
+    seed: int = 0,
+    batch_size: int = 128,
+) -> np.ndarray:
+    """Codes of N walks -> joints float32 (N, num_frames, J, 3) [m]; `noise` as the sensor would measure them."""
+    generator, out = torch.Generator().manual_seed(seed), []
     for at in range(0, len(codes), batch_size):
-        part = codes[at : at + batch_size]
-        motion, body, pathological = (
-            torch.from_numpy(np.stack([getattr(c, name) for c in part])).to(decoder.device)
-            for name in ("motion", "body", "pathological")
-        )
-        out.append(decoder(motion, body, pathological).joints.float().cpu().numpy())
+        part = {k: v.to(decoder.device) for k, v in stack_codes(codes[at : at + batch_size]).items()}
+        out.append(decoder(**part, num_frames=num_frames, noise=noise, generator=generator).joints.float().cpu().numpy())
     return np.concatenate(out)
 
 
+@torch.no_grad()
 def generate_walks(
     model: PreTrainedModel,
     tokenizer: GaitTokenizer,
     decoder: GaitDecoderModel,
     descriptions: list[WalkDescription],
-    num_frames: int = 96,
+    num_frames: int | None = None,
+    sensor: bool = False,
+    person: np.ndarray | None = None,
     **options,
 ) -> tuple[np.ndarray, list[GaitCodes]]:
-    """Descriptions -> joints (N, num_frames, J, 3) [m] and codes, of equal length; `options` go to `sample_codes`.
+    """Descriptions -> joints (N, num_frames, J, 3) [m] and codes; `options` go to `sample_codes`.
 
-    GPT-2 has learnt right-affected walks, so one that is affected on the left is asked for and sampled as its mirror image, and
-    its joints are mirrored (its codes are not).
+    GPT-2 has learnt right-affected walks: one that is affected on the left is asked for as its mirror image, and its class
+    code then says
+    left, so that the pathology is on the left of the same person.
+
+    Args:
+        num_frames: any number; beyond a window the walk goes on by its own cycles.
+        sensor: as the sensor of the training data would measure it, with drift and noise, instead of a skeleton.
+        person: spatial codes (S,) or (N, S) of somebody.
     """
     left = [d.side == "left" for d in descriptions]
-    prompts = [(d.mirrored() if m else d).to_prompt() for d, m in zip(descriptions, left)]
-    codes = sample_codes(model, tokenizer, prompts, num_frames // decoder.config.downsampling, **options)
-    joints = decode_walks(decoder, codes)
-    if any(left):
-        joints[left] = mirror(torch.from_numpy(joints[left]), decoder.skeleton).numpy()
-    return joints, codes
+    asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
+    prompts = [d.to_prompt() + tokenizer.number_tokens(d) for d in asked]
+    codes = sample_codes(model, tokenizer, prompts, given_codes(decoder, asked, person), sensor, **options)
+    pathological = torch.from_numpy(np.stack([c.pathological for c in codes])).to(decoder.device)
+    wanted = torch.tensor([np.nan if d.severity is None else d.severity for d in asked], device=decoder.device)
+    pathological = decoder.codebooks.graded(
+        pathological, decoder.codebooks.severity_line[0] + decoder.codebooks.severity_line[1] * wanted
+    )
+    pathological[:, 0] += torch.tensor(left, device=decoder.device).long() * decoder.config.num_labels
+    codes = [replace(c, pathological=p) for c, p in zip(codes, pathological.cpu().numpy())]
+    return decode_walks(
+        decoder, codes, num_frames, noise=sensor, seed=1_000_003 * (options.get("seed") or 0) + options.get("first", 0)
+    ), codes
 
 
 # What a walk's number may differ from the one asked for and still be near it.
@@ -125,31 +181,36 @@ NEAR = {"speed": 0.1, "cadence": 6.0}  # m/s, steps/min
 
 @torch.no_grad()
 def choose_walks(
-    joints: np.ndarray, descriptions: list[WalkDescription], vq: GaitVQModel, extractor: GaitFeatureExtractor
+    joints: np.ndarray, codes: list[GaitCodes], descriptions: list[WalkDescription], vq: GaitVQModel
 ) -> np.ndarray:
     """Rows (N,) of the one walk of each description that fits it best, of joints (N * K, T, J, 3) [m], K walks of each in turn.
 
-    Least is: minus the log probability of the class, read by the tokeniser from the walk, plus the squares of how far measured
-    speed and cadence are from those asked for, in `NEAR`; what cannot be measured counts as three of these away.
+    Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, of how far what was not
+    asked for is
+    from the middle of the candidates, in five times that, so that the likely wins over the extreme; and 10 where the tokeniser
+    reads another
+    class. What cannot be measured counts as three of these away.
     """
-    count = len(joints) // len(descriptions)
-    turned = torch.from_numpy(joints.copy())  # as they were sampled, so that left and right choose alike
-    left = torch.tensor([d.side == "left" for d in descriptions]).repeat_interleave(count)
-    turned[left] = mirror(turned[left], SKELETONS[extractor.skeleton])
-    features = extractor.to_features(turned).to(vq.device)
-    mask = torch.ones(features.shape[:2], dtype=torch.long, device=vq.device)
-    logits = torch.cat([vq.pathology_logits(f, m) for f, m in zip(features.split(250), mask.split(250))])
-    misfit = -logits.float().log_softmax(-1).cpu().numpy()
-    cost = np.empty(len(joints))
-    for i, walk in enumerate(joints):
-        asked = descriptions[i // count]
-        cost[i] = misfit[i, extractor.labels.index(asked.pathology)]
-        numbers = {k: getattr(asked, k) for k in NEAR if getattr(asked, k) is not None}
-        if numbers:
-            measured = compute_gait_parameters(walk, extractor.fps, SKELETONS[extractor.skeleton])
-            away = [(measured[k] - v) / NEAR[k] for k, v in numbers.items()]
-            cost[i] += sum(a * a if np.isfinite(a) else 9.0 for a in away)
-    return cost.reshape(-1, count).argmin(1) + count * np.arange(len(descriptions))
+    count, config = len(joints) // len(descriptions), vq.config
+    labels = {name: int(i) for i, name in config.id2label.items()}
+    said = (
+        torch.cat([vq(part.to(vq.device)).class_logits for part in torch.from_numpy(joints).split(120)])
+        .argmax(-1)
+        .cpu()
+        .numpy()
+    )
+    amount = vq.codebooks.amount(stack_codes(codes)["pathological_codes"].to(vq.device)).nan_to_num(1.0).cpu().numpy()
+    measured = [compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton) for walk in joints]
+    cost = np.array([10.0 * (s != labels[descriptions[i // count].pathology]) for i, s in enumerate(said)]).reshape(-1, count)
+    amount = amount.reshape(-1, count)
+    cost += ((amount - np.median(amount, axis=1, keepdims=True)) / 0.5) ** 2
+    for name, near in NEAR.items():
+        value = np.array([m[name] for m in measured]).reshape(-1, count)
+        asked = np.array([np.nan if getattr(d, name) is None else getattr(d, name) for d in descriptions])[:, None]
+        middle = np.nanmedian(np.where(np.isfinite(value).any(1, keepdims=True), value, 0), axis=1, keepdims=True)
+        away = np.where(np.isfinite(asked), (value - asked) / near, (value - middle) / (5 * near))
+        cost += np.where(np.isfinite(away), away, 3.0) ** 2
+    return cost.argmin(1) + count * np.arange(len(descriptions))
 
 
 def best_walks(
@@ -157,15 +218,13 @@ def best_walks(
     tokenizer: GaitTokenizer,
     decoder: GaitDecoderModel,
     vq: GaitVQModel,
-    extractor: GaitFeatureExtractor,
     descriptions: list[WalkDescription],
-    num_frames: int,
     candidates: int,
     first: int = 0,
     **options,
 ) -> tuple[np.ndarray, list[GaitCodes]]:
     """As `generate_walks`, the best of so many candidates for each description by `choose_walks`."""
     each = [d for d in descriptions for _ in range(candidates)]
-    joints, codes = generate_walks(model, tokenizer, decoder, each, num_frames, first=candidates * first, **options)
-    chosen = choose_walks(joints, descriptions, vq, extractor)
+    joints, codes = generate_walks(model, tokenizer, decoder, each, first=first * candidates, **options)
+    chosen = choose_walks(joints, codes, descriptions, vq)
     return joints[chosen], [codes[i] for i in chosen]

@@ -1,15 +1,20 @@
-"""GaitVQModel: walks to three kinds of discrete codes and back.
+"""GaitVQModel: a window of walking to codes of its parts, and back.
 
-In: `input_values` (B, T, F) standardised features (see feature_extraction_gait.py), `attention_mask` (B, T).
-Out: `motion_codes` (B, T', Q), the spatial codes first and then the temporal ones, T' = T / downsampling; `body_codes` (B, S)
-and `pathological_codes` (B, P) a window; and a reconstruction (B, T, F) by a plain decoder, which serves training. Joints come
-from GaitDecoderModel.
+In: `joints` (B, T, J, 3) [m] along +y, `attention_mask` (B, T).
+Out: four kinds of codes, whose parts add up to the walk (see gait_waves.py for cycle, drift and rhythm):
 
-- *spatial* codes see poses: the *body* codes what is constant in a window (bone lengths, posture, mean speed), the others what
-  is left of it at each latent step, a patch of frames and its neighbours;
-- *temporal* codes see differences between frames only;
-- *pathological* codes see the whole window. Heads read class and gait parameters from them; a gradient-reversed head
-  (Ganin & Lempitsky 2015, arXiv 1409.7495) takes the class out of the other two.
+- `temporal_codes` (B, 4), the rhythm: cadence, speed, phase, and the change from stride to stride;
+- `pathological_codes` (B, P): class and side, then what this walk's cycle has of it that the person's normal cycle has not;
+- `spatial_codes` (B, S): the person, bones and posture and their own normal cycle: the cycle less the pathology;
+- `sensor_codes` (B, N): slow drift of the measured places, and the level of the noise. They can be left out.
+
+Where the person's normal cycle is not given, pathology is its posterior mean: cycle = person + class mean + own way + noise,
+all
+normal (a linear Gaussian model, Bishop 2006, 2.3.3; the covariances are fitted to training people). Class and side, where not
+given,
+are read from the cycle by a small head, the only part that is trained by gradients; everything else is fitted in closed form
+or by
+k-means and lies in buffers.
 """
 
 from dataclasses import dataclass
@@ -21,327 +26,330 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_vq import GaitVQConfig
-from .quantization import ResidualVectorQuantizer, VectorQuantizer
+from .gait_waves import GaitWaves, fit_drift, fit_waves, from_channels, mirror_cycle, synthesise, to_channels
+from .quantization import ProductQuantizer
+from .sensor_noise import LEVELS, SensorNoise
+from .skeletons import SKELETONS
 
 
 @dataclass
 class GaitVQEncoderOutput(ModelOutput):
-    """`motion_codes` (B, T', Q), `body_codes` (B, S), `pathological_codes` (B, P) int64; `attention_mask` (B, T') of valid
-    steps."""
+    """`temporal_codes` (B, 4), `pathological_codes` (B, P), `spatial_codes` (B, S), `sensor_codes` (B, N), int64."""
 
-    motion_codes: torch.LongTensor | None = None
-    body_codes: torch.LongTensor | None = None
+    temporal_codes: torch.LongTensor | None = None
     pathological_codes: torch.LongTensor | None = None
-    attention_mask: torch.Tensor | None = None
+    spatial_codes: torch.LongTensor | None = None
+    sensor_codes: torch.LongTensor | None = None
 
 
 @dataclass
 class GaitVQOutput(ModelOutput):
-    """Output of `GaitVQModel`.
-
-    `loss` scalar (training target, also computed without labels); `reconstruction` (B, T, F) standardised features;
-    `motion_codes` (B, T', Q); `body_codes` (B, S); `pathological_codes` (B, P); `class_logits` (B, num_labels), read from the
-    pathological codes alone; `parameter_prediction` (B, G), likewise, or None; `reconstruction_loss`,
-    `commitment_loss`, `class_loss`, `parameter_loss`, `adversary_loss` scalars, None where there was no target.
-    """
+    """`loss` scalar, cross-entropy of class and side, None without labels; `class_logits` (B, num_labels), both sides together;
+    `reconstruction` (B, T, J, 3) [m] and the codes of `GaitVQEncoderOutput`, None while training."""
 
     loss: torch.FloatTensor | None = None
-    reconstruction: torch.FloatTensor | None = None
-    motion_codes: torch.LongTensor | None = None
-    body_codes: torch.LongTensor | None = None
-    pathological_codes: torch.LongTensor | None = None
     class_logits: torch.FloatTensor | None = None
-    parameter_prediction: torch.FloatTensor | None = None
-    reconstruction_loss: torch.FloatTensor | None = None
-    commitment_loss: torch.FloatTensor | None = None
-    class_loss: torch.FloatTensor | None = None
-    parameter_loss: torch.FloatTensor | None = None
-    adversary_loss: torch.FloatTensor | None = None
+    reconstruction: torch.FloatTensor | None = None
+    temporal_codes: torch.LongTensor | None = None
+    pathological_codes: torch.LongTensor | None = None
+    spatial_codes: torch.LongTensor | None = None
+    sensor_codes: torch.LongTensor | None = None
 
 
-class _ReverseGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.view_as(x)
+@dataclass
+class GaitParts:
+    """The parts of walks: `person` and `pathology` (B, R, C) [m], whose sum is the cycle; `rhythm` (B, 6); `drift` (B, 3, C)
+    [m]; `levels` (B, 8) of the noise [log m], None where the sensor is left out."""
 
-    @staticmethod
-    def backward(ctx, grad):
-        return -grad
+    person: torch.Tensor
+    pathology: torch.Tensor
+    rhythm: torch.Tensor
+    drift: torch.Tensor
+    levels: torch.Tensor | None = None
+
+    def waves(self, severity: torch.Tensor | float = 1.0) -> GaitWaves:
+        """The walk with so much of its pathology; `severity` is a number or (B,)."""
+        severity = torch.as_tensor(severity, dtype=self.person.dtype, device=self.person.device).reshape(-1, 1, 1)
+        return GaitWaves(self.person + severity * self.pathology, self.drift, self.rhythm)
 
 
-class GaitConvBlock(nn.Module):
-    """Residual block over time on (B, T, C); masked frames stay 0. `condition` (B, C') scales and shifts (FiLM)."""
+class GaitCodebooks(nn.Module):
+    """What tokeniser and decoder share: the codebooks of all parts, and the noise."""
 
-    def __init__(self, width: int, dilation: int = 1, condition: int = 0):
+    def __init__(self, config: GaitVQConfig):
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.conv = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-        self.out = nn.Linear(width, width)
-        self.film = nn.Linear(condition, 2 * width) if condition else None
+        self.skeleton, self.num_labels = SKELETONS[config.skeleton], config.num_labels
+        self.normal = (config.label2id or {}).get("normal", -1)
+        self.rows, self.channels = 1 + 2 * config.num_harmonics, 3 * len(self.skeleton)
+        dim, size, own = self.rows * self.channels, config.codebook_size, config.pathological_components
+        self.temporal = ProductQuantizer(6, 6, config.num_temporal_tokens, size)
+        self.pathological = ProductQuantizer(own, own, config.num_pathological_tokens - 1, size)
+        self.spatial = ProductQuantizer(dim, config.spatial_components, config.num_spatial_tokens, size)
+        self.drift = ProductQuantizer(3 * self.channels, config.drift_components, config.num_sensor_tokens - 1, size)
+        self.level = ProductQuantizer(LEVELS, LEVELS, 1, size)
+        self.noise = SensorNoise(self.skeleton, config.num_frames)
+        self.register_buffer("class_means", torch.zeros(config.num_labels, dim))
+        self.register_buffer("pathological_basis", torch.zeros(dim, own))
+        self.register_buffer("severity_line", torch.zeros(2))  # amount = [0] + [1] x severity, 0..1
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
-        h = self.norm(x)
-        if self.film is not None:
-            scale, shift = self.film(condition)[:, None].chunk(2, dim=-1)
-            h = h * (1 + scale) + shift
-        h = self.conv((h * mask).transpose(1, 2)).transpose(1, 2)
-        return (x + self.out(nn.functional.gelu(h))) * mask
+    def scale(self) -> torch.Tensor:
+        """(R, C): what coefficients are multiplied with before components are taken and squares compared.
 
+        Squares of vectors are then squares of metres over time (waves count half), but for what is small and matters: hips,
+        which move by
+        millimetres when the pelvis drops; the ankles' way forward, which tells stance from swing; the waves of the path, which
+        make the
+        speed. The path's mean place is nothing.
+        """
+        skeleton, path = self.skeleton, slice(3 * self.skeleton.root, 3 * self.skeleton.root + 2)
+        scale = self.class_means.new_full((self.rows, self.channels), 0.5**0.5)
+        scale[0] = 1
+        for joint, name in enumerate(skeleton.joint_names):
+            if name.endswith("hip"):
+                scale[:, 3 * joint : 3 * joint + 3] *= 5
+            elif name.endswith("ankle"):
+                scale[:, 3 * joint + 1] *= 1.3
+        scale[:, path] *= 2
+        scale[0, path] = 0
+        return scale
 
-class GaitPatchEncoder(nn.Module):
-    """Frames (B, T, F) -> latent steps (B, T', C); `overlap` frames on either side are read as well."""
+    def to_vector(self, cycle: torch.Tensor) -> torch.Tensor:
+        """Cycles (B, R, C) -> vectors (B, D), D = R C."""
+        return (cycle * self.scale()).flatten(1)
 
-    def __init__(self, num_features: int, width: int, num_layers: int, stride: int, overlap: int):
-        super().__init__()
-        self.patch = nn.Conv1d(num_features, width, stride + 2 * overlap, stride=stride, padding=overlap)
-        self.blocks = nn.ModuleList(GaitConvBlock(width, dilation=2**i if overlap else 1) for i in range(num_layers))
+    def to_cycle(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Vectors (B, D) -> cycles (B, R, C)."""
+        scale = self.scale()
+        return vectors.unflatten(1, (self.rows, self.channels)) * (scale > 0) / scale.clamp(min=1e-6)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        x = self.patch(x.transpose(1, 2)).transpose(1, 2) * mask
-        for block in self.blocks:
-            x = block(x, mask)
-        return x
+    def pathology_vector(self, codes: torch.Tensor) -> torch.Tensor:
+        """Pathological codes (B, P) -> vectors (B, D) as if all were affected on the right; 0 of normal gait."""
+        label = codes[:, 0]
+        if codes.numel() and (int(label.min()) < 0 or int(label.max()) >= 2 * self.num_labels):
+            raise ValueError(f"class codes {int(label.min())}..{int(label.max())} outside 0..{2 * self.num_labels - 1}")
+        label = label % self.num_labels
+        vectors = self.class_means[label] + self.pathological.lookup(codes[:, 1:]) @ self.pathological_basis.T
+        return vectors * (label != self.normal)[:, None]
 
+    def pathology_cycle(self, codes: torch.Tensor) -> torch.Tensor:
+        """Pathological codes (B, P) -> cycles (B, R, C), on the affected side."""
+        return self.turned(self.to_cycle(self.pathology_vector(codes)), codes[:, 0] >= self.num_labels)
 
-class GaitCodeTrunk(nn.Module):
-    """Latents of the codes -> hidden frames (B, T, C/2), conditioned on the body and the pathological latents.
+    def turned(self, cycle: torch.Tensor, left: torch.Tensor) -> torch.Tensor:
+        """Cycles (B, R, C), mirrored where `left` (B,)."""
+        return torch.where(left[:, None, None], mirror_cycle(cycle, self.skeleton), cycle)
 
-    In: `motion` (B, T', 2 D) spatial and temporal latents side by side, `body` (B, D), `pathology` (B, P, D),
-    `mask` (B, T', 1).
-    """
+    def amount(self, codes: torch.Tensor) -> torch.Tensor:
+        """How much of its class's mean pathology a walk has (B,): 1 is the mean of the training people; nan of normal gait."""
+        means = self.class_means[codes[:, 0] % self.num_labels]
+        return (self.pathology_vector(codes) * means).sum(1) / means.square().sum(1)
 
-    def __init__(self, config):
-        super().__init__()
-        width, self.stride = config.hidden_size, config.downsampling
-        self.project = nn.Linear(2 * config.code_dim, width)
-        self.condition = nn.Linear((config.num_pathological_tokens + 1) * config.code_dim, width)
-        self.blocks = nn.ModuleList(GaitConvBlock(width, 2**i, condition=width) for i in range(config.num_layers))
-        self.upsample = nn.Linear(width, self.stride * (width // 2))
-        self.constant = nn.Linear(config.code_dim, width // 2)
-        self.refine = nn.ModuleList(GaitConvBlock(width // 2, 2**i) for i in range(2))
+    def graded(self, codes: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
+        """Pathological codes (B, P) of as much pathology as `amount` (B,) says; nan, and normal gait, stays as it is."""
+        now = self.amount(codes)
+        factor = (amount / now.clamp(min=0.1))[:, None]
+        mean = self.class_means[codes[:, 0] % self.num_labels] @ self.pathological_basis
+        way = factor * (self.pathological.lookup(codes[:, 1:]) + mean) - mean
+        same = ~torch.isfinite(factor)
+        return torch.where(same, codes, torch.cat((codes[:, :1], self.pathological.encode(way.nan_to_num())), dim=1))
 
-    def forward(self, motion: torch.Tensor, body: torch.Tensor, pathology: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        condition = nn.functional.gelu(self.condition(torch.cat((body, pathology.flatten(1)), dim=-1)))
-        x = (self.project(motion) + condition[:, None]) * mask
-        for block in self.blocks:
-            x = block(x, mask, condition)
-        frames = self.upsample(x).reshape(x.shape[0], -1, x.shape[2] // 2)
-        frame_mask = mask.repeat_interleave(self.stride, dim=1)
-        frames = (frames + self.constant(body)[:, None]) * frame_mask
-        for block in self.refine:
-            frames = block(frames, frame_mask)
-        return frames
+    def lookup(
+        self, temporal: torch.Tensor, pathological: torch.Tensor, spatial: torch.Tensor, sensor: torch.Tensor | None = None
+    ) -> GaitParts:
+        """Codes -> parts. Raises ValueError for codes of another kind."""
+        person = self.to_cycle(self.spatial.lookup(spatial))
+        drift, levels = person.new_zeros(len(person), 3, self.channels), None
+        if sensor is not None:
+            drift = self.drift.lookup(sensor[:, :-1]).unflatten(1, (3, self.channels))
+            levels = self.level.lookup(sensor[:, -1:])
+        return GaitParts(person, self.pathology_cycle(pathological), self.temporal.lookup(temporal), drift, levels)
+
+    def rest_vector(self) -> torch.Tensor:
+        """Vector (D,) of the skeleton at rest, which does not walk."""
+        rest, root = torch.from_numpy(self.skeleton.rest_positions).clone(), self.skeleton.root
+        height = rest[root, 2] - rest[:, 2].min()
+        rest = rest - rest[root]
+        rest[root, 2] = height
+        cycle = torch.zeros(1, self.rows, self.channels)
+        cycle[0, 0] = rest.flatten()
+        return self.to_vector(cycle.to(self.class_means))[0]
 
 
 class GaitPreTrainedModel(PreTrainedModel):
-    """Weight initialisation shared by the convolutional gait models."""
+    """Shared by the models of gait codes. Raises ValueError for a configuration of the codes of a latent step (version 1)."""
 
     base_model_prefix = ""
-    main_input_name = "input_values"
+    main_input_name = "joints"
+
+    def __init__(self, config: GaitVQConfig):
+        if hasattr(config, "downsampling"):
+            raise ValueError(
+                f"this {config.model_type} has the codes of version 1 (one for each {config.downsampling} frames), which are "
+                "not read any more: train it anew with train/train_vq.py"
+            )
+        super().__init__(config)
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Conv1d):
-            init.trunc_normal_(module.weight, std=(module.weight[0].numel()) ** -0.5)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
+        if isinstance(module, nn.Linear):
+            init.trunc_normal_(module.weight, std=module.weight.shape[1] ** -0.5)
             init.zeros_(module.bias)
-        elif isinstance(module, GaitConvBlock):
-            init.zeros_(module.out.weight)
-        elif isinstance(module, VectorQuantizer):
-            for buffer in (module.codebook, module.code_usage, module.code_sum):
+        elif isinstance(module, ProductQuantizer):  # an orderly start without data: the first components, in equal groups
+            dim, components = module.basis.shape
+            init.zeros_(module.mean)
+            init.copy_(module.basis, torch.eye(dim, components))
+            init.copy_(module.group, torch.arange(components) * module.tokens // components)
+            init.normal_(module.codebook, std=0.01)
+        elif isinstance(module, SensorNoise):
+            for buffer in (module.mix, module.spectrum, module.shape):
                 init.zeros_(buffer)
-            init.copy_(module.fitted, torch.tensor(False))
+        elif isinstance(module, GaitCodebooks):
+            init.zeros_(module.class_means)
+            init.zeros_(module.pathological_basis)
+            init.copy_(module.severity_line, torch.tensor([0.4, 1.2]))  # a severity of 0.5 is the mean of the training people
+            init.copy_(module.spatial.mean, module.rest_vector())
 
 
 class GaitVQModel(GaitPreTrainedModel):
-    """The pathology VQ tokeniser. See the head of this file."""
+    """The pathology VQ tokeniser. See the head of this file; `fit_parts` of training/fit_parts.py fits its buffers."""
 
     config_class = GaitVQConfig
 
     def __init__(self, config: GaitVQConfig):
         super().__init__(config)
-        width, dim = config.hidden_size, config.code_dim
-        layers, stride = config.num_layers, config.downsampling
-        self.spatial_encoder = GaitPatchEncoder(config.num_features, width, layers, stride, overlap=0)
-        self.temporal_encoder = GaitPatchEncoder(config.num_features, width, layers, stride, overlap=2)
-        self.pathological_encoder = GaitPatchEncoder(config.num_features, width, layers, stride, overlap=2)
-        self.pathological_queries = nn.Linear(width, config.num_pathological_tokens, bias=False)
-        window = (config.num_pathological_tokens + 1) * dim
-        self.spatial_projection = _projection(width + window, width, dim)
-        self.temporal_projection = _projection(width + dim + window, width, dim)
-        self.body_projection = nn.Linear(width + config.num_features, dim)
-        self.pathological_projection = nn.Linear(width, dim)
-        decay = config.codebook_decay
-        self.spatial_quantizer = ResidualVectorQuantizer(
-            config.num_spatial_quantizers, config.spatial_codebook_size, dim, decay
+        self.codebooks = GaitCodebooks(config)
+        dim, own = self.codebooks.class_means.shape[1], config.pathological_components
+        self.half = config.num_frames / 2 / config.fps
+        self.register_buffer("person_mean", torch.zeros(dim))
+        self.register_buffer("gain", torch.zeros(own, dim))
+        self.register_buffer("gain_known", torch.zeros(own, dim))
+        self.register_buffer("head_basis", torch.zeros(dim, config.head_components))
+        self.register_buffer("head_rhythm", torch.zeros(2, 2))
+        width = config.hidden_size
+        self.head = nn.Sequential(
+            nn.Linear(config.head_components + 2, width), nn.GELU(), nn.Dropout(0.2), nn.Linear(width, 2 * config.num_labels)
         )
-        self.temporal_quantizer = ResidualVectorQuantizer(
-            config.num_temporal_quantizers, config.temporal_codebook_size, dim, decay
-        )
-        self.body_quantizer = ResidualVectorQuantizer(config.num_body_tokens, config.body_codebook_size, dim, decay)
-        self.pathological_quantizer = VectorQuantizer(config.pathological_codebook_size, dim, decay)
-        self.trunk = GaitCodeTrunk(config)
-        self.head = nn.Linear(width // 2, config.num_features)
-        self.class_head = nn.Linear(config.num_pathological_tokens * dim, config.num_labels)
-        count = config.num_gait_parameters
-        self.parameter_head = nn.Linear(config.num_pathological_tokens * dim, count) if count else None
-        self.adversary = nn.Sequential(nn.Linear(5 * dim, width), nn.GELU(), nn.Linear(width, config.num_labels))
         self.post_init()
 
-    def _masks(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        stride = self.config.downsampling
-        if input_values.ndim != 3 or input_values.shape[2] != self.config.num_features:
-            raise ValueError(
-                f"expected input_values of shape (B, T, {self.config.num_features}), got {tuple(input_values.shape)}"
-            )
-        if input_values.shape[1] % stride:
-            raise ValueError(
-                f"the number of frames must be a multiple of {stride}, got {input_values.shape[1]}; pad with a mask"
-            )
-        if attention_mask is None:
-            attention_mask = input_values.new_ones(input_values.shape[:2])
-        mask = attention_mask.to(input_values.dtype)[..., None]
-        return mask, mask[:, ::stride]
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:
+            for name in ("person_mean", "gain", "gain_known", "head_basis", "head_rhythm"):
+                init.zeros_(getattr(self, name))
 
-    def _quantize(self, x: torch.Tensor, mask: torch.Tensor, steps: torch.Tensor) -> tuple[tuple, tuple, torch.Tensor]:
-        """Features -> latents (motion (B, T', 2 D), body (B, D), pathology (B, P, D)), their codes, commitment loss.
+    def waves(self, joints: torch.Tensor, attention_mask: torch.Tensor | None = None) -> GaitWaves:
+        """Joints (B, T, J, 3) [m] -> cycle, drift and rhythm. Raises ValueError for another shape."""
+        config = self.config
+        mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask
+        return fit_waves(joints, mask, self.codebooks.skeleton, config.fps, config.num_frames, config.num_harmonics)
 
-        Coarse to fine: what a code has to say is computed knowing the codes before it.
+    def logits(self, waves: GaitWaves) -> torch.Tensor:
+        """Of class and side (B, 2 L): the classes, affected on the right or without a side, then those affected on the left."""
+        z = (self.codebooks.to_vector(waves.cycle) - self.person_mean) @ self.head_basis
+        rhythm = (waves.rhythm[:, :2] - self.head_rhythm[0]) * self.head_rhythm[1]
+        return self.head(torch.cat((z, rhythm), dim=1).to(self.head[0].weight.dtype)).float()
+
+    def normal_cycle(self, joints: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean cycle (R, C) of normal walks (B, T, J, 3) of one person, for `encode`."""
+        return self.waves(joints, attention_mask).cycle.mean(0)
+
+    @torch.no_grad()
+    def encode(
+        self,
+        joints: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        normal: torch.Tensor | None = None,
+    ) -> GaitVQEncoderOutput:
+        """Walks -> codes.
+
+        Args:
+            joints: (B, T, J, 3) [m]; attention_mask: (B, T).
+            labels: (B,) class, plus `num_labels` where the left side is affected; below 0, or None: read from the walk.
+            normal: (R, C) or (B, R, C), the normal cycle of the person (`normal_cycle`); None: estimated.
+
+        Raises: ValueError for another shape.
         """
-        x, valid = x * mask, steps[..., 0]
-        seen = valid.amax(1, keepdim=True)  # a row without a valid frame moves no codebook
-        latents = self._pathological_latents(x, steps)
-        pathology, pathological_codes, loss_p = self.pathological_quantizer(latents, seen.expand(latents.shape[:2]))
-        posture = self.spatial_encoder(x, steps)
-        mean = posture.sum(1, keepdim=True) / steps.sum(1, keepdim=True).clamp(min=1)
-        pose = x.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
-        body, body_codes, loss_b = self.body_quantizer(self.body_projection(torch.cat((mean, pose), dim=-1)), seen)
-        window = torch.cat((body, pathology.flatten(1)[:, None]), dim=-1).expand(-1, steps.shape[1], -1)
-        spatial = self.spatial_projection(torch.cat((posture - mean, window), dim=-1))
-        spatial, spatial_codes, loss_s = self.spatial_quantizer(spatial * steps, valid)
-        change = torch.cat((torch.zeros_like(x[:, :1]), x[:, 1:] - x[:, :-1]), dim=1) * mask
-        temporal = self.temporal_encoder(4 * change, steps)
-        temporal = self.temporal_projection(torch.cat((temporal, spatial, window), dim=-1))
-        temporal, temporal_codes, loss_t = self.temporal_quantizer(temporal * steps, valid)
-        latents = torch.cat((spatial, temporal), dim=-1), body[:, 0], pathology
-        codes = torch.cat((spatial_codes, temporal_codes), dim=-1), body_codes[:, 0], pathological_codes
-        return latents, codes, loss_s + loss_t + loss_b + loss_p
+        mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask.to(joints.dtype)
+        waves = self.waves(joints, mask)
+        return self.encode_waves(waves, to_channels(joints, self.codebooks.skeleton), mask, labels, normal)
 
-    def _pathological_latents(self, x: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        hidden = self.pathological_encoder(x, steps)
-        scores = self.pathological_queries(hidden)
-        weights = scores.masked_fill(steps == 0, torch.finfo(scores.dtype).min).softmax(dim=1)
-        return self.pathological_projection(weights.transpose(1, 2) @ hidden)
+    @torch.no_grad()
+    def encode_waves(self, waves: GaitWaves, channels, mask, labels=None, normal=None) -> GaitVQEncoderOutput:
+        """As `encode`, where the waves are known; `channels` (B, T, C) of `to_channels`."""
+        books, config = self.codebooks, self.config
+        said = self.logits(waves).argmax(1)
+        labels = said if labels is None else torch.where(labels >= 0, labels, said)
+        pathological = torch.cat((labels[:, None], books.pathological.encode(self.own_way(waves.cycle, labels, normal))), dim=1)
+        pathology = books.pathology_cycle(pathological)
+        spatial = books.spatial.encode(books.to_vector(waves.cycle - pathology))
+        temporal = books.temporal.encode(waves.rhythm)
+        person, rhythm = books.to_cycle(books.spatial.lookup(spatial)), books.temporal.lookup(temporal)
+        place = slice(3 * books.skeleton.root, 3 * books.skeleton.root + 2)
+        drift = fit_drift(channels, mask, person + pathology, rhythm, config.num_frames, self.half)
+        drift[:, 0, place] = 0
+        missed = channels - synthesise(waves, mask, books.skeleton, config.num_frames, self.half)
+        sensor = torch.cat((books.drift.encode(drift.flatten(1)), books.level.encode(books.noise.levels(missed, mask))), dim=1)
+        return GaitVQEncoderOutput(temporal, pathological, spatial, sensor)
 
-    def encode(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> GaitVQEncoderOutput:
-        """Features (B, T, F) -> codes. Raises ValueError for a wrong shape or T that is not a multiple of the stride.
-
-        In training mode this also moves the codebooks, as `forward` does; call it in eval mode.
-        """
-        mask, steps = self._masks(input_values, attention_mask)
-        _, (motion, body, pathological), _ = self._quantize(input_values, mask, steps)
-        return GaitVQEncoderOutput(motion, body, pathological, steps[..., 0].long())
-
-    def pathology_logits(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Class logits (B, num_labels) read from the pathological codes of features (B, T, F), differentiable."""
-        mask, steps = self._masks(input_values, attention_mask)
-        latents = self._pathological_latents(input_values * mask, steps)
-        return self.class_head(self.pathological_quantizer(latents)[0].flatten(1))
-
-    def embed(
-        self, motion_codes: torch.Tensor, body_codes: torch.Tensor, pathological_codes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Codes (B, T', Q), (B, S), (B, P) -> latents (B, T', 2 D), (B, D), (B, P, D). ValueError outside a codebook."""
-        split = self.config.num_spatial_quantizers
-        spatial = self.spatial_quantizer.lookup(motion_codes[..., :split])
-        temporal = self.temporal_quantizer.lookup(motion_codes[..., split:])
-        body = self.body_quantizer.lookup(body_codes)
-        return torch.cat((spatial, temporal), dim=-1), body, self.pathological_quantizer.lookup(pathological_codes)
+    def own_way(self, cycle: torch.Tensor, labels: torch.Tensor, normal: torch.Tensor | None = None) -> torch.Tensor:
+        """Coordinates (B, pathological_components) of what a walk's pathology has beside the mean of its class."""
+        books = self.codebooks
+        left, label = labels >= self.config.num_labels, labels % self.config.num_labels
+        vectors = books.to_vector(books.turned(cycle, left))
+        base, gain = self.person_mean, self.gain
+        if normal is not None:
+            base = books.to_vector(books.turned(normal.expand_as(cycle), left))
+            gain = self.gain_known
+        return (vectors - base - books.class_means[label]) @ gain.T * (label != books.normal)[:, None]
 
     def decode(
         self,
-        motion_codes: torch.Tensor,
-        body_codes: torch.Tensor,
+        temporal_codes: torch.Tensor,
         pathological_codes: torch.Tensor,
+        spatial_codes: torch.Tensor,
+        sensor_codes: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Codes (B, T', Q), (B, S), (B, P), mask (B, T') of steps -> standardised features (B, T, F)."""
-        motion, body, pathology = self.embed(motion_codes, body_codes, pathological_codes)
-        mask = motion.new_ones(motion.shape[:2]) if attention_mask is None else attention_mask.to(motion.dtype)
-        return self.head(self.trunk(motion, body, pathology, mask[..., None]))
+        """Codes -> joints (B, T, J, 3) [m] as waves alone, without a skeleton or noise."""
+        parts = self.codebooks.lookup(temporal_codes, pathological_codes, spatial_codes, sensor_codes)
+        mask = attention_mask
+        if mask is None:
+            mask = parts.person.new_ones(len(parts.person), self.config.num_frames)
+        skeleton = self.codebooks.skeleton
+        return from_channels(
+            synthesise(parts.waves(), mask.to(parts.person.dtype), skeleton, self.config.num_frames, self.half), skeleton
+        )
 
     @can_return_tuple
     def forward(
         self,
-        input_values: torch.Tensor,
+        joints: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        gait_parameters: torch.Tensor | None = None,
+        waves: GaitWaves | None = None,
     ) -> GaitVQOutput:
-        """Encode, quantise, reconstruct.
+        """Class and side of walks; beside training their codes and reconstruction too.
 
         Args:
-            input_values: (B, T, F); attention_mask: (B, T), 1 = valid.
-            labels: (B,) class of each window, -100 where unknown.
-            gait_parameters: (B, G) standardised gait parameters, nan where unknown.
+            joints: (B, T, J, 3) [m]; attention_mask: (B, T).
+            labels: (B,) class, plus `num_labels` where the left side is affected, -100 where unknown; for the loss alone.
+            waves: of the walks, instead of joints; then only the class is read.
         """
-        mask, steps = self._masks(input_values, attention_mask)
-        (motion, body, pathology), codes, commitment = self._quantize(input_values, mask, steps)
-        reconstruction = self.head(self.trunk(motion, body, pathology, steps))
-        config = self.config
-        output = GaitVQOutput(
-            reconstruction=reconstruction,
-            motion_codes=codes[0],
-            body_codes=codes[1],
-            pathological_codes=codes[2],
-            class_logits=self.class_head(pathology.flatten(1)),
-            parameter_prediction=self.parameter_head(pathology.flatten(1)) if self.parameter_head is not None else None,
-            reconstruction_loss=feature_loss(reconstruction, input_values, mask, config.velocity_weight),
-            commitment_loss=commitment,
-        )
-        loss = output.reconstruction_loss + config.commitment_weight * output.commitment_loss
+        known = self.waves(joints, attention_mask) if waves is None else waves
+        logits = self.logits(known)
+        output = GaitVQOutput(class_logits=logits.unflatten(1, (2, -1)).logsumexp(1))
         if labels is not None:
-            output.class_loss = _cross_entropy(output.class_logits, labels)
-            output.adversary_loss = _cross_entropy(self._adversary_logits(motion, body, steps), labels)
-            loss = loss + config.class_weight * output.class_loss + config.adversary_weight * output.adversary_loss
-        if gait_parameters is not None and self.parameter_head is not None:
-            known = torch.isfinite(gait_parameters)
-            error = (output.parameter_prediction.float() - gait_parameters.nan_to_num()).square() * known
-            output.parameter_loss = error.sum() / known.sum().clamp(min=1)
-            loss = loss + config.parameter_weight * output.parameter_loss
-        output.loss = loss
+            total = nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
+            output.loss = total / (labels != -100).sum().clamp(min=1)
+        if waves is None and not self.training:
+            mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask.to(joints.dtype)
+            codes = self.encode_waves(known, to_channels(joints, self.codebooks.skeleton), mask)
+            for name, value in codes.items():
+                output[name] = value
+            output.reconstruction = self.decode(**codes, attention_mask=mask)
         return output
-
-    def _adversary_logits(self, motion: torch.Tensor, body: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        """Class logits from the body latents and mean and spread over time of the others, gradients reversed behind."""
-        count = steps.sum(1).clamp(min=1)
-        mean = (motion * steps).sum(1) / count
-        spread = ((motion - mean[:, None]).square() * steps).sum(1).div(count).add(1e-4).sqrt()
-        return self.adversary(_ReverseGradient.apply(torch.cat((mean, spread, body), dim=-1)))
-
-
-def _projection(inputs: int, width: int, dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, dim))
-
-
-def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean over the walks whose class is known (label >= 0); 0 where none is."""
-    total = nn.functional.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
-    return total / (labels != -100).sum().clamp(min=1)
-
-
-def feature_loss(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, velocity_weight: float) -> torch.Tensor:
-    """Mean Euclidean distance a joint slot (B, T, J x 3), plus the same of its frame differences; masked by (B, T, 1)."""
-    error = ((prediction - target).float() * mask).unflatten(-1, (-1, 3))
-    pair = mask[:, 1:] * mask[:, :-1]
-    step = (error[:, 1:] - error[:, :-1]) * pair[..., None]
-    count = mask.sum().clamp(min=1) * error.shape[2]
-    distance = [((e.square().sum(-1) + 1e-8).sqrt() * valid).sum() / count for e, valid in ((error, mask), (step, pair))]
-    return distance[0] + velocity_weight * distance[1]
 
 
 GaitVQModel.register_for_auto_class("AutoModel")
 
-__all__ = ["GaitVQEncoderOutput", "GaitVQModel", "GaitVQOutput"]
+__all__ = ["GaitCodebooks", "GaitParts", "GaitVQEncoderOutput", "GaitVQModel", "GaitVQOutput"]

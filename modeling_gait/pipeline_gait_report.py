@@ -23,10 +23,9 @@ from .pipeline_saving import know_pipeline, save_pipeline
 from .recording import each_thing, is_one, read_recording
 from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
-from .video import WINDOW, prepare_video
+from .video import VIDEO_SUFFIXES, WINDOW, prepare_video
 
 TASK = "gait-report"
-VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
 SPOKEN += ("single_support_percent_left", "single_support_percent_right")
 
@@ -45,10 +44,11 @@ class GaitReportPipeline(Pipeline):
         html: path of a page to write; for one walk.
         fps, skeleton: of joints that state none, as in `gait-classification`.
         box: of the person in a video, as in `video.read_video`; by default the one who moves.
+        height, person: in a video that a model without a video branch reads, as in `recording.read_recording`.
         age [years], sex ("female", "male"): of the person, for the norms; unknown: those of all adults.
         reference: of normal walks, as of `walk_description.fit_reference`, for a severity where the classes are no scores.
 
-    Raises ValueError (naming the file) for what is no walk, a video where the model has no video branch, a skeleton where it
+    Raises ValueError (naming the file) for what is no walk, a skeleton where it
     has no skeleton branch; TypeError for what can be neither; OSError where a file cannot be opened.
     """
 
@@ -67,7 +67,7 @@ class GaitReportPipeline(Pipeline):
         self.fps = 30.0
 
     def _sanitize_parameters(self, **kwargs):
-        groups = ("fps", "skeleton", "box"), (), ("age", "sex", "reference")
+        groups = ("fps", "skeleton", "box", "height", "person"), (), ("age", "sex", "reference")
         return tuple({k: kwargs[k] for k in names if kwargs.get(k) is not None} for names in groups)
 
     def __call__(
@@ -80,10 +80,12 @@ class GaitReportPipeline(Pipeline):
         age: float | None = None,
         sex: str | None = None,
         reference: Mapping | None = None,
+        height: float | None = None,
+        person: int | None = None,
     ) -> GaitReport | list[GaitReport]:
         """One walk -> its report, a list -> a list of reports; see the class."""
         prepare, _, finish = self._sanitize_parameters(
-            fps=fps, skeleton=skeleton, box=box, age=age, sex=sex, reference=reference
+            fps=fps, skeleton=skeleton, box=box, age=age, sex=sex, reference=reference, height=height, person=person
         )
         prepare, finish = {**self._preprocess_params, **prepare}, {**self._postprocess_params, **finish}
         normative_range("speed", finish.get("age"), finish.get("sex"))  # a wrong age is refused before the work
@@ -106,16 +108,21 @@ class GaitReportPipeline(Pipeline):
         fps: float | None = None,
         skeleton: Skeleton | str | None = None,
         box: tuple[float, ...] | str | None = None,
+        height: float | None = None,
+        person: int | None = None,
     ) -> dict:
         """Model inputs of one walk, what they were made of, and what went wrong on the way."""
         video, recording = _parts(walk)
+        if video is not None and recording is None and "video" not in self.model.config.branches:
+            video, recording = None, video  # its skeleton, by pose estimation
         config, name = self.model.config, _name(video if video is not None else recording)
         for given, branch in ((video, "video"), (recording, "skeleton")):
             if given is not None and branch not in config.branches:
                 raise ValueError(f"{name}: a {branch}, but this model has no {branch} branch; it takes {config.branches[0]}s")
         out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": []}
         if recording is not None:
-            read = read_recording(recording, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps)
+            given = {"skeleton": skeleton, "rate": self.fps, "default_fps": self.fps, "height": height, "person": person}
+            read = read_recording(recording, fps, **given)
             joints = read.for_model(self.skeleton, self.fps)
             out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
             out["problems"] += read.sentences()

@@ -28,6 +28,8 @@ from .recording import each_thing, is_one
 from .skeletons import SKELETONS
 from .tokenization_gait import GaitCodes, GaitTokenizer
 
+MOST_FRAMES = 18_000  # of one walk: ten minutes
+
 
 def family_of(pipeline: Pipeline) -> dict[str, str]:
     """Where the other parts of a GPT-2's family are: its folder or repository, at the revision of its tokeniser."""
@@ -71,12 +73,14 @@ class TextToGaitPipeline(Pipeline):
         walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
-    Call arguments: `num_frames` (of 30 a second, a multiple of 4), `temperature` (0.7), `top_p` (1), `batch_size`; `seed`, by
-    which walk i of a list is drawn, whatever the batches are (`first`, 0: the number of the list's first walk);
+    Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1),
+    `top_p` (1), `guidance` (1: none, see `sample_codes`), `batch_size`; `seed`, by which walk i of a list is drawn, whatever
+    the batches are (`first`, 0: the number of the list's first walk);
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
-    `person`: a walk of somebody, as `read_recording` takes it, whose body codes (bones, posture, usual speed) all walks get.
-    Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
-    was understood, a WalkDescription), `codes` (GaitCodes).
+    `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;
+    `person`: a walk of somebody, as `read_recording` takes it, whose spatial codes (bones, posture, own normal cycle) all walks
+    get. Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description`
+    (what was understood, a WalkDescription), `codes` (GaitCodes).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
@@ -101,27 +105,38 @@ class TextToGaitPipeline(Pipeline):
         return GaitFeatureExtractor.from_pretrained(**family_of(self))
 
     def _sanitize_parameters(
-        self, num_frames=None, temperature=None, top_p=None, seed=None, first=None, person=None, candidates=None, **_
+        self,
+        num_frames=None,
+        temperature=None,
+        top_p=None,
+        guidance=None,
+        seed=None,
+        first=None,
+        person=None,
+        candidates=None,
+        sensor=None,
+        **_,
     ):
-        if num_frames is not None:
-            step, most = self.decoder.config.downsampling, self.most_frames()
-            if num_frames % step or not step <= num_frames <= most:
-                raise ValueError(f"num_frames: expected a multiple of {step} from {step} to {most}, got {num_frames}")
+        if num_frames is not None and not 2 <= num_frames <= MOST_FRAMES:
+            raise ValueError(f"num_frames: expected 2 to {MOST_FRAMES}, got {num_frames}")
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
+        if guidance is not None and not 0 <= guidance < 100:
+            raise ValueError(f"guidance must be 0 or more, got {guidance}")
         if candidates is not None and candidates < 1:
             raise ValueError(f"candidates must be 1 or more, got {candidates}")
-        given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "seed": seed, "first": first}
-        given |= {"candidates": candidates}
+        given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed}
+        given |= {"first": first, "candidates": candidates, "sensor": sensor}
         if person is not None:
-            given["body_codes"] = self.body_codes(person)
+            given["person"] = self.spatial_codes(person)
         return {}, {k: v for k, v in given.items() if v is not None}, {}
 
     def __call__(self, prompts: str | list[str], batch_size: int = 250, **kwargs) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
-        _refuse_unknown(kwargs, "num_frames", "temperature", "top_p", "seed", "first", "person", "candidates")
+        known = ("num_frames", "temperature", "top_p", "guidance", "seed", "first", "person", "candidates", "sensor")
+        _refuse_unknown(kwargs, *known)
         _, options, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(prompts, str)
         asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
@@ -133,31 +148,22 @@ class TextToGaitPipeline(Pipeline):
             results += self.postprocess(self._forward(asked[at : at + batch_size], **now))
         return results[0] if single else results
 
-    def most_frames(self) -> int:
-        """Frames of the longest walk that fits beside an empty prompt."""
-        window, step = (len(self.tokenizer.grammar(n)) for n in (0, 1))
-        room = self.model.config.n_positions - 1 - window  # the end of text, `<gait>`, window codes; `</gait>` is not read
-        return room // (step - window) * self.decoder.config.downsampling
-
-    @torch.no_grad()
-    def body_codes(self, person) -> np.ndarray:
-        """Body codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window."""
+    def spatial_codes(self, person) -> np.ndarray:
+        """Spatial codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window."""
         window, mask = self.extractor.window(self.extractor.prepare(person))
-        features = self.extractor.to_features(torch.from_numpy(window)[None])
-        codes = self.vq.encode(features.to(self.vq.device), torch.from_numpy(mask)[None].to(self.vq.device))
-        return codes.body_codes[0].cpu().numpy()
+        window, mask = (torch.from_numpy(part)[None].to(self.vq.device) for part in (window, mask))
+        return self.vq.encode(window, mask).spatial_codes[0].cpu().numpy()
 
     def preprocess(self, prompt: str) -> dict:
         return {"prompt": prompt, "description": parse_prompt(prompt, self.extractor.classes)}
 
-    def _forward(self, asked: list[dict], num_frames: int = 96, candidates: int = 1, **options) -> dict:
+    def _forward(self, asked: list[dict], candidates: int = 1, **options) -> dict:
         descriptions = [a["description"] for a in asked]
         models = self.model, self.tokenizer, self.decoder
         if candidates > 1:
-            parts = *models, self.vq, self.extractor
-            joints, codes = best_walks(*parts, descriptions, num_frames, candidates, **options)
+            joints, codes = best_walks(*models, self.vq, descriptions, candidates, **options)
         else:
-            joints, codes = generate_walks(*models, descriptions, num_frames, **options)
+            joints, codes = generate_walks(*models, descriptions, **options)
         return {"asked": asked, "codes": codes, "joints": joints}
 
     def postprocess(self, outputs: dict) -> list[dict]:
@@ -176,7 +182,7 @@ class TextOnlyLogitsProcessor(LogitsProcessor):
     """Lets `generate` write words only, no motion tokens."""
 
     def __init__(self, tokenizer: GaitTokenizer):
-        self.first = tokenizer.gait_start_id
+        self.first = tokenizer.first_number_id
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         scores = scores.clone()
@@ -226,14 +232,9 @@ class GaitToTextPipeline(Pipeline):
 
     @torch.no_grad()
     def _forward(self, inputs: dict) -> dict:
-        features = self.extractor.to_features(inputs["window"]).to(self.model.device)
-        output = self.vq(features, inputs["mask"].to(self.model.device))
-        steps = int(inputs["mask"].sum()) // self.vq.config.downsampling
-        codes = GaitCodes(
-            output.motion_codes[0, :steps].cpu().numpy(),
-            output.body_codes[0].cpu().numpy(),
-            output.pathological_codes[0].cpu().numpy(),
-        )
+        output = self.vq(inputs["window"].to(self.model.device), inputs["mask"].to(self.model.device))
+        kinds = ("temporal", "pathological", "spatial", "sensor")
+        codes = GaitCodes(*(output[f"{kind}_codes"][0].cpu().numpy() for kind in kinds))
         prompt = torch.tensor([[self.tokenizer.eos_token_id, *self.tokenizer.encode_codes(codes)]], device=self.model.device)
         ids = self.model.generate(
             prompt,

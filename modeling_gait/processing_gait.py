@@ -34,8 +34,7 @@ class GaitProcessor(ProcessorMixin):
     ) -> BatchFeature:
         """Text and / or walks -> their inputs in one BatchFeature; text's mask is `text_attention_mask` where both are given.
 
-        Raises ValueError where neither is given. Keyword arguments go to the feature extractor (`fps`, `skeleton`,
-        `return_joints`).
+        Raises ValueError where neither is given. Keyword arguments go to the feature extractor (`fps`, `skeleton`).
         """
         if text is None and walks is None:
             raise ValueError("GaitProcessor needs text, walks or both")

@@ -1,157 +1,102 @@
-"""Vector quantisation with exponential-moving-average codebooks.
+"""Product quantisation of vectors: principal components in groups, a codebook a group.
 
-In: latents (B, N, D) and an optional mask (B, N). Out: quantised latents (B, N, D), indices (B, N) and a commitment loss.
-All state lives in buffers (saved, resumed, moved with the module). In training each process adds its statistics with the
-others' (all-reduce), so codebooks stay equal on every process; codes that nobody uses any more are moved onto latents of the
-current batch.
+In: vectors (B, D). Out: codes (B, tokens), and vectors again. Nothing is trained by gradients: `fit` fills it.
 
-Sources: van den Oord et al. 2017 (arXiv 1711.00937, appendix A.1: EMA updates); Zeghidour et al. 2021 (arXiv 2107.03312:
-residual quantisation, revival of dead codes).
+The components of a group are quantised together by k-means. Groups get about equal rates by reverse water-filling (Cover and
+Thomas 2006, Elements of Information Theory, 10.3.3): a component of variance v carries log2(v / distortion) / 2 bits.
 """
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-class VectorQuantizer(nn.Module):
-    """One codebook.
+class ProductQuantizer(nn.Module):
+    """Codes of vectors.
 
     Args:
-        codebook_size: K codes.
-        dim: D, size of a code.
-        decay: of the moving averages.
-        revive_below: a code whose average use per step falls below this many latents is moved onto a random latent.
+        dim: D.
+        components: n, principal components that are kept at most.
+        tokens: groups, so codes a vector.
+        codebook_size: K.
+
+    State: `mean` (D,), `basis` (D, n), `group` (n,), the token of each component (-1: of none), `codebook` (K, n): row k holds
+    the
+    k-th code of every group side by side.
     """
 
-    def __init__(self, codebook_size: int, dim: int, decay: float = 0.97, revive_below: float = 0.1):
+    def __init__(self, dim: int, components: int, tokens: int, codebook_size: int):
         super().__init__()
-        self.codebook_size, self.dim, self.decay, self.revive_below = codebook_size, dim, decay, revive_below
-        self.register_buffer("codebook", torch.zeros(codebook_size, dim))
-        self.register_buffer("code_usage", torch.zeros(codebook_size))
-        self.register_buffer("code_sum", torch.zeros(codebook_size, dim))
-        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
-
-    def forward(
-        self, latents: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Quantise.
-
-        Returns: straight-through quantised latents (B, N, D), indices (B, N) int64, commitment loss (scalar, masked mean).
-        """
-        with torch.autocast(latents.device.type, enabled=False):
-            z = latents.float()
-            flat = z.reshape(-1, self.dim)
-            valid = None if mask is None else mask.reshape(-1).bool()
-            if self.training:
-                kept = flat.detach().to(self.codebook.dtype)
-                kept = kept if valid is None else kept[valid]
-                if not self.fitted:
-                    self._start(kept)
-                indices = self.nearest(flat)
-                quantized = self.codebook[indices].reshape(z.shape)
-                self._update(kept, indices if valid is None else indices[valid])
-            else:
-                indices = self.nearest(flat)
-                quantized = self.codebook[indices].reshape(z.shape)
-            error = (z - quantized).square().mean(-1)
-            loss = error.mean() if mask is None else (error * mask).sum() / mask.sum().clamp(min=1)
-            quantized = rotate_to(z, quantized).to(latents.dtype)
-        return quantized, indices.reshape(z.shape[:-1]), loss
-
-    def nearest(self, flat: torch.Tensor) -> torch.Tensor:
-        """Index (M,) of the nearest code (Euclidean) of each latent (M, D)."""
-        book = self.codebook.float()
-        return (book.square().sum(-1) - 2 * flat.float() @ book.T).argmin(-1)
-
-    def lookup(self, indices: torch.Tensor) -> torch.Tensor:
-        """Codes (..., D) of indices (...). Raises ValueError where an index is outside the codebook."""
-        if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= self.codebook_size):
-            raise ValueError(f"code {int(indices.min())}..{int(indices.max())} outside a codebook of {self.codebook_size}")
-        return self.codebook[indices]
+        self.tokens, self.codebook_size = tokens, codebook_size
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("basis", torch.zeros(dim, components))
+        self.register_buffer("group", torch.zeros(components, dtype=torch.long))
+        self.codebook = nn.Parameter(torch.zeros(codebook_size, components), requires_grad=False)
 
     @torch.no_grad()
-    def _draw(self, flat: torch.Tensor) -> torch.Tensor:
-        """K latents (K, D) drawn with repetition from those of all processes, the same on each."""
-        drawn = flat[torch.randint(len(flat), (self.codebook_size,), device=flat.device)]
-        if _distributed():
-            dist.broadcast(drawn, src=0)
-        return drawn
+    def fit(self, vectors: torch.Tensor, groups: list[int] | None = None, seed: int = 0) -> None:
+        """Mean, components, groups and codebooks of vectors (N, D). With `groups`, the token of each of the D dimensions, the
+        components are the dimensions themselves."""
+        components = self.basis.shape[1]
+        if groups is None:
+            self.mean.copy_(vectors.mean(0))
+            values, basis = torch.linalg.eigh(torch.cov(vectors.T.double()))
+            self.basis.copy_(basis.flip(1)[:, :components].to(self.basis))
+            self.group.copy_(equal_rates(values.flip(0)[:components], self.tokens, self.codebook_size))
+        else:
+            self.mean.zero_()
+            self.basis.copy_(torch.eye(*self.basis.shape))
+            self.group.copy_(torch.tensor(groups))
+        z = (vectors - self.mean) @ self.basis
+        self.codebook.zero_()
+        for token in range(self.tokens):
+            own = self.group == token
+            if own.any():
+                self.codebook[:, own] = k_means(z[:, own], self.codebook_size, seed=seed + token)
 
-    @torch.no_grad()
-    def _start(self, flat: torch.Tensor) -> None:
-        drawn = self._draw(flat)
-        spread = flat.std(0, correction=0).mean() * 0.05
-        noise = torch.randn_like(drawn) * spread
-        if _distributed():
-            dist.broadcast(noise, src=0)
-        self._set_codes(torch.ones_like(self.code_usage, dtype=torch.bool), drawn + noise)
-        self.fitted.fill_(True)
+    def encode(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Vectors (B, D) -> codes (B, tokens)."""
+        z = (vectors - self.mean) @ self.basis
+        member = torch.nn.functional.one_hot(self.group + 1, self.tokens + 1)[:, 1:].to(z)  # (n, tokens)
+        cross = torch.einsum("bn,kn,nt->bkt", z, self.codebook, member)
+        return (self.codebook.square() @ member - 2 * cross).argmin(1)
 
-    @torch.no_grad()
-    def _set_codes(self, which: torch.Tensor, codes: torch.Tensor) -> None:
-        keep = ~which
-        self.codebook.copy_(torch.where(keep[:, None], self.codebook, codes))
-        self.code_sum.copy_(torch.where(keep[:, None], self.code_sum, codes))
-        self.code_usage.copy_(torch.where(keep, self.code_usage, torch.ones_like(self.code_usage)))
-
-    @torch.no_grad()
-    def _update(self, flat: torch.Tensor, indices: torch.Tensor) -> None:
-        usage = torch.zeros_like(self.code_usage).index_add_(0, indices, torch.ones_like(indices, dtype=self.code_usage.dtype))
-        total = torch.zeros_like(self.code_sum).index_add_(0, indices, flat)
-        if _distributed():
-            dist.all_reduce(usage)
-            dist.all_reduce(total)
-        self.code_usage.lerp_(usage, 1 - self.decay)
-        self.code_sum.lerp_(total, 1 - self.decay)
-        self.codebook.copy_(self.code_sum / self.code_usage.clamp(min=1e-5)[:, None])
-        dead = self.code_usage < self.revive_below
-        drawn = self._draw(flat)  # drawn at every step, so that the random stream does not depend on the codes
-        if dead.any():
-            self._set_codes(dead, drawn)
+    def lookup(self, codes: torch.Tensor) -> torch.Tensor:
+        """Codes (B, tokens) -> vectors (B, D). Raises ValueError for another number of codes, or one outside the codebook."""
+        if codes.ndim != 2 or codes.shape[1] != self.tokens:
+            raise ValueError(f"expected codes (B, {self.tokens}), got {tuple(codes.shape)}")
+        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= self.codebook_size):
+            raise ValueError(f"codes {int(codes.min())}..{int(codes.max())} outside a codebook of {self.codebook_size}")
+        z = self.codebook.gather(0, codes[:, self.group.clamp(min=0)]) * (self.group >= 0)
+        return self.mean + z @ self.basis.T
 
 
-def rotate_to(latents: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """`codes`, with the gradient passed to `latents` through the rotation and scaling that takes one to the other.
+def equal_rates(variances: torch.Tensor, tokens: int, codebook_size: int) -> torch.Tensor:
+    """Group (n,) of each component, variances (n,) falling: neighbours together, about log2(codebook_size) bits a group;
+    -1: none."""
+    variances = variances.double().clamp(min=1e-18)
+    bits = tokens * torch.log2(torch.tensor(float(codebook_size)))
+    low, high = float(variances[-1]) * 1e-6, float(variances[0])
+    for _ in range(100):
+        middle = (low * high) ** 0.5
+        rate = 0.5 * torch.log2((variances / middle).clamp(min=1))
+        low, high = (middle, high) if rate.sum() > bits else (low, middle)
+    before = rate.cumsum(0) - rate / 2
+    group = (before / rate.sum() * tokens).long().clamp(max=tokens - 1)
+    return torch.where(rate > 0, group, -1)
 
-    The rotation trick of Fifty et al. 2024 (arXiv 2410.06424, section 4.2), in place of the straight-through estimator.
-    """
-    z, q = latents, codes.detach()
-    z_norm, q_norm = (v.detach().norm(dim=-1, keepdim=True).clamp(min=1e-6) for v in (z, q))
-    z_unit, q_unit = z.detach() / z_norm, q / q_norm
-    half = torch.nn.functional.normalize(z_unit + q_unit, dim=-1)
-    turned = z - 2 * half * (half * z).sum(-1, keepdim=True) + 2 * q_unit * (z_unit * z).sum(-1, keepdim=True)
-    return turned * (q_norm / z_norm)
+
+def k_means(x: torch.Tensor, codes: int, iterations: int = 15, seed: int = 0) -> torch.Tensor:
+    """Centres (codes, D) of points (N, D) (Lloyd 1982). A centre that nobody is nearest to is moved onto a random point."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(x), generator=generator)
+    centres = x[order[torch.arange(codes) % len(x)]].clone()
+    for _ in range(iterations):
+        nearest = torch.cat([(centres.square().sum(1) - 2 * part @ centres.T).argmin(1) for part in x.split(20000)])
+        count = torch.bincount(nearest, minlength=codes)
+        total = torch.zeros_like(centres).index_add_(0, nearest, x)
+        anywhere = x[torch.randint(len(x), (codes,), generator=generator)]
+        centres = torch.where(count[:, None] > 0, total / count[:, None].clamp(min=1), anywhere)
+    return centres
 
 
-class ResidualVectorQuantizer(nn.Module):
-    """Q codebooks in turn, each coding what the ones before it left over. Indices (B, N, Q)."""
-
-    def __init__(self, num_quantizers: int, codebook_size: int, dim: int, decay: float = 0.97, revive_below: float = 0.1):
-        super().__init__()
-        self.layers = nn.ModuleList(VectorQuantizer(codebook_size, dim, decay, revive_below) for _ in range(num_quantizers))
-
-    def forward(
-        self, latents: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As `VectorQuantizer.forward`, with indices (B, N, Q) and the mean of the commitment losses."""
-        residual, total, indices, losses = latents, torch.zeros_like(latents), [], []
-        for layer in self.layers:
-            quantized, index, loss = layer(residual, mask)
-            residual = residual - quantized.detach()
-            total = total + quantized
-            indices.append(index)
-            losses.append(loss)
-        return (
-            rotate_to(latents.float(), total.float()).to(latents.dtype),
-            torch.stack(indices, dim=-1),
-            torch.stack(losses).mean(),
-        )
-
-    def lookup(self, indices: torch.Tensor) -> torch.Tensor:
-        """Sum of the codes (..., D) of indices (..., Q)."""
-        return sum(layer.lookup(indices[..., q]) for q, layer in enumerate(self.layers))
+__all__ = ["ProductQuantizer", "equal_rates", "k_means"]

@@ -25,7 +25,6 @@ import torch
 from figures import angles_figure, waiting_figure, walk_figure
 from gait_demo import (
     SUFFIXES,
-    VIDEO_SUFFIXES,
     GaitDemo,
     Generated,
     Reading,
@@ -35,6 +34,8 @@ from gait_demo import (
     write_files,
     write_prompt,
 )
+
+from modeling_gait.video import VIDEO_SUFFIXES
 
 PLAYER = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
@@ -187,10 +188,9 @@ def shown(walk: Generated) -> list:
 
 
 def reading_tab(demo: GaitDemo) -> None:
-    suffixes = [*SUFFIXES, *(VIDEO_SUFFIXES if demo.knowledge else ())]
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
-            label = "A walk: skeleton file or video" if demo.knowledge else "A walk: skeleton file"
+            label, suffixes = "A walk: skeleton file or video", [*SUFFIXES, *VIDEO_SUFFIXES]
             file = gr.File(label=label, file_types=suffixes, elem_id="upload", height=170)
             fps = gr.Number(0, label="Frames a second (0: as the file says)", minimum=0, elem_id="fps")
             button = gr.Button("Read again", size="sm")

@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers import pipeline
 
 from modeling_gait import (
@@ -32,9 +31,9 @@ from modeling_gait.generation_gait import generate_walks
 from modeling_gait.loading import SUFFIXES
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.recording import as_walk
-from modeling_gait.skeletons import SKELETONS, Skeleton, mirror
+from modeling_gait.skeletons import SKELETONS, Skeleton
+from modeling_gait.video import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
 DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
 MAX_SEED = 2**31 - 1
 MAX_BYTES, MAX_FRAMES = 2**23, 36_000  # of a skeleton file of a visitor: ten minutes at 60 frames a second
@@ -139,9 +138,7 @@ class GaitDemo:
         if description.pathology != "normal" and "normal" in self.labels:
             parts = self.writer.model, self.writer.tokenizer, self.writer.decoder
             asked = [WalkDescription("normal", "none", classes=description.classes)]
-            normal = generate_walks(*parts, asked, **options, body_codes=walk["codes"].body)[0][0]
-            if description.side == "left":  # the walk was sampled as its mirror image, and so was its body
-                normal = mirror(torch.from_numpy(normal[None]), self.writer.decoder.skeleton)[0].numpy()
+            normal = generate_walks(*parts, asked, **options, person=walk["codes"].spatial)[0][0]
         return Generated(
             prompt,
             description,
@@ -159,20 +156,16 @@ class GaitDemo:
         Raises ValueError, in words for the visitor, for what is not a walk.
         """
         path = Path(path)
-        if path.suffix.lower() in VIDEO_SUFFIXES and not self.knowledge:
-            raise ValueError(
-                f"{path.name}: videos need a knowledge model, and none is set up here (GAIT_KNOWLEDGE); "
-                f"expected a skeleton file: {', '.join(SUFFIXES)}"
-            )
+        pixels = path.suffix.lower() in VIDEO_SUFFIXES and self.knowledge and "video" in self.report.model.config.branches
         try:
-            reading = self._read_video(path) if path.suffix.lower() in VIDEO_SUFFIXES else self._read_skeleton(path, fps)
-        except (ValueError, TypeError, OSError) as error:
+            reading = self._read_video(path) if pixels else self._read_skeleton(path, fps)
+        except (ValueError, TypeError, OSError, ImportError) as error:
             raise ValueError(_without_folder(str(error), path)) from error
         reading.notes = [_without_folder(note, path) for note in dict.fromkeys(reading.notes)]
         return reading
 
     def _read_skeleton(self, path: Path, fps: float | None) -> Reading:
-        if path.stat().st_size > MAX_BYTES:
+        if path.suffix.lower() in SUFFIXES and path.stat().st_size > MAX_BYTES:
             raise ValueError(f"{path.name}: is larger than {MAX_BYTES >> 20} MiB, the most that is read here; cut it")
         extractor = self.reader.extractor
         raw, _ = as_walk(path, fps or None)

@@ -43,37 +43,32 @@ datasets.disable_progress_bars()
 NUM_FRAMES = 32
 SUBJECTS = 3
 COMMON = ["--max_steps", "4", "--batch_size", "4", "--save_steps", "2", "--warmup_steps", "1"]
-VQ_ARGUMENTS = [
-    *COMMON,
-    *("--num_frames", str(NUM_FRAMES), "--hidden_size", "16", "--num_layers", "1", "--code_dim", "8"),
-    *("--codebook_size", "16", "--num_body_tokens", "2", "--body_codebook_size", "8"),
-    *("--num_pathological_tokens", "2", "--pathological_codebook_size", "8"),
-]
-DECODER_ARGUMENTS = COMMON
+SIZES = {  # of the tiny tokeniser and the decoder that fits it
+    "num_frames": NUM_FRAMES,
+    "codebook_size": 8,
+    "num_spatial_tokens": 4,
+    "spatial_components": 12,
+    "num_pathological_tokens": 3,
+    "pathological_components": 4,
+    "num_sensor_tokens": 3,
+    "drift_components": 6,
+    "head_components": 8,
+    "hidden_size": 16,
+}
+VQ_ARGUMENTS = [*COMMON, "--copies", "1", *(word for name, size in SIZES.items() for word in (f"--{name}", str(size)))]
 GPT2_ARGUMENTS = [*COMMON, "--n_embd", "16", "--n_layer", "1", "--n_head", "2", "--text_vocab_size", "320", "--g2l_steps", "2"]
 
 
-CODES = {  # of the tiny tokeniser and the decoder that fits it
-    "code_dim": 8,
-    "spatial_codebook_size": 16,
-    "temporal_codebook_size": 16,
-    "pathological_codebook_size": 8,
-    "num_pathological_tokens": 2,
-    "num_body_tokens": 2,
-    "body_codebook_size": 8,
-}
-
-
 def tiny_vq(**kwargs) -> GaitVQModel:
-    """An untrained tokeniser of two classes and two gait parameters."""
+    """An untrained tokeniser of two classes."""
     torch.manual_seed(0)
-    return GaitVQModel(GaitVQConfig(**{**CODES, "hidden_size": 16, "num_layers": 1, "num_gait_parameters": 2, **kwargs}))
+    return GaitVQModel(GaitVQConfig(**{**SIZES, **kwargs}))
 
 
 def tiny_decoder(**kwargs) -> GaitDecoderModel:
     """An untrained decoder for the codes of `tiny_vq`."""
     torch.manual_seed(0)
-    return GaitDecoderModel(GaitDecoderConfig(**{**CODES, "hidden_size": 16, "num_layers": 1, **kwargs}))
+    return GaitDecoderModel(GaitDecoderConfig(**{**SIZES, **kwargs}))
 
 
 def run_script(module, arguments: list) -> None:
@@ -113,22 +108,12 @@ def vq_folder(dataset_folder, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def decoder_folder(dataset_folder, vq_folder, tmp_path_factory) -> Path:
-    """A decoder after four steps."""
-    from train import train_decoder
-
-    folder = tmp_path_factory.mktemp("parts") / "decoder"
-    run_script(train_decoder, ["--dataset", dataset_folder, "--vq", vq_folder, "--output_dir", folder, *DECODER_ARGUMENTS])
-    return folder
-
-
-@pytest.fixture(scope="session")
-def family_folder(dataset_folder, vq_folder, decoder_folder, tmp_path_factory) -> Path:
+def family_folder(dataset_folder, vq_folder, tmp_path_factory) -> Path:
     """A model family: GPT-2 after four steps, `vq/` and `decoder/`."""
     from train import train_gpt2
 
     folder = tmp_path_factory.mktemp("hub") / "family"
-    parts = ["--dataset", dataset_folder, "--vq", vq_folder, "--decoder", decoder_folder]
+    parts = ["--dataset", dataset_folder, "--vq", vq_folder]
     run_script(train_gpt2, [*parts, "--output_dir", folder, *GPT2_ARGUMENTS])
     return folder
 

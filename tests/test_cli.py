@@ -102,8 +102,15 @@ def test_several_walks_are_numbered_files_or_one_table(family_folder, folder, tm
     assert rows["sample_index"] == [0, 1, 2] and rows[0]["prompt"] == PROMPT
     assert rows.features["pathology"].int2str(rows[0]["pathology"]) == "steppage"
     np.testing.assert_allclose(np.asarray(rows[1]["joints"]).shape, (16, 25, 3))
+
+
+def test_a_table_of_walks_is_converted_to_numbered_files(dataset_folder, tmp_path):
+    from datasets import load_dataset
+
+    load_dataset("parquet", data_dir=str(dataset_folder), split="train").select(range(3)).to_parquet(tmp_path / "walks.parquet")
     one = answer("convert", tmp_path / "walks.parquet", tmp_path / "again.npz")
     assert [Path(r["out"]).name for r in one] == ["again_01.npz", "again_02.npz", "again_03.npz"]
+    rows = load_dataset("parquet", data_files=str(tmp_path / "walks.parquet"), split="train")
     np.testing.assert_array_equal(load_walk(tmp_path / "again_02.npz").joints, np.asarray(rows[1]["joints"], np.float32))
 
 

@@ -42,7 +42,7 @@ def test_features_and_joints_are_inverse(seed, frames):
 
 
 def test_features_of_real_windows_come_back(extractor, walks):
-    batch = extractor(list(walks.joints), return_joints=True)
+    batch = extractor(list(walks.joints))
     assert batch["input_values"].dtype == torch.float32
     assert distance(extractor.to_joints(batch["input_values"]), batch["joints"]) < 1e-5
 
@@ -50,7 +50,7 @@ def test_features_of_real_windows_come_back(extractor, walks):
 def test_batch(extractor, walks):
     batch = extractor(list(walks.joints[:3]))
     assert batch["input_values"].shape == (3, 32, extractor.num_features) and batch["attention_mask"].shape == (3, 32)
-    assert "joints" not in batch and batch["attention_mask"].all()
+    assert batch["joints"].shape == (3, 32, 25, 3) and batch["attention_mask"].all()
     one = extractor(walks.joints[1])
     torch.testing.assert_close(one["input_values"][0], batch["input_values"][1])
 
@@ -93,14 +93,14 @@ def test_other_skeletons_are_converted(extractor, walks, name):
 
 def test_an_extractor_of_another_skeleton(walks, tmp_path):
     extractor = GaitFeatureExtractor(skeleton="smpl_22", num_frames=32)
-    batch = extractor(walks.joints[0], skeleton="kinect_v2", return_joints=True)
+    batch = extractor(walks.joints[0], skeleton="kinect_v2")
     assert batch["input_values"].shape == (1, 32, 66) and batch["joints"].shape == (1, 32, 22, 3)
     assert distance(extractor.to_joints(batch["input_values"]), batch["joints"]) < 1e-5
 
 
 @pytest.mark.parametrize("frames", [8, 13, 31])
 def test_short_walks_are_padded_and_masked(extractor, walks, frames):
-    batch = extractor(walks.joints[0][:frames], return_joints=True)
+    batch = extractor(walks.joints[0][:frames])
     valid = frames // 4 * 4
     assert batch["attention_mask"][0].tolist() == [1.0] * valid + [0.0] * (32 - valid)
     assert torch.isfinite(batch["input_values"]).all()

@@ -7,7 +7,7 @@ import pytest
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
-from modeling_gait.gait_events import detect_gait_events, smooth_positions
+from modeling_gait.gait_events import _cycle, detect_gait_events, smooth_positions
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.skeletons import KINECT_V2, OPENPOSE_18, convert_joints
 
@@ -175,3 +175,15 @@ def test_smoothing_has_no_lag_and_removes_what_is_above_the_cutoff():
     np.testing.assert_allclose(out[20:-20], slow[20:-20], atol=0.03)
     half_power = smooth_positions(np.sin(2 * np.pi * 6 * time), 30)[30:-30]
     assert half_power.max() == pytest.approx(np.sqrt(0.5), abs=0.05)  # -3 dB at the cutoff
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_feet_without_a_rhythm_give_no_error(seed):
+    joints = np.random.default_rng(seed).normal(0, 0.1, (32, 25, 3)).cumsum(0).astype(np.float32)
+    events = detect_gait_events(joints, 30.0)
+    assert all(np.isfinite(getattr(events, kind)).all() for kind in KINDS)
+
+
+def test_a_way_between_the_feet_that_never_repeats_has_no_cycle():
+    way = np.random.default_rng(11777).normal(size=32).cumsum()  # its autocorrelation is negative at every peak
+    assert _cycle(way, 30.0) == pytest.approx(1.2 * 30)

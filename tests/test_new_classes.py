@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, ROOT, VQ_ARGUMENTS, run_script
+from conftest import GPT2_ARGUMENTS, ROOT, VQ_ARGUMENTS, run_script
 from datasets import load_dataset
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 from transformers import pipeline
@@ -21,7 +21,7 @@ from modeling_gait.gait_search import GaitSearch
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.training.data import dataset_classes
-from train import generate, train_decoder, train_gpt2, train_knowledge, train_text, train_vq
+from train import generate, train_gpt2, train_knowledge, train_text, train_vq
 
 COUNT, STEPS = 40, ["--max_steps", "2", "--save_steps", "2", "--warmup_steps", "1"]
 ENTRIES = """
@@ -73,8 +73,7 @@ def family(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("model")
     run_script(train_vq, ["--dataset", data, "--output_dir", output / "vq", *VQ_ARGUMENTS, *STEPS])
     given = ["--dataset", data, "--vq", output / "vq", "--output_dir"]
-    run_script(train_decoder, [*given, output / "decoder", *DECODER_ARGUMENTS, *STEPS])
-    run_script(train_gpt2, [*given, output, "--decoder", output / "decoder", *GPT2_ARGUMENTS, *STEPS])
+    run_script(train_gpt2, [*given, output, *GPT2_ARGUMENTS, *STEPS])
     return output
 
 

@@ -24,7 +24,7 @@ def processor(walks) -> GaitProcessor:
 
 
 def test_walks_and_text_are_those_of_its_parts(processor, walks):
-    both = processor(text=["a slow walk", "a"], walks=list(walks.joints[:2]), return_joints=True)
+    both = processor(text=["a slow walk", "a"], walks=list(walks.joints[:2]))
     assert {"input_values", "attention_mask", "joints", "input_ids", "text_attention_mask"} == set(both)
     alone = processor.feature_extractor(list(walks.joints[:2]))
     assert torch.equal(both["input_values"], alone["input_values"])

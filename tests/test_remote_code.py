@@ -64,12 +64,11 @@ plain = AutoModelForCausalLM.from_pretrained(FAMILY)
 inputs = processor(walks=walk)
 again = extractor(walk)
 with torch.no_grad():
-    codes = vq.encode(**inputs)
-    joints = decoder(codes.motion_codes, codes.body_codes, codes.pathological_codes).joints
+    codes = vq.encode(inputs["joints"], inputs["attention_mask"])
+    joints = decoder(**codes).joints
     logits = classifier(torch.ones(1, 16, 75)).logits
-GaitCodes = type(tokenizer.decode_codes([tokenizer.gait_start_id, *[r[0] for r in tokenizer.grammar(1)]]))
-ids = tokenizer.encode_codes(GaitCodes(
-    codes.motion_codes[0].numpy(), codes.body_codes[0].numpy(), codes.pathological_codes[0].numpy()))
+GaitCodes = type(tokenizer.decode_codes([tokenizer.gait_start_id, *[r[0] for r in tokenizer.grammar()]]))
+ids = tokenizer.encode_codes(GaitCodes(*(code[0].numpy() for code in codes.to_tuple())))
 modules = {type(x).__module__.split(".")[0] for x in (vq, decoder, tokenizer, processor, extractor, classifier, alone)}
 seen = {
     "modules": sorted(modules),
@@ -124,13 +123,13 @@ def test_auto_classes_load_models_and_processors_from_their_own_code(seen, famil
     assert seen["same"] and seen["alone"] and "trust_remote_code" in seen["refused"]
     processor = GaitProcessor.from_pretrained(family_folder)
     with torch.no_grad():
-        codes = GaitVQModel.from_pretrained(family_folder, subfolder="vq").eval().encode(**processor(walks=np.load(walk_file)))
+        inputs, vq = processor(walks=np.load(walk_file)), GaitVQModel.from_pretrained(family_folder, subfolder="vq").eval()
+        codes = vq.encode(inputs["joints"], inputs["attention_mask"])
         decoder = GaitDecoderModel.from_pretrained(family_folder, subfolder="decoder").eval()
-        joints = decoder(codes.motion_codes, codes.body_codes, codes.pathological_codes).joints
+        joints = decoder(**codes).joints
         classifier = GaitForSequenceClassification.from_pretrained(classifier_folder).eval()
         logits = classifier(torch.ones(1, 16, 75)).logits[0]
-    parts = (codes.motion_codes, codes.body_codes, codes.pathological_codes)
-    assert seen["ids"] == processor.tokenizer.encode_codes(GaitCodes(*(c[0].numpy() for c in parts)))
+    assert seen["ids"] == processor.tokenizer.encode_codes(GaitCodes(*(c[0].numpy() for c in codes.to_tuple())))
     assert seen["joints"] == pytest.approx(joints.double().sum().item(), abs=1e-3)
     assert seen["logits"] == pytest.approx(logits.tolist(), abs=1e-6)
 

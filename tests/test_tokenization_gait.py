@@ -1,5 +1,7 @@
 """The tokeniser: a gait sentence's grammar, exact round trips, errors, saving, and samples that can all be decoded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, LogitsProcessorList
 
+from modeling_gait.captions import WalkDescription
 from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.tokenization_gait import (
     GAIT_END,
@@ -15,6 +18,7 @@ from modeling_gait.tokenization_gait import (
     GaitCodes,
     GaitGrammarLogitsProcessor,
     GaitTokenizer,
+    stack_codes,
     train_text_tokenizer,
 )
 
@@ -30,65 +34,59 @@ def tokenizer() -> GaitTokenizer:
     return build(tiny_vq().config)
 
 
-def random_codes(config, steps=3, seed=0) -> GaitCodes:
+def random_codes(config, seed=0, sensor=True) -> GaitCodes:
     rng = np.random.default_rng(seed)
-    spatial = rng.integers(config.spatial_codebook_size, size=(steps, config.num_spatial_quantizers))
-    temporal = rng.integers(config.temporal_codebook_size, size=(steps, config.num_temporal_quantizers))
-    return GaitCodes(
-        np.concatenate((spatial, temporal), axis=1),
-        rng.integers(config.body_codebook_size, size=config.num_body_tokens),
-        rng.integers(config.pathological_codebook_size, size=config.num_pathological_tokens),
-    )
+    parts = [rng.integers(sizes) for kind, sizes in config.slots.items() if sensor or kind != "sensor"]
+    return GaitCodes(*parts)
 
 
 def equal(a: GaitCodes, b: GaitCodes) -> bool:
-    return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in ("motion", "body", "pathological"))
+    return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in ("temporal", "pathological", "spatial", "sensor"))
 
 
-SIZES = st.tuples(*(st.integers(1, 3) for _ in range(4)), *(st.integers(1, 6) for _ in range(4)))
-
-
-@given(SIZES, st.integers(1, 6), st.integers(0, 10_000))
+@given(st.integers(1, 3), st.integers(2, 4), st.integers(2, 3), st.integers(1, 6), st.booleans(), st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
-def test_codes_come_back_for_any_codebooks(sizes, steps, seed):
-    pathological, body, spatial, temporal, *books = sizes
+def test_codes_come_back_for_any_codebooks(spatial, pathological, sensor, size, with_sensor, seed):
     config = GaitVQConfig(
-        num_pathological_tokens=pathological,
-        num_body_tokens=body,
-        num_spatial_quantizers=spatial,
-        num_temporal_quantizers=temporal,
-        pathological_codebook_size=books[0],
-        body_codebook_size=books[1],
-        spatial_codebook_size=books[2],
-        temporal_codebook_size=books[3],
+        num_spatial_tokens=spatial, num_pathological_tokens=pathological, num_sensor_tokens=sensor, codebook_size=size
     )
     tokenizer = build(config)
-    codes = random_codes(config, steps, seed)
+    codes = random_codes(config, seed, with_sensor)
     ids = tokenizer.encode_codes(codes)
-    assert len(ids) == 1 + len(tokenizer.grammar(steps))
+    assert len(ids) == 1 + len(tokenizer.grammar(with_sensor))
     assert equal(tokenizer.decode_codes(ids), codes)
     assert equal(tokenizer.decode_codes(torch.tensor([5, *ids, 5])), codes)
-    assert tokenizer.convert_ids_to_tokens(max(ids[1:-1])).startswith("<tmp_")
-    assert len(tokenizer) == tokenizer.first_motion_id + sum(slots * size for _, slots, size in tokenizer.motion_blocks)
+    assert tokenizer.convert_ids_to_tokens(max(ids[1:-1])).startswith("<sen_" if with_sensor else "<spa_")
+    assert len(tokenizer) == tokenizer.first_motion_id + sum(map(sum, config.slots.values()))
 
 
 def test_sentence_reads_as_documented(tokenizer):
-    codes = GaitCodes(np.array([[3, 4], [5, 6]]), np.array([1, 2]), np.array([7, 0]))
+    codes = GaitCodes(np.array([1, 2, 3, 4]), np.array([3, 0, 5]), np.array([7, 6, 5, 4]), np.array([0, 1, 2]))
     words = tokenizer.convert_ids_to_tokens(tokenizer.encode_codes(codes))
     assert words == [
-        *("<gait>", "<pth_0_7>", "<pth_1_0>", "<bdy_0_1>", "<bdy_1_2>"),
-        *("<spa_0_3>", "<tmp_0_4>", "<spa_0_5>", "<tmp_0_6>", "</gait>"),
+        *("<gait>", "<tmp_0_1>", "<tmp_1_2>", "<tmp_2_3>", "<tmp_3_4>", "<pth_0_3>", "<pth_1_0>", "<pth_2_5>"),
+        *("<spa_0_7>", "<spa_1_6>", "<spa_2_5>", "<spa_3_4>", "<sen_0_0>", "<sen_1_1>", "<sen_2_2>", "</gait>"),
     ]
 
 
+def test_numbers_are_bins_of_what_is_asked_for(tokenizer):
+    assert tokenizer.number_tokens() == "<speed_?><cadence_?><severity_?>"
+    asked = WalkDescription("steppage", side="right", severity=0.99, speed=0.6)
+    assert tokenizer.number_tokens(asked) == "<speed_16><cadence_?><severity_63>"
+    assert tokenizer.number_tokens(replace(asked, speed=2.9)).startswith("<speed_63>"), "the nearest bin"
+    ids = tokenizer("a slow walk" + tokenizer.number_tokens(asked))["input_ids"]
+    first = tokenizer.first_number_id
+    assert all(first <= i < tokenizer.gait_start_id for i in ids[-3:]) and ids[-4] < first
+
+
 def test_motion_tokens_are_the_contiguous_end_of_the_vocabulary(tokenizer):
-    for prefix, slots, size in tokenizer.motion_blocks:
-        for slot in range(slots):
-            start = tokenizer.slot_starts()[prefix][slot]
+    at = tokenizer.first_motion_id
+    for prefix, sizes in tokenizer.motion_blocks:
+        for slot, size in enumerate(sizes):
             ids = tokenizer.convert_tokens_to_ids([f"<{prefix}_{slot}_{c}>" for c in range(size)])
-            assert ids == list(range(start, start + size))
-    assert tokenizer.gait_start_id + 2 == tokenizer.gait_end_id + 1 == tokenizer.first_motion_id
-    assert tokenizer.convert_ids_to_tokens(len(tokenizer) - 1).startswith("<tmp_")
+            assert ids == list(range(at, at + size))
+            at += size
+    assert tokenizer.gait_start_id + 2 == tokenizer.gait_end_id + 1 == tokenizer.first_motion_id and at == len(tokenizer)
     assert sorted(tokenizer.get_vocab().values()) == list(range(len(tokenizer)))
 
 
@@ -98,7 +96,7 @@ def test_extending_keeps_the_text_tokens():
     size = len(base)
     tokenizer = GaitTokenizer.from_base(base, tiny_vq().config)
     assert all(tokenizer(text)["input_ids"] == ids for text, ids in expected.items())
-    assert tokenizer.gait_start_id == size
+    assert tokenizer.first_number_id == size
 
 
 @given(st.text(max_size=60).filter(lambda s: "<" not in s))
@@ -106,7 +104,7 @@ def test_extending_keeps_the_text_tokens():
 def test_any_text_comes_back(tokenizer, text):
     ids = tokenizer(text)["input_ids"]
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == text
-    assert all(i < tokenizer.gait_start_id for i in ids)
+    assert all(i < tokenizer.first_number_id for i in ids)
 
 
 def test_text_and_motion_share_a_sentence(tokenizer):
@@ -132,17 +130,22 @@ def test_padding_is_on_the_left_and_not_the_end_of_text(tokenizer):
 
 
 def test_codes_that_do_not_fit_are_refused(tokenizer):
-    config = tiny_vq().config
-    good = random_codes(config)
-    cases = {
-        "outside its codebook of 16": GaitCodes(np.full_like(good.motion, 16), good.body, good.pathological),
-        "outside its codebook of 8": GaitCodes(good.motion, np.full_like(good.body, -1), good.pathological),
-        "do not make a walk of 3 steps": GaitCodes(good.motion, good.body[:1], good.pathological),
-        "do not make a walk of": GaitCodes(good.motion[:, :1], good.body, good.pathological),
-    }
-    for message, codes in cases.items():
+    good = random_codes(tiny_vq().config)
+    for message, codes in {
+        "outside its codebook of 8": replace(good, temporal=np.full_like(good.temporal, 8)),
+        "outside its codebook of 4": replace(good, pathological=np.array([4, 0, 0])),
+        "spatial: expected 4 codes": replace(good, spatial=good.spatial[:1]),
+        "sensor: expected 3 codes": replace(good, sensor=good.sensor[None]),
+    }.items():
         with pytest.raises(ValueError, match=message):
             tokenizer.encode_codes(codes)
+
+
+def test_codes_stack_to_what_the_decoder_takes():
+    config = tiny_vq().config
+    stacked = stack_codes([random_codes(config, seed) for seed in (0, 1)])
+    assert [v.shape for v in stacked.values()] == [(2, 4), (2, 3), (2, 4), (2, 3)] and list(stacked)[3] == "sensor_codes"
+    assert "sensor_codes" not in stack_codes([random_codes(config), random_codes(config, sensor=False)])
 
 
 def test_broken_sentences_are_refused(tokenizer):
@@ -155,9 +158,8 @@ def test_broken_sentences_are_refused(tokenizer):
         ([ids[-1], *ids[:-1]], "no complete walk"),
         ([*ids[:-2], ids[-1]], "motion tokens are no walk"),
         ([ids[0], ids[-1]], "motion tokens are no walk"),
-        ([*ids[:5], ids[-1]], "motion tokens are no walk"),
-        (swapped, "position 4, expected one like <spa_0_0>"),
-        ([ids[0], 3, *ids[2:]], "position 0, expected one like <pth_0_0>"),
+        (swapped, "position 4, expected one like <pth_0_0>"),
+        ([ids[0], 3, *ids[2:]], "position 0, expected one like <tmp_0_0>"),
     ):
         with pytest.raises(ValueError, match=message):
             tokenizer.decode_codes(broken)
@@ -166,7 +168,7 @@ def test_broken_sentences_are_refused(tokenizer):
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_any_ids_give_codes_or_a_value_error(tokenizer, data):
-    ids = data.draw(st.lists(st.integers(tokenizer.gait_start_id, len(tokenizer) - 1), max_size=14))
+    ids = data.draw(st.lists(st.integers(tokenizer.gait_start_id, len(tokenizer) - 1), max_size=16))
     try:
         codes = tokenizer.decode_codes([tokenizer.gait_start_id, *ids, tokenizer.gait_end_id])
     except ValueError:
@@ -190,18 +192,18 @@ def test_every_sample_of_an_untrained_gpt2_can_be_decoded(tokenizer, temperature
     config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64)
     model = GPT2LMHeadModel(config).eval()
     inputs = tokenizer(["slow" + GAIT_START, "a severe Trendelenburg walk" + GAIT_START] * 4, return_tensors="pt", padding=True)
-    length, steps = inputs["input_ids"].shape[1], 5
+    length = inputs["input_ids"].shape[1]
     ids = model.generate(
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
         do_sample=True,
         temperature=temperature,
         top_k=0,
-        max_new_tokens=len(tokenizer.grammar(steps)),
+        max_new_tokens=len(tokenizer.grammar()),
         eos_token_id=tokenizer.gait_end_id,
         pad_token_id=tokenizer.pad_token_id,
-        logits_processor=LogitsProcessorList([GaitGrammarLogitsProcessor(tokenizer, length, steps)]),
+        logits_processor=LogitsProcessorList([GaitGrammarLogitsProcessor(tokenizer, length)]),
     )
     codes = [tokenizer.decode_codes(row) for row in ids[:, length - 1 :]]
-    assert all(c.motion.shape == (steps, 2) for c in codes)
-    assert len({tuple(c.motion.ravel()) for c in codes}) > 1
+    assert all(c.spatial.shape == (4,) and c.sensor.shape == (3,) for c in codes)
+    assert len({tuple(c.spatial) for c in codes}) > 1

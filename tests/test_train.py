@@ -9,16 +9,15 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, ROOT, TRAIN, VQ_ARGUMENTS, interrupted_at, run_script
+from conftest import GPT2_ARGUMENTS, ROOT, TRAIN, VQ_ARGUMENTS, interrupted_at, run_script
 from safetensors.torch import load_file
 
 from modeling_gait.schema import walk_features
 from modeling_gait.training import gpt2
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.data import load_walks
-from modeling_gait.training.decoder import DecoderArguments
 from modeling_gait.training.vq import VQArguments
-from train import train_decoder, train_gpt2, train_vq
+from train import train_gpt2, train_vq
 
 PATHS = f"import os, sys\nsys.path[:0] = [{str(ROOT)!r}, {str(TRAIN)!r}]\nimport torch\ntorch.set_num_threads(1)\n"
 
@@ -61,8 +60,6 @@ def train_all(data, parts, extra=()):
     """Tokeniser, decoder and family in the folder `parts`."""
     run_script(train_vq, ["--dataset", data, "--output_dir", parts / "vq", *VQ_ARGUMENTS, *extra])
     given = ["--dataset", data, "--vq", parts / "vq"]
-    run_script(train_decoder, [*given, "--output_dir", parts / "decoder", *DECODER_ARGUMENTS, *extra])
-    given += ["--decoder", parts / "decoder"]
     run_script(train_gpt2, [*given, "--output_dir", parts, *GPT2_ARGUMENTS, *extra])
 
 
@@ -138,14 +135,6 @@ def test_killed_runs_go_on_to_the_same_weights(dataset_folder, vq_folder, tmp_pa
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_an_interrupted_decoder_goes_on_to_the_same_weights(dataset_folder, vq_folder, decoder_folder, tmp_path):
-    arguments = ["--dataset", dataset_folder, "--vq", vq_folder, "--output_dir", tmp_path / "decoder", *DECODER_ARGUMENTS]
-    with interrupted_at(3):
-        run_script(train_decoder, arguments)
-    run_script(train_decoder, arguments)
-    assert same_weights(tmp_path / "decoder", decoder_folder)
-
-
 @pytest.fixture(scope="module")
 def stopped(dataset_folder, tmp_path_factory):
     """Folder of a tokeniser whose training was stopped in its third step, and its arguments."""
@@ -186,22 +175,19 @@ def test_a_checkpoint_refuses_other_data_and_knows_its_own_elsewhere(stopped, da
     assert (tmp_path / "vq" / "model.safetensors").exists()
 
 
-def test_data_without_classes_train_a_decoder_and_no_tokeniser(dataset_folder, vq_folder, tmp_path):
+def test_data_without_classes_train_no_tokeniser(dataset_folder, tmp_path):
     data = load_walks(str(dataset_folder)).with_format(None)
     feature = data.features["pathology"]
     data = data.remove_columns("pathology").add_column("pathology", [-1] * len(data), feature=feature)
     data.to_parquet(tmp_path / "data" / "a.parquet")
     given = ["--dataset", tmp_path / "data", "--output_dir"]
-    run_script(train_decoder, [*given, tmp_path / "decoder", "--vq", vq_folder, *DECODER_ARGUMENTS])
-    assert all(torch.isfinite(v).all() for v in weights(tmp_path / "decoder").values())
     with pytest.raises(ValueError, match="no walk has a known pathology"):
         run_script(train_vq, [*given, tmp_path / "vq", *VQ_ARGUMENTS])
 
 
-@pytest.mark.parametrize("script", [train_decoder, train_gpt2], ids=["decoder", "gpt2"])
-def test_a_missing_tokeniser_is_named(dataset_folder, tmp_path, script):
+def test_a_missing_tokeniser_is_named(dataset_folder, tmp_path):
     with pytest.raises(ValueError, match="--vq is missing: folder or Hub id of the trained tokeniser"):
-        run_script(script, ["--dataset", dataset_folder, "--output_dir", tmp_path / "out"])
+        run_script(train_gpt2, ["--dataset", dataset_folder, "--output_dir", tmp_path / "out"])
 
 
 # --- configurations ----------------------------------------------------------------------------------------------------------
@@ -211,7 +197,6 @@ def test_a_missing_tokeniser_is_named(dataset_folder, tmp_path, script):
 def test_every_configuration_can_be_read(config, monkeypatch):
     kind = {
         "vq": VQArguments,
-        "decoder": DecoderArguments,
         "gpt2": gpt2.GPT2Arguments,
     }
     name = next((k for k in kind if k in config.stem.split("_")), None)

@@ -63,8 +63,8 @@ dist.destroy_process_group()
 """
 
 
-def test_fsdp_trains_what_data_parallelism_does(dataset_folder, vq_folder, decoder_folder, tmp_path):
-    gpt2 = ["--dataset", dataset_folder, "--vq", vq_folder, "--decoder", decoder_folder, *GPT2_ARGUMENTS]
+def test_fsdp_trains_what_data_parallelism_does(dataset_folder, vq_folder, tmp_path):
+    gpt2 = ["--dataset", dataset_folder, "--vq", vq_folder, *GPT2_ARGUMENTS]
     values = {"FOLDER": str(tmp_path), "GPT2": list(map(str, gpt2))}
     (tmp_path / "script.py").write_text(PATHS + "".join(f"{k} = {v!r}\n" for k, v in values.items()) + SCRIPT)
     with socket.socket() as free:

@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
+from conftest import GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
 from safetensors.torch import load_file
 from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
 from test_train import PATHS, python
 from test_train_maml import FAST, write_cycles
 
-from modeling_gait.quantization import VectorQuantizer
 from modeling_gait.training.data import load_walks
 from train import generate
 
-SCRIPTS = ("vq", "decoder", "gpt2", "classifier", "text", "knowledge", "video", "maml")
+SCRIPTS = ("vq", "gpt2", "classifier", "text", "knowledge", "video", "maml")
 LOSSES = {"clip": 1.0, "siglip": 1.0, "triplet": 1.0, "mse": 1.0}
 
 TWO = """
@@ -25,7 +24,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from safetensors.torch import save_file
 from transformers import Pipeline, PreTrainedModel
-from test_two_processes import LOSSES, batch_of, pairs_of, quantise, tiny
+from test_two_processes import LOSSES, pairs_of, tiny
 from train import generate
 
 state = PartialState(cpu=True)
@@ -37,10 +36,8 @@ if rank:
         raise AssertionError("the second process saves")
     PreTrainedModel.save_pretrained = Pipeline.save_pretrained = refuse
 
-codebook = quantise([half.chunk(2, dim=1)[rank] for half in batch_of()["latents"]])
 pairs = pairs_of(tiny(losses=LOSSES).train(), slice(3 * rank, 3 * rank + 3), torch.nn.parallel.DistributedDataParallel)
 if rank == 0:
-    save_file(codebook, f"{FOLDER}/codebook.safetensors")
     save_file(pairs, f"{FOLDER}/gradients.safetensors")
 
 def checked(train, name):
@@ -64,24 +61,6 @@ dist.destroy_process_group()
 """
 
 
-def batch_of() -> dict[str, torch.Tensor]:
-    """Six batches of latents, and a codebook for them."""
-    g = torch.Generator().manual_seed(1)
-    return {"latents": torch.randn(6, 1, 20, 4, generator=g), "codebook": torch.randn(6, 4, generator=g)}
-
-
-def quantise(batches) -> dict[str, torch.Tensor]:
-    """State of a codebook after these batches."""
-    quantizer, codebook = VectorQuantizer(6, 4, revive_below=0.0).train(), batch_of()["codebook"]
-    quantizer.codebook.copy_(codebook)
-    quantizer.code_sum.copy_(codebook)
-    quantizer.code_usage.fill_(1)
-    quantizer.fitted.fill_(True)
-    for latents in batches:
-        quantizer(latents)
-    return quantizer.state_dict()
-
-
 def pairs_of(model, rows: slice, wrap=lambda m: m) -> dict[str, torch.Tensor]:
     """Loss of these of six pairs of walks and texts, and the gradients; two pairs say the same."""
     g = torch.Generator().manual_seed(2)
@@ -101,7 +80,7 @@ def generate_arguments(folder, family, output) -> list:
 
 
 @pytest.fixture(scope="module")
-def two(dataset_folder, vq_folder, decoder_folder, family_folder, tmp_path_factory) -> Path:
+def two(dataset_folder, vq_folder, family_folder, tmp_path_factory) -> Path:
     """Folder with what two processes made, a folder a script."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "prompts.txt").write_text("steppage gait, right side\nnormal gait\nlurch gait\n")
@@ -111,8 +90,7 @@ def two(dataset_folder, vq_folder, decoder_folder, family_folder, tmp_path_facto
     saved = [*few, "--save_steps", "2"]
     own = {
         "vq": VQ_ARGUMENTS,
-        "decoder": ["--vq", vq_folder, *DECODER_ARGUMENTS],
-        "gpt2": ["--vq", vq_folder, "--decoder", decoder_folder, *GPT2_ARGUMENTS],
+        "gpt2": ["--vq", vq_folder, *GPT2_ARGUMENTS],
         "classifier": ["--architecture", "cnn", *few],
         "text": [*text, "--num_heads", "2", "--num_frames", "32", *saved],
         "knowledge": ["--knowledge", "none", "--branches", "video", "--text_model", encoder, "--mixed_precision", "no", *saved],
@@ -137,13 +115,6 @@ def test_two_processes_train_one_model_and_one_saves_it(two, name):
     assert {f"equal_{name}_0", f"equal_{name}_1"} <= {p.name for p in two.iterdir()}
     assert all(torch.isfinite(v.float()).all() for v in load_file(two / name / "model.safetensors").values())
     assert not [p for p in (two / name).rglob("*") if "checkpoint" in p.name or p.name.endswith(".tmp") or p.name[0] == "."]
-
-
-def test_two_halves_of_a_batch_make_the_codebook_of_the_whole(two):
-    alone = quantise(batch_of()["latents"])
-    for name, value in load_file(two / "codebook.safetensors").items():
-        torch.testing.assert_close(alone[name], value, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(alone["codebook"], batch_of()["codebook"], atol=1e-2)
 
 
 def test_pairs_of_two_processes_are_negatives_of_each_other(two):

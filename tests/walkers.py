@@ -34,7 +34,7 @@ def walker(
             joints[:, j, 2] += lift * np.sin(np.pi * u) ** 2
         leg = joints[:, ankle] - joints[:, hip]
         length = np.linalg.norm(leg[:, 1:], axis=-1)
-        bend = np.sqrt(np.maximum(0.41**2 - (length / 2) ** 2, 1e-6))
+        bend = np.sqrt(max(0.41, length.max() / 2 + 0.002) ** 2 - (length / 2) ** 2)
         joints[:, knee] = joints[:, hip] + leg / 2
         joints[:, knee, 1] += bend * -leg[:, 2] / length
         joints[:, knee, 2] += bend * leg[:, 1] / length

@@ -1,7 +1,6 @@
 """Fine-tune GPT-2 on walks and words, both directions, and put the model family together.
 
-    python train/train_gpt2.py --dataset data/simulated --vq outputs/demo/vq --decoder outputs/demo/decoder \
-        --output_dir outputs/demo
+    python train/train_gpt2.py --dataset data/simulated --vq outputs/demo/vq --output_dir outputs/demo
     python train/train_gpt2.py train/configs/gpt2_gist.json --base_model gpt2 --lora_rank 16 ...   (GPT-2 from the Hub, LoRA)
     python train/train_gpt2.py --dataset data/own --init_from demo/model --vq outputs/own/vq ...   (fine-tuning)
     accelerate launch --num_processes 2 train/train_gpt2.py ...   (GPUs)

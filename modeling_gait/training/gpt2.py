@@ -1,11 +1,12 @@
 """Fine-tuning of GPT-2 on walks and words (train/train_gpt2.py), and the folder of the model family.
 
-In: rows of the walk schema, folders of a tokeniser and a decoder. Out: GPT-2, tokeniser and processor at the top of a folder,
-the gait tokeniser in `vq/`, the decoder in `decoder/`, a LoRA adapter in `adapter/`.
+In: rows of the walk schema, the folder of a tokeniser. Out: GPT-2, tokeniser and processor at the top of a folder, the gait
+tokeniser in `vq/`, the decoder of its codes in `decoder/`, a LoRA adapter in `adapter/`.
 
-Sentences: `<|endoftext|> caption <gait> codes </gait>` (the loss counts the codes) and
+Sentences: `<|endoftext|> caption numbers <gait> codes </gait>` (the loss counts the codes) and
 `<|endoftext|> <gait> codes </gait> caption <|endoftext|>` (the loss counts the caption). Captions are written anew at each step
-from the window's own speed and its walk's parameters. In words-to-walk sentences every walk is affected on the right, left ones
+from the window's own speed and cadence and its walk's parameters. In words-to-walk sentences every walk is affected on the
+right, left ones
 are mirrored; `generation_gait.generate_walks` samples a left-affected walk as its mirror image.
 """
 
@@ -22,7 +23,6 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from transformers.dynamic_module_utils import custom_object_save
 
-from modeling_gait.augmentation import Augmentation
 from modeling_gait.captions import captions_for, fit_reference, paraphrase, partial_description
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import GaitClasses
@@ -30,12 +30,11 @@ from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.pipelines_gait import TextToGaitPipeline
 from modeling_gait.processing_gait import GaitProcessor
-from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer, train_text_tokenizer
+from modeling_gait.tokenization_gait import KINDS, GaitCodes, GaitTokenizer, train_text_tokenizer
 from modeling_gait.training.arguments import TrainArguments, check_sizes, check_tokeniser, need
 from modeling_gait.training.data import StepBatches, WindowLoader, fingerprint, load_walks, pathology_names
 from modeling_gait.training.loop import save_model, schedule, seed_step, start, training_loop
 
-AUGMENTATION = Augmentation(mirror=0, yaw=4, scale=0.03, window=0, body=0.04, bone=0.02, jitter=0)
 IGNORE = -100
 
 
@@ -44,11 +43,10 @@ class GPT2Arguments(TrainArguments):
     """Arguments of GPT-2's training."""
 
     vq: str = field(default="", metadata={"help": "folder or Hub id of the trained tokeniser"})
-    decoder: str = field(default="", metadata={"help": "folder or Hub id of the trained decoder"})
     init_from: str = field(default="", metadata={"help": "family (folder or Hub id) to fine-tune; empty: from base_model"})
     base_model: str = field(default="", metadata={"help": "e.g. gpt2; empty: a small GPT-2 from configuration, no download"})
-    n_embd: int = 192
-    n_layer: int = 4
+    n_embd: int = 128
+    n_layer: int = 3
     n_head: int = 4
     text_vocab_size: int = field(default=768, metadata={"help": "of the small text tokeniser, where base_model is empty"})
     lora_rank: int = field(default=0, metadata={"help": "0: full fine-tuning"})
@@ -57,23 +55,33 @@ class GPT2Arguments(TrainArguments):
     no_text_share: float = field(default=0.1, metadata={"help": "share of words-to-walk sentences without words"})
     class_only: bool = field(default=False, metadata={"help": "captions are the name of the class: no language"})
     max_caption_tokens: int = 96
-    augment: bool = True
+    random_windows: bool = field(default=True, metadata={"help": "windows from anywhere in a walk, not its middle"})
 
 
 class GaitToLanguage(torch.nn.Module):
-    """G2L: embedding rows of the motion tokens as a learned linear map of their codes, one bias a slot."""
+    """G2L: embedding rows of the motion tokens as a learned map of what their codes stand for, one bias a slot.
+
+    A code's features are the places of its centre along each component, and their squares: scores of a linear head are then
+    those of a
+    normal distribution over the components.
+    """
 
     def __init__(self, vq: GaitVQModel, width: int):
         super().__init__()
-        spa, tmp = vq.spatial_quantizer.layers, vq.temporal_quantizer.layers
-        pathological = [vq.pathological_quantizer] * vq.config.num_pathological_tokens
-        books = [layer.codebook for layer in (*pathological, *vq.body_quantizer.layers, *spa, *tmp)]
-        codes = torch.cat([(b - b.mean(0)) / b.std().clamp(min=1e-6) for b in books])
-        self.register_buffer("codes", codes)
-        self.register_buffer("slot", torch.repeat_interleave(torch.arange(len(books)), torch.tensor([len(b) for b in books])))
-        self.map = torch.nn.Linear(codes.shape[1], width)
-        self.bias = torch.nn.Embedding(len(books), width)
-        torch.nn.init.normal_(self.map.weight, std=0.02 * codes.shape[1] ** -0.5)
+        books, blocks = vq.codebooks, []
+        for quantizer in (books.temporal, None, books.pathological, books.spatial, books.drift, books.level):
+            if quantizer is None:  # class and side: nothing lies between them
+                blocks += [torch.eye(2 * vq.config.num_labels)]
+                continue
+            z = quantizer.codebook / quantizer.codebook.std(0).clamp(min=1e-6)
+            for token in range(quantizer.tokens):
+                own = z[:, quantizer.group == token]
+                blocks.append(torch.cat((own, own.square() - own.square().mean(0)), dim=1))
+        self.register_buffer("codes", torch.block_diag(*blocks))
+        self.register_buffer("slot", torch.repeat_interleave(torch.arange(len(blocks)), torch.tensor([len(b) for b in blocks])))
+        self.map = torch.nn.Linear(self.codes.shape[1], width)
+        self.bias = torch.nn.Embedding(len(blocks), width)
+        torch.nn.init.normal_(self.map.weight, std=0.02)
         torch.nn.init.normal_(self.bias.weight, std=0.02)
 
     def forward(self) -> torch.Tensor:
@@ -125,11 +133,25 @@ class SentenceLoader:
     """Token sentences of one step: `input_ids`, `attention_mask`, `labels` (B, L)."""
 
     def __init__(self, data: Dataset, vq: GaitVQModel, processor: GaitProcessor, args: GPT2Arguments):
-        extractor = processor.feature_extractor
-        self.windows = WindowLoader(data, extractor, AUGMENTATION if args.augment else None)
+        self.windows = WindowLoader(data, processor.feature_extractor)
         self.vq, self.processor, self.args = vq, processor, args
         self.about = data.select_columns(["pathology", "severity", "attributes"])
-        self.names = pathology_names(data)
+        self.names, self.subjects = pathology_names(data), [str(s) for s in data["subject_id"]]
+        self.normal = self._normal_cycles(data)
+
+    @torch.no_grad()
+    def _normal_cycles(self, data: Dataset) -> dict[str, torch.Tensor]:
+        """Mean cycle of the normal walks of each person; of nobody, where somebody has none."""
+        normal = self.vq.codebooks.normal
+        label = self.windows.label_of[np.array(data["pathology"])]
+        cycles = {}
+        for subject in sorted(set(self.subjects)):
+            rows = np.array([i for i, s in enumerate(self.subjects) if s == subject and label[i] == normal], int)[:256]
+            if normal < 0 or not len(rows):
+                return {}
+            window = self.windows.batch(rows, None)
+            cycles[subject] = self.vq.normal_cycle(window["joints"], window["attention_mask"])
+        return cycles
 
     def batch(self, rows: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng(seed)
@@ -137,34 +159,35 @@ class SentenceLoader:
         attributes = [json.loads(str(a)) for a in about["attributes"]]
         describe = rng.random(len(rows)) < self.args.describe_share
         left = np.array([a.get("side") == "left" for a in attributes])
-        mirrored = np.where(describe, rng.random(len(rows)) < 0.5 * self.args.augment, left)
-        windows = self.windows.batch(rows, seed, mirrored)
-        extractor = self.processor.feature_extractor
+        mirrored = np.where(describe, rng.random(len(rows)) < 0.5, left)
+        windows = self.windows.batch(rows, seed if self.args.random_windows else None, mirrored)
+        labels, count = windows["labels"], self.vq.config.num_labels
+        sided = torch.from_numpy(left != mirrored) & (labels >= 0) & (labels != self.vq.codebooks.normal)
+        normal = None
+        if self.normal:
+            normal = torch.stack([self.normal[self.subjects[r]] for r in rows])
+            normal = self.vq.codebooks.turned(normal, torch.from_numpy(mirrored))
         with torch.no_grad():
-            codes = self.vq.encode(extractor.to_features(windows["joints"]), windows["attention_mask"])
-        motion, body, pathological = (c.numpy() for c in (codes.motion_codes, codes.body_codes, codes.pathological_codes))
+            codes = self.vq.encode(windows["joints"], windows["attention_mask"], labels + count * sided, normal)
+        parts = [codes[f"{kind}_codes"].numpy() for kind in KINDS.values()]
+        rhythm = self.vq.codebooks.temporal.lookup(codes.temporal_codes)
         sentences = []
         for i in range(len(rows)):
-            steps = int(codes.attention_mask[i].sum())
-            walk = self.processor.tokenizer.encode_codes(GaitCodes(motion[i, :steps], body[i], pathological[i]))
+            walk = self.processor.tokenizer.encode_codes(GaitCodes(*(part[i] for part in parts)))
             if mirrored[i]:
                 swap = {"left": "right", "right": "left"}
                 attributes[i]["side"] = swap.get(attributes[i].get("side"), attributes[i].get("side"))
             pathology, severity = self.names[about["pathology"][i]], float(about["severity"][i])
-            description = self.processor.describe(self._parameters(windows, i), pathology, severity, attributes[i])
+            parameters = self._parameters(windows["measured"][i], *rhythm[i, :2].tolist())
+            description = self.processor.describe(parameters, pathology, severity, attributes[i])
             sentences.append(self._sentence(walk, description, describe[i], rng))
         return pad(sentences, self.processor.tokenizer.pad_token_id)
 
-    def _parameters(self, windows: dict, i: int) -> dict:
-        """The walk's gait parameters, with the speed and stride length of this window."""
-        joints, fps = windows["joints"][i], self.processor.feature_extractor.fps
-        frames, root = int(windows["attention_mask"][i].sum()), self.windows.skeleton.root
-        speed = float((joints[frames - 1, root, 1] - joints[0, root, 1]) * fps / (frames - 1))
-        parameters = dict(windows["measured"][i], speed=speed)
-        cadence = parameters.get("cadence")
-        if cadence:
-            parameters |= {f"stride_length_{s}": 120 * speed / cadence for s in ("left", "right")}
-        return parameters
+    @staticmethod
+    def _parameters(measured: dict, stride_frequency: float, speed: float) -> dict:
+        """The walk's gait parameters, with the speed, cadence and stride length of this window."""
+        stride = {f"stride_length_{s}": speed / stride_frequency for s in ("left", "right")}
+        return dict(measured, speed=speed, cadence=120 * stride_frequency, **stride)
 
     def _sentence(self, walk: list[int], description, describe: bool, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         """(ids, labels) of one sentence."""
@@ -173,13 +196,14 @@ class SentenceLoader:
         if describe:
             caption = tokenizer(description.to_prompt())["input_ids"][:limit]
             return end + walk + caption + end, [IGNORE] * (1 + len(walk)) + caption + end
-        caption = []
+        caption, said = [], None
         if rng.random() >= self.args.no_text_share:
             said = partial_description(description, rng) if rng.random() < 0.5 else description
             text = said.to_prompt() if rng.random() < 0.6 else paraphrase(said, rng)
             text = said.pathology or "" if self.args.class_only else text
             caption = tokenizer(text)["input_ids"][:limit]
-        return end + caption + walk, [IGNORE] * (2 + len(caption)) + walk[1:]
+        numbers = tokenizer(tokenizer.number_tokens(None if self.args.class_only else said))["input_ids"]
+        return end + caption + numbers + walk, [IGNORE] * (2 + len(caption) + len(numbers)) + walk[1:]
 
 
 def pad(sentences: list[tuple[list[int], list[int]]], pad_id: int) -> dict[str, torch.Tensor]:
@@ -204,7 +228,7 @@ class GaitSentenceLoss(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, tokenizer: GaitTokenizer):
         super().__init__()
         self.model = model
-        self.ranges = [(0, tokenizer.gait_start_id), *sorted(set(tokenizer.grammar(1)[:-1]))]
+        self.ranges = [(0, tokenizer.first_number_id), *tokenizer.grammar()[:-1]]
 
     def tie_weights(self) -> None:
         """Accelerate asks for it where FSDP has moved the model."""
@@ -273,7 +297,7 @@ def with_lora(model: GPT2LMHeadModel, args: GPT2Arguments, tokenizer: GaitTokeni
         lora_alpha=2 * args.lora_rank,
         target_modules=["c_attn", "c_proj", "c_fc"],
         fan_in_fan_out=True,
-        trainable_token_indices=list(range(tokenizer.gait_start_id, len(tokenizer))),
+        trainable_token_indices=list(range(tokenizer.first_number_id, len(tokenizer))),
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
@@ -322,8 +346,7 @@ def save_family(args: GPT2Arguments, model: torch.nn.Module, processor: GaitProc
         model = model.merge_and_unload()
     if (output / "vq").resolve() != Path(args.vq).resolve():
         save_model(output / "vq", vq, processor.feature_extractor)
-    if args.decoder and (output / "decoder").resolve() != Path(args.decoder).resolve():
-        save_model(output / "decoder", GaitDecoderModel.from_pretrained(args.decoder), processor.feature_extractor)
+    save_model(output / "decoder", GaitDecoderModel.from_vq(vq), processor.feature_extractor)
     model.config.gait_labels = processor.feature_extractor.labels
     model.config.auto_map = {"AutoConfig": "pipelines_gait.GaitFamilyConfig"}
     if PartialState().is_main_process:

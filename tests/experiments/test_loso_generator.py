@@ -8,7 +8,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from conftest import DECODER_ARGUMENTS, GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
+from conftest import GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
 from safetensors.numpy import load_file
 
 from experiments import loso, loso_generator
@@ -19,18 +19,15 @@ from modeling_gait.training import gpt2
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.classifier import load_inputs
 from modeling_gait.training.data import load_walks
-from modeling_gait.training.decoder import DecoderArguments
 from modeling_gait.training.vq import VQArguments
 
 ARGUMENTS = {
     "vq": VQArguments,
-    "decoder": DecoderArguments,
     "gpt2": gpt2.GPT2Arguments,
 }
 SMALL = ["--mixed_precision", "no", "--max_steps", "2"]
 TINY = {
     "vq": [*VQ_ARGUMENTS, *SMALL],
-    "decoder": [*DECODER_ARGUMENTS, *SMALL],
     "gpt2": [*GPT2_ARGUMENTS, *SMALL],
 }
 WALKS = 14  # a set
@@ -109,7 +106,7 @@ def scripts(commands: list) -> list[str]:
 def test_a_fold_holds_a_family_and_its_walks(fold, person, dataset_folder):
     output, commands, _ = fold
     home = output / f"fold_{person}"
-    assert scripts(commands) == ["train_vq", "train_decoder", "train_gpt2", "train_vq", "train_gpt2"], "sets share a family"
+    assert scripts(commands) == ["train_vq", "train_gpt2", "train_vq", "train_gpt2"], "sets share a family"
     names = load_inputs(str(dataset_folder)).names
     for name in ("language", "naive", "unconstrained", "label"):
         stored = load_file(home / f"{name}.safetensors")
@@ -120,7 +117,7 @@ def test_a_fold_holds_a_family_and_its_walks(fold, person, dataset_folder):
         assert stored["judged"].shape == (WALKS,) and set(stored["judged"]) <= set(range(7))
     for family in (home, home / "naive"):
         assert GaitFeatureExtractor.from_pretrained(family / "vq").labels == names, "labels must mean what they mean in loso.py"
-    assert not (home / "naive" / "decoder").exists() and not list(output.rglob("*.tmp"))
+    assert not list(output.rglob("*.tmp"))
     assert not list(output.rglob(".*"))  # nothing half made
     ours, plain = (load_file(home / f"{n}.safetensors")["input_values"] for n in ("language", "unconstrained"))
     assert not np.array_equal(ours, plain)
@@ -186,15 +183,10 @@ def test_commands_of_a_variant_can_be_read_and_differ_as_they_should(variant, tm
         assert Path(args.output_dir).is_relative_to(tmp_path / "f")
     assert read["gpt2"].vq == read["vq"].output_dir == str(tmp_path / "f" / "vq")
     assert read["gpt2"].output_dir == str(tmp_path / "f") and read["gpt2"].describe_share == 0
-    empty = variant != "ours"
-    assert (read["vq"].num_pathological_tokens == 1 and read["vq"].pathological_codebook_size == 1) == empty
-    weights = (read["vq"].class_weight, read["vq"].parameter_weight, read["vq"].adversary_weight)
-    assert (weights == (0, 0, 0)) == empty
     naive = variant == "naive"
-    assert set(read) == ({"vq", "gpt2"} if naive else {"vq", "decoder", "gpt2"})
-    assert read["gpt2"].class_only == naive == (not read["gpt2"].augment) == (not read["vq"].augment)
-    assert (read["vq"].codebook_size, read["vq"].num_body_tokens) == ((256, 1) if naive else (1024, 20))
-    assert read["gpt2"].decoder == ("" if naive else read["decoder"].output_dir)
+    assert set(read) == {"vq", "gpt2"}
+    assert read["gpt2"].class_only == naive == (read["vq"].num_spatial_tokens == 12)
+    assert read["vq"].pathology == (variant == "ours")
 
 
 def test_models_that_are_there_are_not_trained_again(tmp_path, monkeypatch):
@@ -203,7 +195,7 @@ def test_models_that_are_there_are_not_trained_again(tmp_path, monkeypatch):
     (tmp_path / "vq").mkdir()
     (tmp_path / "vq" / "model.safetensors").touch()
     loso_generator.train_family(tmp_path, "x", "7", "ours", 0)
-    assert scripts(commands) == ["train_decoder", "train_gpt2"]
+    assert scripts(commands) == ["train_gpt2"]
 
 
 def test_unknown_variants_and_sets_are_refused(tmp_path):

@@ -1,0 +1,223 @@
+"""A window of walking as one gait cycle and its rhythm, and back; batched torch.
+
+In: joints (B, T, J, 3) [m], x right, y forward, z up; mask (B, T) of valid frames, the first ones.
+Out: `GaitWaves`; `synthesise` makes channels (B, T, C) of it again, `from_channels` joints. C = 3 J: each joint relative to
+the root, and
+in the root's own slot its path.
+
+    x(t) = mean + drift_1 P1(s) + drift_2 P2(s) + drift_3 P3(s) + sum_k  a_k cos(k phase(t)) + b_k sin(k phase(t))
+
+s runs from -1 to 1 over a window of N frames, P are Legendre polynomials. The phase is 0 where the fundamental of (left - right
+ankle) is furthest ahead; it grows evenly but for two slow waves, the change from stride to stride. Fitting: the frequency by a
+grid search on the ankles, then Gauss-Newton on the phase with least squares for the coefficients (variable projection, Golub
+and Pereyra 1973), both with a small ridge, since a short window holds few strides.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from .skeletons import Skeleton
+
+WARPS = 2
+NUM_DRIFTS = 3
+RHYTHM = ("stride_frequency", "speed", "phase", "warp_1", "warp_2", "sideways_speed")  # Hz, m/s, rad, rad, rad, m/s
+_DRIFT_RIDGE = (0.003, 0.015, 0.03)
+_HARMONIC_RIDGE = 0.002  # times the square of the harmonic's number
+_WARP_RIDGE = 3.0
+_FREQUENCIES = (0.3, 1.7)  # Hz, of strides
+
+
+@dataclass
+class GaitWaves:
+    """`cycle` (B, 1 + 2 K, C) [m]: mean, then cosine and sine of each harmonic; `drift` (B, 3, C) [m], the path's own trend
+    left out; `rhythm` (B, 6): see `RHYTHM`."""
+
+    cycle: torch.Tensor
+    drift: torch.Tensor
+    rhythm: torch.Tensor
+
+
+def to_channels(joints: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
+    """Joints (B, T, J, 3) [m] -> channels (B, T, 3 J)."""
+    is_root = (torch.arange(len(skeleton), device=joints.device) == skeleton.root)[:, None]
+    return torch.where(is_root, joints, joints - joints[:, :, [skeleton.root]]).flatten(2)
+
+
+def from_channels(channels: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
+    """Channels (B, T, 3 J) -> joints (B, T, J, 3) [m], the path starting above the origin."""
+    slots = channels.unflatten(2, (-1, 3))
+    path = slots[:, :, [skeleton.root]]
+    path = path - path[:, :1] * path.new_tensor([1.0, 1.0, 0.0])
+    is_root = (torch.arange(len(skeleton), device=slots.device) == skeleton.root)[:, None]
+    return torch.where(is_root, path, slots + path)
+
+
+def clock(mask: torch.Tensor, window: int) -> torch.Tensor:
+    """s (B, T) of each frame: 0 in the middle of the valid frames (of the first `window`, where there are more)."""
+    count = mask.sum(1, keepdim=True).clamp(max=window)
+    return (torch.arange(mask.shape[1], dtype=mask.dtype, device=mask.device) - (count - 1) / 2) / (window / 2)
+
+
+def _polynomials(s: torch.Tensor) -> torch.Tensor:
+    """(B, T, 3); beyond the window they stay what they were at its ends."""
+    s = s.clamp(-1, 1)
+    return torch.stack((s, 1.5 * s**2 - 0.5, 2.5 * s**3 - 1.5 * s), dim=-1)
+
+
+def cycle_waves(phase: torch.Tensor, harmonics: int) -> torch.Tensor:
+    """(B, T, 1 + 2 K): 1, cos phase, sin phase, cos 2 phase, ..."""
+    k = torch.arange(1, harmonics + 1, dtype=phase.dtype, device=phase.device)
+    angle = phase[..., None] * k
+    waves = torch.stack((angle.cos(), angle.sin()), dim=-1).flatten(2)
+    return torch.cat((torch.ones_like(phase)[..., None], waves), dim=-1)
+
+
+def _phase_terms(s: torch.Tensor) -> torch.Tensor:
+    """(B, T, 2 + WARPS): what the phase is a sum of: a constant, even growth, slow waves."""
+    warps = [torch.cos((w + 2) * math.pi * (s + 1) / 2) for w in range(WARPS)]
+    return torch.stack((torch.ones_like(s), s, *warps), dim=-1)
+
+
+def phase_of(rhythm: torch.Tensor, s: torch.Tensor, half: float) -> torch.Tensor:
+    """Phase (B, T) [rad] of a rhythm (B, 6); `half` a window is so many seconds."""
+    frequency, phase = rhythm[:, :1], rhythm[:, 2:3]
+    terms = torch.cat((phase, 2 * math.pi * half * frequency, rhythm[:, 3 : 3 + WARPS]), dim=1)
+    return (_phase_terms(s) @ terms[..., None])[..., 0]
+
+
+def _least_squares(design: torch.Tensor, x: torch.Tensor, mask: torch.Tensor, ridge: torch.Tensor) -> torch.Tensor:
+    weighted = design * mask[..., None]
+    normal = weighted.transpose(1, 2) @ design + torch.diag(ridge) * mask.sum(1)[:, None, None]
+    return torch.linalg.solve(normal, weighted.transpose(1, 2) @ x)
+
+
+def _ridge(harmonics: int, like: torch.Tensor) -> torch.Tensor:
+    waves = [_HARMONIC_RIDGE * k * k for k in range(1, harmonics + 1) for _ in range(2)]
+    return like.new_tensor([*_DRIFT_RIDGE, 1e-6, *waves])
+
+
+def _stride_frequency(
+    x: torch.Tensor, s: torch.Tensor, mask: torch.Tensor, ankles: tuple[int, int], half: float
+) -> torch.Tensor:
+    """(B,) [Hz]: the frequency whose one wave, with a mean and a trend, explains most of (left - right ankle)."""
+    ahead = (x[..., 3 * ankles[0] + 1] - x[..., 3 * ankles[1] + 1])[..., None]
+    grid = torch.exp(torch.linspace(*map(math.log, _FREQUENCIES), 90, device=x.device))
+    left = []
+    for frequency in grid:
+        design = torch.cat((cycle_waves(2 * math.pi * half * frequency * s, 1), s[..., None]), dim=-1)
+        fitted = design @ _least_squares(design, ahead, mask, x.new_tensor([1e-6, 1e-3, 1e-3, 1e-6]))
+        left.append(((ahead - fitted).square()[..., 0] * mask).sum(1))
+    return grid[torch.stack(left, dim=1).argmin(1)]
+
+
+@torch.no_grad()
+def fit_waves(
+    joints: torch.Tensor,
+    mask: torch.Tensor,
+    skeleton: Skeleton,
+    fps: float,
+    window: int,
+    harmonics: int = 5,
+    iterations: int = 5,
+) -> GaitWaves:
+    """Windows -> their cycle, drift and rhythm.
+
+    Args:
+        joints: (B, T, J, 3) [m]; mask: (B, T).
+        window: N, the frames of a full window, the unit of s.
+
+    Raises: ValueError for another shape, or a skeleton without ankles.
+    """
+    if joints.ndim != 4 or joints.shape[2:] != (len(skeleton), 3) or mask.shape != joints.shape[:2]:
+        raise ValueError(
+            f"expected joints (B, T, {len(skeleton)}, 3) and mask (B, T), got {tuple(joints.shape)}, {tuple(mask.shape)}"
+        )
+    if not (skeleton.has("left_ankle") and skeleton.has("right_ankle")):
+        raise ValueError(f"skeleton {skeleton.name!r} has no ankles, which the phase is read from")
+    joints, mask = joints.float(), mask.float()
+    x, s, half = to_channels(joints, skeleton), clock(mask, window), window / 2 / fps
+    ankles, root = (skeleton.index("left_ankle"), skeleton.index("right_ankle")), skeleton.root
+    posed = torch.ones(x.shape[-1], device=x.device)
+    posed[3 * root : 3 * root + 3] = 0
+    terms, slow = _phase_terms(s), _polynomials(s)
+    growth = x.new_zeros(len(x), 2 + WARPS)
+    growth[:, 1] = 2 * math.pi * half * _stride_frequency(x, s, mask, ankles, half)
+    stiff = x.new_tensor([1e-5, 1e-5] + [_WARP_RIDGE] * WARPS)
+    for step in range(iterations):
+        count = min(harmonics, 1 + 2 * step)  # few first: the higher ones could hold a wrong frequency in place
+        phase = (terms @ growth[..., None])[..., 0]
+        waves = cycle_waves(phase, count)
+        design = torch.cat((slow, waves), dim=-1)
+        c = _least_squares(design, x, mask, _ridge(count, x))
+        k = torch.arange(1, count + 1, device=x.device).repeat_interleave(2)
+        turned = torch.stack((-waves[..., 2::2], waves[..., 1::2]), dim=-1).flatten(2) * k  # derivative by the phase
+        slope = (turned @ c[:, NUM_DRIFTS + 1 :]) * posed * mask[..., None]
+        missed = ((x - design @ c) * slope).sum(-1)
+        weight = slope.square().sum(-1)
+        penalty = stiff * weight.mean(1, keepdim=True)
+        normal = (terms * weight[..., None]).transpose(1, 2) @ terms + torch.diag_embed(penalty)
+        held = torch.cat((torch.zeros_like(growth[:, :2]), growth[:, 2:]), dim=1) * penalty
+        growth = growth + torch.linalg.solve(normal, (terms * missed[..., None]).sum(1) - held)
+    design = torch.cat((slow, cycle_waves((terms @ growth[..., None])[..., 0], harmonics)), dim=-1)
+    c = _least_squares(design, x, mask, _ridge(harmonics, x))
+    ahead = c[:, NUM_DRIFTS + 1 : NUM_DRIFTS + 3, 3 * ankles[0] + 1] - c[:, NUM_DRIFTS + 1 : NUM_DRIFTS + 3, 3 * ankles[1] + 1]
+    shift = torch.atan2(ahead[:, 1], ahead[:, 0])
+    c = torch.cat((c[:, : NUM_DRIFTS + 1], shift_phase(c[:, NUM_DRIFTS + 1 :], shift)), dim=1)
+    phase = torch.remainder(growth[:, 0] - shift + math.pi, 2 * math.pi) - math.pi
+    speed = c[:, 0, 3 * root : 3 * root + 2] / half
+    rhythm = torch.stack(
+        (growth[:, 1] / (2 * math.pi * half), speed[:, 1], phase, *growth[:, 2:].unbind(1), speed[:, 0]), dim=1
+    )
+    c[:, 0, 3 * root : 3 * root + 2] = 0
+    return GaitWaves(c[:, NUM_DRIFTS:], c[:, :NUM_DRIFTS], rhythm)
+
+
+def shift_phase(waves: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Coefficients (B, 2 K, C) of phase -> those of (phase - shift (B,) [rad])."""
+    k = torch.arange(1, waves.shape[1] // 2 + 1, device=waves.device)
+    cos, sin = ((k * shift[:, None])[..., None].cos(), (k * shift[:, None])[..., None].sin())
+    a, b = waves[:, 0::2], waves[:, 1::2]
+    return torch.stack((a * cos + b * sin, b * cos - a * sin), dim=2).flatten(1, 2)
+
+
+def fit_drift(
+    x: torch.Tensor, mask: torch.Tensor, cycle: torch.Tensor, rhythm: torch.Tensor, window: int, half: float
+) -> torch.Tensor:
+    """Drift (B, 3, C) of what channels x (B, T, C) have left beside a given cycle; the path's trend is that of the rhythm."""
+    s = clock(mask, window)
+    missed = x - cycle_waves(phase_of(rhythm, s, half), cycle.shape[1] // 2) @ cycle
+    design = torch.cat((_polynomials(s), torch.ones_like(s)[..., None]), dim=-1)
+    return _least_squares(design, missed, mask, x.new_tensor([*_DRIFT_RIDGE, 1e-6]))[:, :NUM_DRIFTS]
+
+
+def synthesise(waves: GaitWaves, mask: torch.Tensor, skeleton: Skeleton, window: int, half: float) -> torch.Tensor:
+    """Channels (B, T, C) [m] of the frames of `mask` (B, T). Beyond the window the walk goes on by its own cycles."""
+    s, root = clock(mask, window), skeleton.root
+    x = cycle_waves(phase_of(waves.rhythm, s, half), waves.cycle.shape[1] // 2) @ waves.cycle + _polynomials(s) @ waves.drift
+    velocity = x.new_zeros(len(x), x.shape[-1])
+    velocity[:, 3 * root], velocity[:, 3 * root + 1] = waves.rhythm[:, 5], waves.rhythm[:, 1]
+    return x + half * s[..., None] * velocity[:, None]
+
+
+def mirror_cycle(cycle: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
+    """Cycles (..., 1 + 2 K, C) of the mirrored walks, half a cycle later, so that their phase is 0 at the left ankle again."""
+    swapped = cycle.unflatten(-1, (-1, 3))[..., list(skeleton.mirror), :] * cycle.new_tensor([-1.0, 1.0, 1.0])
+    k = torch.cat((torch.zeros(1), torch.arange(1, cycle.shape[-2] // 2 + 1).repeat_interleave(2))).to(cycle)
+    return swapped.flatten(-2) * (1 - 2 * (k % 2))[:, None]
+
+
+__all__ = [
+    "GaitWaves",
+    "RHYTHM",
+    "clock",
+    "cycle_waves",
+    "fit_drift",
+    "fit_waves",
+    "from_channels",
+    "mirror_cycle",
+    "phase_of",
+    "synthesise",
+    "to_channels",
+]
