@@ -215,11 +215,11 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
     """Raises ValueError for joints in a plane or picture, and for what has not the legs of a body."""
     check_space(seen, str(path))
     finite = seen[np.isfinite(seen).all(-1)]
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        lengths = _segments(joints, skeleton)
-        middle = np.nanmedian(lengths, axis=0)  # (side, segment)
-        spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
+    lengths = _segments(joints, skeleton)
+    if not np.isfinite(lengths).any(0).all():
+        raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
+    middle = np.nanmedian(lengths, axis=0)  # (side, segment)
+    spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
     for axis in range(3):
         if (
             len(set(finite[:200, axis])) <= 3 and len(np.unique(finite[:, axis])) <= 3 and len(seen) > 3
@@ -228,8 +228,6 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
     low, high = np.percentile(finite, (2, 98), axis=0)
     if (low[:2] >= 0).all() and (high[:2] <= 1).all() and middle.sum(1).max() < 0.65:
         raise ValueError(f"{path}: all lies between 0 and 1, as landmarks in shares of a picture do: {TWO_D}")
-    if not np.isfinite(middle).all():
-        raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
     left, right = middle.sum(1)
     share = middle[:, 0] / middle.sum(1)
     if not 0.6 < left / right < 1.67 or not ((share > 0.33) & (share < 0.67)).all() or (spread > 0.5 * middle).any():

@@ -5,7 +5,6 @@ parameters with their norms, a sentence of them, evidence from the knowledge of 
 The model is a `GaitKnowledgeForSequenceClassification`. Research software; nothing here is a diagnosis.
 """
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -121,26 +120,21 @@ class GaitReportPipeline(Pipeline):
             if given is not None and branch not in config.branches:
                 raise ValueError(f"{name}: a {branch}, but this model has no {branch} branch; it takes {config.branches[0]}s")
         out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": [], "stated": []}
-        doubts: list[str] = []
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            if recording is not None:
-                read = read_recording(
-                    recording, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps, height=height, person=person
-                )
-                joints = read.for_model(self.skeleton, self.fps)
-                out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
-                doubts, out["stated"] = read.sentences(), read.beside_the_file()
-                frames = config.skeleton_config.resample_frames
-                values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
-                out["inputs"]["input_values"] = torch.from_numpy(values)
-            if video is not None:
-                size = self.model.video.image_size or (224, 224)  # a ResNet's configuration need not name it
-                clips = torch.from_numpy(prepare_video(video, size, self.fps, box))  # (N, 70, 3, H, W), 0..1
-                count = min(config.num_frames, clips.shape[1])
-                read = torch.linspace(0, clips.shape[1] - 1, count).round().long()  # as the model would do
-                out["inputs"]["pixel_values"] = clips[:, read]
-        out["problems"] = doubts + [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+        if recording is not None:
+            given = {"skeleton": skeleton, "rate": self.fps, "default_fps": self.fps, "height": height, "person": person}
+            read = read_recording(recording, fps, **given)
+            joints = read.for_model(self.skeleton, self.fps)
+            out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
+            out["problems"] += read.sentences()
+            out["stated"] = read.beside_the_file()
+            frames = config.skeleton_config.resample_frames
+            values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
+            out["inputs"]["input_values"] = torch.from_numpy(values)
+        if video is not None:
+            size = self.model.video.image_size or (224, 224)  # a ResNet's configuration need not name it
+            clips, notes = prepare_video(video, size, self.fps, box, count=config.num_frames)
+            out["inputs"]["pixel_values"] = torch.from_numpy(clips)  # uint8 (N, num_frames, 3, H, W)
+            out["problems"] += notes
         if video is not None and recording is not None:  # the same skeleton beside each window of the video
             count = len(out["inputs"]["pixel_values"])
             out["inputs"]["input_values"] = out["inputs"]["input_values"].expand(count, -1, -1)
@@ -149,9 +143,12 @@ class GaitReportPipeline(Pipeline):
     def _forward(self, inputs: dict) -> dict:
         """Adds probabilities `each` (N, K) of the windows, the most likely class `top`, and of a model that knows numbers
         `decoded` (G,), their mean over the windows."""
-        output = self.model(**inputs["inputs"])
-        each = output.logits.float().softmax(-1)
-        numbers = [v.float().mean(0) for v in (output.parameters, output.kinematics) if v is not None]
+        values = inputs["inputs"]
+        count = len(next(iter(values.values())))
+        outputs = [self.model(**{k: v[n : n + 1] for k, v in values.items()}) for n in range(count)]  # a minute: 50 windows
+        each = torch.cat([o.logits for o in outputs]).float().softmax(-1)
+        known = [[getattr(o, name) for o in outputs] for name in ("parameters", "kinematics")]
+        numbers = [torch.cat(v).float().mean(0) for v in known if v[0] is not None]
         decoded = torch.cat(numbers) if numbers else None
         top = int(each.mean(0).argmax())
         return {**inputs, "each": each, "top": top, "decoded": decoded}
@@ -212,9 +209,11 @@ class GaitReportPipeline(Pipeline):
         """Of the window in which the class is most likely, and the frames uint8 (T, H, W, 3) of that window."""
         window = int(outputs["each"][:, outputs["top"]].argmax())
         inputs = {k: v[window : window + 1] for k, v in outputs["inputs"].items()}
-        found = saliency(self.model, outputs["top"], samples=4, **{k: v.to(self.model.device) for k, v in inputs.items()})
         pixels = inputs.get("pixel_values")
-        return found, None if pixels is None else (255 * pixels[0]).byte().permute(0, 2, 3, 1).cpu().numpy()
+        if pixels is not None:
+            inputs["pixel_values"] = pixels / 255
+        found = saliency(self.model, outputs["top"], samples=4, **{k: v.to(self.model.device) for k, v in inputs.items()})
+        return found, None if pixels is None else pixels[0].permute(0, 2, 3, 1).cpu().numpy()
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """The model, and this pipeline's code; see `save_pipeline`."""

@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,7 +147,8 @@ def estimate_poses(video: str | Path, person: int | None = None, progress: bool 
         size = (image.shape[1], image.shape[0])
         background.add(image)
         crowd.add(image, cut=bool(background.cuts) and background.cuts[-1] == len(background.shifts) - 1)
-    return choose(crowd, background, reader.fps, size, person, str(video))
+    track = choose(crowd, background, reader.fps, size, person, str(video))
+    return replace(track, notes=(*track.notes, *reader.notes))
 
 
 # ---------------------------------------------------------------- following people

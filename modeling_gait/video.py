@@ -1,10 +1,9 @@
 """Video in and out: reading files at a constant frame rate, finding and cropping the person, windows for a video model.
 
 In: an MP4, WebM, AVI or other file that FFmpeg reads (through PyAV). Out: frames uint8 (T, H, W, 3), boxes (T, 4) of the person
-and pixel values float32 (N, 70, 3, H, W) in 0..1. Every refusal is a ValueError that names the file and what is wrong with it.
+and pixel values uint8 (N, 70, 3, H, W). Every refusal is a ValueError that names the file and what is wrong with it.
 """
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +20,7 @@ MIN_FRAMES = 20  # a shorter clip has less than one step
 MIN_FPS = 10.0  # steps are counted from 0.3 s of swing: three frames at least
 MAX_GAP = 0.5  # s, a longer hole in a video is not bridged
 MAX_SIDE = 640  # pixels
+MAX_PIXELS = 8192 * 4320  # of a picture in a file
 MOST_FPS = 32.0  # a pose estimator reads every second frame of a film with more
 VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi", ".mkv", ".m4v", ".gif")
 MARGIN = 1.15  # of a crop's height over the person's
@@ -70,6 +70,7 @@ class Video:
         source_fps: mean frame rate of the file.
         path: the file.
         box: where the person is, float (1, 4): left, top, right, bottom in pixels of `frames`; None if not given.
+        notes: what was skipped or left out, a sentence each.
     """
 
     frames: np.ndarray
@@ -77,6 +78,7 @@ class Video:
     source_fps: float
     path: str
     box: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_video(
@@ -85,12 +87,13 @@ def read_video(
     """Read a video and resample it by its time stamps: at every 1 / fps seconds the frame nearest in time is taken.
 
     So a variable frame rate keeps its true tempo. Rotation marked in the file (telephones) is applied, pictures larger than
-    `MAX_SIDE` are scaled down. Broken frames are skipped with a warning where no hole of more than 0.5 s is left.
+    `MAX_SIDE` are scaled down. Broken frames are skipped with a note where no hole of more than 0.5 s is left.
+    A minute takes more than a gigabyte; `read_crops` takes the person only.
 
     Args:
         box: the person as (left, top, right, bottom) in pixels of the file's upright picture; "full": all of it (a video
             that is a person crop already); None: unknown, see `find_person`.
-        max_seconds: what comes later is left out with a warning.
+        max_seconds: what comes later is left out with a note.
 
     Raises:
         FileNotFoundError: no such file.
@@ -100,7 +103,8 @@ def read_video(
     """
     reader = VideoReader(path, fps, max_seconds)
     frames = np.stack(list(reader) or [np.zeros((0, 0, 3), np.uint8)])
-    return Video(frames, reader.fps, reader.source_fps, str(path), _given_box(box, frames.shape[1:3], reader.scale, Path(path)))
+    given = _given_box(box, frames.shape[1:3], reader.scale, Path(path))
+    return Video(frames, reader.fps, reader.source_fps, str(path), given, tuple(reader.notes))
 
 
 def _given_box(box, size: tuple[int, int], scale: float, path: Path) -> np.ndarray | None:
@@ -166,10 +170,13 @@ class VideoReader:
             kinds = sorted({stream.type for stream in self.container.streams if stream.type != "video"})
             raise ValueError(f"{path}: no video stream in this {name} file; it holds {', '.join(kinds) or 'nothing'}")
         self.stream = streams[0]
+        if self.stream.width * self.stream.height > MAX_PIXELS:
+            raise ValueError(f"{path}: pictures of {self.stream.width} x {self.stream.height}; at most 8192 x 4320 are read")
         self.stream.thread_type = "AUTO"
         own = float(self.stream.average_rate or 30)
         self.fps = float(fps or max(MIN_FPS, own / np.ceil(own / MOST_FPS)))
         self.times: list[float] = []
+        self.notes: list[str] = []
         self.seconds, self.start = (self.container.duration or 0) / 1e6, (self.container.start_time or 0) / 1e6
         if self.stream.average_rate:  # AVI: the duration of a cut file is guessed from its size, its frames are counted
             self.seconds = max(self.seconds, float(self.stream.frames / self.stream.average_rate))
@@ -250,7 +257,7 @@ class VideoReader:
         return (len(self.times) - 1) / self.times[-1] if len(self.times) > 1 else 0.0
 
     def check(self) -> None:
-        """Raise what the docstring of `read_video` promises; warn of what was left out."""
+        """Raise what the docstring of `read_video` promises; note what was left out."""
         path, read = self.path, f"{len(self.times)} frames ({self.times[-1] if self.times else 0:.2f} s)"
         if not self.times:
             raise ValueError(f"{path}: corrupt: no frame could be decoded {self.error and f'({self.error})'}".rstrip())
@@ -266,9 +273,9 @@ class VideoReader:
         if self.taken < MIN_FRAMES:
             raise ValueError(f"{path}: too short: {read}; expected at least {MIN_FRAMES / self.fps:.2f} s")
         if self.broken:
-            warnings.warn(f"{path}: {self.broken} broken frames skipped", stacklevel=3)
+            self.notes.append(f"{self.broken} broken frames skipped")
         if self.stopped:
-            warnings.warn(f"{path}: only the first {self.max_seconds:g} s are read (max_seconds)", stacklevel=3)
+            self.notes.append(f"only the first {self.max_seconds:g} s are read")
 
 
 # ---------------------------------------------------------------- the person
@@ -304,9 +311,9 @@ def find_person(frames: np.ndarray, name: str = "video") -> np.ndarray:
         raise ValueError(f"{name}: {share:.0%} of the picture changes: the camera moves or the person fills it; give box=")
     rows, columns = moving.shape[1:]
     joined = maximum_filter(moving, size=(1, max(3, round(0.05 * rows) | 1), 3))
-    labels, _ = label(joined, structure=np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]))
+    labels, count = label(joined, structure=np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]))
     labels[~moving] = 0
-    areas = np.bincount(labels.ravel())
+    areas = sum(np.bincount(frame.ravel(), minlength=count + 1) for frame in labels)
     boxes = np.full((len(frames), 2, 4), np.nan)  # of the two largest blobs of every frame
     largest = np.zeros((len(frames), 2))
     for i, place in enumerate(find_objects(labels), start=1):
@@ -439,7 +446,7 @@ def _reduced(frames: np.ndarray, side: int = 160) -> tuple[np.ndarray, int]:
 def _moving(frames: np.ndarray) -> np.ndarray:
     """bool (T, H, W): pixels that differ from the background by more than the noise of the video."""
     background = np.median(frames[:: max(1, len(frames) // 60)], axis=0).astype(np.int16)
-    difference = np.abs(frames.astype(np.int16) - background).max(-1)
+    difference = np.stack([np.abs(frame - background).max(-1) for frame in frames]).astype(np.uint8)
     return difference > np.clip(5 * 1.4826 * float(np.median(difference)), 20, 60)
 
 
@@ -504,6 +511,31 @@ def windows(frames: np.ndarray, length: int = WINDOW, stride: int = WINDOW // 2)
     return np.stack([frames[start : start + length] for start in starts])
 
 
+def read_crops(
+    path: str | Path,
+    size: tuple[int, int] = (64, 64),
+    fps: float = 30.0,
+    box: tuple[float, ...] | str | None = None,
+    max_seconds: float = 60.0,
+) -> tuple[np.ndarray, list[str]]:
+    """The person of a video, cut out frame by frame, and notes.
+
+    The file is decoded twice unless a box is given: first small, to find the person, then to cut them out; no frame is kept.
+    Args as of `read_video` and `crop_person`. Returns: uint8 (T, height, width, 3) of the frames in which the person is in
+    view; what was skipped, a sentence each. Raises what `read_video` and `find_person` raise.
+    """
+    boxes = None
+    if box is None:
+        small, shrink = zip(*(_reduced(frame[None]) for frame in VideoReader(path, fps, max_seconds)))
+        boxes = find_person(np.concatenate(small), str(path)) * shrink[0]
+    crops, reader = [], VideoReader(path, fps, max_seconds)
+    for t, frame in enumerate(reader):
+        place = _given_box(box, frame.shape[:2], reader.scale, Path(path)) if boxes is None else boxes[t : t + 1]
+        if np.isfinite(place).all():
+            crops.append(crop_person(frame[None], place, size)[0])
+    return np.stack(crops), reader.notes
+
+
 def prepare_video(
     path: str | Path,
     size: tuple[int, int] = (64, 64),
@@ -512,17 +544,17 @@ def prepare_video(
     length: int = WINDOW,
     stride: int = WINDOW // 2,
     max_seconds: float = 60.0,
-) -> np.ndarray:
-    """From a file to what a video model reads: read, find the person unless a box is given, crop, cut into windows.
+    count: int | None = None,
+) -> tuple[np.ndarray, list[str]]:
+    """From a file to what a video model reads: `read_crops`, cut into windows; of each `count` frames (default: all).
 
-    Returns: pixel values float32 (N, length, 3, height, width) in 0..1. Raises what `read_video` and `find_person` raise.
+    Returns: pixel values uint8 (N, count, 3, height, width), and notes. Raises what `read_crops` raises.
     """
-    video = read_video(path, fps, box, max_seconds)
-    boxes = find_person(video.frames, video.path) if video.box is None else np.repeat(video.box, len(video.frames), axis=0)
-    inside = np.isfinite(boxes).all(-1)
-    crops = crop_person(video.frames[inside], boxes[inside], size)
+    crops, notes = read_crops(path, size, fps, box, max_seconds)
     try:
-        clips = windows(crops, length, stride)
+        places = windows(np.arange(len(crops)), length, stride)
     except ValueError as error:
         raise ValueError(f"{path}: the person is in view only for a moment; {error}") from None
-    return (clips.transpose(0, 1, 4, 2, 3) / np.float32(255)).astype(np.float32)
+    if count is not None and count < length:
+        places = places[:, np.linspace(0, length - 1, count).round().astype(int)]
+    return crops[places].transpose(0, 1, 4, 2, 3), notes

@@ -58,7 +58,7 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
 
     # A prompt: another walk, which moves.
     page.locator("#prompt textarea").fill("moderate lurch gait, left side")
-    page.locator("#generate").click()
+    page.locator("#prompt textarea").press("Enter")
     expect(page.locator("#summary")).to_contain_text("lurch gait, left side, moderate", timeout=WAIT)
     page.wait_for_function("old => document.getElementById('walk').dataset.ready !== old", arg=first)
     wait_for_frame(page, walk.get_attribute("data-frame"))
@@ -86,6 +86,16 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     page.wait_for_function(f"before => Math.abs({CAMERA} - before) > 0.1", arg=before)  # the camera follows a little later
     press(page, "Play")
     wait_for_frame(page, held)
+
+    # A refusal clears the walk; a phone's page is not wider than the phone.
+    page.locator("#prompt textarea").fill("a purple elephant")
+    page.locator("#generate").click()
+    expect(page.locator("#problem [role=alert]")).to_contain_text("names no gait", timeout=WAIT)
+    expect(page.locator("#walk .js-plotly-plot")).to_have_count(0)
+    expect(page.locator("#summary")).to_be_empty()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")
+    page.set_viewport_size({"width": 1280, "height": 900})
 
     # A broken file: its error in words.
     page.get_by_role("tab", name="Read a walk").click()

@@ -476,6 +476,9 @@ def convert(
     from ..recording import as_walk, each_thing
 
     walks = [as_walk(thing, fps, up, height=height, person=person) for thing in each_thing(source)]
+    for walk, name in walks:
+        for note in walk.notes:
+            say("warning", f"{name}: {note}")
     files = output_files(out, len(walks), WALK_SUFFIXES, force)
     import numpy as np
 
