@@ -39,7 +39,7 @@ def read_numpy(path: Path, skeleton: Skeleton | None) -> Points:
     except Exception as error:  # numpy, zip and zlib raise a dozen kinds on broken or pickled files
         if isinstance(error, OSError) and error.filename is not None:  # the file itself cannot be opened
             raise
-        said = str(error)[:200] or type(error).__name__
+        said = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path}: is not a readable NPZ or NPY file without pickled objects ({said})") from None
     if "joints" not in arrays and not {"poses", "trans"} <= arrays.keys():
         raise ValueError(

@@ -44,7 +44,8 @@ def read_c3d(path: Path) -> Points:
             widths = _widths(reader)
             rate = round(float(reader.point_rate), 3)  # a float32
     except Exception as error:  # the library raises a dozen kinds on broken files
-        raise ValueError(f"{path}: is not a readable C3D file ({str(error)[:200] or type(error).__name__})") from None
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path}: is not a readable C3D file ({said})") from None
     table[table[..., 3] < 0] = np.nan  # residual -1: not seen
     table[(table[..., :3] == 0).all(-1)] = np.nan
     markers: dict[str, np.ndarray] = {}

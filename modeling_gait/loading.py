@@ -253,6 +253,10 @@ def _odd_bones(joints: np.ndarray, skeleton: Skeleton) -> list[str]:
         shares += [((h - l) / m, f"{s} {bone}") for s, l, m, h in zip(("left", "right"), low, middle, high)]
         if bone != "foot" and max(middle) > 1.15 * min(middle):
             out.append(f"the left {bone} is {middle[0]:.2f} m long and the right one {middle[1]:.2f} m: are columns exchanged?")
+    hips = np.linalg.norm(some[:, skeleton.index("right_hip")] - some[:, skeleton.index("left_hip")], axis=-1)
+    low, middle, high = np.nanpercentile(hips, (25, 50, 75)) if np.isfinite(hips).any() else (0.0, 1.0, 0.0)
+    if middle > 0.05:  # the pelvis is one bone
+        shares.append(((high - low) / middle, "line between the hips"))
     most, which = max(share for share in shares if "foot" not in share[1])  # a toe marker sits on soft tissue
     if most > 0.04 and most > 6 * max(min(shares)[0], 0.004):
         out.append(f"the {which} changes its length by {100 * most:.0f} %: are columns exchanged?")
