@@ -5,6 +5,7 @@
 One simulated walk of 96 frames in the layouts of `good_files`; each input is one of them after one to three changes: cut, noise
 bytes, a piece left out or doubled, numbers replaced (huge, nan, text, another sign or digit), columns exchanged, rows
 exchanged or left out, counts raised. It is read by `recording.read_recording`, as the commands and pipelines do, and measured.
+Seeds 0 to 3 showed what had to be mended; those of the result, 11 to 14, were not looked at before.
 
 - A crash is anything but a result, a ValueError or OSError whose one line names the file, within 30 s.
 - Silently wrong is a number of `JUDGED` more than 10 % (and `LEAST`) off the unbroken file's, while no sentence of the
@@ -15,6 +16,7 @@ Writes model_cards/results/fuzz.json.
 
 import argparse
 import json
+import multiprocessing
 import re
 import resource
 import signal
@@ -28,8 +30,9 @@ import numpy as np
 
 from experiments.runner import write_result
 from modeling_gait.export import save_walk
-from modeling_gait.formats import MEDIAPIPE_33, joint_name, words
-from modeling_gait.loading import FORMATS
+from modeling_gait.file_formats import FORMATS
+from modeling_gait.formats import BODY_25, MEDIAPIPE_33, joint_name, words
+from modeling_gait.kinematics import joint_angles
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
@@ -38,6 +41,7 @@ JUDGED = ("speed", "cadence", "step_length_left", "step_length_right", "knee_ran
 LEAST = {"step_width": 0.03, "speed": 0.05, "step_length_left": 0.03, "step_length_right": 0.03}  # m: 10 % of a width is noise
 LEGS = ["pelvis", *(f"{side}_{n}" for side in ("left", "right") for n in ("hip", "knee", "ankle", "foot"))]
 SECONDS = 30
+BASE_MB = 32  # that any walk may take; beyond it, memory goes with the size of the file
 
 
 def good_files(folder: Path, frames: int = 96) -> list[Path]:
@@ -65,11 +69,17 @@ def good_files(folder: Path, frames: int = 96) -> list[Path]:
     heads = [f"NO_OF_FRAMES\t{frames}", "FREQUENCY\t30", "MARKER_NAMES\t" + "\t".join(LEGS)]
     table("qualisys.tsv", heads, 1000 * legs, "\t")
     np.save(folder / "humanml3d.npy", smpl.astype(np.float32))
-    world = np.tile(at["head"][:, None], (1, 33, 1))
-    for j, title in enumerate(MEDIAPIPE_33):
-        if (name := joint_name(words(title))) in at:
-            world[:, j] = at[name]
-    world = world[..., [0, 2, 1]] * [1, -1, 1]
+
+    def seen(titles: list[str]) -> np.ndarray:
+        """(T, K, 3), y down, z forward; what the walk has not is where the head is."""
+        names = [joint_name(words(title)) for title in titles]
+        return np.stack([at.get(n, at["head"]) for n in names], axis=1)[..., [0, 2, 1]] * [1, -1, 1]
+
+    world = seen(MEDIAPIPE_33)
+    (folder / "openpose").mkdir(exist_ok=True)
+    for n, frame in enumerate(seen(BODY_25)):
+        flat = np.column_stack([frame, np.ones(25)]).round(5).ravel().tolist()
+        (folder / "openpose" / f"walk_{n:06d}_keypoints.json").write_text(json.dumps({"people": [{"pose_keypoints_3d": flat}]}))
     said = [{"world_landmarks": [dict(zip("xyz", p), visibility=1.0) for p in frame.round(5).tolist()]} for frame in world]
     (folder / "mediapipe.json").write_text(json.dumps(said))
     lines = [str(frames)]
@@ -77,23 +87,25 @@ def good_files(folder: Path, frames: int = 96) -> list[Path]:
         lines += ["1", "72057594037931101 0 1 1 1 1 0 0.02 0.19 2", "25"]
         lines += [" ".join(f"{v:.5f}" for v in p) + " 200 200 900 500 0 0 0 1 2" for p in frame]
     (folder / "ntu.skeleton").write_text("\n".join(lines) + "\n")
-    paths += [folder / "humanml3d.npy", folder / "mediapipe.json", folder / "ntu.skeleton"]
-    return paths + _angle_files(folder, times)
+    paths += [folder / n for n in ("humanml3d.npy", "mediapipe.json", "ntu.skeleton", "openpose")]
+    return paths + _angle_files(folder, times, joints)
 
 
-def _angle_files(folder: Path, times: np.ndarray) -> list[Path]:
-    """AMASS and MOT of plain sines: 55 strides a minute, 1.2 m/s."""
-    phase = 2 * np.pi * 55 / 60 * times
-    hips = {"r": 22 * np.cos(phase) + 5, "l": -22 * np.cos(phase) + 5}
-    knees = {"r": 5 + 55 * np.maximum(0, np.sin(phase + 4)) ** 2, "l": 5 + 55 * np.maximum(0, np.sin(phase + 4 + np.pi)) ** 2}
-    poses = np.zeros((len(times), 156))
+def _angle_files(folder: Path, times: np.ndarray, joints: np.ndarray) -> list[Path]:
+    """AMASS and MOT of the walk's planar angles, its pelvis as high as the generic body's lower ankle needs it."""
+    angles, pelvis = joint_angles(joints), joints[:, KINECT_V2.index("pelvis")]
+    hips, knees, ankles = (
+        {side[0]: angles[f"{n}_{side}"] for side in ("left", "right")}
+        for n in ("hip_flexion", "knee_flexion", "ankle_dorsiflexion")
+    )
+    list_, poses = angles["pelvic_obliquity"], np.zeros((len(times), 156))
     for side, hip, knee in (("l", 1, 4), ("r", 2, 5)):
         poses[:, 3 * hip], poses[:, 3 * knee] = -np.radians(hips[side]), np.radians(knees[side])
-    trans = np.outer(times, [0, 0, 1.2]) + [0, 1.1, 0]
+    trans = np.stack([0 * times, pelvis[:, 2] + 0.1, pelvis[:, 1]], axis=1)
     np.savez(folder / "amass.npz", poses=poses, trans=trans, mocap_framerate=30.0)
-    columns = {"time": times, "pelvis_tilt": 0 * times, "pelvis_tx": 1.2 * times, "pelvis_ty": 0.95 + 0 * times}
-    columns |= {"pelvis_list": 3 * np.sin(phase)} | {f"hip_flexion_{s}": v for s, v in hips.items()}
-    columns |= {f"knee_angle_{s}": v for s, v in knees.items()} | {f"ankle_angle_{s}": 5 * np.sin(phase) for s in "rl"}
+    columns = {"time": times, "pelvis_tilt": 0 * times, "pelvis_tx": pelvis[:, 1], "pelvis_ty": pelvis[:, 2]}
+    columns |= {"pelvis_list": list_} | {f"hip_flexion_{s}": hips[s] for s in "rl"}
+    columns |= {f"knee_angle_{s}": knees[s] for s in "rl"} | {f"ankle_angle_{s}": ankles[s] for s in "rl"}
     lines = ["Coordinates", "version=1", f"nRows={len(times)}", f"nColumns={len(columns)}", "inDegrees=yes", "endheader"]
     lines += ["\t".join(columns), *("\t".join(f"{v:.6f}" for v in row) for row in np.stack(list(columns.values()), axis=1))]
     (folder / "opensim.mot").write_text("\n".join(lines) + "\n")
@@ -219,7 +231,7 @@ def _alarm(*_):
 
 def measure(path: Path) -> tuple[dict[str, float], set[str], float]:
     """Numbers of `JUDGED`, sentences without their numbers, and the frame rate."""
-    recording = read_recording(path, fps=30 if path.stem in ("humanml3d", "mediapipe", "deeplabcut") else None)
+    recording = read_recording(path, fps=30 if path.stem in ("humanml3d", "mediapipe", "deeplabcut", "openpose") else None)
     numbers = {name: recording.gait_parameters[name] for name in JUDGED}
     return numbers, {re.sub(r"[\d.]+", "#", s) for s in recording.sentences()}, recording.fps
 
@@ -255,16 +267,19 @@ def run(folder: Path, inputs: int, seed: int, keep: Path | None = None, frames: 
     rows, files = [], good_files(folder, frames)
     goods = {path: measure(path) for path in files}
     for n in range(inputs):
-        path = files[rng.integers(len(files))]
-        original = path.read_bytes()
+        path = part = files[rng.integers(len(files))]
+        if path.is_dir():  # one of its files
+            parts = sorted(path.iterdir())
+            part = parts[rng.integers(len(parts))]
+        original = part.read_bytes()
         data = original
         for _ in range(rng.integers(1, 4)):
             data = changed(data, rng)
         try:
-            path.write_bytes(data)
+            part.write_bytes(data)
             outcome, detail = try_input(path, goods[path])
         finally:
-            path.write_bytes(original)
+            part.write_bytes(original)
         rows.append({"file": path.name, "outcome": outcome, "detail": detail, "seed": seed})
         if keep and outcome in ("crash", "silently wrong", "restated"):
             (keep / f"{outcome.replace(' ', '_')}_{seed}_{n}_{path.name}").write_bytes(data)
@@ -272,10 +287,29 @@ def run(folder: Path, inputs: int, seed: int, keep: Path | None = None, frames: 
     return rows
 
 
+def memory_factor(folder: Path, frames: int = 10_000) -> float:
+    """The most memory beyond `BASE_MB` that reading and measuring a good file of `frames` takes, over the file's size; each in
+    a process of its own, so that the peak is that file's."""
+    folder.mkdir()
+    most = 0.0
+    for path in good_files(folder, frames):
+        size = sum(p.stat().st_size for p in (path.iterdir() if path.is_dir() else [path]))
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            most = max(most, (pool.apply(_peak, (path,)) / 2**20 - BASE_MB) / (size / 2**20))
+    return round(most, 1)
+
+
+def _peak(path: Path) -> int:
+    """Bytes by which the peak of the memory of this process grows."""
+    before = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    measure(path)
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=10_000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13, 14])
     parser.add_argument("--keep", type=Path, help="folder for the inputs that crash or are silently wrong")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -287,6 +321,7 @@ def main() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         rows = [row for seed in args.seeds for row in run(Path(folder), args.inputs // len(args.seeds), seed, args.keep)]
         largest = max(p.stat().st_size for p in Path(folder).iterdir())
+        factor = memory_factor(Path(folder) / "large")
     outcomes = Counter(row["outcome"] for row in rows)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     metrics = {
@@ -299,6 +334,8 @@ def main() -> None:
         "doubted": outcomes["doubted"],
         "more_memory_mb": round(peak / 1024, 1),
         "largest_file_mb": round(largest / 1e6, 2),
+        "memory_factor": factor,
+        "memory_base_mb": BASE_MB,
     }
     names = sorted({row["file"] for row in rows})
     by_file = {name: Counter(row["outcome"] for row in rows if row["file"] == name) for name in names}

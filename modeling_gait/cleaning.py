@@ -48,6 +48,8 @@ class CleaningReport:
         frames_cut: frames outside the piece that was kept (the one of most frames).
         frames_repaired: frames of the kept piece with at least one replaced sample.
         samples_repaired: samples replaced in the kept piece.
+        leg_samples_repaired: those of hips, knees, ankles and feet among them.
+        frames_missing: frames that the clock leaves out within the kept piece; interpolated.
         joints_missing: joints never seen in the kept piece; they stay nan.
         longest_gap: longest time between frames of the kept piece [s].
         start: time stamp of the first frame returned [s].
@@ -68,6 +70,8 @@ class CleaningReport:
     frames_cut: int = 0
     frames_repaired: int = 0
     samples_repaired: int = 0
+    leg_samples_repaired: int = 0
+    frames_missing: int = 0
     joints_missing: int = 0
     longest_gap: float = 0.0
     start: float = 0.0
@@ -130,6 +134,10 @@ def clean_walk(
     times, joints, bad = times[piece], joints[piece], bad[piece]
     some = bad[:, ~bad.all(0)]  # a joint that is never seen is not repaired
     report.frames_repaired, report.samples_repaired = int(some.any(1).sum()), int(some.sum())
+    legs = [j for j, n in enumerate(skeleton.joint_names) if n.split("_")[-1] in ("hip", "knee", "ankle", "foot")]
+    report.leg_samples_repaired = int((bad & ~bad.all(0))[:, legs].sum())
+    steps = np.diff(times)
+    report.frames_missing = int(np.maximum(np.round(steps / np.median(steps)) - 1, 0).sum())
     report.longest_gap, report.start = float(np.diff(times).max()), float(times[0])
     joints = _fill(times, joints, bad, skeleton, report)
     grid = times[0] + np.arange(int((times[-1] - times[0]) * fps + 1e-6) + 1) / fps

@@ -7,6 +7,7 @@ name -> number, nan where not measurable. The events come from gait_events.py.
 "Difference" is always right minus left. Every value of a side is the median over that side's strides.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,10 +85,15 @@ def mirror_image(name: str) -> tuple[str, int]:
 def compute_gait_parameters(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> dict[str, float]:
     """All parameters of `GAIT_PARAMETERS` and `KINEMATIC_PARAMETERS` of one walk, nan where they can't be measured.
 
+    It takes the walk at its word: one straight, clean stretch along +y. For a walk as somebody recorded it, take
+    `recording.read_recording(...).gait_parameters`, which finds the straight parts, repairs, and says what it doubts. Here only
+    a UserWarning tells of legs of no human length, a body that is not upright along z, and travel that is not along +y.
+
     Args and errors as `detect_gait_events`, but a joint is measured in every frame or, nan, in none. A footprint is the mean
     ankle position from 6 to 36 % of the cycle after a heel strike, while the foot is flat.
     """
     values, whole = _measure(joints, fps, skeleton)
+    _warn_of_odd_input(np.asarray(joints, np.float64), skeleton)
     out = dict.fromkeys((p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)), float("nan"))
     out |= {name: _median(v) for name, v in values.items() if name != "cadence"} | whole
     for name in ("step_time", "cycle_time", "step_length", "stride_length", "swing_time"):
@@ -125,6 +131,21 @@ def _measure(joints: np.ndarray, fps: float, skeleton: Skeleton) -> tuple[dict[s
     _space(values, whole, joints, events, cycles, fps, skeleton)
     _kinematics(values, whole, joints, cycles, skeleton)
     return values, whole
+
+
+def _warn_of_odd_input(joints: np.ndarray, skeleton: Skeleton) -> None:
+    hip, ankle = pelvis_track(joints, skeleton), np.mean([joint_track(joints, skeleton, f"{s}_ankle") for s in SIDES], axis=0)
+    leg, way = np.nanmedian(hip - ankle, axis=0), hip[-1] - hip[0]
+    size = float(np.linalg.norm(leg))
+    odd = []
+    if not 0.2 <= size <= 1.3:
+        odd.append(f"the ankles are {size:.3g} m from the hips: what is the unit?")
+    elif leg[2] < 0.6 * size:
+        odd.append("the body is not upright along z")
+    if np.hypot(*way[:2]) > 0.3 and way[1] < 0.8 * np.hypot(*way[:2]):
+        odd.append("the walk is not along +y")
+    if odd:
+        warnings.warn(f"{'; '.join(odd)}; use read_recording(...).gait_parameters", UserWarning, stacklevel=3)
 
 
 def symmetry_index(left: float, right: float) -> float:

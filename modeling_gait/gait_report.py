@@ -92,6 +92,7 @@ class GaitReport:
         problems: what a reader should know before believing the rest.
         walk: the skeleton, cleaned and walking along +y; None without one.
         video: uint8 (T, H, W, 3), the frames that the model saw; None without one.
+        stated: what the file itself states, beside what was measured: rows of `Recording.beside_the_file`.
     """
 
     name: str
@@ -106,6 +107,7 @@ class GaitReport:
     walk: Walk | None = None
     video: np.ndarray | None = None
     video_fps: float = 30.0
+    stated: list[dict] = field(default_factory=list)
 
     @property
     def label(self) -> str:

@@ -2,8 +2,7 @@
 
 In: joints (B, T, J, 3) [m], x right, y forward, z up; mask (B, T) of valid frames, the first ones.
 Out: `GaitWaves`; `synthesise` makes channels (B, T, C) of it again, `from_channels` joints. C = 3 J: each joint relative to
-the root, and
-in the root's own slot its path.
+the root, and in the root's own slot its path.
 
     x(t) = mean + drift_1 P1(s) + drift_2 P2(s) + drift_3 P3(s) + sum_k  a_k cos(k phase(t)) + b_k sin(k phase(t))
 

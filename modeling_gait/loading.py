@@ -1,24 +1,20 @@
-"""Reading a user's own skeleton file: `load_walk` and the table of `FORMATS`.
+"""A user's own walk: `load_walk` of a file in one of `file_formats.FORMATS`, `walk_from_arrays`.
 
-In: a file. Out: a `Walk` whose joints are float32 (T, J, 3) in metres with z up (x right and y forward where the file's axes
-say so; `cleaning.canonicalise` turns a walk to face +y). Nothing is filtered or resampled here: gaps stay nan, see
+In: a file or arrays. Out: a `Walk` whose joints are float32 (T, J, 3) in metres with z up (x right and y forward where the
+file's axes say so; `cleaning.canonicalise` turns a walk to face +y). Nothing is filtered or resampled here: gaps stay nan, see
 `cleaning.clean_walk`. Errors are ValueError naming the file, line, column and what was expected; OSError if it cannot be read.
-What is assumed about units, axes and clock is said in `Walk.notes`.
+What is assumed about units, axes and clock is said in `Walk.notes`, and by `load_walk` as a warning.
 """
 
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from .bvh import bvh_points
 from .files import MAX_FRAMES
 from .formats import LEGS, TWO_D, Points
-from .formats_arrays import from_arrays, read_numpy
-from .formats_capture import read_c3d, read_mot, read_trc
-from .formats_keypoints import read_json, read_ntu
-from .formats_text import read_table
+from .formats_arrays import from_arrays
 from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, Skeleton
 from .walk_checks import check_space
 
@@ -54,42 +50,8 @@ class Walk:
     accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Format:
-    """A format: its suffixes, what is read of it, its reader, and whether `save_walk` writes it."""
-
-    suffixes: tuple[str, ...]
-    what: str
-    read: Callable[[Path, Skeleton | None], Points]
-    written: bool = False
-
-
-FORMATS = (
-    Format(
-        (".csv", ".tsv", ".txt"),
-        "tables: columns named left_knee_x, KneeLeft.x or 'Knee Left X, Y, Z'; J*3 columns without names; DeepLabCut and "
-        "Anipose in 3D; MediaPipe; Vicon Nexus trajectories; Qualisys",
-        read_table,
-        True,
-    ),
-    Format(
-        (".npz", ".npy"), "arrays: joints (T, J, 3); HumanML3D (T, 22, 3) and (T, 263); AMASS poses and trans", read_numpy, True
-    ),
-    Format((".bvh",), "BVH: any channel order; names of Mixamo, CMU, 3ds Max, Biovision and of the package", bvh_points, True),
-    Format(
-        (".c3d",), "C3D: markers of Plug-in Gait, Visual3D, Qualisys; its events and parameters", lambda p, _: read_c3d(p), True
-    ),
-    Format((".trc",), "TRC of OpenSim, OpenCap, Pose2Sim, Cortex: joints or markers", lambda p, _: read_trc(p), True),
-    Format((".mot", ".sto"), "MOT, STO: joint angles of OpenSim, OpenCap, on a generic body", lambda p, _: read_mot(p)),
-    Format((".json",), "JSON (or a folder of them) of OpenPose, COCO, MediaPipe, MMPose, in 3D", read_json),
-    Format((".skeleton",), "NTU RGB+D", read_ntu),
-)
-
-SUFFIXES = tuple(suffix for f in FORMATS for suffix in f.suffixes)
-
-
 def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto") -> Walk:
-    """Read one walk from a file of one of the `FORMATS`; its suffix tells which. A folder is OpenPose's, a file a frame.
+    """Read one walk from a file of one of `file_formats.FORMATS`, told by its suffix. A folder is OpenPose's, a file a frame.
 
     Joints are found by their names, as joints or as markers; hips, knees and ankles suffice, the others are nan and left out of
     `measured`. NPZ: array `joints` (T, J, 3), optionally `fps`, `times`, `joint_names`, `skeleton`. Never a pickle.
@@ -107,13 +69,26 @@ def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
         ValueError: the file is not a walk; the message names file, line and column.
         OSError: the file cannot be opened.
     """
+    walk = read_walk(path, skeleton, fps, up)
+    for note in walk.notes:
+        warnings.warn(f"{path}: {note}", UserWarning, stacklevel=2)
+    return walk
+
+
+def read_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto") -> Walk:
+    """`load_walk` without warnings, for callers that hand the notes on."""
     path = Path(path)
-    read = read_json if path.is_dir() else next((f.read for f in FORMATS if path.suffix.lower() in f.suffixes), None)
-    if read is None:
-        raise ValueError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
+    try:
+        from modeling_gait.file_formats import read_points
+    except ModuleNotFoundError as error:  # code of a model's folder, which reads arrays alone
+        if not (error.name or "").startswith("modeling_gait"):
+            raise
+        raise ValueError(
+            f"{path}: files of walks are read by the package: pip install modeling_gait, or pass arrays"
+        ) from error
     skeleton = known_skeleton(skeleton)
     _check_arguments(fps, up)
-    return _finish(read(path, skeleton), skeleton, fps, up, path, path.stem)
+    return _finish(read_points(path, skeleton), skeleton, fps, up, path, path.stem)
 
 
 def walk_from_arrays(
@@ -159,7 +134,8 @@ def _finish(raw: Points, wanted: Skeleton | None, fps: float | None, up: str, pa
     points = {n: np.where(np.abs(p) < 1e6, p, np.nan) for n, p in raw.points.items()}  # also drops inf
     if not any(np.isfinite(p).all(1).any() for p in points.values()):
         raise ValueError(f"{path}: holds no joint with three finite coordinates")
-    skeleton = _skeleton(points, wanted or raw.skeleton, path)
+    known = raw.skeleton and SKELETONS.get(raw.skeleton.name, raw.skeleton)  # the package's, in code of a model's folder
+    skeleton = _skeleton(points, wanted or known, path)
     seen = [n for n in skeleton.joint_names if n in points and np.isfinite(points[n]).all(1).any()]
     joints = np.full((count, len(skeleton), 3), np.nan)
     for n in seen:
@@ -280,13 +256,18 @@ def _odd_bones(joints: np.ndarray, skeleton: Skeleton) -> list[str]:
     most, which = max(share for share in shares if "foot" not in share[1])  # a toe marker sits on soft tissue
     if most > 0.04 and most > 6 * max(min(shares)[0], 0.004):
         out.append(f"the {which} changes its length by {100 * most:.0f} %: are columns exchanged?")
+    for part in (n for n in ("knee", "ankle", "foot") if skeleton.has(f"left_{n}")):
+        pair = [some[:, skeleton.index(f"{side}_{part}")] for side in ("left", "right")]
+        still = [(np.abs(p - np.nanmedian(p, axis=0)) == 0).sum(0) > 0.9 * np.isfinite(p).all(1).sum() for p in pair]
+        if len(some) > 9 and (still[0] != still[1]).any():  # of a model in a plane both are
+            out.append(f"one {part} never moves along one axis: are columns exchanged?")
     place = {n: some[:, skeleton.index(n)] for n in LEGS}
     across, middle = place["right_hip"] - place["left_hip"], (place["left_hip"] + place["right_hip"]) / 2
     width = float(np.nanmedian(np.linalg.norm(across, axis=1)))
     if skeleton.has("pelvis") and width > 0.05:
         pelvis = some[:, skeleton.index("pelvis")] - middle
         away, aside = np.linalg.norm(pelvis, axis=1), np.abs(np.sum(pelvis * across, axis=1)) / width
-        if np.isfinite(away).any() and (np.nanmedian(away) > 0.25 or np.nanmedian(aside) > 0.4 * width):
+        if np.isfinite(away).any() and (np.nanmedian(away) > 0.25 or np.nanmedian(aside) > 0.2 * width):
             out.append(f"the pelvis is {np.nanmedian(away):.2f} m away from the middle of the hips: are columns exchanged?")
     crossed = np.sum((place["right_ankle"] - place["left_ankle"]) * across, axis=1)
     if np.isfinite(crossed).any() and np.nanmedian(crossed) < -0.02 * max(width, 0.05):

@@ -119,13 +119,14 @@ class GaitReportPipeline(Pipeline):
         for given, branch in ((video, "video"), (recording, "skeleton")):
             if given is not None and branch not in config.branches:
                 raise ValueError(f"{name}: a {branch}, but this model has no {branch} branch; it takes {config.branches[0]}s")
-        out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": []}
+        out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": [], "stated": []}
         if recording is not None:
             given = {"skeleton": skeleton, "rate": self.fps, "default_fps": self.fps, "height": height, "person": person}
             read = read_recording(recording, fps, **given)
             joints = read.for_model(self.skeleton, self.fps)
             out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
             out["problems"] += read.sentences()
+            out["stated"] = read.beside_the_file()
             frames = config.skeleton_config.resample_frames
             values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
             out["inputs"]["input_values"] = torch.from_numpy(values)
@@ -180,6 +181,7 @@ class GaitReportPipeline(Pipeline):
             walk=walk,
             video=video,
             video_fps=self.fps * self.model.config.num_frames / WINDOW,
+            stated=outputs["stated"],
         )
 
     def _doubts(self, highest: float, parameters: list[ReportParameter], walk: Walk | None) -> list[str]:

@@ -69,18 +69,17 @@ class GeneratedWalk(dict):
 class TextToGaitPipeline(Pipeline):
     """Descriptions to walks.
 
-        pipe = pipeline("text-to-gait", model=FOLDER)
-        walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
+        pipe = pipeline("text-to-gait", model=FOLDER) walk = pipe("severe steppage gait, right side, 0.6 m/s, 96 steps/min")
         walk["joints"]   # float32 (96, 25, 3) [m], x right, y forward, z up
 
     Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1),
     `top_p` (1), `guidance` (1: none, see `sample_codes`), `batch_size`; `seed`, by which walk i of a list is drawn, whatever
-    the batches are (`first`, 0: the number of the list's first walk);
-    `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
-    `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;
-    `person`: a walk of somebody, as `read_recording` takes it, whose spatial codes (bones, posture, own normal cycle) all walks
-    get. Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description`
-    (what was understood, a WalkDescription), `codes` (GaitCodes).
+    the batches are (`first`, 0: the number of the list's first walk); `candidates` (1): so many walks are sampled of each
+    prompt and the one that fits it best is returned, see `choose_walks`; `sensor` (False): as the sensor of the training data
+    would measure the walk, with its noise and no bones of one length; `person`: a walk of somebody, as `read_recording` takes
+    it, whose spatial codes (bones, posture, own normal cycle) all walks get. Each result is a `GeneratedWalk`, a dict:
+    `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what was understood, a WalkDescription), `codes`
+    (GaitCodes).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
@@ -193,8 +192,8 @@ class TextOnlyLogitsProcessor(LogitsProcessor):
 class GaitToTextPipeline(Pipeline):
     """Walks to words and numbers.
 
-        pipe = pipeline("gait-to-text", model=FOLDER)
-        pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed 0.65 m/s, ..."
+        pipe = pipeline("gait-to-text", model=FOLDER) pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed
+        0.65 m/s, ..."
 
     In: a walk or several, as `recording.read_recordings` takes them: files, joints (T, J, 3) with `fps` and `skeleton`, dicts,
     ... Each result is a dict: `text` (written by GPT-2 from the codes), `pathology` (as GPT-2 names it, None if it names none),

@@ -27,6 +27,7 @@ from .video import Background, VideoReader, camera_path
 MOST_PEOPLE = 4  # who are followed at once
 MAX_SIDE = 960  # pixels of the pictures that are read
 SMALLEST = 48  # pixels, of a person from head to heel
+SEEN = 0.7  # mean visibility of a person; things taken for people have less
 SCAN = 0.5  # s between two looks for further people
 LEGS = [MEDIAPIPE_33.index(f"{side}_{n}") for side in ("left", "right") for n in ("hip", "knee", "ankle")]
 ANKLES = [MEDIAPIPE_33.index(f"{side}_ankle") for side in ("left", "right")]
@@ -301,6 +302,8 @@ def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, in
     """The poses of one of a crowd and what has to be said of the film; args and errors as `estimate_poses`."""
     notes, frames = [], crowd.frame
     people = [t for t in linked(crowd.tracks, fps, background.cuts) if len(t.poses) >= 0.5 * fps]
+    sure = [t for t in people if np.mean([p.visibility.mean() for p in t.poses.values()]) > SEEN]
+    people = sure or people
     people.sort(key=lambda t: _middle(t.poses[t.first])[0])
     if not people:
         if crowd.small:

@@ -9,7 +9,7 @@ is no walk.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,17 +18,18 @@ from scipy.interpolate import PchipInterpolator
 
 from .cleaning import canonicalise, clean_walk
 from .exchanged_joints import exchanged_frames
-from .gait_events import SIDES
-from .gait_parameters import compute_gait_parameters, symmetry_index
-from .loading import Walk, load_walk, walk_from_arrays
+from .gait_events import SIDES, detect_gait_events
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
+from .loading import Walk, read_walk, walk_from_arrays
 from .skeletons import Skeleton, convert_joints
 from .video import VIDEO_SUFFIXES
 from .video_walk import read_video_walk
 from .walk_checks import examine
-from .walk_stretches import Stretch, straightened
+from .walk_stretches import Stretch, straightened, track
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
-SHORT = 2.0  # s
+SHORT = 2.0  # strides
+FILLED = 0.02  # share of the legs' samples that may be filled, for each stride
 ARRAYS = ("joints", "fps", "times", "joint_names", "skeleton")  # what is read of a dict
 
 # Joints without which some gait parameters are not measured: any of a line's suffice.
@@ -64,6 +65,7 @@ class Recording:
             all frames), `floor_levelled_degrees`.
         doubts: what was assumed, left out or looks wrong, a sentence each.
         unseen, accuracy: as of `Walk`.
+        events, stated: the file's own gait events and parameters, as of `Walk`; see `beside_the_file`.
     """
 
     joints: np.ndarray
@@ -80,6 +82,33 @@ class Recording:
     doubts: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
+    events: dict[str, np.ndarray] | None = None
+    stated: dict[str, tuple[float, str]] | None = None
+
+    @cached_property
+    def gait_events(self) -> dict[str, np.ndarray]:
+        """`left_heel_strikes`, `left_toe_offs`, ... of all stretches -> (N,) [s] on the clock of `times`."""
+        out = {f"{side}_{kind}": [] for kind in ("heel_strikes", "toe_offs") for side in SIDES}
+        for stretch in self.stretches:
+            found = detect_gait_events(self.straight(stretch), self.fps, self.skeleton)
+            for name, values in out.items():
+                values.append(self.times[0] + (stretch.start + getattr(found, name)) / self.fps)
+        return {name: np.concatenate(values) for name, values in out.items()}
+
+    def beside_the_file(self) -> list[dict]:
+        """The file's own parameters and events, and ours: rows of `name`, `stated`, `unit`, and `measured` (None where we have
+        none of that name) with `measured_unit`; numbers, or of events lists of times [s]. Empty where the file states none."""
+        units = {p.name: p.unit for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)}
+        rows = []
+        for name, (value, unit) in (self.stated or {}).items():
+            ours = _our_name(name, unit)
+            measured = self.gait_parameters.get(ours, float("nan"))
+            row = {"name": name, "stated": value, "unit": unit, "measured": measured if np.isfinite(measured) else None}
+            rows.append(row | {"measured_unit": units.get(ours, "")})
+        for name, seconds in (self.events or {}).items():
+            row = {"name": name.replace("_", " "), "stated": [round(float(t), 3) for t in seconds], "unit": "s"}
+            rows.append(row | {"measured": [round(float(t), 3) for t in self.gait_events.get(name, ())], "measured_unit": "s"})
+        return rows
 
     @cached_property
     def gait_parameters(self) -> dict[str, float]:
@@ -193,14 +222,12 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     doubts = [*walk.notes, *found.doubts, *_not_measured(walk.skeleton, measured)]
     if exchanged > 0.05 * len(joints):
         doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
-    seconds = sum(s.stop - s.start for s in found.stretches) / rate
-    if seconds < SHORT:
-        doubts.append(f"only {seconds:.1f} s of walking: too few strides to be sure of the numbers")
+    doubts += _odd_clock(times, found.joints, walk.skeleton)
     if report.frames_cut > 0.2 * report.frames_in:
         doubts.append(
             f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them"
         )
-    return Recording(
+    recording = Recording(
         joints=found.joints.astype(np.float32),
         fps=float(rate),
         times=report.start + np.arange(len(joints)) / rate,
@@ -215,14 +242,70 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
         doubts=tuple(dict.fromkeys(doubts)),
         unseen=walk.unseen,
         accuracy=walk.accuracy,
+        events=walk.events,
+        stated=walk.stated,
     )
+    more = _unsure(recording)
+    return replace(recording, doubts=(*recording.doubts, *more)) if more else recording
+
+
+def _odd_clock(times: np.ndarray, joints: np.ndarray, skeleton: Skeleton) -> list[str]:
+    """Sentences on time stamps (T,) [s] that no clock makes, and on frames that are lost without the clock's saying so."""
+    steps = np.diff(times)
+    steps = steps[np.isfinite(steps) & (steps > 0)]
+    low, middle, high = np.percentile(steps, (10, 50, 90)) if len(steps) else (0.0, 1.0, 0.0)
+    out = []
+    if high - low > 0.4 * middle:
+        out.append(f"the time between frames varies from {1000 * low:.0f} to {1000 * high:.0f} ms: is it a clock?")
+    moved = np.linalg.norm(np.diff(track(joints, skeleton, "hip")[:, :2], axis=0), axis=-1)
+    if len(moved) and moved.max() > max(0.06, 2.5 * np.percentile(moved, 95)):
+        out.append(f"the hips jump by {moved.max():.2f} m from frame {moved.argmax()} to the next: were frames lost?")
+    return out
+
+
+def _unsure(recording: Recording) -> list[str]:
+    """Sentences on numbers of too few strides, of legs that were filled too often, and that contradict one another."""
+    seconds = sum(s.stop - s.start for s in recording.stretches) / recording.fps
+    few = f"only {seconds:.1f} s of walking: too few strides to be sure of the numbers"
+    try:
+        found = recording.gait_parameters
+    except ValueError:  # too short; the error comes again where the numbers are asked for
+        return [few]
+    cycles = np.array([found[f"cycle_time_{side}"] for side in SIDES])
+    cycle = float(np.nanmean(cycles)) if np.isfinite(cycles).any() else float("inf")
+    strides = seconds / cycle
+    out = [few] if strides < SHORT else []
+    legs = sum(n.split("_")[-1] in ("hip", "knee", "ankle", "foot") for n in recording.measured)
+    filled = recording.repairs["leg_samples_repaired"] / (legs * len(recording.joints))
+    filled += recording.repairs["frames_missing"] / len(recording.joints)
+    if filled > min(0.2, FILLED * strides):
+        out.append(f"{100 * filled:.0f} % of the legs' positions were filled in, in {strides:.1f} strides: numbers may be off")
+    if np.ptp(cycles) > 0.08 * cycle:
+        out.append(f"a left stride takes {cycles[0]:.2f} s and a right one {cycles[1]:.2f} s, which no walk does for long")
+    strided = np.mean([found[f"stride_length_{side}"] for side in SIDES])
+    if abs(strided / cycle - found["speed"]) > max(0.15 * found["speed"], 0.05):
+        out.append(f"strides of {strided:.2f} m in {cycle:.2f} s contradict the speed of {found['speed']:.2f} m/s")
+    return out
+
+
+def _our_name(stated: str, unit: str) -> str:
+    """The gait parameter that a file's own ("left step length", of Vicon and Visual3D) is: step_length_left."""
+    side = next((s for s in SIDES if stated.startswith(s)), "")
+    name = stated.removeprefix(side).strip().replace(" ", "_")
+    name = {"stride_time": "cycle_time", "walking_speed": "speed"}.get(name, name)
+    if name in ("single_support", "double_support"):
+        name += "_percent" if "%" in unit else "_time"
+    return name if name in ("speed", "cadence", "step_width") else f"{name}_{side}"
 
 
 def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
     """A sentence that names the joints that were not measured, and the parameters that are null for that."""
     lacking = [n for n in skeleton.joint_names if n not in measured]
     null = [p for joints, parameters in _NEEDED if not any(j in measured for j in joints) for p in parameters]
-    return [f"not measured: {', '.join(lacking)}" + (f"; so no {', '.join(null)}" if null else "")] if lacking or null else []
+    if not (lacking or null):
+        return []
+    names = ", ".join(lacking) or "joints that this skeleton has not"
+    return [f"not measured: {names}" + (f"; so no {', '.join(null)}" if null else "")]
 
 
 def as_walk(
@@ -243,7 +326,7 @@ def as_walk(
     if isinstance(thing, str | Path) and Path(thing).suffix.lower() in VIDEO_SUFFIXES:
         return read_video_walk(thing, height, person), str(thing)
     if isinstance(thing, str | Path):
-        return load_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)
+        return read_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)
     arrays = dict(thing) if isinstance(thing, Mapping) else {"joints": thing}
     name = str(arrays.get("name") or arrays.get("walk_id") or "walk")
     if "joints" not in arrays:
@@ -341,6 +424,7 @@ _REPAIRS = (
     ("frames_cut", "{n} frames before or after a gap or jump were left out"),
     ("broken_frames", "{n} frames without the shape of a body were interpolated or left out"),
     ("spike_samples", "{n} jumps of single joints were interpolated"),
+    ("frames_missing", "{n} frames are missing between others and were interpolated"),
     ("frames_repaired", "{n} frames had missing or wrong joints, which were interpolated"),
     ("legs_exchanged", "in {n} frames left and right leg were exchanged, and put right"),
     ("floor_levelled_degrees", "the floor was levelled by {n:.1f} degrees"),

@@ -21,6 +21,7 @@ from .walk_stretches import MIN_SPEED, Stretch, facing, find_stretches, mean_ove
 
 MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
 LEAN = 2.0  # degrees, by which the hips are ahead of the ankles' middle
+MOST_LEAN, MOST_TOES, MOST_BACK = 12.0, 50.0, 20.0  # degrees: of a leg sideways, of toes from the way, of a knee forward
 MIN_TILT, TOLD_TILT = 1.0, 3.0  # degrees, of a floor that is levelled, and that is told
 
 
@@ -76,6 +77,8 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
         raise ValueError(f"nobody walks in it: {_what_instead(joints, stretches, stride, skeleton)}")
     joints, backwards = _check_sides(joints, fps, skeleton, kept, repairs, doubts)
     joints = _level(joints, fps, skeleton, kept, belt, repairs, doubts)
+    longest = max(kept, key=lambda s: s.stop - s.start)
+    doubts += _odd_legs(straightened(joints, fps, skeleton, longest), fps, skeleton, backwards)
     if told:
         seconds = sum(s.stop - s.start for s in kept) / fps
         parts = f"{len(kept)} part{'s' * (len(kept) > 1)}, {seconds:.1f} of {len(joints) / fps:.1f} s"
@@ -91,7 +94,6 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
         )
     if fixed:
         doubts.append("the pelvis does not rise and fall: foot heights are not measured")
-    longest = max(kept, key=lambda s: s.stop - s.start)
     joints = turned(joints, heading(joints[longest.start : longest.stop], skeleton))
     joints[..., :2] -= track(joints, skeleton, "hip")[0, :2]
     ankles = np.stack([track(joints, skeleton, f"{side}_ankle")[:, 2] for side in SIDES]).min(0)
@@ -228,6 +230,40 @@ def _check_sides(
     if front < 0:
         doubts.append("the person walks backwards, facing against the way")
     return joints, bool(front < 0)
+
+
+def _odd_legs(straight: np.ndarray, fps: float, skeleton: Skeleton, backwards: bool) -> list[str]:
+    """Sentences on legs (T, J, 3) along +y that no body has and that exchanged columns make: joints on the other leg's line,
+    thighs or shanks that lean sideways, toes that point sideways, knees that bend forward, a foot that slides as it stands."""
+    place = {
+        f"{side}_{n}": track(straight, skeleton, f"{side}_{n}") * ([-1, -1, 1] if backwards else 1)
+        for side in SIDES
+        for n in ("hip", "knee", "ankle", "foot")
+    }
+    out = []
+    for n, least in (("knee", 0.03), ("ankle", 0.02), ("foot", 0.0)):
+        apart = float(np.median((place[f"right_{n}"] - place[f"left_{n}"])[:, 0]))
+        if apart < least:
+            out.append(f"left and right {n} are {apart:.2f} m apart sideways: a narrow or crossed gait, or exchanged columns")
+    prints = _prints(straight, fps, skeleton, Stretch(0, len(straight)))
+    speed = abs(track(straight, skeleton, "hip")[-1, 1]) / len(straight) * fps
+    for number, side in enumerate(SIDES):
+        slides = [p[4][1] for p in prints if p[0] == number]
+        if slides and abs(np.median(slides)) > max(0.25, 0.25 * speed):
+            out.append(f"the {side} foot slides by {np.median(slides):.1f} m/s while it stands")
+        hip, knee, ankle, foot = (place[f"{side}_{n}"] for n in ("hip", "knee", "ankle", "foot"))
+        for name, bone in (("thigh", knee - hip), ("shank", ankle - knee)):
+            lean = float(np.degrees(np.arcsin(np.median(bone[:, 0]) / np.median(np.linalg.norm(bone, axis=-1)))))
+            if abs(lean) > MOST_LEAN:
+                out.append(f"the {side} {name} leans sideways by {abs(lean):.0f} degrees: or columns are exchanged")
+        toes = np.degrees(np.median(np.abs(np.arctan2(*(foot - ankle)[:, :2].T))))
+        if toes > MOST_TOES:
+            out.append(f"the {side} foot points {toes:.0f} degrees away from the way")
+        bend = np.degrees(np.arctan2(*(knee - hip)[:, [1, 2]].T) - np.arctan2(*(ankle - knee)[:, [1, 2]].T))
+        bend = float(np.percentile(-((bend + 180) % 360 - 180), 5))
+        if bend < -MOST_BACK:
+            out.append(f"the {side} knee bends forward by {-bend:.0f} degrees")
+    return out
 
 
 # ---------------------------------------------------------------- the floor

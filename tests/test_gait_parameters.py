@@ -1,5 +1,8 @@
 """Gait events and parameters on a walker whose events are known by construction."""
 
+import contextlib
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +14,7 @@ from modeling_gait.gait_parameters import (
     compute_gait_parameters,
     symmetry_index,
 )
+from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
 
 NAMES = [p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)]
@@ -195,3 +199,20 @@ def test_bad_input_is_refused():
 def test_symmetry_index():
     assert symmetry_index(1, 3) == 1 and symmetry_index(2, 2) == 0
     assert np.isnan(symmetry_index(0, 0))
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (lambda j: j * 1000, "what is the unit"),
+        (lambda j: j[..., [0, 2, 1]], "not upright"),
+        (lambda j: j * [-1, -1, 1], "not along"),
+    ],
+)
+def test_gross_misuse_is_told(wrong, said):
+    joints = simulate_walks(1, frames=96, fps=30, seed=3, pathology="normal").joints[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compute_gait_parameters(joints, 30)
+    with pytest.warns(UserWarning, match=f"{said}.*read_recording"), contextlib.suppress(ValueError):
+        compute_gait_parameters(wrong(joints), 30)

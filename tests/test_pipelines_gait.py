@@ -14,7 +14,7 @@ from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, 
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
-from modeling_gait.tokenization_gait import GAIT_START, GaitGrammarLogitsProcessor
+from modeling_gait.tokenization_gait import GAIT_START, GaitCodes, GaitGrammarLogitsProcessor
 
 PROMPT = "severe steppage gait, right side, 0.6 m/s, 96 steps/min"
 
@@ -369,17 +369,18 @@ def test_bad_prompt_files_are_refused(tmp_path, name, text, message):
         generate.read_prompts(str(tmp_path / name), 1)
 
 
-def test_a_left_walk_is_chosen_as_its_mirror_image():
-    """A reader that knows right-affected walks alone: it likes the head on the right."""
+def test_a_walk_of_the_side_asked_for_is_chosen():
+    """A reader that takes a head to the right for steppage on the right, one to the left for steppage on the left."""
     head = KINECT_V2.index("head")
     reader = SimpleNamespace(
-        device="cpu", pathology_logits=lambda f, m: torch.stack([f[:, 0, 3 * head], -f[:, 0, 3 * head]], -1)
-    )
-    extractor = SimpleNamespace(
-        skeleton="kinect_v2", labels=["steppage", "normal"], fps=30.0, to_features=lambda j: j.flatten(2)
+        device="cpu",
+        config=SimpleNamespace(fps=30.0, num_labels=2, id2label={0: "steppage", 1: "normal"}),
+        waves=lambda joints: joints,
+        logits=lambda w: torch.eye(4)[torch.where(w[:, 0, head, 0] > 0, 0, 2)],
+        codebooks=SimpleNamespace(skeleton=KINECT_V2, amount=lambda codes: torch.ones(len(codes))),
     )
     walks = np.tile(KINECT_V2.rest_positions.astype(np.float32), (4, 8, 1, 1))
     walks[[0, 2], :, head, 0] += 1  # of two candidates each, the first leans to the right
     walks[[1, 3], :, head, 0] -= 1
-    asked = [WalkDescription("steppage", side) for side in ("right", "left")]
-    assert choose_walks(walks, asked, reader, extractor).tolist() == [0, 3]
+    asked, zero = [WalkDescription("steppage", side) for side in ("right", "left")], np.zeros(1, int)
+    assert choose_walks(walks, [GaitCodes(zero, zero, zero)] * 4, asked, reader).tolist() == [0, 3]

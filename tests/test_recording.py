@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers.pipelines.pt_utils import KeyDataset
 from walkers import SPEED, STEP, walker
@@ -23,8 +23,11 @@ CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 Y_UP = np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 
+NUMBERS = ("speed", "cadence", "step_length_left", "step_width", "knee_range_right")
+
+
 def numbers(walk) -> list[float]:
-    return [walk.gait_parameters[n] for n in ("speed", "cadence", "step_length_left", "step_width", "knee_range_right")]
+    return [walk.gait_parameters[n] for n in NUMBERS]
 
 
 TRUTH = numbers(read_recording({"joints": WALK, "fps": 30}))
@@ -138,7 +141,7 @@ def test_a_real_walk_of_lower_body_markers():
     assert np.isnan(walk.gait_parameters["trunk_lean_sagittal"]) and len(walk.measured) == 9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.tuples(st.integers(0, 60), st.sampled_from([6, 18, 22, 25, 32])),
@@ -153,7 +156,10 @@ def test_noise_is_refused_in_one_line(seed, shape, scale, holes):
         read_recording({"joints": joints, "fps": 30})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
+@example(seed=65, holes=0.25, cut=63, spikes=0)
+@example(seed=760486, holes=0.03, cut=65, spikes=6)
+@example(seed=901108, holes=0.1, cut=66, spikes=2)
 @given(seed=st.integers(0, 10**6), holes=st.floats(0, 0.3), cut=st.integers(30, 150), spikes=st.integers(0, 10))
 def test_a_damaged_walk_is_measured_or_refused(seed, holes, cut, spikes):
     """Numbers of what is left are within 10 %, or nan, or doubted."""
@@ -166,9 +172,48 @@ def test_a_damaged_walk_is_measured_or_refused(seed, holes, cut, spikes):
         walk = read_recording(joints, fps=30)
     except ValueError:
         return
-    measured = dict(zip(("speed", "cadence", "step_length_left"), numbers(walk)))
-    for name, true in zip(measured, TRUTH):
-        assert np.isnan(measured[name]) or measured[name] == pytest.approx(true, rel=0.1) or walk.doubts, name
+    for name, measured, true in zip(NUMBERS, numbers(walk), TRUTH):
+        if name != "step_width":
+            assert np.isnan(measured) or measured == pytest.approx(true, rel=0.1) or walk.doubts, name
+
+
+def test_what_is_sure_is_not_doubted():
+    assert read_recording(WALK, fps=30).sentences() == []
+    holes = WALK.copy()
+    holes[np.random.default_rng(0).random(WALK.shape[:2]) < 0.03] = np.nan
+    assert read_recording(holes, fps=30).doubts == ()
+
+
+@pytest.mark.parametrize(
+    "broken, said",
+    [
+        (lambda: {"joints": WALK[:60], "fps": 30}, "too few strides"),
+        (lambda: {"joints": np.delete(WALK, range(70, 74), 0), "fps": 30}, "were frames lost"),
+        (lambda: {"joints": WALK, "times": np.cumsum(np.tile([0.02, 0.045], 75))}, "is it a clock"),
+        (lambda: {"joints": np.where(np.arange(150)[:, None, None] % 4 == 1, np.nan, WALK), "fps": 30}, "were filled in"),
+        (lambda: {"joints": np.delete(WALK, range(0, 120, 10), 0), "times": np.delete(np.arange(150), range(0, 120, 10)) / 30},
+         "frames are missing between others"),
+    ],
+)  # fmt: skip
+def test_what_is_unsure_is_said(broken, said):
+    sentences = read_recording(broken()).sentences()
+    assert any(said in s for s in sentences), sentences
+
+
+def test_what_the_file_states_stands_beside_what_is_measured():
+    events = {"left_heel_strikes": np.array([1.0]), "right_toe_offs": np.array([2.0])}
+    stated = {"left cadence": (108.0, "steps/min"), "left step length": (65.0, "cm"), "right stride time": (1.1, "s"),
+              "left single support": (40.0, "%"), "left foot off": (61.0, "%")}  # fmt: skip
+    walk = read_recording(Walk(WALK, 30.0, KINECT_V2, "a", events=events, stated=stated))
+    rows, ours = {row["name"]: row for row in walk.beside_the_file()}, walk.gait_parameters
+    names = ("cadence", "step_length_left", "cycle_time_right", "single_support_percent_left")
+    for name, own in zip(stated, names):  # there are four of five
+        assert rows[name]["measured"] == ours[own] and rows[name]["stated"] == stated[name][0]
+    assert rows["left step length"]["unit"] == "cm" and rows["left step length"]["measured_unit"] == "m"
+    assert rows["left foot off"]["measured"] is None
+    strikes = rows["left heel strikes"]
+    assert strikes["stated"] == [1.0] and np.diff(strikes["measured"]) == pytest.approx(120 / 110, abs=0.02)
+    assert read_recording(WALK, fps=30).beside_the_file() == []
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not there")

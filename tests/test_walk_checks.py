@@ -1,5 +1,7 @@
 """Analytic walkers with known numbers, changed as labs and cameras change them: they stay, or a sentence says why not."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from walkers import CADENCE, LEGS, SPEED, STEP, WIDTH, bent, exchanged, no_walks
 
 from modeling_gait.exchanged_joints import exchanged_frames
 from modeling_gait.recording import read_recording
+from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2
 
 WALK = walker(8)
@@ -151,3 +154,27 @@ def test_slow_and_fast_walks_are_walks(speed, cadence):
     walk = read(walker(14, speed=speed, cadence=cadence))
     assert walk.gait_parameters["speed"] == pytest.approx(speed, rel=0.03) and not walk.doubts
     assert walk.gait_parameters["cadence"] == pytest.approx(cadence, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "a, b, axis, said",
+    [
+        ("left_foot", "right_knee", 0, "apart sideways"),
+        ("left_ankle", "right_foot", 0, "leans sideways"),
+        ("left_knee", "pelvis", 0, "away from the middle of the hips"),
+        ("left_ankle", "left_knee", 1, "slides|bends forward|changes its length"),
+    ],
+)
+def test_exchanged_columns_that_leave_the_bones_plausible(a, b, axis, said):
+    joints = np.asarray(simulate_walks(1, frames=96, fps=30, seed=3, pathology="normal", speed=1.2).joints[0])
+    assert read_recording(joints, fps=30).doubts == ()
+    joints[:, [KINECT_V2.index(n) for n in (a, b)], axis] = joints[:, [KINECT_V2.index(n) for n in (b, a)], axis]
+    doubts = read_recording(joints, fps=30).doubts
+    assert any(re.search(said, d) for d in doubts), doubts
+
+
+def test_a_foot_that_slides_is_told():
+    joints = walker(5)
+    left = [KINECT_V2.index(f"left_{n}") for n in ("knee", "ankle", "foot")]
+    joints[:, left, 1] = joints[:, [0], 1] + 0.6 * (joints[:, left, 1] - joints[:, [0], 1])
+    assert any("left foot slides by 0.5 m/s" in d for d in read_recording(joints, fps=30).doubts)

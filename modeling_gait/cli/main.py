@@ -169,6 +169,15 @@ def number(value: float | None, unit: str = "") -> str:
     return "-" if value is None or value != value else f"{value:.4g} {unit}".rstrip()
 
 
+def beside(row: dict) -> str:
+    """A row of `Recording.beside_the_file`: `left cadence 110.5 steps/min, measured 111 steps/min`."""
+
+    def one(value: float | list | None, unit: str) -> str:
+        return f"{', '.join(f'{v:.2f}' for v in value)} {unit}" if isinstance(value, list) else number(value, unit)
+
+    return f"{row['name']} {one(row['stated'], row['unit'])}, measured {one(row['measured'], row['measured_unit'])}"
+
+
 def ranked(scores: dict[str, float], most: int = 3) -> str:
     """The likeliest classes: `steppage 0.93, antalgic 0.04`."""
     best = sorted(scores.items(), key=lambda item: -item[1])[:most]
@@ -271,7 +280,8 @@ def describe(
 def parameters(files: Files, fps: Fps = None, up: Up = "auto", height: Height = None, person: Person = None) -> Answer:
     """Measure gait parameters and joint kinematics; needs no model.
 
-    Gaps and spikes are repaired first; turns and pauses are left out; the text says so. A dash (null in JSON): the walk shows
+    Gaps and spikes are repaired first; turns and pauses are left out; the text says so. Parameters and events that a C3D file
+    states stand beside those measured. A dash (null in JSON): the walk shows
     too little to measure it, or the joints were not measured. Where nobody walks, nothing is measured.
 
     \b
@@ -284,13 +294,18 @@ def parameters(files: Files, fps: Fps = None, up: Up = "auto", height: Height = 
     def one(walk) -> dict:
         seconds = [(round(s.start / walk.fps, 2), round(s.stop / walk.fps, 2)) for s in walk.stretches]
         measured = {"gait_parameters": walk.gait_parameters, "uncertainty": walk.uncertainty}
-        return measured | {"measured_joints": walk.measured, "stretches": seconds}
+        return measured | {
+            "measured_joints": walk.measured,
+            "stretches": seconds,
+            "stated_by_file": walk.beside_the_file(),
+        }
 
     def lines(row: dict) -> list[str]:
         values, sd = row["gait_parameters"], row["uncertainty"]
-        return [
+        ours = [
             f"{p.name:34}{number(values[p.name], p.unit)}" + (f" ± {number(sd[p.name])}" if p.name in sd else "") for p in known
         ]
+        return ours + [f"the file states {beside(r)}" for r in row["stated_by_file"]]
 
     known = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
     rows, failed = each_walk(files, "walks", one, fps=fps, up=up, height=height, person=person)
@@ -353,6 +368,7 @@ def report(
     with whole_files([out]) as paths:
         result = pipe(str(file), html=str(paths[0]), fps=fps, age=age, sex=sex, height=height, person=person)
     names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
+    names += ("stated",)
     problems = [f"problem: {p}" for p in result.problems]
     lines = [f"report of {file} in {out}", f"classes: {ranked(result.class_probabilities)}", result.sentence, *problems]
     return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
@@ -490,9 +506,10 @@ def convert(
                 raise ValueError(f"{name}: {error}{hint}") from error
     rows = [
         {"file": name, "out": file, "frames": len(walk.joints), "fps": walk.fps, "skeleton": walk.skeleton.name, "repaired": r}
+        | {"doubts": list(walk.notes)}
         for file, (walk, name), r in zip(files, walks, repaired)
     ]
-    return Answer(rows, "\n".join(f"{r['file']} -> {r['out']} ({r['frames']} frames, {r['fps']:g} a second)" for r in rows))
+    return Answer(rows, written(rows, lambda r: [f"-> {r['out']} ({r['frames']} frames, {r['fps']:g} a second)"]))
 
 
 @command
@@ -538,7 +555,7 @@ def compare(
 @command
 def formats() -> Answer:
     """List the formats that walks are read from and written to."""
-    from ..loading import FORMATS
+    from ..file_formats import FORMATS
     from ..video import VIDEO_SUFFIXES
 
     rows = [{"suffixes": f.suffixes, "what": f.what, "written": f.written} for f in FORMATS]

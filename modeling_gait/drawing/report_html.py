@@ -59,6 +59,7 @@ def report_page(report: GaitReport) -> str:
         evidence=_grouped(report.evidence),
         colours=SIDE_COLOURS,
         disclaimer=DISCLAIMER,
+        shown=_shown,
         today=date.today().isoformat(),
         sentence=report.sentence[:1].upper() + report.sentence[1:],
     )
@@ -127,6 +128,11 @@ def _rows(parameters: list[ReportParameter]) -> list[dict]:
             place = 50 + 40 * (p.value - (p.low + p.high) / 2) / (p.high - p.low)  # the norm lies from 30 to 70 %
             row["marks"].append({"side": side, "x": round(float(np.clip(place, 6, 94)), 1)})
     return [r for r in rows.values() if any(c["text"] for c in r["cells"].values())]
+
+
+def _shown(value: float | list[float] | None) -> str:
+    """A number of `Recording.beside_the_file`, or its times."""
+    return ", ".join(f"{v:.2f}" for v in value) if isinstance(value, list) else "–" if value is None else f"{value:.4g}"
 
 
 def _classes(report: GaitReport) -> list[dict]:
@@ -249,7 +255,13 @@ _PAGE = """<!DOCTYPE html>
  fill-opacity="0.9"/>{% endfor %}</svg></td>
 {% else %}<td class="norm">–</td><td class="bar"></td>{% endif %}</tr>
 {% endfor %}
-</table></section>{% endif %}
+</table>
+{% if report.stated %}<h2 style="margin-top:12px">What the file itself states</h2>
+<table><tr><th></th><th>file</th><th>measured</th></tr>
+{% for r in report.stated %}<tr><td>{{ r.name }} <span class="muted small">{{ r.unit }}</span></td>
+<td style="white-space:normal">{{ shown(r.stated) }}</td>
+<td style="white-space:normal">{{ shown(r.measured) }} {{ r.measured_unit if r.measured_unit != r.unit }}</td></tr>
+{% endfor %}</table>{% endif %}</section>{% endif %}
 <div>
 {% if figures.angles %}<section style="margin-bottom:14px"><h2>Joint angles over the gait cycle</h2>
 <img src="{{ figures.angles }}" alt="joint angles over the gait cycle with the band of unimpaired adults"></section>{% endif %}

@@ -3,11 +3,10 @@
 In: rows of the walk schema, the folder of a tokeniser. Out: GPT-2, tokeniser and processor at the top of a folder, the gait
 tokeniser in `vq/`, the decoder of its codes in `decoder/`, a LoRA adapter in `adapter/`.
 
-Sentences: `<|endoftext|> caption numbers <gait> codes </gait>` (the loss counts the codes) and
-`<|endoftext|> <gait> codes </gait> caption <|endoftext|>` (the loss counts the caption). Captions are written anew at each step
-from the window's own speed and cadence and its walk's parameters. In words-to-walk sentences every walk is affected on the
-right, left ones
-are mirrored; `generation_gait.generate_walks` samples a left-affected walk as its mirror image.
+Sentences: `<|endoftext|> caption numbers <gait> codes </gait>` (the loss counts the codes) and `<|endoftext|> <gait> codes
+</gait> caption <|endoftext|>` (the loss counts the caption). Captions are written anew at each step from the window's own
+speed and cadence and its walk's parameters. In words-to-walk sentences every walk is affected on the right, left ones are
+mirrored; `generation_gait.generate_walks` samples a left-affected walk as its mirror image.
 """
 
 import json
@@ -62,8 +61,7 @@ class GaitToLanguage(torch.nn.Module):
     """G2L: embedding rows of the motion tokens as a learned map of what their codes stand for, one bias a slot.
 
     A code's features are the places of its centre along each component, and their squares: scores of a linear head are then
-    those of a
-    normal distribution over the components.
+    those of a normal distribution over the components.
     """
 
     def __init__(self, vq: GaitVQModel, width: int):

@@ -208,7 +208,7 @@ def test_unknown_variants_and_sets_are_refused(tmp_path):
 
 
 def test_every_set_of_an_arm_can_be_made():
-    made = {name for sets in SETS.values() for name in sets} | {"people", "same_people"}
+    made = {name for sets in SETS.values() for name in sets} | {"people", "same_people", "parts"}
     assert {name for arm in loso.ARMS.values() for name in arm.sets} <= made and set(SETS) == set(VARIANTS)
 
 
