@@ -54,7 +54,7 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     walk = page.locator("#walk")
     page.wait_for_selector("#walk[data-ready]")  # the first example is there without a click
     first = walk.get_attribute("data-ready")
-    page.wait_for_function("document.querySelector('#angles .js-plotly-plot')?.data?.length > 4")  # angles follow the walk
+    page.wait_for_function("document.querySelector('#angles .js-plotly-plot')?.data?.length >= 4")  # angles follow the walk
 
     # A prompt: another walk, which moves.
     page.locator("#prompt textarea").fill("moderate lurch gait, left side")
@@ -119,7 +119,7 @@ def test_a_phone(page, url):  # noqa: F811
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(url, wait_until="domcontentloaded")
     page.wait_for_selector("#walk[data-ready]")
-    page.wait_for_function("document.querySelector('#angles .js-plotly-plot')?.data?.length > 4")
+    page.wait_for_function("document.querySelector('#angles .js-plotly-plot')?.data?.length >= 4")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     ends = "[...document.querySelectorAll('#walk .updatemenu-button')].map(b => b.getBoundingClientRect())"
     boxes = sorted(page.evaluate(f"{ends}.map(b => [b.left, b.right])"))
