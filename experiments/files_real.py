@@ -14,14 +14,20 @@ that patient's walking; `of` says whose numbers these are. It is
 
 import argparse
 import json
+import tempfile
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas
 
 from experiments.runner import write_result
+from modeling_gait.export import write_csv
+from modeling_gait.loading import load_walk
 from modeling_gait.recording import read_recording
+from modeling_gait.simulation import simulate_walks
 
 TABLE = Path(__file__).with_name("files_real_table.json")
 
@@ -50,6 +56,21 @@ def _near(value: float, wanted: float | list[float]) -> bool:
     return abs(value - wanted) <= 0.1 * abs(wanted)
 
 
+def csv_times_pandas(frames: int = 12_000, repeats: int = 9) -> float:
+    """Time in which `load_walk` reads a CSV of 10 MB, in times of `pandas.read_csv`; the least processor time of each."""
+    walk = simulate_walks(1, frames=frames, fps=30, seed=3, pathology="normal", speed=1.2)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "walk.csv"
+        write_csv(path, np.asarray(walk.joints[0], np.float32), 30.0)
+        least = {load_walk: np.inf, pandas.read_csv: np.inf}
+        for _ in range(repeats):
+            for read in least:
+                start = time.process_time()
+                read(path)
+                least[read] = min(least[read], time.process_time() - start)
+    return round(least[load_walk] / least[pandas.read_csv], 2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
@@ -65,6 +86,7 @@ def main() -> None:
         "files_wrong_with_a_doubt": found["wrong, with a doubt"],
         "files_silently_wrong": found["silently wrong"],
         "crashes": found["crash"],
+        "csv_10mb_times_pandas": csv_times_pandas(),
         "walks_refused": sum(row["outcome"] == "refused" and "reference" in row for row in rows),
     }
     protocol = "see experiments/files_real.py; references in the rows are the files' own or their authors', or published ranges"

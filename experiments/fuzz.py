@@ -321,9 +321,9 @@ def main() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         rows = [row for seed in args.seeds for row in run(Path(folder), args.inputs // len(args.seeds), seed, args.keep)]
         largest = max(p.stat().st_size for p in Path(folder).iterdir())
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         factor = memory_factor(Path(folder) / "large")
     outcomes = Counter(row["outcome"] for row in rows)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     metrics = {
         "inputs": len(rows),
         "crashes": outcomes["crash"],

@@ -131,15 +131,18 @@ def _finish(raw: Points, wanted: Skeleton | None, fps: float | None, up: str, pa
     count = len(next(iter(raw.points.values()))) if raw.points else 0
     if not 2 <= count <= MAX_FRAMES:
         raise ValueError(f"{path}: holds {count} frame(s); a walk needs at least 2, and {MAX_FRAMES} are the most that is read")
-    points = {n: np.where(np.abs(p) < 1e6, p, np.nan) for n, p in raw.points.items()}  # also drops inf
-    if not any(np.isfinite(p).all(1).any() for p in points.values()):
-        raise ValueError(f"{path}: holds no joint with three finite coordinates")
+    points = dict(raw.points)
     known = raw.skeleton and SKELETONS.get(raw.skeleton.name, raw.skeleton)  # the package's, in code of a model's folder
     skeleton = _skeleton(points, wanted or known, path)
-    seen = [n for n in skeleton.joint_names if n in points and np.isfinite(points[n]).all(1).any()]
     joints = np.full((count, len(skeleton), 3), np.nan)
-    for n in seen:
-        joints[:, skeleton.index(n)] = points[n]
+    for j, n in enumerate(skeleton.joint_names):
+        if n in points:
+            joints[:, j] = points[n]
+    with np.errstate(invalid="ignore"):
+        joints[~(np.abs(joints) < 1e6)] = np.nan  # inf as well
+    seen = [n for n, there in zip(skeleton.joint_names, np.isfinite(joints).all(-1).any(0)) if there]
+    if not seen:
+        raise ValueError(f"{path}: holds no joint with three finite coordinates")
     if missing := [n for n in LEGS if n not in seen]:
         raise ValueError(f"{path}: never shows {', '.join(missing)}; hips, knees and ankles of both legs are needed")
     notes = list(raw.notes)
@@ -148,8 +151,9 @@ def _finish(raw: Points, wanted: Skeleton | None, fps: float | None, up: str, pa
     joints = _to_z_up(joints, skeleton, up, path)
     joints = _to_metres(joints, skeleton, raw.metres, notes, path)
     notes += _odd_bones(joints, skeleton)
-    hips = np.linalg.norm(joints[:, skeleton.index("left_hip")] - joints[:, skeleton.index("right_hip")], axis=-1)
-    if np.nanmedian(hips) > 0.32 * np.nanmedian(_segments(joints, skeleton).sum(2)):
+    some = joints[:: 1 + count // 1000]
+    hips = np.linalg.norm(some[:, skeleton.index("left_hip")] - some[:, skeleton.index("right_hip")], axis=-1)
+    if np.nanmedian(hips) > 0.32 * np.nanmedian(_segments(some, skeleton).sum(2)):
         notes.append(f"hips {np.nanmedian(hips):.2f} m apart are markers on the skin, not joint centres")
     fps, times = _clock(raw, count, fps, notes, path)
     measured = None if len(seen) == len(skeleton) else tuple(seen)
@@ -255,7 +259,7 @@ def _odd_bones(joints: np.ndarray, skeleton: Skeleton) -> list[str]:
             out.append(f"the left {bone} is {middle[0]:.2f} m long and the right one {middle[1]:.2f} m: are columns exchanged?")
     hips = np.linalg.norm(some[:, skeleton.index("right_hip")] - some[:, skeleton.index("left_hip")], axis=-1)
     low, middle, high = np.nanpercentile(hips, (25, 50, 75)) if np.isfinite(hips).any() else (0.0, 1.0, 0.0)
-    if middle > 0.05:  # the pelvis is one bone
+    if middle > 0.05 and len(some) > 9:  # the pelvis is one bone
         shares.append(((high - low) / middle, "line between the hips"))
     most, which = max(share for share in shares if "foot" not in share[1])  # a toe marker sits on soft tissue
     if most > 0.04 and most > 6 * max(min(shares)[0], 0.004):
@@ -289,7 +293,7 @@ def _to_z_up(joints: np.ndarray, skeleton: Skeleton, up: str, path: Path | str) 
                 f"{path}: cannot tell which axis is up (ankles to the top is {np.round(axis, 3).tolist()}); "
                 "expected y or z: pass up='y' or up='z'"
             )
-    return joints @ _TO_Z_UP[up].T
+    return joints if up == "z" else joints @ _TO_Z_UP[up].T
 
 
 def _body_axis(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -316,17 +320,17 @@ def _body_axis(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def _to_metres(joints: np.ndarray, skeleton: Skeleton, stated: float | None, notes: list[str], path: Path | str) -> np.ndarray:
-    leg = float(np.nanmedian(_segments(joints, skeleton).sum(2)))
+    leg = float(np.nanmedian(_segments(joints[:: 1 + len(joints) // 1000], skeleton).sum(2)))
     low, high = _UNITS[0][:2]
     if stated and low <= leg * stated < high:
-        return joints * stated
+        return joints * stated if stated != 1 else joints
     for low, high, factor, unit in _UNITS:
         if low <= leg < high:
             if stated:
                 notes.append(f"the file states another unit ({stated:g} m)")
             if factor != 1 and (Path(path).suffix.lower(), unit) != (".bvh", "centimetres"):  # BVH states no unit
                 notes.append(f"legs of {leg:.3g} are taken as {unit} and converted to metres")
-            return joints * factor
+            return joints * factor if factor != 1 else joints
     raise ValueError(f"{path}: legs of {leg:.3g} are no body's in metres, centimetres, inches or millimetres")
 
 
