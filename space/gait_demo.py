@@ -25,10 +25,10 @@ from modeling_gait import (
     save_walk,
 )
 from modeling_gait.captions import read_prompt
+from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
-from modeling_gait.loading import SUFFIXES
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.recording import as_walk
 from modeling_gait.skeletons import SKELETONS, Skeleton
