@@ -175,7 +175,7 @@ def test_mot_angles_come_back(tmp_path, sign):
     assert walk.fps == 50 and "head" not in walk.measured and "generic adult" in walk.notes[-1]
     turned = walk.joints
     way = turned[-1, 0, :2] - turned[0, 0, :2]
-    assert walk.notes[0] == "hip_flexion moves by 40 degrees on the left and 0 on the right"
+    assert "hip_flexion moves by 40 degrees on the left and 0 on the right" in walk.notes
     assert np.linalg.norm(way) == pytest.approx(0.125, abs=1e-4)
     forward = way / np.linalg.norm(way)
     joints = turned.copy()
