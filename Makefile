@@ -13,6 +13,8 @@ EXTRAS := dev,video,search,demo
 TORCH := $(shell cat torch.lock)
 CUDA := $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
   cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+# MediaPipe names these and its poses do without (200 MB)
+UNUSED := jax jaxlib ml-dtypes opt-einsum sounddevice cffi pycparser
 FIND_PYTHON = for p in $(PYTHON) python3 python3.11 python3.12 python3.13 python; do \
 	  $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$$p && break; \
 	done; \
@@ -61,7 +63,7 @@ test-latest:
 lock: .venv/ready
 	$(PIP) install -q uv
 	.venv/bin/uv pip compile pyproject.toml -q --upgrade --universal --python-version 3.11 --generate-hashes --all-extras \
-	  --constraint torch.lock $(foreach p,torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(CUDA),--no-emit-package $(p)) \
+	  --constraint torch.lock $(foreach p,torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(CUDA) $(UNUSED),--no-emit-package $(p)) \
 	  --custom-compile-command "make lock" -o requirements.lock
 	.venv/bin/uv pip compile torch.lock -q --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --constraint requirements.lock --custom-compile-command "make lock" -o requirements-cuda.lock

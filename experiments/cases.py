@@ -59,7 +59,7 @@ def try_case(path: Path, options: dict, numbers: dict | None, words: str) -> dic
             if path.suffix == ".mp4":
                 from modeling_gait.video import prepare_video
 
-                got["frames"] = len(prepare_video(path))
+                got["frames"] = len(prepare_video(path)[0])
             else:
                 walk = read_recording(path, **options)
                 got |= {name: walk.gait_parameters[name] for name in numbers or WALKER}

@@ -28,8 +28,10 @@ from experiments.loso_report import draw, result_metrics
 from experiments.runner import RunArguments, claimed, held_out, parse, result_path, run_all, write_result
 from modeling_gait.augmentation import NEW_PEOPLE, Augmentation, change_severity
 from modeling_gait.files import write_json
+from modeling_gait.modeling_gait_classifier import prepare_classifier_input
+from modeling_gait.new_people import NewPeople
 from modeling_gait.training.classifier import Walks, augment_inputs, load_inputs, predict_logits, train_classifier
-from modeling_gait.training.data import numbered
+from modeling_gait.training.data import load_walks, numbered
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class Arm:
 
 
 # Sets: `language`, walks sampled from words by the fold's generator and given to new people; `people`, the training walks given
-# to new people; the others are made by variants of the generator (see loso_generator.py) and used as they are. All but
-# the naive ones leave out walks that a validity model takes for another class than was asked for.
+# to new people; `parts`, the training walks given to people made of parts of others (new_people.py); the others are made by
+# variants of the generator (see loso_generator.py) and used as they are. All but the naive ones leave out walks that a validity
+# model takes for another class than was asked for.
 ARMS = {
     "real": Arm(),
     "classical": Arm(classical=True),
@@ -77,6 +80,8 @@ ARMS = {
     "synthetic": Arm(real=False, sets=("language", "people")),
     "language": Arm(sets=("language",)),
     "people": Arm(sets=("people",)),
+    "parts": Arm(sets=("parts",)),
+    "both_parts": Arm(sets=("language", "parts")),
     "more_people": Arm(sets=("people",), copies=8),
     "language_synthetic": Arm(real=False, sets=("language",)),
     "same_people": Arm(sets=("same_people",)),
@@ -162,6 +167,8 @@ class Experiment:
     def one_set(self, name: str, run: dict, train: np.ndarray, copies: int = 2) -> tuple[np.ndarray, np.ndarray]:
         if name == "people":
             return self.people_of(train, self.chosen("people", run["subject"]), copies)
+        if name == "parts":
+            return self.parts_of(train, copies), np.tile(self.walks.labels[train], copies)
         source = "language" if name == "same_people" else name
         file = fold_folder(self.folder, run["subject"], run["share"]) / f"{source}.safetensors"
         if not file.exists():
@@ -182,6 +189,17 @@ class Experiment:
         if people.severity and "normal" in walks.names:
             inputs = change_severity(inputs, labels, walks.subjects[rows], amounts, walks.names.index("normal"))
         return new_people(inputs, people.bodies), labels
+
+    def parts_of(self, train: np.ndarray, copies: int = 2) -> np.ndarray:
+        """Classifier inputs of the real walks of these rows, given to people made of parts of others."""
+        rows = load_walks(self.args.dataset).select(train)
+        people = NewPeople().fit(rows)
+        made = [
+            prepare_classifier_input(people(rows[i : i + 128], [copy * len(train) + i])["joints"])
+            for copy in range(copies)
+            for i in range(0, len(train), 128)
+        ]
+        return np.concatenate(made)
 
     def chosen(self, kind: str, subject: str) -> Augmentation | People:
         """The strengths chosen without this subject's half."""

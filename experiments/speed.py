@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -134,31 +134,40 @@ def search(args: argparse.Namespace, folder: Path) -> tuple:
     return f"{args.walks} walks of 128 frames; {rows:,} rows, exact search; medians", metrics, [{"seed": 0}]
 
 
+@contextlib.contextmanager
+def served(model: str) -> Iterator[str]:
+    """`space/app.py` on loopback, its models warm; yields its address, and ends it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    server = subprocess.Popen([sys.executable, ROOT / "space" / "app.py", "--model", model, "--port", port])
+    try:
+        for _ in range(180):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
+                break
+            if server.poll() is not None:
+                raise OSError(f"the Space ended with code {server.returncode}")
+            time.sleep(1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
 def space(args: argparse.Namespace, folder: Path) -> tuple:
     """Three visits to `space/app.py` on loopback; the browser draws by software on the server's processors."""
     from playwright.sync_api import sync_playwright
 
     if CHROMIUM is None:
         raise OSError("no chromium here (Debian: apt install chromium)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    server = subprocess.Popen([sys.executable, ROOT / "space" / "app.py", "--model", args.model, "--port", port])
-    try:
-        for _ in range(120):  # until it answers, its models warm
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
-                break
-            time.sleep(1)
-        with sync_playwright() as playwright:
-            rows = []
-            for _ in range(3):
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-                page = browser.new_page(viewport={"width": 1280, "height": 900})
-                page.set_default_timeout(120_000)
-                rows.append(visit(page, f"http://127.0.0.1:{port}", folder))
-                browser.close()
-    finally:
-        server.terminate()
+    with served(args.model) as url, sync_playwright() as playwright:
+        rows = []
+        for _ in range(3):
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(120_000)
+            rows.append(visit(page, url, folder))
+            browser.close()
     metrics = {k: statistics.median(r[k] for r in rows) for k in rows[0]}
     return "headless Chromium with software graphics; a new browser each visit, models warm; medians of 3 visits", metrics, rows
 

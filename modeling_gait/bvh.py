@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .files import MAX_BYTES, MAX_FRAMES, MAX_POINTS, read_text
+from .files import MAX_FRAMES, MAX_POINTS, check_growth, read_text
 from .formats import LEGS, SEGMENTS, Points, joint_name, parse_number, words
 from .skeletons import SKELETONS, Skeleton
 
@@ -44,16 +44,20 @@ def read_bvh(path: str | Path) -> Bvh:
 
     Raises ValueError naming file, line and what was expected; OSError if the file cannot be opened.
     """
-    lines = [(n, line.strip()) for n, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
+    text = read_text(path)
+    lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
     if lines[0][1].upper() != "HIERARCHY":
         raise ValueError(f"{path}, line {lines[0][0]}: expected HIERARCHY, got {lines[0][1][:40]!r}")
     split = next((i for i, (_, line) in enumerate(lines) if line.upper() == "MOTION"), None)
     if split is None:
         raise ValueError(f"{path}: has no MOTION section")
     bvh = _hierarchy(lines[1:split], path)
+    check_growth(path, len(text), (len(lines) - split) * len(bvh.names) * 24)
     _motion(bvh, lines[split:], path)
     with np.errstate(all="ignore"):
-        bvh.positions = _positions(bvh)
+        step = 1 + 2**16 // len(bvh.names)  # frames at a time: the rotations of all nodes take three times their positions
+        parts = [_positions(bvh, bvh.motion[at : at + step]) for at in range(0, len(bvh.motion), step)]
+        bvh.positions = np.concatenate(parts)
     return bvh
 
 
@@ -115,10 +119,8 @@ def _motion(bvh: Bvh, lines: list[tuple[int, str]], path: str | Path) -> None:
     rows, count = lines[3:], sum(map(len, bvh.channels))
     if len(rows) != int(head[0][1][:18]):
         raise ValueError(f"{path}: is cut off: 'Frames: {head[0][1][:18]}' but {len(rows)} rows of motion")
-    if len(rows) > MAX_FRAMES or len(rows) * len(bvh.names) * 72 > 16 * MAX_BYTES:  # the rotations of all joints
-        raise ValueError(
-            f"{path}: {len(rows)} frames of {len(bvh.names)} joints are more than is read; cut it into several files"
-        )
+    if len(rows) > MAX_FRAMES:
+        raise ValueError(f"{path}: {len(rows)} frames, at most {MAX_FRAMES} are read; cut it into several files")
     try:
         motion = np.array([line.split() for _, line in rows], np.float64)
     except ValueError:
@@ -128,15 +130,15 @@ def _motion(bvh: Bvh, lines: list[tuple[int, str]], path: str | Path) -> None:
     bvh.motion, bvh.fps = motion.reshape(len(rows), count), round(1 / parse_number(head[1][1]), 3)
 
 
-def _positions(bvh: Bvh) -> np.ndarray:
-    """Forward kinematics: positions (T, N, 3) of all nodes. Position channels replace the offset; rotations multiply in
-    the order of the channels, the first one outermost."""
-    frames, column = len(bvh.motion), 0
+def _positions(bvh: Bvh, motion: np.ndarray) -> np.ndarray:
+    """Forward kinematics: positions (T, N, 3) of all nodes in frames (T, C) of the motion. Position channels replace the
+    offset; rotations multiply in the order of the channels, the first one outermost."""
+    frames, column = len(motion), 0
     rotations, positions = np.empty((len(bvh.names), frames, 3, 3)), np.empty((frames, len(bvh.names), 3))
     for j, (parent, channels) in enumerate(zip(bvh.parents, bvh.channels)):
         shift, turn = np.tile(np.array(bvh.offsets[j]), (frames, 1)), np.tile(np.eye(3), (frames, 1, 1))
         for channel in channels:
-            values = bvh.motion[:, column]
+            values = motion[:, column]
             column += 1
             if channel.endswith("position"):
                 shift[:, "xyz".index(channel[0])] = values

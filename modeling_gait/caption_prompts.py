@@ -24,14 +24,23 @@ FIT = 0.25  # speed and stride / 2 * cadence / 60 may differ by this fraction of
 
 
 def parse_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescription:
+    """`read_prompt`, whose notes are warned of (`UserWarning`) and logged as well."""
+    description = read_prompt(text, classes)
+    for note in description.notes:
+        logger.warning(note)
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return description
+
+
+def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescription:
     """What a user's prompt asks for, in terms of `classes` (default: the package's).
 
     Understands class names and synonyms, side, severity (words, 0..1, %), speed (m/s, cm/s, km/h, mph, words), cadence, stride
     and step length (m, cm, ft), knee, hip and pelvis ranges, trunk lean, age, sex, load, footwear and clothing. A word for the
     speed or cadence stands for the middle of its band (SPEED_BANDS) unless a number says more.
 
-    A fallback is a `UserWarning` and a log line: a walk of no named class but with a stated speed, or one that only says what
-    is absent ("walks without a limp"), is normal gait; a bare "limp" is antalgic, "stiffness" stiff-legged.
+    A fallback is said in the description's `notes`: a walk of no named class but with a stated speed, or one that only says
+    what is absent ("walks without a limp"), is normal gait; a bare "limp" is antalgic, "stiffness" stiff-legged.
 
     Raises ValueError, saying what to write instead: empty or too long text; a class that is unknown or not modelled; two
     classes, sides, severities or values of one number; a range; numbers that are impossible, that do not fit a word, or that
@@ -49,7 +58,8 @@ def parse_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescripti
         raise ValueError(
             f"what is the number {facts.unread_numbers[0]!r}? Give it a unit, e.g. 0.8 m/s, 100 steps/min, stride 1.1 m"
         )
-    pathology = _one_pathology(facts, text, classes)
+    notes: list[str] = []
+    pathology = _one_pathology(facts, text, classes, notes)
     entry = classes[pathology]
     numbers = _one_of_each(facts)
     side = _one_side(facts, entry)
@@ -77,10 +87,11 @@ def parse_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescripti
             )
     _fit_together(facts, numbers)
     severity = severity if entry.graded else None
-    return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes)
+    return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes, notes=tuple(notes))
 
 
-def _one_pathology(facts: Facts, text: str, classes: GaitClasses) -> str:
+def _one_pathology(facts: Facts, text: str, classes: GaitClasses, notes: list[str]) -> str:
+    """The class, and to `notes` how it was guessed."""
     listed = ", ".join(classes.labels)
     if facts.unsupported:
         raise ValueError(f"{facts.unsupported[0]!r} is not one of the gaits modelled here: {listed}")
@@ -101,18 +112,18 @@ def _one_pathology(facts: Facts, text: str, classes: GaitClasses) -> str:
         raise ValueError(f"the prompt could mean {weak[0]} gait, which is not one of the gaits modelled here: {listed}")
     if weak:
         if weak != ["normal"]:
-            _fall_back(f"the prompt does not name the gait; its wording is taken as {weak[0]} gait")
+            notes.append(f"the prompt does not name the gait; its wording is taken as {weak[0]} gait")
         return weak[0]
     absent = set(facts.negated_pathologies)
     stated = bool(facts.speed_words) or any(n.quantity == "speed" for n in facts.numbers)
     if "normal" not in classes:
         raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text, classes)}")
     if absent and "normal" not in absent and facts.mentions_walking and re.search(r"\b(?:no|without|free of)\b", text.lower()):
-        _fall_back("the prompt only says what the gait lacks; it is taken as normal gait")
+        notes.append("the prompt only says what the gait lacks; it is taken as normal gait")
     elif "person" in facts.weak_pathologies and facts.mentions_walking and not absent:
         pass
     elif facts.mentions_walking and stated and not absent and not _suggestion(text, classes):
-        _fall_back("the prompt names no kind of gait; it is taken as normal gait")
+        notes.append("the prompt names no kind of gait; it is taken as normal gait")
     else:
         raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text, classes)}")
     return "normal"
@@ -124,11 +135,6 @@ def _suggestion(text: str, classes: GaitClasses) -> str:
         if close := difflib.get_close_matches(word, known, n=1, cutoff=0.82):
             return f' (did you mean "{close[0]}"?)'
     return ""
-
-
-def _fall_back(message: str) -> None:
-    logger.warning(message)
-    warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _one_side(facts: Facts, entry: GaitClass) -> str:

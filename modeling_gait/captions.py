@@ -22,7 +22,7 @@ import numpy as np
 
 from .caption_grammar import paraphrase
 from .caption_parsing import read_facts
-from .caption_prompts import parse_prompt
+from .caption_prompts import parse_prompt, read_prompt
 from .caption_words import ALSO, CADENCE_BANDS, SPEED_BANDS, cadence_band, severity_level, speed_band
 from .gait_classes import GaitClasses
 from .walk_description import (
@@ -48,6 +48,7 @@ __all__ = [
     "paraphrase",
     "partial_description",
     "parse_prompt",
+    "read_prompt",
     "severity_from_parameters",
     "severity_level",
 ]

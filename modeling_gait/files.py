@@ -15,6 +15,7 @@ from pathlib import Path
 MAX_BYTES = 2**28  # 256 MiB: of a file that is read, and of what an archive's member unpacks to
 MAX_FRAMES = 2**20  # 2.9 hours at 100 Hz
 MAX_POINTS = 2**12  # joints, markers, nodes or columns of one frame
+GROWTH, FREE = 16, 2**23  # numbers take at most so many times the file's bytes, or 8 MiB
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -26,6 +27,15 @@ def read_bytes(path: str | Path) -> bytes:
     if not data:
         raise ValueError(f"{path}: is empty")
     return data
+
+
+def check_growth(place: str | Path, size: int, needed: int) -> None:
+    """Raise ValueError where the numbers of a file of `size` bytes would take `needed` bytes; call it before they do.
+
+    A number takes a byte or more in a file and eight in memory; a file that promises much more was made to fill the memory.
+    """
+    if needed > min(max(FREE, GROWTH * size), 4 * MAX_BYTES):
+        raise ValueError(f"{place}: {size:,} bytes unpack to {needed:,}; at most {GROWTH} times its size is read")
 
 
 def read_text(path: str | Path) -> str:

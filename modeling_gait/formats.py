@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import MAX_FRAMES
+from .files import MAX_FRAMES, check_growth
 from .skeletons import SKELETONS, Skeleton
 
 
@@ -222,6 +222,7 @@ class TextTable:
         """Numbers (T, C) of the `columns` (default all `width`) in the lines from `start` on (counted from 1)."""
         columns = list(range(width)) if columns is None else columns
         lines = self.text if start == 1 else self.text[line_start(self.text, start) :]
+        check_growth(self.path, len(self.text), (lines.count("\n") + 1) * width * 8)
         table = self._quickly(lines, width, columns)
         return self._line_by_line(lines, start + self.above, width, titles, columns) if table is None else table
 

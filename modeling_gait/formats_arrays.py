@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .files import MAX_BYTES, MAX_FRAMES, MAX_POINTS
+from .files import MAX_FRAMES, MAX_POINTS, check_growth
 from .formats import MEDIAPIPE_33, Points, joint_name, words
 from .skeletons import SKELETONS, SMPL_22, Skeleton
 
@@ -28,14 +28,14 @@ def read_numpy(path: Path, skeleton: Skeleton | None) -> Points:
                     arrays = {}
                     for name in filter(members.__contains__, _READ):
                         with archive.open(members[name]) as member:
-                            arrays[name] = _array(member, members[name].file_size, name)
+                            arrays[name] = _array(member, members[name].file_size, members[name].compress_size, name)
             else:
                 file.seek(0, 2)
                 size = file.tell()
                 file.seek(0)
                 if not size:
                     raise ValueError("is empty")
-                members, arrays = {}, {"joints": _array(file, size, "array")}
+                members, arrays = {}, {"joints": _array(file, size, size, "array")}
     except Exception as error:  # numpy, zip and zlib raise a dozen kinds on broken or pickled files
         if isinstance(error, OSError) and error.filename is not None:  # the file itself cannot be opened
             raise
@@ -48,8 +48,8 @@ def read_numpy(path: Path, skeleton: Skeleton | None) -> Points:
     return from_arrays(arrays, skeleton, path)
 
 
-def _array(file: BinaryIO, size: int, name: str) -> np.ndarray:
-    """One array of an NPY of `size` bytes, whose header must fit them. Raises ValueError."""
+def _array(file: BinaryIO, size: int, packed: int, name: str) -> np.ndarray:
+    """One array of an NPY of `size` bytes, `packed` in its archive, whose header must fit them. Raises ValueError."""
     version = np.lib.format.read_magic(file)
     header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if header is None:
@@ -58,8 +58,9 @@ def _array(file: BinaryIO, size: int, name: str) -> np.ndarray:
     count = 1
     for length in shape:
         count *= length
-    if dtype.hasobject or count * dtype.itemsize > min(size, MAX_BYTES):
-        raise ValueError(f"{name!r}: {dtype} {shape} in {size} bytes, at most {MAX_BYTES} are read")
+    if dtype.hasobject or count * dtype.itemsize > size:
+        raise ValueError(f"{name!r}: {dtype} {shape} in {size} bytes")
+    check_growth(repr(name), packed, count * max(dtype.itemsize, 8))
     data = file.read(count * dtype.itemsize)
     return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .files import MAX_BYTES, MAX_FRAMES, MAX_POINTS, read_bytes, read_text
+from .files import MAX_FRAMES, MAX_POINTS, check_growth, read_bytes, read_text
 from .formats import METRES, Points, TextTable, cells, parse_number
 from .formats_markers import SIDES, from_markers
 
@@ -32,7 +32,7 @@ def read_c3d(path: Path) -> Points:
             warnings.simplefilter("ignore")
             reader = c3d.Reader(io.BytesIO(data))
             frames, count = reader.last_frame - reader.first_frame + 1, reader.point_used
-            if not (2 <= frames <= MAX_FRAMES and 0 < count <= MAX_POINTS and frames * count * 40 <= 4 * MAX_BYTES):
+            if not (2 <= frames <= MAX_FRAMES and 0 < count <= MAX_POINTS):
                 raise ValueError(f"{frames} frames of {count} points")
             start, size = 512 * (reader.header.data_block - 1), 16 if reader.point_scale < 0 else 8  # bytes a point
             if start + frames * count * size > len(data):
@@ -136,6 +136,7 @@ def read_trc(path: Path) -> Points:
     ):
         raise ValueError(f"{path}, line 5: expected X1, Y1, Z1, ... below the names of the markers in line 4")
     width = 2 + 3 * len(names)
+    check_growth(path, len(lines), (head[5].count("\n") + 1) * width * 8)
     body, start = head[5], 6
     while body.startswith("\n") or (body and not body.split("\n", 1)[0].strip(" \t,")):
         body, start = body.partition("\n")[2], start + 1

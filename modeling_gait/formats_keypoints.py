@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import MAX_FRAMES, read_text
+from .files import MAX_FRAMES, check_growth, read_text
 from .formats import BODY_25, COCO_17, MEDIAPIPE_33, TWO_D, Points, joint_name, words
 from .skeletons import KINECT_V2
 
@@ -44,6 +44,8 @@ def read_json(path: Path, _=None) -> Points:
         raise ValueError(f"{path}: {count} keypoints of x and y: {TWO_D}")
     if count not in _LAYOUTS:
         raise ValueError(f"{path}: {count} keypoints; expected 25 (OpenPose), 17 (COCO) or 33 (MediaPipe)")
+    size = sum(f.stat().st_size for f in (files if path.is_dir() else [path]))
+    check_growth(path, size, len(found) * count * width * 8)
     joints = np.stack([np.full((count, width), np.nan) if f is None else f for f in found])
     if width == 4:
         joints[joints[..., 3] <= 0] = np.nan
@@ -119,7 +121,8 @@ def _person(frame: object, where: str) -> np.ndarray | None:
 
 def read_ntu(path: Path, _=None) -> Points:
     """NTU RGB+D: frames, bodies, for each 10 numbers, 25, and 25 lines of x y z [m, y up] and 9 numbers more; 30 Hz."""
-    lines, at = read_text(path).split("\n"), 0
+    text = read_text(path)
+    lines, at = text.split("\n"), 0
 
     def numbers(least: int, what: str) -> list[str]:
         nonlocal at
@@ -138,6 +141,7 @@ def read_ntu(path: Path, _=None) -> Points:
         return int(text)
 
     frames = whole("the number of frames", MAX_FRAMES)
+    check_growth(path, len(text), frames * 25 * 3 * 8)
     bodies: dict[str, dict[int, list]] = {}
     for frame in range(frames):
         for _body in range(whole("the number of bodies", 20)):

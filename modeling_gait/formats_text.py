@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import MAX_POINTS, read_text
+from .files import MAX_POINTS, check_growth, read_text
 from .formats import MEDIAPIPE_33, METRES, TWO_D, Points, TextTable, cells, joint_and_axis, line_start, parse_number, words
 from .formats_markers import from_markers
 from .skeletons import SKELETONS, Skeleton
@@ -167,6 +167,7 @@ def _one_row_a_landmark(table: TextTable, header: list[str], start: int) -> Poin
         rows.append((*values, landmark))
     numbers = np.array(rows)
     stamps, frame = np.unique(numbers[:, 0], return_inverse=True)
+    check_growth(path, len(table.text), len(stamps) * 33 * 3 * 8)
     joints = np.full((len(stamps), 33, 3), np.nan)
     joints[frame, numbers[:, 4].astype(int)] = numbers[:, 1:4]
     points = {n: joints[:, j] for j, n in enumerate(MEDIAPIPE_33)}

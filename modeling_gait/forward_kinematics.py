@@ -80,9 +80,8 @@ def skeleton_from_positions(
 
     Lengths are means over time. Positions are first moved, half a step an iteration and shared by both ends of a bone, to where
     the bones have these lengths (position-based dynamics, Mueller et al. 2007), so that errors do not add up along the chains.
-    The
-    root and its neighbours (hips, lower spine) are held: what a depth camera gets wrong of the thighs must not rock the pelvis.
-    A bone's rotation takes its direction at rest to that seen, without twist about the bone.
+    The root and its neighbours (hips, lower spine) are held: what a depth camera gets wrong of the thighs must not rock the
+    pelvis. A bone's rotation takes its direction at rest to that seen, without twist about the bone.
 
     Args:
         positions: (B, T, J, 3) [m], root at 0; mask: (B, T, 1), 1 for the frames that count in the lengths.

@@ -92,20 +92,10 @@ def compute_gait_parameters(joints: np.ndarray, fps: float, skeleton: Skeleton =
     Args and errors as `detect_gait_events`, but a joint is measured in every frame or, nan, in none. A footprint is the mean
     ankle position from 6 to 36 % of the cycle after a heel strike, while the foot is flat.
     """
-    events = detect_gait_events(joints, fps, skeleton)
-    joints = np.asarray(joints, np.float64)
-    known = np.isfinite(joints).all(axis=-1)
-    if (known.any(axis=0) & ~known.all(axis=0)).any():
-        raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
-    _warn_of_odd_input(joints, skeleton)
-    joints = smooth_positions(joints, fps)
+    values, whole = _measure(joints, fps, skeleton)
+    _warn_of_odd_input(np.asarray(joints, np.float64), skeleton)
     out = dict.fromkeys((p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)), float("nan"))
-    for side in SIDES:
-        for name, value in _timing(_strides(events, side, fps), fps).items():
-            out[f"{name}_{side}"] = value
-    cycles = {side: _all_cycles(events, side, fps) for side in SIDES}
-    _space(out, joints, events, cycles, fps, skeleton)
-    _kinematics(out, joints, cycles, skeleton)
+    out |= {name: _median(v) for name, v in values.items() if name != "cadence"} | whole
     for name in ("step_time", "cycle_time", "step_length", "stride_length", "swing_time"):
         out[f"{name}_difference"] = out[f"{name}_right"] - out[f"{name}_left"]
     times = [out[f"cycle_time_{side}"] for side in SIDES if np.isfinite(out[f"cycle_time_{side}"])]
@@ -115,6 +105,32 @@ def compute_gait_parameters(joints: np.ndarray, fps: float, skeleton: Skeleton =
     stance = [out[f"cycle_time_{side}"] - out[f"swing_time_{side}"] for side in SIDES]
     out["stance_asymmetry"] = symmetry_index(*stance)
     return {name: float(value) for name, value in out.items()}
+
+
+def stride_values(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> dict[str, np.ndarray]:
+    """Parameters of every single step, stride or cycle, name -> (N,), in the units of `GAIT_PARAMETERS`: what the medians of
+    `compute_gait_parameters` are of, and speed and cadence by cycle. Args and errors as there; differences have none."""
+    values, _ = _measure(joints, fps, skeleton)
+    values = {name: np.asarray(v, np.float64) for name, v in values.items()}
+    return {name: v[np.isfinite(v)] for name, v in values.items()}
+
+
+def _measure(joints: np.ndarray, fps: float, skeleton: Skeleton) -> tuple[dict[str, list], dict[str, float]]:
+    """Values by step, stride or cycle, and what is measured once of the whole walk."""
+    events = detect_gait_events(joints, fps, skeleton)
+    joints = np.asarray(joints, np.float64)
+    known = np.isfinite(joints).all(axis=-1)
+    if (known.any(axis=0) & ~known.all(axis=0)).any():
+        raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
+    joints = smooth_positions(joints, fps)
+    values, whole = {}, {}
+    for side in SIDES:
+        for name, value in _timing(_strides(events, side, fps), fps).items():
+            values[f"{name}_{side}"] = value
+    cycles = {side: _all_cycles(events, side, fps) for side in SIDES}
+    _space(values, whole, joints, events, cycles, fps, skeleton)
+    _kinematics(values, whole, joints, cycles, skeleton)
+    return values, whole
 
 
 def _warn_of_odd_input(joints: np.ndarray, skeleton: Skeleton) -> None:
@@ -190,7 +206,7 @@ def _median(values) -> float:
     return float(np.median(values)) if len(values) else float("nan")
 
 
-def _timing(strides: list[_Stride], fps: float) -> dict[str, float]:
+def _timing(strides: list[_Stride], fps: float) -> dict[str, list[float]]:
     """Swing, single and double support of a side."""
     rows = []
     for s in strides:
@@ -202,10 +218,12 @@ def _timing(strides: list[_Stride], fps: float) -> dict[str, float]:
             "double_support_time": double / fps,
         }
         rows.append({**row, "single_support_percent": 100 * single / cycle, "double_support_percent": 100 * double / cycle})
-    return {name: _median([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
-def _space(out: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps: float, skeleton: Skeleton) -> None:
+def _space(
+    values: dict, whole: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps: float, skeleton: Skeleton
+) -> None:
     """Fills speed, step and cycle times, lengths, widths, heights and foot angles."""
     strikes = {side: getattr(events, f"{side}_heel_strikes") for side in SIDES}
     pelvis = pelvis_track(joints, skeleton)[:, 1]
@@ -213,7 +231,7 @@ def _space(out: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps:
     every = np.concatenate(list(strikes.values()))
     first, last = (every.min(), every.max()) if len(steps) > 1 else (0, len(joints) - 1)
     if last > first:
-        out["speed"] = np.diff(np.interp([first, last], np.arange(len(joints)), pelvis))[0] / (last - first) * fps
+        whole["speed"] = np.diff(np.interp([first, last], np.arange(len(joints)), pelvis))[0] / (last - first) * fps
     cycle = _median([b - a for side in SIDES for a, b in cycles[side]])
     if np.isnan(cycle):
         cycle = 2 * _median([b - a for _, a, b in steps])
@@ -224,15 +242,19 @@ def _space(out: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps:
         own = prints[side]
         pairs = [(prints[other][a], own[b]) for s, a, b in steps if s == side and a in prints[other] and b in own]
         widths += [sign * (b[0] - a[0]) for a, b in pairs]
-        out[f"step_time_{side}"] = _median([(b - a) / fps for s, a, b in steps if s == side])
-        out[f"step_length_{side}"] = _median([b[1] - a[1] for a, b in pairs])
+        values[f"step_time_{side}"] = [(b - a) / fps for s, a, b in steps if s == side]
+        values[f"step_length_{side}"] = [b[1] - a[1] for a, b in pairs]
         spans = _cycles(strikes[side], strikes[other], fps)
-        out[f"stride_length_{side}"] = _median([own[b][1] - own[a][1] for a, b in spans if a in own and b in own])
-        out[f"foot_progression_angle_{side}"] = _median([sign * p[2] for p in own.values()])
+        values[f"stride_length_{side}"] = [own[b][1] - own[a][1] for a, b in spans if a in own and b in own]
+        values[f"foot_progression_angle_{side}"] = [sign * p[2] for p in own.values()]
         height = joint_track(joints, skeleton, f"{side}_ankle")[:, 2]
-        out[f"foot_height_{side}"] = _median([np.ptp(height[_frames(c)]) for c in cycles[side]])
-        out[f"cycle_time_{side}"] = _median([(b - a) / fps for a, b in cycles[side]])
-    out["step_width"] = _median(widths)
+        values[f"foot_height_{side}"] = [np.ptp(height[_frames(c)]) for c in cycles[side]]
+        values[f"cycle_time_{side}"] = [(b - a) / fps for a, b in cycles[side]]
+    values["step_width"] = widths
+    every = [c for side in SIDES for c in cycles[side]]
+    ends = np.array(every).reshape(-1, 2).T
+    values["speed"] = np.diff(np.interp(ends, np.arange(len(joints)), pelvis), axis=0)[0] / (ends[1] - ends[0]) * fps
+    values["cadence"] = [120.0 * fps / (b - a) for a, b in every]
 
 
 def _steps(strikes: dict[str, np.ndarray], fps: float) -> list[tuple[str, float, float]]:
@@ -260,24 +282,25 @@ def _frames(cycle: tuple[float, float]) -> slice:
     return slice(int(np.floor(cycle[0])), int(np.ceil(cycle[1])) + 1)
 
 
-def _kinematics(out: dict, joints: np.ndarray, cycles: dict, skeleton: Skeleton) -> None:
+def _kinematics(values: dict, whole: dict, joints: np.ndarray, cycles: dict, skeleton: Skeleton) -> None:
     """Fills ranges of motion, leans and body height."""
     angles = joint_angles(joints, skeleton)
     for side in SIDES:
         frames = [_frames(c) for c in cycles[side]]
         for name, angle in (("hip", "hip_flexion"), ("knee", "knee_flexion"), ("ankle", "ankle_dorsiflexion")):
-            out[f"{name}_range_{side}"] = _median([np.ptp(angles[f"{angle}_{side}"][c]) for c in frames])
-        out[f"peak_knee_flexion_{side}"] = _median([angles[f"knee_flexion_{side}"][c].max() for c in frames])
+            values[f"{name}_range_{side}"] = [np.ptp(angles[f"{angle}_{side}"][c]) for c in frames]
+        values[f"peak_knee_flexion_{side}"] = [angles[f"knee_flexion_{side}"][c].max() for c in frames]
     frames = [_frames(c) for side in SIDES for c in cycles[side]]
     for name, angle in (
         ("pelvic_obliquity_range", "pelvic_obliquity"),
         ("trunk_lean_range_frontal", "trunk_lean_frontal"),
         ("trunk_lean_range_sagittal", "trunk_lean_sagittal"),
     ):
-        out[name] = _median([np.ptp(angles[angle][c]) for c in frames])
-    out["trunk_lean_sagittal"] = angles["trunk_lean_sagittal"].mean()
+        values[name] = [np.ptp(angles[angle][c]) for c in frames]
+    values["trunk_lean_sagittal"] = [angles["trunk_lean_sagittal"][c].mean() for c in frames]
+    whole["trunk_lean_sagittal"] = angles["trunk_lean_sagittal"].mean()
     head = next((n for n in ("head", "nose") if skeleton.has(n)), None)
     low = [n for n in ("left_ankle", "right_ankle", "left_foot", "right_foot") if skeleton.has(n)]
     if head:
         floor = np.fmin.reduce([joint_track(joints, skeleton, n)[:, 2] for n in low])
-        out["body_height"] = np.median(joint_track(joints, skeleton, head)[:, 2] - floor)
+        whole["body_height"] = np.median(joint_track(joints, skeleton, head)[:, 2] - floor)

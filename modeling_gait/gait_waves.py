@@ -2,8 +2,7 @@
 
 In: joints (B, T, J, 3) [m], x right, y forward, z up; mask (B, T) of valid frames, the first ones.
 Out: `GaitWaves`; `synthesise` makes channels (B, T, C) of it again, `from_channels` joints. C = 3 J: each joint relative to
-the root, and
-in the root's own slot its path.
+the root, and in the root's own slot its path.
 
     x(t) = mean + drift_1 P1(s) + drift_2 P2(s) + drift_3 P3(s) + sum_k  a_k cos(k phase(t)) + b_k sin(k phase(t))
 
@@ -66,7 +65,7 @@ def _polynomials(s: torch.Tensor) -> torch.Tensor:
     return torch.stack((s, 1.5 * s**2 - 0.5, 2.5 * s**3 - 1.5 * s), dim=-1)
 
 
-def _waves(phase: torch.Tensor, harmonics: int) -> torch.Tensor:
+def cycle_waves(phase: torch.Tensor, harmonics: int) -> torch.Tensor:
     """(B, T, 1 + 2 K): 1, cos phase, sin phase, cos 2 phase, ..."""
     k = torch.arange(1, harmonics + 1, dtype=phase.dtype, device=phase.device)
     angle = phase[..., None] * k
@@ -106,7 +105,7 @@ def _stride_frequency(
     grid = torch.exp(torch.linspace(*map(math.log, _FREQUENCIES), 90, device=x.device))
     left = []
     for frequency in grid:
-        design = torch.cat((_waves(2 * math.pi * half * frequency * s, 1), s[..., None]), dim=-1)
+        design = torch.cat((cycle_waves(2 * math.pi * half * frequency * s, 1), s[..., None]), dim=-1)
         fitted = design @ _least_squares(design, ahead, mask, x.new_tensor([1e-6, 1e-3, 1e-3, 1e-6]))
         left.append(((ahead - fitted).square()[..., 0] * mask).sum(1))
     return grid[torch.stack(left, dim=1).argmin(1)]
@@ -148,7 +147,7 @@ def fit_waves(
     for step in range(iterations):
         count = min(harmonics, 1 + 2 * step)  # few first: the higher ones could hold a wrong frequency in place
         phase = (terms @ growth[..., None])[..., 0]
-        waves = _waves(phase, count)
+        waves = cycle_waves(phase, count)
         design = torch.cat((slow, waves), dim=-1)
         c = _least_squares(design, x, mask, _ridge(count, x))
         k = torch.arange(1, count + 1, device=x.device).repeat_interleave(2)
@@ -160,7 +159,7 @@ def fit_waves(
         normal = (terms * weight[..., None]).transpose(1, 2) @ terms + torch.diag_embed(penalty)
         held = torch.cat((torch.zeros_like(growth[:, :2]), growth[:, 2:]), dim=1) * penalty
         growth = growth + torch.linalg.solve(normal, (terms * missed[..., None]).sum(1) - held)
-    design = torch.cat((slow, _waves((terms @ growth[..., None])[..., 0], harmonics)), dim=-1)
+    design = torch.cat((slow, cycle_waves((terms @ growth[..., None])[..., 0], harmonics)), dim=-1)
     c = _least_squares(design, x, mask, _ridge(harmonics, x))
     ahead = c[:, NUM_DRIFTS + 1 : NUM_DRIFTS + 3, 3 * ankles[0] + 1] - c[:, NUM_DRIFTS + 1 : NUM_DRIFTS + 3, 3 * ankles[1] + 1]
     shift = torch.atan2(ahead[:, 1], ahead[:, 0])
@@ -187,7 +186,7 @@ def fit_drift(
 ) -> torch.Tensor:
     """Drift (B, 3, C) of what channels x (B, T, C) have left beside a given cycle; the path's trend is that of the rhythm."""
     s = clock(mask, window)
-    missed = x - _waves(phase_of(rhythm, s, half), cycle.shape[1] // 2) @ cycle
+    missed = x - cycle_waves(phase_of(rhythm, s, half), cycle.shape[1] // 2) @ cycle
     design = torch.cat((_polynomials(s), torch.ones_like(s)[..., None]), dim=-1)
     return _least_squares(design, missed, mask, x.new_tensor([*_DRIFT_RIDGE, 1e-6]))[:, :NUM_DRIFTS]
 
@@ -195,7 +194,7 @@ def fit_drift(
 def synthesise(waves: GaitWaves, mask: torch.Tensor, skeleton: Skeleton, window: int, half: float) -> torch.Tensor:
     """Channels (B, T, C) [m] of the frames of `mask` (B, T). Beyond the window the walk goes on by its own cycles."""
     s, root = clock(mask, window), skeleton.root
-    x = _waves(phase_of(waves.rhythm, s, half), waves.cycle.shape[1] // 2) @ waves.cycle + _polynomials(s) @ waves.drift
+    x = cycle_waves(phase_of(waves.rhythm, s, half), waves.cycle.shape[1] // 2) @ waves.cycle + _polynomials(s) @ waves.drift
     velocity = x.new_zeros(len(x), x.shape[-1])
     velocity[:, 3 * root], velocity[:, 3 * root + 1] = waves.rhythm[:, 5], waves.rhythm[:, 1]
     return x + half * s[..., None] * velocity[:, None]
@@ -212,6 +211,7 @@ __all__ = [
     "GaitWaves",
     "RHYTHM",
     "clock",
+    "cycle_waves",
     "fit_drift",
     "fit_waves",
     "from_channels",

@@ -4,8 +4,7 @@ In: a family's parts (GPT-2, tokeniser, decoder; for choosing its tokeniser of w
 Out: codes; joints float32 (N, T, J, 3) [m], x right, y forward, z up.
 
 What is asked for and is a part of the code is set, not sampled: class, side, speed and cadence; severity grades the pathology
-that was
-sampled. GPT-2 writes the rest, knowing all of it.
+that was sampled. GPT-2 writes the rest, knowing all of it.
 """
 
 from dataclasses import replace
@@ -151,8 +150,7 @@ def generate_walks(
     """Descriptions -> joints (N, num_frames, J, 3) [m] and codes; `options` go to `sample_codes`.
 
     GPT-2 has learnt right-affected walks: one that is affected on the left is asked for as its mirror image, and its class
-    code then says
-    left, so that the pathology is on the left of the same person.
+    code then says left, so that the pathology is on the left of the same person.
 
     Args:
         num_frames: any number; beyond a window the walk goes on by its own cycles.
@@ -186,22 +184,17 @@ def choose_walks(
     """Rows (N,) of the one walk of each description that fits it best, of joints (N * K, T, J, 3) [m], K walks of each in turn.
 
     Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, of how far what was not
-    asked for is
-    from the middle of the candidates, in five times that, so that the likely wins over the extreme; and 10 where the tokeniser
-    reads another
-    class. What cannot be measured counts as three of these away.
+    asked for is from the middle of the candidates, in five times that, so that the likely wins over the extreme; and 10 where
+    the tokeniser reads another class or side. What cannot be measured counts as three of these away.
     """
     count, config = len(joints) // len(descriptions), vq.config
     labels = {name: int(i) for i, name in config.id2label.items()}
-    said = (
-        torch.cat([vq(part.to(vq.device)).class_logits for part in torch.from_numpy(joints).split(120)])
-        .argmax(-1)
-        .cpu()
-        .numpy()
-    )
+    walks = torch.from_numpy(joints).to(vq.device).split(120)
+    said = torch.cat([vq.logits(vq.waves(part)) for part in walks]).argmax(-1).cpu().numpy()
+    wanted = np.repeat([labels[d.pathology] + config.num_labels * (d.side == "left") for d in descriptions], count)
     amount = vq.codebooks.amount(stack_codes(codes)["pathological_codes"].to(vq.device)).nan_to_num(1.0).cpu().numpy()
     measured = [compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton) for walk in joints]
-    cost = np.array([10.0 * (s != labels[descriptions[i // count].pathology]) for i, s in enumerate(said)]).reshape(-1, count)
+    cost = 10.0 * (said != wanted).reshape(-1, count)
     amount = amount.reshape(-1, count)
     cost += ((amount - np.median(amount, axis=1, keepdims=True)) / 0.5) ** 2
     for name, near in NEAR.items():

@@ -7,7 +7,7 @@ What is assumed about units, axes and clock is said in `Walk.notes`, and by `loa
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ class Walk:
         notes: what the reader assumed, a sentence each ("legs of 812 are taken as millimetres").
         events: gait events that the file states, `left_heel_strikes`, `left_toe_offs`, ... -> (N,) [s] after the first frame.
         stated: gait parameters that the file states, name -> (value, unit).
+        unseen: gait parameters that cannot be measured in it, whatever the joints say (the view of a camera).
+        accuracy: gait parameters -> one SD of the error of the method: (share of the value, amount in its unit).
     """
 
     joints: np.ndarray
@@ -44,6 +46,8 @@ class Walk:
     notes: tuple[str, ...] = ()
     events: dict[str, np.ndarray] | None = None
     stated: dict[str, tuple[float, str]] | None = None
+    unseen: tuple[str, ...] = ()
+    accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto") -> Walk:
@@ -215,11 +219,11 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
     """Raises ValueError for joints in a plane or picture, and for what has not the legs of a body."""
     check_space(seen, str(path))
     finite = seen[np.isfinite(seen).all(-1)]
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        lengths = _segments(joints, skeleton)
-        middle = np.nanmedian(lengths, axis=0)  # (side, segment)
-        spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
+    lengths = _segments(joints, skeleton)
+    if not np.isfinite(lengths).any(0).all():
+        raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
+    middle = np.nanmedian(lengths, axis=0)  # (side, segment)
+    spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
     for axis in range(3):
         if (
             len(set(finite[:200, axis])) <= 3 and len(np.unique(finite[:, axis])) <= 3 and len(seen) > 3
@@ -228,8 +232,6 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
     low, high = np.percentile(finite, (2, 98), axis=0)
     if (low[:2] >= 0).all() and (high[:2] <= 1).all() and middle.sum(1).max() < 0.65:
         raise ValueError(f"{path}: all lies between 0 and 1, as landmarks in shares of a picture do: {TWO_D}")
-    if not np.isfinite(middle).all():
-        raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
     left, right = middle.sum(1)
     share = middle[:, 0] / middle.sum(1)
     if not 0.6 < left / right < 1.67 or not ((share > 0.33) & (share < 0.67)).all() or (spread > 0.5 * middle).any():

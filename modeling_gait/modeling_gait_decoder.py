@@ -1,14 +1,11 @@
 """GaitDecoderModel: codes of the parts of a walk to 3D joints of any number of frames.
 
 In: `temporal_codes` (B, 4), `pathological_codes` (B, P), `spatial_codes` (B, S), optional `sensor_codes` (B, N) of
-`GaitVQModel`;
-`severity`, how much of the pathology; or `parts` (GaitParts) instead of codes.
+`GaitVQModel`; `severity`, how much of the pathology; or `parts` (GaitParts) instead of codes.
 Out: `joints` (B, T, J, 3) [m], x right, y forward, z up. By default those of a skeleton: bones of one length, knees and elbows
-within their
-limits, feet where the waves have them; then also `rotations` (B, T, J, 3, 3), global, of the bone that ends at each joint,
-`offsets` (B, J, 3)
-[m] and `root` (B, T, 3) [m]. With `noise`, as the sensor of the training data would measure that walk: bones stretch and
-joints tremble.
+within their limits, feet where the waves have them; then also `rotations` (B, T, J, 3, 3), global, of the bone that ends at
+each joint, `offsets` (B, J, 3) [m] and `root` (B, T, 3) [m]. With `noise`, as the sensor of the training data would measure
+that walk: bones stretch and joints tremble.
 
 Nothing is learned here: the codebooks are the tokeniser's (`GaitDecoderModel.from_vq`).
 """

@@ -9,12 +9,9 @@ Out: four kinds of codes, whose parts add up to the walk (see gait_waves.py for 
 - `sensor_codes` (B, N): slow drift of the measured places, and the level of the noise. They can be left out.
 
 Where the person's normal cycle is not given, pathology is its posterior mean: cycle = person + class mean + own way + noise,
-all
-normal (a linear Gaussian model, Bishop 2006, 2.3.3; the covariances are fitted to training people). Class and side, where not
-given,
-are read from the cycle by a small head, the only part that is trained by gradients; everything else is fitted in closed form
-or by
-k-means and lies in buffers.
+all normal (a linear Gaussian model, Bishop 2006, 2.3.3; the covariances are fitted to training people). Class and side, where
+not given, are read from the cycle by a small head, the only part that is trained by gradients; everything else is fitted in
+closed form or by k-means and lies in buffers.
 """
 
 from dataclasses import dataclass
@@ -96,10 +93,8 @@ class GaitCodebooks(nn.Module):
         """(R, C): what coefficients are multiplied with before components are taken and squares compared.
 
         Squares of vectors are then squares of metres over time (waves count half), but for what is small and matters: hips,
-        which move by
-        millimetres when the pelvis drops; the ankles' way forward, which tells stance from swing; the waves of the path, which
-        make the
-        speed. The path's mean place is nothing.
+        which move by millimetres when the pelvis drops; the ankles' way forward, which tells stance from swing; the waves of
+        the path, which make the speed. The path's mean place is nothing.
         """
         skeleton, path = self.skeleton, slice(3 * self.skeleton.root, 3 * self.skeleton.root + 2)
         scale = self.class_means.new_full((self.rows, self.channels), 0.5**0.5)
@@ -147,7 +142,7 @@ class GaitCodebooks(nn.Module):
     def graded(self, codes: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
         """Pathological codes (B, P) of as much pathology as `amount` (B,) says; nan, and normal gait, stays as it is."""
         now = self.amount(codes)
-        factor = (amount / now.clamp(min=0.1))[:, None]
+        factor = (amount.to(now) / now.clamp(min=0.1))[:, None]
         mean = self.class_means[codes[:, 0] % self.num_labels] @ self.pathological_basis
         way = factor * (self.pathological.lookup(codes[:, 1:]) + mean) - mean
         same = ~torch.isfinite(factor)
@@ -236,6 +231,11 @@ class GaitVQModel(GaitPreTrainedModel):
             for name in ("person_mean", "gain", "gain_known", "head_basis", "head_rhythm"):
                 init.zeros_(getattr(self, name))
 
+    def _inputs(self, joints: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Joints and mask in the precision of the model; no mask: all frames."""
+        mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask
+        return joints.to(self.person_mean.dtype), mask.to(self.person_mean.dtype)
+
     def waves(self, joints: torch.Tensor, attention_mask: torch.Tensor | None = None) -> GaitWaves:
         """Joints (B, T, J, 3) [m] -> cycle, drift and rhythm. Raises ValueError for another shape."""
         config = self.config
@@ -269,7 +269,7 @@ class GaitVQModel(GaitPreTrainedModel):
 
         Raises: ValueError for another shape.
         """
-        mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask.to(joints.dtype)
+        joints, mask = self._inputs(joints, attention_mask)
         waves = self.waves(joints, mask)
         return self.encode_waves(waves, to_channels(joints, self.codebooks.skeleton), mask, labels, normal)
 
@@ -342,7 +342,7 @@ class GaitVQModel(GaitPreTrainedModel):
             total = nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
             output.loss = total / (labels != -100).sum().clamp(min=1)
         if waves is None and not self.training:
-            mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask.to(joints.dtype)
+            joints, mask = self._inputs(joints, attention_mask)
             codes = self.encode_waves(known, to_channels(joints, self.codebooks.skeleton), mask)
             for name, value in codes.items():
                 output[name] = value

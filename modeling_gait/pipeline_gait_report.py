@@ -5,7 +5,6 @@ parameters with their norms, a sentence of them, evidence from the knowledge of 
 The model is a `GaitKnowledgeForSequenceClassification`. Research software; nothing here is a diagnosis.
 """
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,10 +23,9 @@ from .pipeline_saving import know_pipeline, save_pipeline
 from .recording import each_thing, is_one, read_recording
 from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
-from .video import WINDOW, prepare_video
+from .video import VIDEO_SUFFIXES, WINDOW, prepare_video
 
 TASK = "gait-report"
-VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
 SPOKEN += ("single_support_percent_left", "single_support_percent_right")
 
@@ -46,10 +44,11 @@ class GaitReportPipeline(Pipeline):
         html: path of a page to write; for one walk.
         fps, skeleton: of joints that state none, as in `gait-classification`.
         box: of the person in a video, as in `video.read_video`; by default the one who moves.
+        height, person: in a video that a model without a video branch reads, as in `recording.read_recording`.
         age [years], sex ("female", "male"): of the person, for the norms; unknown: those of all adults.
         reference: of normal walks, as of `walk_description.fit_reference`, for a severity where the classes are no scores.
 
-    Raises ValueError (naming the file) for what is no walk, a video where the model has no video branch, a skeleton where it
+    Raises ValueError (naming the file) for what is no walk, a skeleton where it
     has no skeleton branch; TypeError for what can be neither; OSError where a file cannot be opened.
     """
 
@@ -68,7 +67,7 @@ class GaitReportPipeline(Pipeline):
         self.fps = 30.0
 
     def _sanitize_parameters(self, **kwargs):
-        groups = ("fps", "skeleton", "box"), (), ("age", "sex", "reference")
+        groups = ("fps", "skeleton", "box", "height", "person"), (), ("age", "sex", "reference")
         return tuple({k: kwargs[k] for k in names if kwargs.get(k) is not None} for names in groups)
 
     def __call__(
@@ -81,10 +80,12 @@ class GaitReportPipeline(Pipeline):
         age: float | None = None,
         sex: str | None = None,
         reference: Mapping | None = None,
+        height: float | None = None,
+        person: int | None = None,
     ) -> GaitReport | list[GaitReport]:
         """One walk -> its report, a list -> a list of reports; see the class."""
         prepare, _, finish = self._sanitize_parameters(
-            fps=fps, skeleton=skeleton, box=box, age=age, sex=sex, reference=reference
+            fps=fps, skeleton=skeleton, box=box, age=age, sex=sex, reference=reference, height=height, person=person
         )
         prepare, finish = {**self._preprocess_params, **prepare}, {**self._postprocess_params, **finish}
         normative_range("speed", finish.get("age"), finish.get("sex"))  # a wrong age is refused before the work
@@ -107,32 +108,33 @@ class GaitReportPipeline(Pipeline):
         fps: float | None = None,
         skeleton: Skeleton | str | None = None,
         box: tuple[float, ...] | str | None = None,
+        height: float | None = None,
+        person: int | None = None,
     ) -> dict:
         """Model inputs of one walk, what they were made of, and what went wrong on the way."""
         video, recording = _parts(walk)
+        if video is not None and recording is None and "video" not in self.model.config.branches:
+            video, recording = None, video  # its skeleton, by pose estimation
         config, name = self.model.config, _name(video if video is not None else recording)
         for given, branch in ((video, "video"), (recording, "skeleton")):
             if given is not None and branch not in config.branches:
                 raise ValueError(f"{name}: a {branch}, but this model has no {branch} branch; it takes {config.branches[0]}s")
         out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": [], "stated": []}
-        doubts: list[str] = []
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            if recording is not None:
-                read = read_recording(recording, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps)
-                joints = read.for_model(self.skeleton, self.fps)
-                out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
-                doubts, out["stated"] = read.sentences(), read.beside_the_file()
-                frames = config.skeleton_config.resample_frames
-                values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
-                out["inputs"]["input_values"] = torch.from_numpy(values)
-            if video is not None:
-                size = self.model.video.image_size or (224, 224)  # a ResNet's configuration need not name it
-                clips = torch.from_numpy(prepare_video(video, size, self.fps, box))  # (N, 70, 3, H, W), 0..1
-                count = min(config.num_frames, clips.shape[1])
-                read = torch.linspace(0, clips.shape[1] - 1, count).round().long()  # as the model would do
-                out["inputs"]["pixel_values"] = clips[:, read]
-        out["problems"] = doubts + [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+        if recording is not None:
+            given = {"skeleton": skeleton, "rate": self.fps, "default_fps": self.fps, "height": height, "person": person}
+            read = read_recording(recording, fps, **given)
+            joints = read.for_model(self.skeleton, self.fps)
+            out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
+            out["problems"] += read.sentences()
+            out["stated"] = read.beside_the_file()
+            frames = config.skeleton_config.resample_frames
+            values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
+            out["inputs"]["input_values"] = torch.from_numpy(values)
+        if video is not None:
+            size = self.model.video.image_size or (224, 224)  # a ResNet's configuration need not name it
+            clips, notes = prepare_video(video, size, self.fps, box, count=config.num_frames)
+            out["inputs"]["pixel_values"] = torch.from_numpy(clips)  # uint8 (N, num_frames, 3, H, W)
+            out["problems"] += notes
         if video is not None and recording is not None:  # the same skeleton beside each window of the video
             count = len(out["inputs"]["pixel_values"])
             out["inputs"]["input_values"] = out["inputs"]["input_values"].expand(count, -1, -1)
@@ -141,9 +143,12 @@ class GaitReportPipeline(Pipeline):
     def _forward(self, inputs: dict) -> dict:
         """Adds probabilities `each` (N, K) of the windows, the most likely class `top`, and of a model that knows numbers
         `decoded` (G,), their mean over the windows."""
-        output = self.model(**inputs["inputs"])
-        each = output.logits.float().softmax(-1)
-        numbers = [v.float().mean(0) for v in (output.parameters, output.kinematics) if v is not None]
+        values = inputs["inputs"]
+        count = len(next(iter(values.values())))
+        outputs = [self.model(**{k: v[n : n + 1] for k, v in values.items()}) for n in range(count)]  # a minute: 50 windows
+        each = torch.cat([o.logits for o in outputs]).float().softmax(-1)
+        known = [[getattr(o, name) for o in outputs] for name in ("parameters", "kinematics")]
+        numbers = [torch.cat(v).float().mean(0) for v in known if v[0] is not None]
         decoded = torch.cat(numbers) if numbers else None
         top = int(each.mean(0).argmax())
         return {**inputs, "each": each, "top": top, "decoded": decoded}
@@ -204,9 +209,11 @@ class GaitReportPipeline(Pipeline):
         """Of the window in which the class is most likely, and the frames uint8 (T, H, W, 3) of that window."""
         window = int(outputs["each"][:, outputs["top"]].argmax())
         inputs = {k: v[window : window + 1] for k, v in outputs["inputs"].items()}
-        found = saliency(self.model, outputs["top"], samples=4, **{k: v.to(self.model.device) for k, v in inputs.items()})
         pixels = inputs.get("pixel_values")
-        return found, None if pixels is None else (255 * pixels[0]).byte().permute(0, 2, 3, 1).cpu().numpy()
+        if pixels is not None:
+            inputs["pixel_values"] = pixels / 255
+        found = saliency(self.model, outputs["top"], samples=4, **{k: v.to(self.model.device) for k, v in inputs.items()})
+        return found, None if pixels is None else pixels[0].permute(0, 2, 3, 1).cpu().numpy()
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """The model, and this pipeline's code; see `save_pipeline`."""

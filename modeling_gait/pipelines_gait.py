@@ -4,7 +4,6 @@ In: prompts; or walks as arrays (T, J, 3) [m] or skeleton files. Out: dictionari
 Both load a *family* folder or Hub repository: GPT-2, tokeniser and processor at the top, `vq/` and `decoder/` in it.
 """
 
-import warnings
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from transformers import (
 )
 from transformers.dynamic_module_utils import custom_object_save
 
-from .captions import check_faithfulness, describe_walk, parse_prompt
+from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks
 from .modeling_gait_decoder import GaitDecoderModel
@@ -257,16 +256,14 @@ class GaitToTextPipeline(Pipeline):
     def postprocess(self, outputs: dict) -> dict:
         parameters = outputs["recording"].gait_parameters
         pathology = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                said = parse_prompt(outputs["text"], self.extractor.classes)
-            except ValueError as error:
-                problems = [f"the text cannot be read: {error}"]
-            else:
-                pathology, side = said.pathology, None if said.side == "unknown" else said.side
-                measured = describe_walk(parameters, pathology, said.severity, side, classes=self.extractor.classes)
-                problems = check_faithfulness(outputs["text"], measured)
+        try:
+            said = read_prompt(outputs["text"], self.extractor.classes)
+        except ValueError as error:
+            problems = [f"the text cannot be read: {error}"]
+        else:
+            pathology, side = said.pathology, None if said.side == "unknown" else said.side
+            measured = describe_walk(parameters, pathology, said.severity, side, classes=self.extractor.classes)
+            problems = check_faithfulness(outputs["text"], measured)
         return {
             "text": outputs["text"],
             "pathology": pathology,

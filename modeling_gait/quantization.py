@@ -20,8 +20,7 @@ class ProductQuantizer(nn.Module):
         codebook_size: K.
 
     State: `mean` (D,), `basis` (D, n), `group` (n,), the token of each component (-1: of none), `codebook` (K, n): row k holds
-    the
-    k-th code of every group side by side.
+    the k-th code of every group side by side.
     """
 
     def __init__(self, dim: int, components: int, tokens: int, codebook_size: int):

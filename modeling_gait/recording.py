@@ -1,8 +1,8 @@
 """The one way in for a walk: `read_recording` takes whatever holds one, and gives a clean, canonical `Recording`.
 
-In: a file (CSV, NPZ, BVH, ... of `load_walk`), joints (T, J, 3) as an array or tensor, a dict with `joints` (a row of a data
-set, what
-`text-to-gait` returns), a `Walk`; `read_recordings` takes several: a list, an array (N, T, J, 3), a data set, a Parquet file.
+In: a file (CSV, NPZ, BVH, ... of `load_walk`), a film of a walking person (MP4, MOV, ... of `video_walk`), joints (T, J, 3) as
+an array or tensor, a dict with `joints` (a row of a data set, what `text-to-gait` returns), a `Walk`; `read_recordings` takes
+several: a list, an array (N, T, J, 3), a data set, a Parquet file.
 Out: joints in metres, x right, y forward, z up, at a constant rate, cleaned; the straight parts of the walk; what was repaired
 and what is doubtful, in plain sentences. All pipelines, commands and builders read walks here. ValueError says why something
 is no walk.
@@ -22,6 +22,8 @@ from .gait_events import SIDES, detect_gait_events
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
 from .loading import Walk, read_walk, walk_from_arrays
 from .skeletons import Skeleton, convert_joints
+from .video import VIDEO_SUFFIXES
+from .video_walk import read_video_walk
 from .walk_checks import examine
 from .walk_stretches import Stretch, straightened, track
 
@@ -62,6 +64,7 @@ class Recording:
         repairs: counts of what was repaired, see `cleaning.CleaningReport`; `legs_exchanged` (frames), `sides_exchanged` (1: in
             all frames), `floor_levelled_degrees`.
         doubts: what was assumed, left out or looks wrong, a sentence each.
+        unseen, accuracy: as of `Walk`.
         events, stated: the file's own gait events and parameters, as of `Walk`; see `beside_the_file`.
     """
 
@@ -77,6 +80,8 @@ class Recording:
     fixed_pelvis: bool = False
     repairs: dict[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
     events: dict[str, np.ndarray] | None = None
     stated: dict[str, tuple[float, str]] | None = None
 
@@ -132,7 +137,13 @@ class Recording:
             out |= {f"foot_height_{side}": float("nan") for side in SIDES}
         if any("hips are in one place" in d for d in self.doubts):
             out["pelvic_obliquity_range"] = float("nan")
-        return out
+        return out | dict.fromkeys(self.unseen, float("nan"))
+
+    @property
+    def uncertainty(self) -> dict[str, float]:
+        """One SD of the error of the method, of the parameters of which it is known (a camera's), in their units."""
+        values = self.gait_parameters
+        return {n: float(np.hypot(a * values[n], b)) for n, (a, b) in self.accuracy.items() if np.isfinite(values[n])}
 
     @property
     def longest(self) -> Stretch:
@@ -163,6 +174,8 @@ def read_recording(
     skeleton: Skeleton | str | None = None,
     rate: float | None = None,
     default_fps: float | None = None,
+    height: float | None = None,
+    person: int | None = None,
 ) -> Recording:
     """One walk from whatever holds it; see the head of this file.
 
@@ -175,6 +188,7 @@ def read_recording(
         skeleton: what its joints are; default: what it says, else by their number.
         rate: frames a second of the result (default: those of the walk).
         default_fps: of arrays that state no rate, with a doubt; default: they are refused.
+        height, person: stature [m] and number of the person in a film, as of `video_walk.read_video_walk`.
 
     Raises:
         ValueError: not a walk, or nobody walks in it: one line that names the thing and says what was expected.
@@ -182,7 +196,7 @@ def read_recording(
     """
     if isinstance(thing, Recording):
         return thing
-    walk, place = as_walk(thing, fps, up, skeleton, default_fps)
+    walk, place = as_walk(thing, fps, up, skeleton, default_fps, height, person)
     try:
         return _recording(walk, rate)
     except ValueError as error:
@@ -226,6 +240,8 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
         fixed_pelvis=found.fixed_pelvis,
         repairs=repairs,
         doubts=tuple(dict.fromkeys(doubts)),
+        unseen=walk.unseen,
+        accuracy=walk.accuracy,
         events=walk.events,
         stated=walk.stated,
     )
@@ -293,7 +309,13 @@ def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
 
 
 def as_walk(
-    thing, fps: float | None = None, up: str = "auto", skeleton: Skeleton | str | None = None, default_fps: float | None = None
+    thing,
+    fps: float | None = None,
+    up: str = "auto",
+    skeleton: Skeleton | str | None = None,
+    default_fps: float | None = None,
+    height: float | None = None,
+    person: int | None = None,
 ) -> tuple[Walk, str]:
     """A walk as it was recorded, in metres, z up, neither cleaned nor checked, and what to call it in a message.
 
@@ -301,6 +323,8 @@ def as_walk(
     """
     if isinstance(thing, Walk):
         return thing, thing.name or "walk"
+    if isinstance(thing, str | Path) and Path(thing).suffix.lower() in VIDEO_SUFFIXES:
+        return read_video_walk(thing, height, person), str(thing)
     if isinstance(thing, str | Path):
         return read_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)
     arrays = dict(thing) if isinstance(thing, Mapping) else {"joints": thing}

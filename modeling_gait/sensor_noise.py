@@ -4,8 +4,8 @@ In: residuals (B, T, C) [m] of channels that a model leaves, mask (B, T), phase 
 Out: log levels (B, 8) of the parts of the body; random residuals of the same kind.
 
 A residual is levels(part of the body) x shape(phase, channel) x stationary Gaussian noise with the spectrum and the
-correlation between
-channels that the data show: a depth camera errs more where limbs swing or hide each other, and joints of a limb err together.
+correlation between channels that the data show: a depth camera errs more where limbs swing or hide each other, and joints of a
+limb err together.
 """
 
 import math

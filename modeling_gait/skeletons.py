@@ -254,7 +254,7 @@ def convert_joints(joints: np.ndarray, source: Skeleton, target: Skeleton) -> np
                 if all(p in found for p in parts):
                     found[name] = np.mean([found[p] for p in parts], axis=0)
                     break
-    out = np.zeros((*joints.shape[:-2], len(target), 3), joints.dtype)
+    out = np.full((*joints.shape[:-2], len(target), 3), np.nan, joints.dtype)  # so nothing stands on a root that nobody saw
     for j in target.order:
         name = target.joint_names[j]
         if name in found:

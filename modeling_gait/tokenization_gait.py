@@ -4,12 +4,9 @@ In: text and the numbers asked for; or gait codes (numpy or torch integers), see
 Out: token ids, and codes again.
 
 A walk is written `<gait> <tmp_0_90> ... <pth_0_4> ... <spa_0_40> ... <sen_0_7> ... </gait>`: its rhythm, its class and
-pathology, the
-person, the sensor; the last may be left out. Numbers are the slot and the code. What is asked for is `words <speed_20>
-<cadence_?>
-<severity_9>`: numbers as bins, `?` where none is asked for. All are plain tokens at the end of the vocabulary, in blocks, so
-that id =
-start of the block + code.
+pathology, the person, the sensor; the last may be left out. Numbers are the slot and the code. What is asked for is `words
+<speed_20> <cadence_?> <severity_9>`: numbers as bins, `?` where none is asked for. All are plain tokens at the end of the
+vocabulary, in blocks, so that id = start of the block + code.
 """
 
 from dataclasses import dataclass, fields

@@ -1,10 +1,10 @@
 """Video in and out: reading files at a constant frame rate, finding and cropping the person, windows for a video model.
 
 In: an MP4, WebM, AVI or other file that FFmpeg reads (through PyAV). Out: frames uint8 (T, H, W, 3), boxes (T, 4) of the person
-and pixel values float32 (N, 70, 3, H, W) in 0..1. Every refusal is a ValueError that names the file and what is wrong with it.
+and pixel values uint8 (N, 70, 3, H, W). Every refusal is a ValueError that names the file and what is wrong with it.
 """
 
-import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,9 @@ MIN_FRAMES = 20  # a shorter clip has less than one step
 MIN_FPS = 10.0  # steps are counted from 0.3 s of swing: three frames at least
 MAX_GAP = 0.5  # s, a longer hole in a video is not bridged
 MAX_SIDE = 640  # pixels
+MAX_PIXELS = 8192 * 4320  # of a picture in a file
+MOST_FPS = 32.0  # a pose estimator reads every second frame of a film with more
+VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi", ".mkv", ".m4v", ".gif")
 MARGIN = 1.15  # of a crop's height over the person's
 
 
@@ -67,6 +70,7 @@ class Video:
         source_fps: mean frame rate of the file.
         path: the file.
         box: where the person is, float (1, 4): left, top, right, bottom in pixels of `frames`; None if not given.
+        notes: what was skipped or left out, a sentence each.
     """
 
     frames: np.ndarray
@@ -74,6 +78,7 @@ class Video:
     source_fps: float
     path: str
     box: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_video(
@@ -82,12 +87,13 @@ def read_video(
     """Read a video and resample it by its time stamps: at every 1 / fps seconds the frame nearest in time is taken.
 
     So a variable frame rate keeps its true tempo. Rotation marked in the file (telephones) is applied, pictures larger than
-    `MAX_SIDE` are scaled down. Broken frames are skipped with a warning where no hole of more than 0.5 s is left.
+    `MAX_SIDE` are scaled down. Broken frames are skipped with a note where no hole of more than 0.5 s is left.
+    A minute takes more than a gigabyte; `read_crops` takes the person only.
 
     Args:
         box: the person as (left, top, right, bottom) in pixels of the file's upright picture; "full": all of it (a video
             that is a person crop already); None: unknown, see `find_person`.
-        max_seconds: what comes later is left out with a warning.
+        max_seconds: what comes later is left out with a note.
 
     Raises:
         FileNotFoundError: no such file.
@@ -95,24 +101,10 @@ def read_video(
             stamps; under 10 frames per second; a hole; under `MIN_FRAMES` frames; a box outside of the picture.
         ImportError: without PyAV.
     """
-    path = Path(path)
-    if not (np.isfinite(fps) and fps >= MIN_FPS):
-        raise ValueError(f"fps: expected at least {MIN_FPS:g}, got {fps}")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if not path.is_file() or not path.stat().st_size:
-        raise ValueError(f"{path}: the file is empty (0 bytes)" if path.is_file() else f"{path}: expected a file, not a folder")
-    av = _pyav()
-    try:
-        container = av.open(str(path))
-    except av.error.FFmpegError:
-        raise ValueError(f"{path}: {_what(path)}") from None
-    with container:
-        reader = _Reader(container, path, fps, max_seconds)
-        reader.read()
-    reader.check()
-    frames = np.stack(reader.frames)
-    return Video(frames, float(fps), reader.source_fps, str(path), _given_box(box, frames.shape[1:3], reader.scale, path))
+    reader = VideoReader(path, fps, max_seconds)
+    frames = np.stack(list(reader) or [np.zeros((0, 0, 3), np.uint8)])
+    given = _given_box(box, frames.shape[1:3], reader.scale, Path(path))
+    return Video(frames, reader.fps, reader.source_fps, str(path), given, tuple(reader.notes))
 
 
 def _given_box(box, size: tuple[int, int], scale: float, path: Path) -> np.ndarray | None:
@@ -145,31 +137,63 @@ def _what(path: Path) -> str:
         return "not a video, or its beginning is corrupt: FFmpeg knows no such format"
 
 
-class _Reader:
-    """Decodes one container into the frames nearest to the multiples of 1 / fps, and notes what went wrong."""
+class VideoReader:
+    """The frames of a file one by one, uint8 (H, W, 3), upright: at every 1 / fps seconds the one nearest in time.
 
-    def __init__(self, container, path: Path, fps: float, max_seconds: float):
-        self.container, self.path, self.fps, self.max_seconds = container, path, fps, max_seconds
-        name = container.format.name
+        for image in VideoReader("walk.mov"): ...
+
+    Args as of `read_video`; `fps` None: the file's own rate, or the whole part of it that is at most `MOST_FPS`. `max_side`:
+    longer pictures are scaled down, by `scale`. Refuses what `read_video` refuses, at the latest after the last frame.
+    """
+
+    def __init__(self, path: str | Path, fps: float | None = 30.0, max_seconds: float = 60.0, max_side: int = MAX_SIDE):
+        self.path, self.max_seconds, self.max_side = Path(path), max_seconds, max_side
+        path = self.path
+        if fps is not None and not (np.isfinite(fps) and fps >= MIN_FPS):
+            raise ValueError(f"fps: expected at least {MIN_FPS:g}, got {fps}")
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file")
+        if not path.is_file() or not path.stat().st_size:
+            what = "the file is empty (0 bytes)" if path.is_file() else "expected a file, not a folder"
+            raise ValueError(f"{path}: {what}")
+        av = _pyav()
+        try:
+            self.container = av.open(str(path))
+        except av.error.FFmpegError:
+            raise ValueError(f"{path}: {_what(path)}") from None
+        name = self.container.format.name
         if name.endswith("_pipe") or name.startswith("image2"):
             raise ValueError(f"{path}: not a video: a picture ({name.removesuffix('_pipe').upper()})")
-        cover = _pyav().stream.Disposition.attached_pic
-        streams = [v for v in container.streams.video if not v.disposition & cover]
+        cover = av.stream.Disposition.attached_pic
+        streams = [v for v in self.container.streams.video if not v.disposition & cover]
         if not streams:
-            kinds = sorted({stream.type for stream in container.streams if stream.type != "video"})
+            kinds = sorted({stream.type for stream in self.container.streams if stream.type != "video"})
             raise ValueError(f"{path}: no video stream in this {name} file; it holds {', '.join(kinds) or 'nothing'}")
         self.stream = streams[0]
+        if self.stream.width * self.stream.height > MAX_PIXELS:
+            raise ValueError(f"{path}: pictures of {self.stream.width} x {self.stream.height}; at most 8192 x 4320 are read")
         self.stream.thread_type = "AUTO"
-        self.frames: list[np.ndarray] = []
+        own = float(self.stream.average_rate or 30)
+        self.fps = float(fps or max(MIN_FPS, own / np.ceil(own / MOST_FPS)))
         self.times: list[float] = []
-        self.seconds, self.start = (container.duration or 0) / 1e6, (container.start_time or 0) / 1e6
+        self.notes: list[str] = []
+        self.seconds, self.start = (self.container.duration or 0) / 1e6, (self.container.start_time or 0) / 1e6
         if self.stream.average_rate:  # AVI: the duration of a cut file is guessed from its size, its frames are counted
             self.seconds = max(self.seconds, float(self.stream.frames / self.stream.average_rate))
-        self.broken, self.end, self.stopped, self.scale, self.error = 0, 0.0, False, 1.0, ""
+        self.taken, self.broken, self.end, self.stopped, self.scale, self.error = 0, 0, 0.0, False, 1.0, ""
 
-    def read(self) -> None:
-        """Fill `frames`; a frame is converted to RGB only where it is taken."""
-        first, last, image = None, None, None
+    def __len__(self) -> int:
+        """Frames to be expected, for a progress bar."""
+        return round(min(self.seconds, self.max_seconds) * self.fps)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        with self.container:
+            yield from self._read()
+        self.check()
+
+    def _read(self) -> Iterator[np.ndarray]:
+        """A frame is converted to RGB only where it is taken."""
+        first, last = None, None
         for frame in self._decoded():
             if frame.time is None:
                 raise ValueError(
@@ -181,14 +205,14 @@ class _Reader:
             if self.times and time <= self.times[-1]:
                 continue  # a stamp that does not advance
             if self.times:
-                image = self._take(last, image, (self.times[-1] + time) / 2)
+                yield from self._take(last, (self.times[-1] + time) / 2)
             if time >= self.max_seconds:
                 self.stopped = True
                 return
             self.times.append(time)
-            last, image = frame, None
+            last = frame
         if last is not None:
-            self._take(last, image, self.times[-1] + 0.5 / self.fps)
+            yield from self._take(last, self.times[-1] + 0.5 / self.fps)
 
     def _decoded(self):
         """The frames of the stream; those that cannot be decoded are counted in `broken`."""
@@ -213,17 +237,18 @@ class _Reader:
                 else:
                     yield frame
 
-    def _take(self, frame, image: np.ndarray | None, until: float) -> np.ndarray | None:
-        """Append the frame for all multiples of 1 / fps before `until`."""
-        while len(self.frames) / self.fps < until:
+    def _take(self, frame, until: float) -> Iterator[np.ndarray]:
+        """The frame, for all multiples of 1 / fps before `until`."""
+        image = None
+        while self.taken / self.fps < until:
             image = self._image(frame) if image is None else image
-            self.frames.append(image)
-        return image
+            self.taken += 1
+            yield image
 
     def _image(self, frame) -> np.ndarray:
-        """RGB, upright, square pixels, the longer side at most `MAX_SIDE`."""
+        """RGB, upright, square pixels, the longer side at most `max_side`."""
         wide = frame.width * float(self.stream.sample_aspect_ratio or 1)
-        self.scale = min(1.0, MAX_SIDE / max(wide, frame.height))
+        self.scale = min(1.0, self.max_side / max(wide, frame.height))
         image = frame.to_ndarray(format="rgb24", width=round(wide * self.scale), height=round(frame.height * self.scale))
         return np.rot90(image, round(frame.rotation / 90))
 
@@ -232,7 +257,7 @@ class _Reader:
         return (len(self.times) - 1) / self.times[-1] if len(self.times) > 1 else 0.0
 
     def check(self) -> None:
-        """Raise what the docstring of `read_video` promises; warn of what was left out."""
+        """Raise what the docstring of `read_video` promises; note what was left out."""
         path, read = self.path, f"{len(self.times)} frames ({self.times[-1] if self.times else 0:.2f} s)"
         if not self.times:
             raise ValueError(f"{path}: corrupt: no frame could be decoded {self.error and f'({self.error})'}".rstrip())
@@ -245,12 +270,12 @@ class _Reader:
             at = self.times[int(holes.argmax())]
             why = f"corrupt: {self.broken} frames could not be read, " if self.broken else ""
             raise ValueError(f"{path}: {why}no frame between {at:.2f} and {at + holes.max():.2f} s; {read} could be read")
-        if len(self.frames) < MIN_FRAMES:
+        if self.taken < MIN_FRAMES:
             raise ValueError(f"{path}: too short: {read}; expected at least {MIN_FRAMES / self.fps:.2f} s")
         if self.broken:
-            warnings.warn(f"{path}: {self.broken} broken frames skipped", stacklevel=3)
+            self.notes.append(f"{self.broken} broken frames skipped")
         if self.stopped:
-            warnings.warn(f"{path}: only the first {self.max_seconds:g} s are read (max_seconds)", stacklevel=3)
+            self.notes.append(f"only the first {self.max_seconds:g} s are read")
 
 
 # ---------------------------------------------------------------- the person
@@ -275,15 +300,20 @@ def find_person(frames: np.ndarray, name: str = "video") -> np.ndarray:
     Raises ValueError: nothing moves, the camera moves, or two people.
     """
     small, shrink = _reduced(frames)
+    background = Background()
+    for frame in small:
+        background.add(frame)
+    if moves := camera_path(background.shifts, small.shape[2]):
+        raise ValueError(f"{name}: {moves}; give box=")
     moving = _moving(small)
     share = float(np.median(moving.mean((1, 2))))
     if share > 0.5:
         raise ValueError(f"{name}: {share:.0%} of the picture changes: the camera moves or the person fills it; give box=")
     rows, columns = moving.shape[1:]
     joined = maximum_filter(moving, size=(1, max(3, round(0.05 * rows) | 1), 3))
-    labels, _ = label(joined, structure=np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]))
+    labels, count = label(joined, structure=np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))]))
     labels[~moving] = 0
-    areas = np.bincount(labels.ravel())
+    areas = sum(np.bincount(frame.ravel(), minlength=count + 1) for frame in labels)
     boxes = np.full((len(frames), 2, 4), np.nan)  # of the two largest blobs of every frame
     largest = np.zeros((len(frames), 2))
     for i, place in enumerate(find_objects(labels), start=1):
@@ -311,6 +341,100 @@ def find_person(frames: np.ndarray, name: str = "video") -> np.ndarray:
     return _smooth(boxes[:, 0], seen) * shrink
 
 
+class Background:
+    """How the picture shifts behind the people in it, and where the film is cut; frames are added one by one.
+
+    A frame is compared, in grey at about 160 pixels, with a key frame: of all shifts of a few pixels the one that fits most of
+    the picture's edges is the camera's, however the people move. The frame becomes the key when it has shifted far.
+
+    Attributes:
+        shifts: of each frame (x, y) [pixels of the frames added], how far the background stands from where it was in the first.
+        cuts: frames that show another scene than the one before.
+    """
+
+    def __init__(self):
+        self.shifts: list[tuple[float, float]] = []
+        self.cuts: list[int] = []
+        self._key = self._last = None
+        self._base, self._guess, self._pace, self._usual = np.zeros(2), np.zeros(2), np.zeros(2), 3.0
+
+    def add(self, image: np.ndarray) -> None:
+        """image: uint8 (H, W, 3) or (H, W)."""
+        from PIL import Image
+
+        shrink = max(1, round(max(image.shape[:2]) / 160))
+        grey = np.asarray(Image.fromarray(image).convert("L").reduce(shrink), np.float32)
+        shift, cut, lost = np.zeros(2), False, False
+        if self._last is not None:
+            change = float(np.abs(grey - self._last).mean())
+            if change > 1:
+                shift, left = self._compare(grey)
+                cut = change > 15 and left > max(12.0, 4 * self._usual) and self._unlike(grey)
+                if left > 12 and not cut:  # nothing of the key frame is known again: it goes on as it did
+                    shift = self._guess + self._pace
+                    lost = True
+            self._pace = shift - self._guess if not cut else np.zeros(2)
+            self._usual += 0.1 * (min(change, 15.0) - self._usual)
+        if cut:
+            self.cuts.append(len(self.shifts))
+            shift = np.zeros(2)
+        if self._key is None or cut:
+            self._key, self._guess = grey, np.zeros(2)
+        self.shifts.append(tuple(self._base + shift * shrink))
+        if np.abs(shift).max() > 5 or lost:
+            self._base, self._key, self._guess = self._base + shift * shrink, grey, np.zeros(2)
+        else:
+            self._guess = shift
+        self._last = grey
+
+    def _unlike(self, grey: np.ndarray) -> bool:
+        """Are the edges of the two frames in other places? Those of one scene stay when the light changes."""
+        edges = [np.hypot(*np.gradient(g)).ravel() for g in (grey, self._last)]
+        return float(np.corrcoef(*edges)[0, 1]) < 0.4
+
+    def _compare(self, grey: np.ndarray) -> tuple[np.ndarray, float]:
+        """Shift (x, y) of `grey` against the key frame [small pixels], and the difference that it leaves."""
+        reach, key = 8, self._key
+        (rows, columns), (gx, gy) = key.shape, np.round(self._guess + self._pace).astype(int)
+        inner = slice(reach + 4, rows - reach - 4), slice(reach + 4, columns - reach - 4)
+        a = key[inner]
+        edges = np.hypot(*np.gradient(a)) > 6
+        strips = np.array_split(np.arange(edges.shape[1]), 8)  # a person alone before a plain wall is in one or two of them
+        if sum(edges[:, s].sum() > 10 for s in strips) < 4:
+            return np.zeros(2), 0.0
+        places = np.argwhere(edges) + reach + 4
+        values = a[edges]
+
+        def cost(x: int, y: int) -> float:
+            x, y = (int(np.clip(v, -reach - 3, reach + 3)) for v in (x, y))
+            return float(np.minimum(np.abs(grey[places[:, 0] + y, places[:, 1] + x] - values), 40).mean())
+
+        still = cost(0, 0)
+        found = {(x, y): cost(x, y) for x in range(gx - 5, gx + 6) for y in range(gy - 2, gy + 3)}
+        best = min(found, key=found.get)
+        if not found[best] < min(0.8 * still, still - 1.5):
+            return np.zeros(2), still
+        fine = []
+        for axis in (0, 1):
+            step = np.eye(2, dtype=int)[axis]
+            b, c, d = (cost(*(np.array(best) + n * step)) for n in (-1, 0, 1))
+            fine.append(best[axis] + (0.5 * (b - d) / (b - 2 * c + d) if b > c < d else 0.0))
+        return np.array(fine), found[best]
+
+
+def camera_path(shifts: np.ndarray, width: int) -> str:
+    """In words, how a camera moves whose background shifts so (T, 2) [pixels] in pictures of a width; "" where it stands still.
+
+    Shifts of up to 3 % of the width are a hand that holds the camera.
+    """
+    shifts = np.asarray(shifts)
+    span = np.ptp(shifts, axis=0) if len(shifts) else np.zeros(2)
+    if span.max() <= 0.03 * width:
+        return ""
+    far = np.abs(shifts - np.median(shifts[:5], axis=0)).max(1) > 0.015 * width
+    return f"the camera moves: the background shifts by {span.max() / width:.0%} of the width from frame {int(far.argmax())} on"
+
+
 def _reduced(frames: np.ndarray, side: int = 160) -> tuple[np.ndarray, int]:
     """Frames scaled down by a whole number to about `side` pixels, and that number."""
     from PIL import Image
@@ -322,7 +446,7 @@ def _reduced(frames: np.ndarray, side: int = 160) -> tuple[np.ndarray, int]:
 def _moving(frames: np.ndarray) -> np.ndarray:
     """bool (T, H, W): pixels that differ from the background by more than the noise of the video."""
     background = np.median(frames[:: max(1, len(frames) // 60)], axis=0).astype(np.int16)
-    difference = np.abs(frames.astype(np.int16) - background).max(-1)
+    difference = np.stack([np.abs(frame - background).max(-1) for frame in frames]).astype(np.uint8)
     return difference > np.clip(5 * 1.4826 * float(np.median(difference)), 20, 60)
 
 
@@ -387,6 +511,31 @@ def windows(frames: np.ndarray, length: int = WINDOW, stride: int = WINDOW // 2)
     return np.stack([frames[start : start + length] for start in starts])
 
 
+def read_crops(
+    path: str | Path,
+    size: tuple[int, int] = (64, 64),
+    fps: float = 30.0,
+    box: tuple[float, ...] | str | None = None,
+    max_seconds: float = 60.0,
+) -> tuple[np.ndarray, list[str]]:
+    """The person of a video, cut out frame by frame, and notes.
+
+    The file is decoded twice unless a box is given: first small, to find the person, then to cut them out; no frame is kept.
+    Args as of `read_video` and `crop_person`. Returns: uint8 (T, height, width, 3) of the frames in which the person is in
+    view; what was skipped, a sentence each. Raises what `read_video` and `find_person` raise.
+    """
+    boxes = None
+    if box is None:
+        small, shrink = zip(*(_reduced(frame[None]) for frame in VideoReader(path, fps, max_seconds)))
+        boxes = find_person(np.concatenate(small), str(path)) * shrink[0]
+    crops, reader = [], VideoReader(path, fps, max_seconds)
+    for t, frame in enumerate(reader):
+        place = _given_box(box, frame.shape[:2], reader.scale, Path(path)) if boxes is None else boxes[t : t + 1]
+        if np.isfinite(place).all():
+            crops.append(crop_person(frame[None], place, size)[0])
+    return np.stack(crops), reader.notes
+
+
 def prepare_video(
     path: str | Path,
     size: tuple[int, int] = (64, 64),
@@ -395,17 +544,17 @@ def prepare_video(
     length: int = WINDOW,
     stride: int = WINDOW // 2,
     max_seconds: float = 60.0,
-) -> np.ndarray:
-    """From a file to what a video model reads: read, find the person unless a box is given, crop, cut into windows.
+    count: int | None = None,
+) -> tuple[np.ndarray, list[str]]:
+    """From a file to what a video model reads: `read_crops`, cut into windows; of each `count` frames (default: all).
 
-    Returns: pixel values float32 (N, length, 3, height, width) in 0..1. Raises what `read_video` and `find_person` raise.
+    Returns: pixel values uint8 (N, count, 3, height, width), and notes. Raises what `read_crops` raises.
     """
-    video = read_video(path, fps, box, max_seconds)
-    boxes = find_person(video.frames, video.path) if video.box is None else np.repeat(video.box, len(video.frames), axis=0)
-    inside = np.isfinite(boxes).all(-1)
-    crops = crop_person(video.frames[inside], boxes[inside], size)
+    crops, notes = read_crops(path, size, fps, box, max_seconds)
     try:
-        clips = windows(crops, length, stride)
+        places = windows(np.arange(len(crops)), length, stride)
     except ValueError as error:
         raise ValueError(f"{path}: the person is in view only for a moment; {error}") from None
-    return (clips.transpose(0, 1, 4, 2, 3) / np.float32(255)).astype(np.float32)
+    if count is not None and count < length:
+        places = places[:, np.linspace(0, length - 1, count).round().astype(int)]
+    return crops[places].transpose(0, 1, 4, 2, 3), notes

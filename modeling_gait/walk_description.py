@@ -57,6 +57,7 @@ class WalkDescription:
         speed [m/s], cadence [steps/min], stride_length [m], the others [deg]; ranges in QUANTITIES.
         attributes: anything else, e.g. age, sex, load, footwear, clothing.
         classes: what the words of the walk may mean; by default the package's.
+        notes: what was guessed of a prompt, a sentence each; no part of the walk, so left out of what is derived.
 
     Raises ValueError for a value outside these.
     """
@@ -75,6 +76,7 @@ class WalkDescription:
     trunk_lean: float | None = None
     attributes: dict = field(default_factory=dict)
     classes: GaitClasses = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.classes is None:

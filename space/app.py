@@ -24,8 +24,7 @@ import plotly.graph_objects as go
 import torch
 from figures import angles_figure, waiting_figure, walk_figure
 from gait_demo import (
-    SKELETON_SUFFIXES,
-    VIDEO_SUFFIXES,
+    SUFFIXES,
     GaitDemo,
     Generated,
     Reading,
@@ -35,6 +34,8 @@ from gait_demo import (
     write_files,
     write_prompt,
 )
+
+from modeling_gait.video import VIDEO_SUFFIXES
 
 PLAYER = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
@@ -49,10 +50,12 @@ HEAD = """<div><h1>modeling_gait</h1><span>Describe a walk in words and watch it
 <p class="notice"><b>Research software, not a medical device.</b> What it shows are outputs of models; nothing here is
 a diagnosis. Files you hand in are deleted after about an hour.</p>"""
 CAN_READ = """**What can be read.** A table with a line a frame (CSV, TSV, TXT: columns such as `left_knee_x`, and `time`),
-arrays (NPZ, NPY: frames, joints, 3) or motion capture (BVH), of a Kinect, Azure Kinect, OpenPose or SMPL skeleton. Metres,
+arrays (NPZ, NPY: frames, joints, 3), motion capture (BVH, C3D, TRC, MOT) or 3D keypoints (JSON, SKELETON). Metres,
 centimetres and millimetres are told apart by the body's size; the walk is turned, repaired and resampled to 30 frames a
-second."""
+second, and what was repaired or is doubtful is said here. At most 8 MiB; of a video the first minute."""
 TOO_LARGE = "It is too large for this server."
+WORK = {"concurrency_id": "walks", "concurrency_limit": 2}  # of all that takes time, so many at once; the others wait in turn
+WAITING = 200  # visitors
 THEME = gr.themes.Base(
     primary_hue="blue", neutral_hue="slate", font=("system-ui", "sans-serif"), font_mono=("system-ui", "sans-serif")
 )
@@ -79,7 +82,7 @@ def main() -> None:
 
 def launch(page: gr.Blocks, **options) -> tuple:
     """Serve the page; `options` go to Gradio."""
-    return page.launch(theme=THEME, css=STYLE, max_file_size="50mb", ssr_mode=False, **options)
+    return page.queue(max_size=WAITING).launch(theme=THEME, css=STYLE, max_file_size="50mb", ssr_mode=False, **options)
 
 
 def build(demo: GaitDemo) -> gr.Blocks:
@@ -161,9 +164,10 @@ def writing_tab(demo: GaitDemo, page: gr.Blocks) -> None:
         [problem, plot, table, summary, walk, angles, *files],
         api_visibility="private",
         show_progress="minimal",
+        **WORK,
     )
     # the rest waits until the walk is on the screen
-    later = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
+    later = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last", **WORK}
     moving = plot.change(None, plot, None, js=PLAYER.replace("#ID", "walk"))
     moving.then(draw_angles, walk, angles, **later).then(save, walk, files, **later)
 
@@ -184,12 +188,9 @@ def shown(walk: Generated) -> list:
 
 
 def reading_tab(demo: GaitDemo) -> None:
-    suffixes = [*SKELETON_SUFFIXES, *(VIDEO_SUFFIXES if demo.knowledge else ())]
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
-            label = f"A walk: {', '.join(s[1:].upper() for s in SKELETON_SUFFIXES)}" + (
-                ", or a video" if demo.knowledge else ""
-            )
+            label, suffixes = "A walk: skeleton file or video", [*SUFFIXES, *VIDEO_SUFFIXES]
             file = gr.File(label=label, file_types=suffixes, elem_id="upload", height=170)
             fps = gr.Number(0, label="Frames a second (0: as the file says)", minimum=0, elem_id="fps")
             button = gr.Button("Read again", size="sm")
@@ -220,7 +221,7 @@ def reading_tab(demo: GaitDemo) -> None:
         return [gr.HTML(visible=False), *read(reading)][: len(outputs)]
 
     # always_last: a file handed in while the last one is still being read (or cleared) is read after it, not dropped
-    options = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
+    options = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last", **WORK}
     gr.on([file.upload, file.clear, button.click], show, [file, fps], outputs, **options)
     plot.change(None, plot, None, js=PLAYER.replace("#ID", "read-walk"))
 
@@ -231,7 +232,8 @@ def read(reading: Reading) -> list:
     if reading.joints is not None:
         about = reading.fps, reading.skeleton
         figures = [walk_figure({reading.name: reading.joints}, *about), angles_figure(reading.joints, *about)]
-    notes = "\n".join(f"- {html.escape(note)}" for note in reading.notes)
+    said = reading.notes or ["nothing"]
+    notes = "**Repaired, assumed or doubtful**\n\n" + "\n".join(f"- {html.escape(note)}" for note in said)
     page = ""
     if reading.report:
         page = f'<iframe srcdoc="{html.escape(reading.report.read_text(encoding="utf-8"))}" sandbox></iframe>'
@@ -278,8 +280,8 @@ def endpoints(demo: GaitDemo) -> None:
     with gr.Row(visible=False):
         prompt, seed, about, files = gr.Textbox(label="prompt"), gr.Number(0, label="seed", precision=0), gr.JSON(), gr.Files()
         file, fps = gr.File(label="file"), gr.Number(0, label="fps")
-        gr.Button().click(generate, [prompt, seed], [about, files], api_name="generate")
-        gr.Button().click(describe, [file, fps], about, api_name="describe")
+        gr.Button().click(generate, [prompt, seed], [about, files], api_name="generate", **WORK)
+        gr.Button().click(describe, [file, fps], about, api_name="describe", **WORK)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def _floor(lane: float) -> dict:
 
 
 def _label(name: str, lane: float) -> dict:
-    place = {"x": lane, "y": 0, "z": 1.9, "showarrow": False}
+    place = {"x": lane, "y": 0, "z": 2.0, "showarrow": False}
     return place | {"text": html.escape(name), "font": {"size": 14, "color": _INK}}
 
 
@@ -167,10 +167,10 @@ def _scene(half_width: float, count: int, fps: float) -> dict:
     steps = [{"label": f"{t / fps:.2f} s", "method": "animate", "args": [[str(t)], now]} for t in range(count)]
     slider = {
         "steps": steps,
-        "x": 0.42,
-        "len": 0.56,
+        "x": 0.02,
+        "len": 0.96,
         "y": 0,
-        "pad": {"t": 10, "b": 4},
+        "pad": {"t": 54, "b": 4},  # under the buttons, so that neither covers the other on a phone
         "ticklen": 0,
         "minorticklen": 0,
         "transition": {"duration": 0},
@@ -180,13 +180,14 @@ def _scene(half_width: float, count: int, fps: float) -> dict:
     look |= {"font": {"size": 12, "color": _INK}, "bgcolor": "#FFFFFF", "bordercolor": "#D5D5D0", "pad": {"t": 22, "r": 6}}
     play = [{"label": label, "method": "skip"} for label in ("Play", "Pause")]
     speeds = [{"label": f"{s:g}×", "method": "skip"} for s in SPEEDS]
+    fast = {"buttons": speeds, "x": 0.99, "xanchor": "right", "active": len(SPEEDS) - 1}
     return {
         "scene": scene,
         "sliders": [slider],
-        "updatemenus": [look | {"buttons": play, "x": 0.01}, look | {"buttons": speeds, "x": 0.17, "active": len(SPEEDS) - 1}],
+        "updatemenus": [look | {"buttons": play, "x": 0.01}, look | fast],
         "legend": {"orientation": "h", "x": 0.01, "y": 0.99, "font": {"size": 13, "color": _INK}, "itemclick": False},
-        "margin": {"l": 0, "r": 0, "t": 0, "b": 62},
-        "height": 440,
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 110},
+        "height": 480,
         "paper_bgcolor": "#FFFFFF",
         "uirevision": "walk",
         "modebar": {"remove": _UNUSED_3D},

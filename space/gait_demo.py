@@ -9,9 +9,8 @@ import secrets
 import shutil
 import tempfile
 import time
-import warnings
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,19 +22,21 @@ from modeling_gait import (
     KINEMATIC_PARAMETERS,
     WalkDescription,
     compute_gait_parameters,
-    parse_prompt,
     save_walk,
 )
+from modeling_gait.captions import read_prompt
+from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
+from modeling_gait.recording import as_walk
 from modeling_gait.skeletons import SKELETONS, Skeleton
+from modeling_gait.video import VIDEO_SUFFIXES
 
-SKELETON_SUFFIXES = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
-VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v")
 DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
 MAX_SEED = 2**31 - 1
+MAX_BYTES, MAX_FRAMES = 2**23, 36_000  # of a skeleton file of a visitor: ten minutes at 60 frames a second
 KEEP_SECONDS = 3600  # of files to download
 CANDIDATES = 8  # walks sampled for each one shown, the one that fits the prompt best
 _FILES = Path(tempfile.mkdtemp(prefix="gait-space-"))
@@ -110,15 +111,16 @@ class GaitDemo:
         return list(self.classes.labels)
 
     def warm_up(self) -> None:
-        """Load the family and run it once, so that the first visitor does not wait for it."""
+        """Load the models and run the family once, so that the first visitor does not wait and two do not load them twice."""
         self.generate(self.classes.classes[0].title, seed=0)
+        _ = self.classifier and self.classify, self.knowledge and self.report
 
     def examples(self, prompts: tuple[str, ...]) -> list[str]:
         """Those prompts that ask for walks of the family's classes; if none does, the names of the first four classes."""
         known = []
         for prompt in prompts:
-            with suppress(ValueError), collected_warnings():
-                parse_prompt(prompt, self.classes)
+            with suppress(ValueError):
+                read_prompt(prompt, self.classes)
                 known.append(prompt)
         return known or [c.title for c in self.classes.classes[:4]]
 
@@ -131,8 +133,7 @@ class GaitDemo:
         if not 0 <= seed <= MAX_SEED:
             raise ValueError(f"the seed must be a whole number from 0 to {MAX_SEED}, got {seed}")
         options = {"num_frames": self.reader.extractor.num_frames, "seed": seed}
-        with collected_warnings() as notes:
-            walk = self.writer(prompt or "", **options, candidates=CANDIDATES)
+        walk = self.writer(prompt or "", **options, candidates=CANDIDATES)
         description, normal = walk["description"], None
         if description.pathology != "normal" and "normal" in self.labels:
             parts = self.writer.model, self.writer.tokenizer, self.writer.decoder
@@ -146,7 +147,7 @@ class GaitDemo:
             normal,
             walk["fps"],
             SKELETONS[walk["skeleton"]],
-            list(dict.fromkeys(notes)),
+            list(description.notes),
         )
 
     def read(self, path: str | Path, fps: float | None = None) -> Reading:
@@ -155,32 +156,33 @@ class GaitDemo:
         Raises ValueError, in words for the visitor, for what is not a walk.
         """
         path = Path(path)
-        if path.suffix.lower() in VIDEO_SUFFIXES and not self.knowledge:
-            raise ValueError(
-                f"{path.name}: videos need a knowledge model, and none is set up here (GAIT_KNOWLEDGE); "
-                f"expected a skeleton file: {', '.join(SKELETON_SUFFIXES)}"
-            )
+        pixels = path.suffix.lower() in VIDEO_SUFFIXES and self.knowledge and "video" in self.report.model.config.branches
         try:
-            with collected_warnings() as notes:
-                reading = self._read_video(path) if path.suffix.lower() in VIDEO_SUFFIXES else self._read_skeleton(path, fps)
-        except (ValueError, TypeError, OSError) as error:
+            reading = self._read_video(path) if pixels else self._read_skeleton(path, fps)
+        except (ValueError, TypeError, OSError, ImportError) as error:
             raise ValueError(_without_folder(str(error), path)) from error
-        reading.notes += [_without_folder(note, path) for note in dict.fromkeys(notes)]
+        reading.notes = [_without_folder(note, path) for note in dict.fromkeys(reading.notes)]
         return reading
 
     def _read_skeleton(self, path: Path, fps: float | None) -> Reading:
+        if path.suffix.lower() in SUFFIXES and path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"{path.name}: is larger than {MAX_BYTES >> 20} MiB, the most that is read here; cut it")
         extractor = self.reader.extractor
-        walk = extractor.read(path, fps or None)
+        raw, _ = as_walk(path, fps or None)
+        if len(raw.joints) > MAX_FRAMES:
+            raise ValueError(f"{path.name}: holds {len(raw.joints)} frames, at most {MAX_FRAMES} are read here; cut it")
+        walk = extractor.read(replace(raw, name=path.name))
         joints = walk.for_model(SKELETONS[extractor.skeleton], extractor.fps)
         read = self.reader(walk)
         scores = read["class_probabilities"]
         if self.classifier:
             scores = {s["label"]: s["score"] for s in self.classify(walk)}
         notes = walk.sentences() + [f"the text does not agree with the numbers: {p}" for p in read["problems"]]
-        about = read["gait_parameters"], joints, extractor.fps, SKELETONS[extractor.skeleton], notes
         page = None
         if self.knowledge and "skeleton" in self.report.model.config.branches:
-            page = self._write_report(path, fps)[1]
+            report, page = self._write_report(walk)
+            notes += report.problems
+        about = read["gait_parameters"], joints, extractor.fps, SKELETONS[extractor.skeleton], notes
         return Reading(path.name, read["text"], scores, *about, page)
 
     def _read_video(self, path: Path) -> Reading:
@@ -191,20 +193,10 @@ class GaitDemo:
             path.name, report.sentence, report.class_probabilities, parameters, None, 30.0, skeleton, report.problems, page
         )
 
-    def _write_report(self, path: Path, fps: float | None = None) -> tuple:
-        """(GaitReport, path of its page) of a file."""
+    def _write_report(self, walk) -> tuple:
+        """(GaitReport, path of its page) of a file or a Recording."""
         page = new_folder() / "report.html"
-        return self.report(str(path), html=page, fps=fps or None), page
-
-
-@contextmanager
-def collected_warnings():
-    """A list that gets the texts of the user warnings within."""
-    texts: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield texts
-    texts += [str(w.message) for w in caught if w.category is UserWarning]
+        return self.report(walk, html=page), page
 
 
 def _without_folder(text: str, path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CODES
+from conftest import SIZES
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor, AutoTokenizer, pipeline
 
 import modeling_gait
@@ -106,11 +106,11 @@ def test_registered_whatever_is_imported_first(first):
 
 CLASSES = {
     "gait_classifier": {"hidden_size": 8, "num_layers": 1},
-    "gait_decoder": CODES | {"hidden_size": 16, "num_layers": 1},
+    "gait_decoder": SIZES,
     "gait_dual_encoder": {"projection_size": 8},
     "gait_knowledge": {"projection_size": 16, "use_knowledge": False},
     "gait_tcn": {"num_channels": 6, "channels_per_sensor": 3, "hidden_size": 8},
-    "gait_vq": CODES | {"hidden_size": 16, "num_layers": 1},
+    "gait_vq": SIZES,
 }
 
 
@@ -133,7 +133,8 @@ def test_a_family_opens_with_the_auto_classes(family_folder, walks, monkeypatch)
     assert torch.equal(processor(walks=walks.joints[0], return_tensors="pt")["input_values"], own["input_values"])
     assert isinstance(extractor(walks.joints[0], return_tensors="np")["input_values"], np.ndarray)
     vq = AutoModel.from_pretrained(family_folder / "vq").eval()
-    whole, parts = vq(**own), vq(**own, return_dict=False)
+    joints, mask = own["joints"], own["attention_mask"]
+    whole, parts = vq(joints, mask), vq(joints, mask, return_dict=False)
     assert isinstance(parts, tuple) and len(parts) == len(whole.to_tuple())
 
 

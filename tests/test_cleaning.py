@@ -120,6 +120,16 @@ def test_a_joint_in_the_plane_of_the_sensor_is_not_stuck():
     assert report.stuck_samples == 0
 
 
+def test_a_spike_stands_out_of_the_noise_of_its_joint():
+    """Noise of 3 cm: 0.2 m is within six deviations of it, 0.6 m is not."""
+    times, joints = walk()
+    joints[:, HEAD, 2] += np.random.default_rng(0).normal(0, 0.03, len(times))
+    for frame, size, spikes in ((40, 0.2, 0), (50, 0.6, 1)):
+        moved = joints.copy()
+        moved[frame, HEAD, 2] = np.median(joints[:, HEAD, 2]) + size
+        assert clean_walk(times, moved)[1].spike_samples == spikes
+
+
 def test_spikes_are_removed():
     times, joints = walk()
     broken = joints.copy()

@@ -50,7 +50,7 @@ def test_features_of_real_windows_come_back(extractor, walks):
 def test_batch(extractor, walks):
     batch = extractor(list(walks.joints[:3]))
     assert batch["input_values"].shape == (3, 32, extractor.num_features) and batch["attention_mask"].shape == (3, 32)
-    assert "joints" not in batch and batch["attention_mask"].all()
+    assert batch["joints"].shape == (3, 32, 25, 3) and batch["attention_mask"].all()
     one = extractor(walks.joints[1])
     torch.testing.assert_close(one["input_values"][0], batch["input_values"][1])
 

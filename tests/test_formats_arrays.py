@@ -56,8 +56,8 @@ def test_amass(tmp_path):
     poses[:, 12] = np.linspace(0, 1, frames)  # the left knee bends
     trans[:, 1] = -np.arange(frames) / 60
     np.savez(tmp_path / "w.npz", poses=poses, trans=trans, mocap_framerate=60.0, gender="male", betas=np.zeros(16))
-    with pytest.warns(UserWarning, match="mean body"):
-        walk = load_walk(tmp_path / "w.npz")
+    walk = load_walk(tmp_path / "w.npz")
+    assert any("mean body" in note for note in walk.notes)
     assert walk.fps == 60 and walk.skeleton is SMPL_22
     joints = {n: walk.joints[:, SMPL_22.index(n)] for n in SMPL_22.joint_names}
     np.testing.assert_allclose(np.ptp(joints["pelvis"][:, 1]), 5 / 60, atol=1e-6)

@@ -146,8 +146,8 @@ def test_broken_trc(tmp_path, change, message):
 
 
 def test_stated_units_that_cannot_be_are_told(tmp_path):
-    with pytest.warns(UserWarning, match="another unit"):
-        walk = load_walk(trc(tmp_path / "w.trc", units="m"))
+    walk = load_walk(trc(tmp_path / "w.trc", units="m"))
+    assert any("another unit" in note for note in walk.notes)
     np.testing.assert_allclose(walk.joints[..., 2], stick()[..., 2], atol=1e-6)
 
 

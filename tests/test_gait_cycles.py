@@ -71,6 +71,14 @@ def test_resampling_keeps_lines_bounds_and_the_start(points, start, length, chan
         np.testing.assert_allclose(whole, rough[10 : 10 + points], atol=1e-12)
 
 
+def test_a_cycle_begins_between_samples():
+    """The top of a cosine, to a tenth of a sample, in the middle where the filter has no edge."""
+    values = np.cos(2 * np.pi * (np.arange(600) - 7.3) / 50.4)
+    starts = np.array([s for s, _ in find_cycles(values, FPS)])[3:-3]
+    off = (starts - 7.3) / 50.4
+    assert len(starts) >= 4 and np.abs(off - off.round()).max() * 50.4 < 0.1
+
+
 def test_the_end_is_the_next_cycles_start():
     values = np.sin(2 * np.pi * np.arange(200) / 50)[:, None]
     first, second = resample_cycle(values, 20, 70), resample_cycle(values, 70, 120)

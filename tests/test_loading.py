@@ -1,6 +1,7 @@
 """`load_walk` on the layouts users have, and its messages on what is no walk."""
 
-import warnings
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -125,15 +126,14 @@ def test_empty_and_infinite_cells_are_missing(tmp_path):
 @pytest.mark.parametrize("factor, unit", [(1000, "millimetres"), (100, "centimetres")])
 def test_units_are_recognised(tmp_path, factor, unit):
     path = save_text(tmp_path / "w.csv", np.column_stack([np.arange(6) / 30, factor * stick().reshape(6, -1)]))
-    with pytest.warns(UserWarning, match=unit):
-        walk = load_walk(path)
+    walk = load_walk(path)
+    assert any(unit in note for note in walk.notes)
     np.testing.assert_allclose(walk.joints, stick(), atol=1e-5)
 
 
 def test_metres_of_a_child_are_left_alone(tmp_path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        walk = load_walk(save_text(tmp_path / "w.csv", timed(0.5 * stick())))
+    walk = load_walk(save_text(tmp_path / "w.csv", timed(0.5 * stick())))
+    assert walk.notes == ()
     np.testing.assert_allclose(walk.joints, 0.5 * stick(), atol=1e-6)
 
 
@@ -161,8 +161,8 @@ def test_lying_walker_needs_up(tmp_path):
 def test_time_stamps_in_other_units(tmp_path, factor, unit):
     table = timed(stick())
     table[:, 0] = np.round(table[:, 0] * factor)
-    with pytest.warns(UserWarning, match=unit):
-        walk = load_walk(save_text(tmp_path / "w.csv", table))
+    walk = load_walk(save_text(tmp_path / "w.csv", table))
+    assert any(unit in note for note in walk.notes)
     assert abs(walk.fps - 30) < 0.1 and abs(walk.times[-1] - 5 / 30) < 1e-3
 
 
@@ -368,9 +368,8 @@ def mixamo_text():
 
 def test_mixamo_bvh_becomes_kinect(tmp_path):
     (tmp_path / "w.bvh").write_text(mixamo_text())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # centimetres are usual in BVH
-        walk = load_walk(tmp_path / "w.bvh")
+    walk = load_walk(tmp_path / "w.bvh")
+    assert walk.notes == ()  # centimetres are usual in BVH
     assert walk.skeleton is KINECT_V2 and walk.fps == 25 and walk.joints.shape == (2, 25, 3)
     for joint, place in {
         "pelvis": (0, 0, 0.92),
@@ -490,11 +489,65 @@ def test_damaged_files_load_or_raise_value_error(tmp_path_factory, name, place, 
     place %= len(data)
     data[place : place + len(content)] = content
     path.write_bytes(data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            walk = load_walk(path)
-        except ValueError as error:
-            assert name in str(error)
-        else:
-            assert walk.joints.shape == (2, len(walk.skeleton), 3) and walk.joints.dtype == np.float32
+    try:
+        walk = load_walk(path)
+    except ValueError as error:
+        assert name in str(error)
+    else:
+        assert walk.joints.shape == (2, len(walk.skeleton), 3) and walk.joints.dtype == np.float32
+
+
+# ---------------------------------------------------------------- files made to fill the memory
+
+
+def _npz(path):  # 584 kB of zeros that were 569 MB
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("joints.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (1_900_000, 25, 3)})
+        for _ in range(570):
+            member.write(bytes(1_000_000))
+
+
+def _bvh(path):  # 100 kB, 3,000 joints in each of 5,000 frames
+    joints = "JOINT j {\nOFFSET 0 0 0\n" * 3000 + "}" * 3000
+    path.write_text(
+        f"HIERARCHY\nROOT r {{\nOFFSET 0 0 0\nCHANNELS 1 Xposition\n{joints}}}\nMOTION\nFrames: 5000\nFrame Time: 1\n"
+        + "0\n" * 5000
+    )
+
+
+def _table(header, row, rows, end=""):
+    return lambda path: path.write_text(header + row * rows + end)
+
+
+_WIDE = ",".join(f"{n}_{a}" for n in KINECT_V2.joint_names for a in "xyz") + ",other" * 12_000 + "\n"
+_TRC = (
+    "PathFileType\t4\nDataRate\tNumFrames\n30\t20000\nFrame#\tTime\t"
+    + "m\t\t\t" * 4000
+    + "\n\t\t"
+    + "X1\tY1\tZ1\t" * 4000
+    + "\n"
+)
+
+
+@pytest.mark.parametrize(
+    "name, write",
+    [
+        ("w.npz", _npz),
+        ("w.bvh", _bvh),
+        ("w.csv", _table(_WIDE, "1\n", 20_000)),
+        ("w.trc", _table(_TRC, "1\n", 20_000)),
+        ("w.skeleton", _table("1000000\n", "0\n", 1_000_000)),
+        ("w.json", _table('[{"people": [{"pose_keypoints_3d": [' + "1," * 99 + "1]}]}", ", {}", 50_000, "]")),
+    ],
+)
+def test_files_that_grow_are_refused_before_they_do(tmp_path, name, write):
+    """Each takes less than 100 MB."""
+    path = tmp_path / name
+    write(path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=rf"w\.{path.suffix[1:]}.*times its size"):
+            load_walk(path)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()

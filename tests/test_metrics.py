@@ -96,6 +96,8 @@ def test_foot_skate_is_the_speed_of_the_sliding_foot():
     lifted[10:, left, 2] += 0.2  # in the air for two thirds of the time, where it may move
     lifted[:10, left] = still[:10, left]
     assert metrics.foot_skate(lifted) == 0
+    bouncing = still + np.arange(30)[:, None, None] % 2 * np.array([0, 0, 0.02])
+    assert metrics.foot_skate(bouncing) == 0, "up and down is no sliding"
 
 
 def test_joint_limit_violations_finds_a_backward_knee():

@@ -280,7 +280,7 @@ def test_a_list_gives_a_list_and_a_saved_pipeline_loads(walk, tmp_path):
 @pytest.mark.parametrize(
     ("branches", "walk", "error", "message"),
     [
-        (("skeleton",), "walk.mp4", ValueError, r"walk.mp4: a video, but this model has no video branch"),
+        (("skeleton",), "walk.mp4", FileNotFoundError, r"walk.mp4: no such file"),
         (("video",), "walk.csv", ValueError, r"walk.csv: a skeleton, but this model has no skeleton branch"),
         (("skeleton",), "none.csv", OSError, r"none.csv"),
         (("skeleton",), "walk.xyz", ValueError, r"walk.xyz: unknown suffix"),

@@ -1,18 +1,20 @@
 """The two pipelines on the tiny family: results, seeds, batches, the grammar, files, bad input."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from conftest import NUM_FRAMES, run_script, tiny_decoder
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline
 
-from modeling_gait.captions import parse_prompt
+from modeling_gait.captions import WalkDescription, parse_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
 from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, given_codes, sample_codes
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
-from modeling_gait.tokenization_gait import GAIT_START, GaitGrammarLogitsProcessor
+from modeling_gait.tokenization_gait import GAIT_START, GaitCodes, GaitGrammarLogitsProcessor
 
 PROMPT = "severe steppage gait, right side, 0.6 m/s, 96 steps/min"
 
@@ -365,3 +367,20 @@ def test_bad_prompt_files_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         generate.read_prompts(str(tmp_path / name), 1)
+
+
+def test_a_walk_of_the_side_asked_for_is_chosen():
+    """A reader that takes a head to the right for steppage on the right, one to the left for steppage on the left."""
+    head = KINECT_V2.index("head")
+    reader = SimpleNamespace(
+        device="cpu",
+        config=SimpleNamespace(fps=30.0, num_labels=2, id2label={0: "steppage", 1: "normal"}),
+        waves=lambda joints: joints,
+        logits=lambda w: torch.eye(4)[torch.where(w[:, 0, head, 0] > 0, 0, 2)],
+        codebooks=SimpleNamespace(skeleton=KINECT_V2, amount=lambda codes: torch.ones(len(codes))),
+    )
+    walks = np.tile(KINECT_V2.rest_positions.astype(np.float32), (4, 8, 1, 1))
+    walks[[0, 2], :, head, 0] += 1  # of two candidates each, the first leans to the right
+    walks[[1, 3], :, head, 0] -= 1
+    asked, zero = [WalkDescription("steppage", side) for side in ("right", "left")], np.zeros(1, int)
+    assert choose_walks(walks, [GaitCodes(zero, zero, zero)] * 4, asked, reader).tolist() == [0, 3]

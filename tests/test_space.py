@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,7 @@ def test_a_file_is_read(demo, walk_file):
         ("noise.bvh", b"\xff\xfe\x00", "not a UTF-8 text file"),
         ("cut.bvh", b"HIERARCHY\nROOT Hips\n{\n", "MOTION"),
         ("broken.npz", b"PK\x03\x04", "broken.npz"),
-        ("film.mp4", b"\0\0", "knowledge model"),
+        ("film.mp4", b"\0\0", "film.mp4: not a video"),
         ("walk.doc", b"x", "unknown suffix"),
     ],
 )
@@ -212,6 +213,44 @@ def test_broken_files_are_refused_by_name_and_without_our_paths(demo, tmp_path, 
     with pytest.raises(ValueError, match=message) as error:
         demo.read(tmp_path / name)
     assert name in str(error.value) and str(tmp_path) not in str(error.value)
+
+
+def test_what_was_doubted_of_one_file_is_not_said_of_another(demo, walk_file, tmp_path):
+    """Two visitors at once, again and again."""
+    walk = load_walk(walk_file)
+    write_csv(tmp_path / "mm.csv", 1000 * walk.joints, 30.0)
+    visits = [(walk_file, "somebody walks at 1.1 m/s"), (tmp_path / "mm.csv", "normal gait")] * 4
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(demo.read, (file for file, _ in visits)))
+        written = list(pool.map(demo.generate, (prompt for _, prompt in visits), range(8)))
+    for n, (file, walk) in enumerate(zip(read, written)):
+        assert any("taken as millimetres" in note for note in file.notes) == bool(n % 2)
+        assert any("taken as normal" in note for note in walk.notes) == (not n % 2)
+
+
+def test_who_does_not_walk_is_refused_in_words(demo, walk_file, tmp_path):
+    write_csv(tmp_path / "still.csv", np.repeat(load_walk(walk_file).joints[:1], 150, axis=0), 30.0)
+    with pytest.raises(ValueError, match=r"^still\.csv: nobody walks in it"):
+        demo.read(tmp_path / "still.csv")
+
+
+def test_repairs_are_shown(demo, walk_file, tmp_path):
+    joints = load_walk(walk_file).joints.copy()
+    joints[40:44, 5] = np.nan
+    write_csv(tmp_path / "gap.csv", joints, 30.0)
+    assert "- 4 frames had missing or wrong joints" in app.read(demo.read(tmp_path / "gap.csv"))[5]
+
+
+def test_what_is_too_large_is_refused(demo, walk_file, tmp_path):
+    (tmp_path / "large.csv").write_bytes(walk_file.read_bytes() + bytes(gait_demo.MAX_BYTES))
+    with pytest.raises(ValueError, match=r"large\.csv: is larger than 8 MiB"):
+        demo.read(tmp_path / "large.csv")
+    np.savez_compressed(tmp_path / "long.npz", joints=np.zeros((gait_demo.MAX_FRAMES * 10, 25, 3), np.float32), fps=30)
+    with pytest.raises(ValueError, match=r"long\.npz.*times its size"):
+        demo.read(tmp_path / "long.npz")
+    np.savez(tmp_path / "long.npz", joints=np.tile(load_walk(walk_file).joints, (241, 1, 1)).astype(np.float16), fps=30)
+    with pytest.raises(ValueError, match=r"long\.npz: holds 36150 frames"):
+        demo.read(tmp_path / "long.npz")
 
 
 def test_a_file_without_a_clock_takes_the_visitors(demo, walk_file, tmp_path):

@@ -54,11 +54,11 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     walk = page.locator("#walk")
     page.wait_for_selector("#walk[data-ready]")  # the first example is there without a click
     first = walk.get_attribute("data-ready")
-    page.wait_for_function("document.querySelector('#angles .js-plotly-plot')?.data?.length > 4")  # angles follow the walk
+    page.wait_for_function("document.querySelector('#angles .js-plotly-plot')?.data?.length >= 4")  # angles follow the walk
 
     # A prompt: another walk, which moves.
     page.locator("#prompt textarea").fill("moderate lurch gait, left side")
-    page.locator("#generate").click()
+    page.locator("#prompt textarea").press("Enter")
     expect(page.locator("#summary")).to_contain_text("lurch gait, left side, moderate", timeout=WAIT)
     page.wait_for_function("old => document.getElementById('walk').dataset.ready !== old", arg=first)
     wait_for_frame(page, walk.get_attribute("data-frame"))
@@ -87,6 +87,13 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     press(page, "Play")
     wait_for_frame(page, held)
 
+    # A refusal clears the walk.
+    page.locator("#prompt textarea").fill("a purple elephant")
+    page.locator("#generate").click()
+    expect(page.locator("#problem [role=alert]")).to_contain_text("names no gait", timeout=WAIT)
+    expect(page.locator("#walk .js-plotly-plot")).to_have_count(0)
+    expect(page.locator("#summary")).to_be_empty()
+
     # A broken file: its error in words.
     page.get_by_role("tab", name="Read a walk").click()
     broken = tmp_path / "broken.csv"
@@ -105,3 +112,15 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     page.locator("#upload").get_by_text("Drop File Here").dispatch_event("drop", {"dataTransfer": dropped})
     page.wait_for_selector("#read-walk[data-ready]")
     expect(page.locator("#read-problem [role=alert]")).to_have_count(0)
+
+
+def test_a_phone(page, url):  # noqa: F811
+    """The page is not wider than the phone, and the buttons under the walk do not cover each other."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(url, wait_until="domcontentloaded")
+    page.wait_for_selector("#walk[data-ready]")
+    page.wait_for_function("document.querySelector('#angles .js-plotly-plot')?.data?.length >= 4")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    ends = "[...document.querySelectorAll('#walk .updatemenu-button')].map(b => b.getBoundingClientRect())"
+    boxes = sorted(page.evaluate(f"{ends}.map(b => [b.left, b.right])"))
+    assert len(boxes) == 5 and all(a[1] <= b[0] + 1 for a, b in zip(boxes, boxes[1:])) and boxes[-1][1] <= 390

@@ -193,11 +193,11 @@ def test_learning_rate_rises_and_falls():
 def test_arguments_from_json_and_the_command_line(tmp_path, monkeypatch):
     path = tmp_path / "vq.json"
     path.write_text(
-        json.dumps({"dataset": "d", "output_dir": "o", "exclude_subjects": ["1", "2"], "augment": False, "seed": 3})
+        json.dumps({"dataset": "d", "output_dir": "o", "exclude_subjects": ["1", "2"], "codebook_size": 64, "seed": 3})
     )
     monkeypatch.setattr(sys, "argv", ["train_vq.py", str(path), "--seed", "9"])
     args = parse_arguments(VQArguments)
-    assert (args.dataset, args.exclude_subjects, args.augment, args.seed) == ("d", ["1", "2"], False, 9)
+    assert (args.dataset, args.exclude_subjects, args.codebook_size, args.seed) == ("d", ["1", "2"], 64, 9)
     path.write_text(json.dumps({"dataset": "d", "output_dir": "o", "learning_rat": 1}))
     with pytest.raises(ValueError, match="unknown arguments learning_rat"):
         parse_arguments(VQArguments)

@@ -12,11 +12,10 @@ from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
 from test_train import PATHS, python
 from test_train_maml import FAST, write_cycles
 
-from modeling_gait.quantization import VectorQuantizer
 from modeling_gait.training.data import load_walks
 from train import generate
 
-SCRIPTS = ("vq", "decoder", "gpt2", "classifier", "text", "knowledge", "video", "maml")
+SCRIPTS = ("vq", "gpt2", "classifier", "text", "knowledge", "video", "maml")
 LOSSES = {"clip": 1.0, "siglip": 1.0, "triplet": 1.0, "mse": 1.0}
 
 TWO = """
@@ -25,7 +24,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from safetensors.torch import save_file
 from transformers import Pipeline, PreTrainedModel
-from test_two_processes import LOSSES, batch_of, pairs_of, quantise, tiny
+from test_two_processes import LOSSES, pairs_of, tiny
 from train import generate
 
 state = PartialState(cpu=True)
@@ -37,10 +36,8 @@ if rank:
         raise AssertionError("the second process saves")
     PreTrainedModel.save_pretrained = Pipeline.save_pretrained = refuse
 
-codebook = quantise([half.chunk(2, dim=1)[rank] for half in batch_of()["latents"]])
 pairs = pairs_of(tiny(losses=LOSSES).train(), slice(3 * rank, 3 * rank + 3), torch.nn.parallel.DistributedDataParallel)
 if rank == 0:
-    save_file(codebook, f"{FOLDER}/codebook.safetensors")
     save_file(pairs, f"{FOLDER}/gradients.safetensors")
 
 def checked(train, name):
@@ -62,24 +59,6 @@ sys.argv = ["generate", *GENERATE]
 generate.main()
 dist.destroy_process_group()
 """
-
-
-def batch_of() -> dict[str, torch.Tensor]:
-    """Six batches of latents, and a codebook for them."""
-    g = torch.Generator().manual_seed(1)
-    return {"latents": torch.randn(6, 1, 20, 4, generator=g), "codebook": torch.randn(6, 4, generator=g)}
-
-
-def quantise(batches) -> dict[str, torch.Tensor]:
-    """State of a codebook after these batches."""
-    quantizer, codebook = VectorQuantizer(6, 4, revive_below=0.0).train(), batch_of()["codebook"]
-    quantizer.codebook.copy_(codebook)
-    quantizer.code_sum.copy_(codebook)
-    quantizer.code_usage.fill_(1)
-    quantizer.fitted.fill_(True)
-    for latents in batches:
-        quantizer(latents)
-    return quantizer.state_dict()
 
 
 def pairs_of(model, rows: slice, wrap=lambda m: m) -> dict[str, torch.Tensor]:
@@ -136,13 +115,6 @@ def test_two_processes_train_one_model_and_one_saves_it(two, name):
     assert {f"equal_{name}_0", f"equal_{name}_1"} <= {p.name for p in two.iterdir()}
     assert all(torch.isfinite(v.float()).all() for v in load_file(two / name / "model.safetensors").values())
     assert not [p for p in (two / name).rglob("*") if "checkpoint" in p.name or p.name.endswith(".tmp") or p.name[0] == "."]
-
-
-def test_two_halves_of_a_batch_make_the_codebook_of_the_whole(two):
-    alone = quantise(batch_of()["latents"])
-    for name, value in load_file(two / "codebook.safetensors").items():
-        torch.testing.assert_close(alone[name], value, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(alone["codebook"], batch_of()["codebook"], atol=1e-2)
 
 
 def test_pairs_of_two_processes_are_negatives_of_each_other(two):

@@ -1,5 +1,6 @@
 """Videos are read at the right times, the person is found, and every broken file is refused with its name and the reason."""
 
+import tracemalloc
 import wave
 from fractions import Fraction
 
@@ -58,7 +59,7 @@ def test_round_trip(tmp_path, clip, suffix):
     assert video.frames.shape == clip.shape and video.frames.dtype == np.uint8
     assert np.abs(video.frames.astype(int) - clip).mean() < 6
     assert video.fps == 30 and video.source_fps == pytest.approx(30, rel=0.01) and video.path == str(path)
-    assert prepare_video(path).shape == (2, 70, 3, 64, 64)
+    assert prepare_video(path)[0].shape == (2, 70, 3, 64, 64)
 
 
 @pytest.mark.parametrize("rate", [12, 25, 30, 60])
@@ -106,8 +107,20 @@ def test_large_pictures_are_scaled_and_so_is_the_box(tmp_path):
 
 def test_only_the_first_seconds(tmp_path, counting):
     write_video(counting, tmp_path / "a.mp4")
-    with pytest.warns(UserWarning, match="only the first 1 s"):
-        assert len(read_video(tmp_path / "a.mp4", max_seconds=1.0).frames) == 30
+    video = read_video(tmp_path / "a.mp4", max_seconds=1.0)
+    assert len(video.frames) == 30 and video.notes == ("only the first 1 s are read",)
+
+
+def test_a_long_video_takes_little_memory(tmp_path):
+    """20 s, of which the frames are 415 MB."""
+    film = np.zeros((600, 360, 640, 3), np.uint8)
+    for t, frame in enumerate(film):
+        frame[60:340, 20 + t : 100 + t] = 255
+    write_video(film, tmp_path / "a.avi")
+    tracemalloc.start()
+    clips, notes = prepare_video(tmp_path / "a.avi", count=4)
+    assert tracemalloc.get_traced_memory()[1] < 150e6 and clips.shape == (17, 4, 3, 64, 64) and notes == []
+    tracemalloc.stop()
 
 
 # ---------------------------------------------------------------- files that are refused
@@ -233,7 +246,7 @@ def test_nan_before_the_person_comes_and_after_they_left(clip, tmp_path):
     with pytest.raises(ValueError, match="out of view"):
         crop_person(frames, boxes)
     write_video(frames, tmp_path / "a.mp4")
-    assert len(prepare_video(tmp_path / "a.mp4")) == 2, "the empty scene is cut off"
+    assert len(prepare_video(tmp_path / "a.mp4")[0]) == 2, "the empty scene is cut off"
 
 
 def test_nobody(tmp_path, clip):
@@ -249,7 +262,7 @@ def test_two_people(tmp_path, clip):
     other = render_video(walk, size=(120, 160), camera=SIDE, seed=4, crop=False)
     write_video(np.concatenate([clip, other], axis=2), tmp_path / "two.mp4")
     refused(tmp_path / "two.mp4", "two people found", prepare_video)
-    assert prepare_video(tmp_path / "two.mp4", box=(0, 0, 160, 120)).shape == (2, 70, 3, 64, 64)
+    assert prepare_video(tmp_path / "two.mp4", box=(0, 0, 160, 120))[0].shape == (2, 70, 3, 64, 64)
 
 
 def test_a_camera_that_moves(tmp_path):
@@ -281,9 +294,10 @@ def test_a_crop_shows_the_person(clip, tmp_path):
     rows = (np.abs(crops.astype(int) - empty).max(-1) > 40).any(2)
     assert 44 < np.median(rows.sum(1)) < 62, "the person fills most of the height and is not cut"
     write_video(clip, tmp_path / "a.mp4")
-    values = prepare_video(tmp_path / "a.mp4", size=(32, 48))
-    assert values.shape == (2, 70, 3, 32, 48) and values.dtype == np.float32
-    assert values.min() >= 0 and 0.3 < values.max() <= 1
+    values, notes = prepare_video(tmp_path / "a.mp4", size=(32, 48))
+    assert values.shape == (2, 70, 3, 32, 48) and values.dtype == np.uint8 and values.max() > 80 and notes == []
+    few = prepare_video(tmp_path / "a.mp4", size=(32, 48), count=3)[0]
+    assert np.array_equal(few, values[:, [0, 34, 69]])
 
 
 def test_edges_are_repeated_outside_of_the_picture():

@@ -117,6 +117,20 @@ def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> tuple
         raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
 
 
+def read_group(place: Path, **options) -> list:
+    """`Recording`s of a file, or of all walks in a folder by name. Raises ValueError for an empty folder."""
+    from ..file_formats import SUFFIXES
+    from ..recording import read_recordings
+    from ..video import VIDEO_SUFFIXES
+
+    if not place.is_dir():
+        return read_recordings(place, **options)
+    files = sorted(f for f in place.iterdir() if f.suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES, ".parquet"))
+    if not files:
+        raise ValueError(f"{place}: no walk in this folder; see `gait formats`")
+    return [walk for file in files for walk in read_recordings(file, **options)]
+
+
 def _read_values(path: Path, fps: float | None) -> tuple[np.ndarray | None, np.ndarray | None, float | None]:
     """`values`, `channel_mask` and `fps` of an NPZ or NPY; None for values where it is a skeleton walk."""
     try:

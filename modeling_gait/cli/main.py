@@ -35,6 +35,7 @@ from .io import (
     plain,
     quiet,
     read_cycles,
+    read_group,
     refuse_existing,
     whole_files,
     write_parquet,
@@ -56,7 +57,9 @@ Model = Annotated[str | None, typer.Option(help="Folder or Hub id. Default: $GAI
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none (replaces what it states).")]
 Up = Annotated[str, typer.Option(help="Vertical axis of the files: auto, y, -y, z, -z.")]
-Files = Annotated[list[Path], typer.Argument(help="Any of `gait formats`; or Parquet in the walk schema.", metavar="FILE...")]
+Height = Annotated[float | None, typer.Option(help="Stature [m] of the person in a video; else 1.70 is assumed, and said.")]
+Person = Annotated[int | None, typer.Option(help="Who in a video, from the left; default: whose legs move most.")]
+Files = Annotated[list[Path], typer.Argument(help="Any of `gait formats`: files, videos, Parquet.", metavar="FILE...")]
 
 
 @dataclass
@@ -118,7 +121,7 @@ def progress(items: Iterable, what: str) -> Iterable:
     return tqdm(items, desc=what, disable=True if len(items) < 2 else None)
 
 
-def each_walk(files: list[Path], fps: float | None, up: str, what: str, function: Callable) -> tuple[list[dict], int]:
+def each_walk(files: list[Path], what: str, function: Callable, **options) -> tuple[list[dict], int]:
     """`function(recording)` -> dict, for each walk of the files, and what was repaired and doubted in it. What fails gets a
     message and a row with `error`."""
     from ..recording import each_thing, read_recording, repair_sentences
@@ -142,7 +145,7 @@ def each_walk(files: list[Path], fps: float | None, up: str, what: str, function
         for thing in things:
             name = str(thing["name"] if isinstance(thing, dict) else thing)
             try:
-                walk = read_recording(thing, fps, up)
+                walk = read_recording(thing, **options)
                 row = function(walk)
                 told = {"doubts": list(walk.doubts), "repaired": walk.repairs, "repairs": repair_sentences(walk.repairs)}
                 rows.append({"file": name, **row, **told})
@@ -244,7 +247,9 @@ def generate(
 
 
 @command
-def describe(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto") -> Answer:
+def describe(
+    files: Files, model: Model = None, fps: Fps = None, up: Up = "auto", height: Height = None, person: Person = None
+) -> Answer:
     """Put walks into words: a text, the likeliest classes, what in the text the numbers contradict.
 
     \b
@@ -267,12 +272,12 @@ def describe(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto"
         problems = [f"contradicted: {p}" for p in row["problems"]]
         return [row["text"], f"classes: {ranked(row['class_probabilities'])}", f"measured: {speed}, {cadence}", *problems]
 
-    rows, failed = each_walk(files, fps, up, "descriptions", one)
+    rows, failed = each_walk(files, "descriptions", one, fps=fps, up=up, height=height, person=person)
     return Answer(rows, written(rows, lines), failed)
 
 
 @command
-def parameters(files: Files, fps: Fps = None, up: Up = "auto") -> Answer:
+def parameters(files: Files, fps: Fps = None, up: Up = "auto", height: Height = None, person: Person = None) -> Answer:
     """Measure gait parameters and joint kinematics; needs no model.
 
     Gaps and spikes are repaired first; turns and pauses are left out; the text says so. Parameters and events that a C3D file
@@ -281,26 +286,36 @@ def parameters(files: Files, fps: Fps = None, up: Up = "auto") -> Answer:
 
     \b
     gait parameters walk.csv
+    gait parameters clip.mp4 --height 1.65
     gait parameters --json --fps 100 *.npz > parameters.json
     """
     from ..gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 
     def one(walk) -> dict:
         seconds = [(round(s.start / walk.fps, 2), round(s.stop / walk.fps, 2)) for s in walk.stretches]
-        own = {"stated_by_file": walk.beside_the_file()}
-        return {"gait_parameters": walk.gait_parameters, "measured_joints": walk.measured, "stretches": seconds} | own
+        measured = {"gait_parameters": walk.gait_parameters, "uncertainty": walk.uncertainty}
+        return measured | {
+            "measured_joints": walk.measured,
+            "stretches": seconds,
+            "stated_by_file": walk.beside_the_file(),
+        }
 
     def lines(row: dict) -> list[str]:
-        ours = [f"{p.name:34}{number(row['gait_parameters'][p.name], p.unit)}" for p in known]
+        values, sd = row["gait_parameters"], row["uncertainty"]
+        ours = [
+            f"{p.name:34}{number(values[p.name], p.unit)}" + (f" ± {number(sd[p.name])}" if p.name in sd else "") for p in known
+        ]
         return ours + [f"the file states {beside(r)}" for r in row["stated_by_file"]]
 
     known = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
-    rows, failed = each_walk(files, fps, up, "walks", one)
+    rows, failed = each_walk(files, "walks", one, fps=fps, up=up, height=height, person=person)
     return Answer(rows, written(rows, lines), failed)
 
 
 @command
-def classify(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto") -> Answer:
+def classify(
+    files: Files, model: Model = None, fps: Fps = None, up: Up = "auto", height: Height = None, person: Person = None
+) -> Answer:
     """Class probabilities of walks, by a classifier, or by the tokeniser of a model family.
 
     \b
@@ -318,7 +333,7 @@ def classify(files: Files, model: Model = None, fps: Fps = None, up: Up = "auto"
         best = max(scores, key=scores.get)
         return {"label": best, "score": scores[best], "scores": scores}
 
-    rows, failed = each_walk(files, fps, up, "classes", one)
+    rows, failed = each_walk(files, "classes", one, fps=fps, up=up, height=height, person=person)
     return Answer(rows, written(rows, lambda row: [ranked(row["scores"])]), failed)
 
 
@@ -328,6 +343,8 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")],
     age: Annotated[float | None, typer.Option(help="Years, for the norms.")] = None,
     sex: Annotated[str | None, typer.Option(help="female or male, for the norms.")] = None,
+    height: Height = None,
+    person: Person = None,
     model: Model = None,
     fps: Fps = None,
     force: Force = False,
@@ -349,18 +366,9 @@ def report(
     quiet()
     pipe = pipeline("gait-report", model=str(folder))
     with whole_files([out]) as paths:
-        result = pipe(str(file), html=str(paths[0]), fps=fps, age=age, sex=sex)
-    names = (
-        "name",
-        "class_probabilities",
-        "severity",
-        "severity_scale",
-        "parameters",
-        "sentence",
-        "evidence",
-        "problems",
-        "stated",
-    )
+        result = pipe(str(file), html=str(paths[0]), fps=fps, age=age, sex=sex, height=height, person=person)
+    names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
+    names += ("stated",)
     problems = [f"problem: {p}" for p in result.problems]
     lines = [f"report of {file} in {out}", f"classes: {ranked(result.class_probabilities)}", result.sentence, *problems]
     return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
@@ -453,18 +461,24 @@ def convert(
     repair: Annotated[bool, typer.Option("--clean", help="Repair gaps, spikes and the clock first.")] = False,
     fps: Fps = None,
     up: Up = "auto",
+    height: Height = None,
+    person: Person = None,
     force: Force = False,
 ) -> Answer:
     """Write a walk in another format, in metres, z up. The walks of a Parquet file go to numbered files.
 
     \b
     gait convert walk.csv walk.bvh --clean
+    gait convert clip.mp4 walk.bvh --height 1.65
     gait convert walks.parquet walk.gif
     """
     output_files(out, 1, WALK_SUFFIXES, force=True)
     from ..recording import as_walk, each_thing
 
-    walks = [as_walk(thing, fps, up) for thing in each_thing(source)]
+    walks = [as_walk(thing, fps, up, height=height, person=person) for thing in each_thing(source)]
+    for walk, name in walks:
+        for note in walk.notes:
+            say("warning", f"{name}: {note}")
     files = output_files(out, len(walks), WALK_SUFFIXES, force)
     import numpy as np
 
@@ -499,12 +513,54 @@ def convert(
 
 
 @command
+def compare(
+    before: Annotated[Path, typer.Argument(help="A file, a video, or a folder of walks of one person.")],
+    after: Annotated[Path | None, typer.Argument(help="The same later.")] = None,
+    sides: Annotated[bool, typer.Option("--sides", help="Left against right of BEFORE.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A page with the curves: FILE.html")] = None,
+    fps: Fps = None,
+    up: Up = "auto",
+    height: Height = None,
+    person: Person = None,
+    force: Force = False,
+) -> Answer:
+    """What changed between two walks, beside the change that measurement error alone would give.
+
+    \b
+    gait compare before.csv after.csv --out change.html
+    gait compare january/ june/ --json
+    gait compare clip.mp4 --sides
+    """
+    from ..comparison import compare_sides, compare_walks, comparison_page
+
+    if sides == (after is not None):
+        raise ValueError("expected BEFORE and AFTER, or BEFORE and --sides")
+    if out is not None:
+        output_files(out, 1, (".html",), force)
+    options = {"fps": fps, "up": up, "height": height, "person": person}
+    groups = [read_group(place, **options) for place in ([before] if sides else [before, after])]
+    found = compare_sides(groups[0]) if sides else compare_walks(*groups)
+    if out is not None:
+        comparison_page(found, out, *groups)
+    lines = [
+        f"{c.name:34}{number(c.before):>8} -> {number(c.after):8}{number(c.change, c.unit):>16}  error {number(c.error)}"
+        + (" *" if c.beyond else "")
+        for c in found.changes
+    ]
+    doubts = [f"doubt: {d}" for d in found.doubts]
+    page = [] if out is None else [f"page: {out}"]
+    return Answer(found.to_dict() | {"out": out}, "\n".join([*found.sentences, *lines, *doubts, *page]))
+
+
+@command
 def formats() -> Answer:
     """List the formats that walks are read from and written to."""
     from ..file_formats import FORMATS
+    from ..video import VIDEO_SUFFIXES
 
     rows = [{"suffixes": f.suffixes, "what": f.what, "written": f.written} for f in FORMATS]
-    text = "\n".join(f"{' '.join(f.suffixes):16} {'read, written' if f.written else 'read':14} {f.what}" for f in FORMATS)
+    rows.append({"suffixes": VIDEO_SUFFIXES, "what": "videos of a walking person (extra `video`)", "written": False})
+    text = "\n".join(f"{' '.join(r['suffixes']):16} {'read, written' if r['written'] else 'read':14} {r['what']}" for r in rows)
     return Answer(rows, text)
 
 

@@ -8,10 +8,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from transformers import HfArgumentParser
 
 from modeling_gait.configuration_gait_vq import GaitVQConfig
-from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.modeling_gait_vq import GaitVQModel
 
 
 @dataclass
@@ -67,12 +68,12 @@ def check_sizes(args: TrainArguments, sizes: dict[str, object]) -> None:
 
 def check_tokeniser(vq: str, family: str) -> None:
     """Raise ValueError unless the tokeniser `vq` is that of `family` or was fine-tuned from it, so that its codes fit."""
-    names = ("labels", "num_frames")
-    here, there = (vars(GaitFeatureExtractor.from_pretrained(place)) for place in (vq, family))
-    differ = [name for name in names if here[name] != there[name]]
-    sizes = list(GaitVQConfig.__annotations__)
     here, there = GaitVQConfig.from_pretrained(vq), GaitVQConfig.from_pretrained(family, subfolder="vq")
-    differ += [name for name in sizes if getattr(here, name) != getattr(there, name)]
+    differ = [name for name in (*GaitVQConfig.__annotations__, "id2label") if getattr(here, name) != getattr(there, name)]
+    if not differ:
+        here, there = GaitVQModel.from_pretrained(vq), GaitVQModel.from_pretrained(family, subfolder="vq")
+        pairs = zip(here.codebooks.state_dict().items(), there.codebooks.state_dict().values())
+        differ = [name for (name, a), b in pairs if not torch.equal(a, b)][:3]
     if differ:
         raise ValueError(
             f"--vq {vq} does not come from --init_from {family}: {', '.join(differ)} differ; "

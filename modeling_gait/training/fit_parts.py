@@ -1,8 +1,7 @@
 """Fits the buffers of `GaitVQModel` to training people: the means and ways of classes, codebooks, the sensor's noise.
 
 In: windows joints (N, T, J, 3) [m], masks, labels (class, plus the number of classes where the left side is affected; below 0:
-unknown) and
-people. Out: nothing; the model's buffers are filled. Everything is a function of what is given and the seed.
+unknown) and people. Out: nothing; the model's buffers are filled. Everything is a function of what is given and the seed.
 """
 
 import torch
@@ -93,8 +92,7 @@ def _pathologies(model: GaitVQModel, vectors, others, label: torch.Tensor, subje
     """Class means, their ways and the gains; returns the normal vector of each walk's person, None where there is none.
 
     A walk affected on the left is mirrored before. y = S B' (B S B' + N)^-1 (walk - person - class mean), B the basis of how
-    people
-    differ within a class, S the covariance of y, N that of what is no pathology.
+    people differ within a class, S the covariance of y, N that of what is no pathology.
     """
     books, config = model.codebooks, model.config
     people = normal_templates(vectors, label, subjects, books.normal)

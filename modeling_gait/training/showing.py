@@ -48,6 +48,9 @@ class ShowArguments:
     seed: int = 0
 
 
+FRAMES = 96  # of a shown walk at least: some strides
+
+
 @dataclass
 class Shown:
     """One walk: what was asked, what was measured on the joints (T, J, 3) [m], and what they are read as.
@@ -91,7 +94,7 @@ def make_walks(args: ShowArguments) -> tuple[list[dict], list[Shown]]:
     reference = GaitProcessor.from_pretrained(args.model).normal_reference
     prompts = args.prompts or default_prompts(reader.extractor.classes, reference)
     sampling = {"candidates": args.candidates, "temperature": args.temperature, "top_p": args.top_p}
-    walks = writer(prompts, seed=args.seed, **sampling)
+    walks = writer(prompts, seed=args.seed, num_frames=max(FRAMES, reader.extractor.num_frames), **sampling)
     readings = [reader(w["joints"], fps=w["fps"], skeleton=w["skeleton"]) for w in walks]
     return walks, [describe(*pair, name) for *pair, name in zip(walks, readings, unique_names(walks))]
 

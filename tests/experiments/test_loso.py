@@ -106,7 +106,7 @@ def test_no_row_of_a_test_subject_reaches_a_fit(fits, same_bodies, tmp_path, sha
     for subject in PEOPLE:
         write_sets(tmp_path, subject, share)
     e = experiment(tmp_path)
-    runs = [run_of(arm, subject, share) for subject in PEOPLE for arm in ARMS]
+    runs = [run_of(arm, subject, share) for subject in PEOPLE for arm in ARMS if "parts" not in ARMS[arm].sets]
     for run in runs:
         e.run(run)
     assert len(fits.calls) == len(runs)
@@ -134,6 +134,17 @@ def test_no_row_of_a_test_subject_reaches_a_fit(fits, same_bodies, tmp_path, sha
         assert not set(PEOPLE[2:]) <= set(subjects)
     rows_of_others = 3 * 3 * 2 * round(4 * share)
     assert {call["steps"] for call in fits.calls} == {round(2 * rows_of_others / 8)}
+
+
+def test_parts_are_of_the_training_people_alone(fits, tmp_path, monkeypatch, dataset_folder):
+    e, real = experiment(tmp_path), loso.load_walks(str(dataset_folder))
+    read = []
+    monkeypatch.setattr(loso, "load_walks", lambda dataset: real)
+    monkeypatch.setattr(type(real), "select", lambda rows, chosen: read.append(list(chosen)) or rows)
+    train = np.arange(21)
+    made = e.parts_of(train, copies=2)
+    assert read == [list(train)] and made.shape == (42, 64, 75) and np.isfinite(made).all()
+    assert np.abs(made[:21] - made[21:]).max() > 0.01, "other people in each copy"
 
 
 def test_steps_do_not_fall_below_the_least(fits, tmp_path):

@@ -1,0 +1,276 @@
+"""What changed between two walks, or between left and right: `compare_walks`, `compare_sides`, `comparison_page`.
+
+In: `Recording`s, one or several of each time. Out: a `Comparison`: for each gait parameter the change and the change that
+measurement error alone would give, sentences, and a page with the curves over each other.
+
+The error of a value is that of the mean of its strides, or of the recordings where there are three or more. The minimal
+detectable change (MDC95; Weir 2005, J Strength Cond Res 19:231) is t(0.975) sqrt(e_before^2 + e_after^2), the degrees of
+freedom by Welch. What a camera adds (`Recording.uncertainty`) is in it, except a scale that both have alike. It holds for
+these strides: what another day, other shoes or another path change is not in it, unless there are recordings of several days.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from .files import atomic_path
+from .gait_events import SIDES
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image, stride_values
+from .recording import Recording
+from .skeletons import KINECT_V2
+
+CURVES = {"hip_flexion": "hip flexion", "knee_flexion": "knee flexion", "ankle_dorsiflexion": "ankle dorsiflexion"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One gait parameter twice, in its unit.
+
+    Attributes:
+        before, after, change: values and after - before.
+        error: MDC95, the change that error alone gives in one of 20 comparisons; nan where strides are too few to tell.
+        beyond: is the change larger than that?
+        strides: how many before, after (or recordings, where there are three or more).
+    """
+
+    name: str
+    unit: str
+    before: float
+    after: float
+    change: float
+    error: float
+    beyond: bool
+    strides: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare_walks` found.
+
+    Attributes:
+        names: what is compared, two labels.
+        changes: of each parameter that both have.
+        curves: angle and side -> root mean square of the change of the mean curve over the cycle [deg].
+        sentences: the changes beyond error in words, largest in terms of their error first.
+        doubts: of the recordings, and of the comparison.
+    """
+
+    names: tuple[str, str]
+    changes: tuple[Change, ...]
+    curves: dict[str, float]
+    sentences: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def compare_walks(before: Sequence[Recording], after: Sequence[Recording], names=("before", "after")) -> Comparison:
+    """What changed from some recordings of a person to others. Raises ValueError where there is none, or nothing to compare."""
+    if not before or not after:
+        raise ValueError("expected one or more recordings before and after")
+    first, second = _values(before), _values(after)
+    changes = []
+    for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
+        name = parameter.name
+        if name in first and name in second:
+            changes.append(_change(name, parameter.unit, first[name], second[name], _camera(name, before, after)))
+    changes = [c for c in changes if np.isfinite(c.change)]
+    if not changes:
+        raise ValueError("no gait parameter is measured in both: expected at least a stride of each")
+    curves = _curve_changes(before, after)
+    doubts = [f"{n}: {d}" for n, walks in zip(names, (before, after)) for w in walks for d in w.doubts]
+    return _finish(names, changes, curves, doubts)
+
+
+def compare_sides(walks: Sequence[Recording]) -> Comparison:
+    """Left against right of the same strides. Raises as `compare_walks`."""
+    if not walks:
+        raise ValueError("expected one or more recordings")
+    values = _values(walks)
+    changes = []
+    for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
+        name, other = parameter.name, mirror_image(parameter.name)[0]
+        if name.endswith("_left") and name in values and other in values:
+            camera = _camera(name, walks, walks)
+            changes.append(_change(name.removesuffix("_left"), parameter.unit, values[name], values[other], camera))
+    changes = [c for c in changes if np.isfinite(c.change)]
+    if not changes:
+        raise ValueError("no gait parameter is measured on both sides: expected at least a stride of each")
+    means = _mean_curves(walks)
+    curves = {
+        a: _rms(means[f"{a}_left"], means[f"{a}_right"]) for a in CURVES if f"{a}_left" in means and f"{a}_right" in means
+    }
+    return _finish(("left", "right"), changes, curves, [d for w in walks for d in w.doubts])
+
+
+def _finish(names: tuple[str, str], changes: list[Change], curves: dict, doubts: list[str]) -> Comparison:
+    unsure = [c for c in changes if not np.isfinite(c.error)]
+    if unsure:
+        doubts = [*doubts, f"too few strides to tell error from change: {', '.join(_words(c.name) for c in unsure)}"]
+    beyond = sorted((c for c in changes if c.beyond), key=lambda c: -abs(c.change) / max(c.error, 1e-9))
+    sentences = [
+        f"{_words(c.name)} is {'higher' if c.change > 0 else 'lower'} {names[1]} than {names[0]}: "
+        f"{c.before:.3g} -> {c.after:.3g} {c.unit} ({c.change:+.2g}; error alone up to {c.error:.2g})".replace(" 1 (", " (")
+        for c in beyond
+    ]
+    known = len(changes) - len(unsure)
+    rest = f"{known - len(beyond)} of {known} parameters with a known error do not differ by more than it"
+    return Comparison(tuple(names), tuple(changes), curves, (*sentences, rest), tuple(dict.fromkeys(doubts)))
+
+
+# ---------------------------------------------------------------- values and their error
+
+
+def _values(walks: Sequence[Recording]) -> dict[str, tuple[float, float, float, int]]:
+    """Parameter -> value, its standard error, the degrees of freedom, and the count of what it is the mean of."""
+    rows = [w.gait_parameters for w in walks]
+    strides = [_strides(w) for w in walks]
+    out = {}
+    for name in rows[0]:
+        each = np.array([r[name] for r in rows])
+        each = each[np.isfinite(each)]
+        if not len(each):
+            continue
+        if len(each) >= 3:
+            out[name] = float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))), len(each) - 1.0, len(each)
+            continue
+        parts = [s[name] for s in strides if name in s]
+        count = sum(n for _, n in parts)
+        free = sum(max(n - 1, 0) for _, n in parts)
+        if free < 1 or name.endswith(("_difference", "_asymmetry")):
+            out[name] = float(each.mean()), float("nan"), float("nan"), count
+        else:
+            variance = sum(v.var(ddof=1) * (n - 1) for v, n in parts if n > 1) / free
+            out[name] = float(each.mean()), float(np.sqrt(variance / count)), float(free), count
+    for row in (n for n in list(out) if n.endswith("_difference")):  # the error of both sides
+        sides = [out.get(row.replace("difference", s)) for s in SIDES]
+        if all(sides) and np.isnan(out[row][1]):
+            error, free = np.hypot(*(s[1] for s in sides)), min(s[2] for s in sides)
+            out[row] = out[row][0], float(error), float(free), min(s[3] for s in sides)
+    return out
+
+
+def _strides(walk: Recording) -> dict[str, tuple[np.ndarray, int]]:
+    """Parameter -> values of single strides in all stretches, and how many of them do not overlap."""
+    found: dict[str, list] = {}
+    seconds = sum(s.stop - s.start for s in walk.stretches) / walk.fps
+    for stretch in walk.stretches:
+        for name, values in stride_values(walk.straight(stretch), walk.fps, walk.skeleton).items():
+            found.setdefault(name, []).append(values)
+    joined = {n: np.concatenate(v) for n, v in found.items() if n not in walk.unseen}
+    cycle = np.concatenate([joined.get(f"cycle_time_{s}", np.empty(0)) for s in SIDES])
+    most = max(1, int(seconds / np.median(cycle))) if len(cycle) else 1
+    return {n: (v, min(len(v), most)) for n, v in joined.items() if len(v)}
+
+
+def _camera(name: str, before: Sequence[Recording], after: Sequence[Recording]) -> float:
+    """What the method adds to the error of a difference, one SD; a share that all recordings have alike is in both."""
+    shares = [w.accuracy.get(name, (0.0, 0.0)) for w in (*before, *after)]
+    alike = len(set(shares)) == 1
+    parts = []
+    for walks in (before, after):
+        parts.append(
+            max(b if alike else w.uncertainty.get(name, 0.0) for w in walks for b in [w.accuracy.get(name, (0.0, 0.0))[1]])
+        )
+    return float(np.hypot(*parts))
+
+
+def _change(name: str, unit: str, before: tuple, after: tuple, camera: float) -> Change:
+    a, b = before[1], after[1]
+    error = float("nan")
+    if np.isfinite(a) and np.isfinite(b):
+        both = a**2 + b**2
+        free = both**2 / max(a**4 / before[2] + b**4 / after[2], 1e-30) if both > 0 else before[2] + after[2]
+        error = float(np.hypot(stats.t.ppf(0.975, free) * np.sqrt(both), 1.96 * camera))
+    change = after[0] - before[0]
+    beyond = bool(np.isfinite(error) and abs(change) > error and abs(change) > 1e-9)
+    return Change(name, unit, before[0], after[0], change, error, beyond, (before[3], after[3]))
+
+
+# ---------------------------------------------------------------- curves, words, the page
+
+
+def _mean_curves(walks: Sequence[Recording]) -> dict[str, np.ndarray]:
+    """Angle and side -> mean curve (101,) [deg] over the cycles of all stretches; only what the view shows."""
+    from .drawing.rendering import angle_cycles
+
+    found: dict[str, list] = {}
+    for walk in walks:
+        for stretch in walk.stretches if "knee_range_left" not in walk.unseen else ():
+            for side, angles in angle_cycles(walk.straight(stretch), walk.fps, walk.skeleton).items():
+                for angle in CURVES:
+                    found.setdefault(f"{angle}_{side}", []).append(angles[angle])
+    joined = {n: np.concatenate(c) for n, c in found.items()}
+    return {n: c.mean(0) for n, c in joined.items() if len(c) and np.isfinite(c).all()}
+
+
+def _rms(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+def _curve_changes(before: Sequence[Recording], after: Sequence[Recording]) -> dict[str, float]:
+    first, second = _mean_curves(before), _mean_curves(after)
+    return {n: _rms(first[n], second[n]) for n in first if n in second}
+
+
+def _words(name: str) -> str:
+    for side in SIDES:
+        if name.endswith(f"_{side}"):
+            name = f"{side}_{name.removesuffix(f'_{side}')}"
+    return name.replace("_", " ")
+
+
+def comparison_page(found: Comparison, path: str | Path, before: Sequence[Recording], after: Sequence[Recording] = ()) -> None:
+    """Write a page of HTML that needs nothing else: the sentences, the curves over each other, the table.
+
+    `after` empty: left against right of `before`. Raises OSError.
+    """
+    import base64
+    import tempfile
+
+    from jinja2 import Environment
+
+    from .drawing.rendering import plot_joint_angles
+
+    walks = dict(zip(found.names, (before, after))) if after else {"this walk": before}
+    picture, doubts = "", list(found.doubts)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            drawn = {n: max(w, key=lambda r: r.longest.stop - r.longest.start) for n, w in walks.items()}
+            figure = Path(folder) / "curves.png"
+            plot_joint_angles({n: (w.for_model(KINECT_V2, w.fps), w.fps) for n, w in drawn.items()}, figure)
+            picture = base64.b64encode(figure.read_bytes()).decode("ascii")
+        except ValueError as error:
+            doubts.append(f"no curves: {error}")
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
+    with atomic_path(path) as temporary:
+        text = page.render(found=found, picture=picture, doubts=doubts, words=_words, finite=np.isfinite)
+        temporary.write_text(text, encoding="utf-8")
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ found.names[0] }} and {{ found.names[1] }}</title>
+<style>
+body { font: 16px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; } td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+td:first-child, th:first-child { text-align: left; } .beyond td { font-weight: 600; } img { max-width: 100%; }
+.small { color: #555; font-size: .9rem; }
+</style></head><body>
+<h1>{{ found.names[0]|capitalize }} and {{ found.names[1] }}</h1>
+<p class="small">Research software. Not a medical device, not a diagnosis.</p>
+<ul>{% for s in found.sentences %}<li>{{ s }}</li>{% endfor %}</ul>
+{% if picture %}<img alt="Joint angles over the gait cycle" src="data:image/png;base64,{{ picture }}">{% endif %}
+<table><tr><th>parameter</th><th>{{ found.names[0] }}</th><th>{{ found.names[1] }}</th><th>change</th>
+<th>error alone (95 %)</th><th>strides</th></tr>
+{% for c in found.changes %}
+<tr{% if c.beyond %} class="beyond"{% endif %}><td>{{ words(c.name) }} {{ "[" + c.unit + "]" if c.unit != "1" }}</td>
+<td>{{ "%.3g"|format(c.before) }}</td><td>{{ "%.3g"|format(c.after) }}</td><td>{{ "%+.2g"|format(c.change) }}</td>
+<td>{{ "%.2g"|format(c.error) if finite(c.error) else "unknown" }}</td><td>{{ c.strides[0] }}, {{ c.strides[1] }}</td></tr>
+{% endfor %}</table>
+{% if doubts %}<h2>Doubts</h2><ul>{% for d in doubts %}<li>{{ d }}</li>{% endfor %}</ul>{% endif %}
+</body></html>
+"""

@@ -1,0 +1,364 @@
+"""From a camera video to the pose of one person in every frame: `estimate_poses`.
+
+In: a video file (MP4, MOV, WebM, AVI, GIF, ...; any frame rate, upright as the telephone marks it). Out: a `PoseTrack`, the 33
+landmarks of MediaPipe Pose in pixels and, body-centred, in metres. Frames are read one by one and never kept. `video_walk`
+makes a walk of it.
+
+The estimator is MediaPipe's BlazePose GHUM (Bazarevsky et al. 2020; Grishchenko et al. 2022), whose wheel holds its weights, so
+that nothing is downloaded. It finds one person in a picture: others are found by painting over those that are known, and each
+is followed by an estimator of its own. Any object with a method `follower()`, which gives a function image -> `Pose` | None,
+can take its place.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .formats import MEDIAPIPE_33
+from .video import Background, VideoReader, camera_path
+
+MOST_PEOPLE = 4  # who are followed at once
+MAX_SIDE = 960  # pixels of the pictures that are read
+SMALLEST = 48  # pixels, of a person from head to heel
+SEEN = 0.7  # mean visibility of a person; things taken for people have less
+SCAN = 0.5  # s between two looks for further people
+LEGS = [MEDIAPIPE_33.index(f"{side}_{n}") for side in ("left", "right") for n in ("hip", "knee", "ankle")]
+ANKLES = [MEDIAPIPE_33.index(f"{side}_ankle") for side in ("left", "right")]
+HIPS = [MEDIAPIPE_33.index(f"{side}_hip") for side in ("left", "right")]
+FEET = [MEDIAPIPE_33.index(f"{side}_{n}") for side in ("left", "right") for n in ("ankle", "heel", "foot_index")]
+
+
+class Pose(NamedTuple):
+    """keypoints (33, 2) [pixels]; landmarks (33, 3) [m] from between the hips, x right, y down, z away from the camera;
+    visibility (33,) in 0..1."""
+
+    keypoints: np.ndarray
+    landmarks: np.ndarray
+    visibility: np.ndarray
+
+
+@dataclass(frozen=True)
+class PoseTrack:
+    """The pose of one person in a film.
+
+    Attributes:
+        keypoints: float (T, 33, 2), x right, y down [pixels of pictures of `size`]; nan where the person is not seen whole.
+        landmarks: float (T, 33, 3) [m] from between the hips: x right, y down, z away from the camera; of a body of usual size.
+        visibility: float (T, 33) in 0..1.
+        fps: frames a second.
+        start: frame of the film with which it begins.
+        size: width and height of the pictures [pixels].
+        camera: float (T, 2), shift of the background [pixels]; zeros where the camera stands still.
+        camera_moves: the camera turns or goes along, so that the path of the person is not that in the picture.
+        name: of the film.
+        notes: what was seen and left out, with the frames, a sentence each.
+    """
+
+    keypoints: np.ndarray
+    landmarks: np.ndarray
+    visibility: np.ndarray
+    fps: float
+    start: int
+    size: tuple[int, int]
+    camera: np.ndarray
+    camera_moves: bool = False
+    name: str = "video"
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what C++ writes to stderr: MediaPipe's loggers tell of every model that starts."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+class MediaPipe:
+    """MediaPipe Pose, the full model of the wheel. Raises ImportError without it."""
+
+    def __init__(self):
+        os.environ.setdefault("GLOG_minloglevel", "3")
+        try:
+            with warnings.catch_warnings(), _silent():
+                warnings.simplefilter("ignore")
+                from mediapipe.python.solutions import pose
+        except ImportError as error:
+            hint = 'pip install "modeling_gait[video]"; MediaPipe 0.10.14 needs Python 3.12 or older'
+            raise ImportError(f"poses from a video need MediaPipe: {hint} ({error})") from None
+        self._new = lambda: pose.Pose(
+            static_image_mode=False, model_complexity=1, smooth_landmarks=False, min_detection_confidence=0.5
+        )
+
+    def follower(self) -> Callable[[np.ndarray], Pose | None]:
+        """A function of frames uint8 (H, W, 3) in order, which follows whom it finds first."""
+        with _silent():
+            model = self._new()
+        calls = 0
+
+        def follow(image: np.ndarray) -> Pose | None:
+            nonlocal calls
+            calls += 1
+            with warnings.catch_warnings(), _silent() if calls < 3 else nullcontext():
+                warnings.simplefilter("ignore")
+                found = model.process(np.ascontiguousarray(image))
+            if found.pose_landmarks is None:
+                return None
+            flat = np.array([[p.x, p.y, p.visibility] for p in found.pose_landmarks.landmark])
+            space = np.array([[p.x, p.y, p.z] for p in found.pose_world_landmarks.landmark])
+            return Pose(flat[:, :2] * (image.shape[1], image.shape[0]), space, flat[:, 2])
+
+        return follow
+
+
+def estimate_poses(video: str | Path, person: int | None = None, progress: bool = True, backend=None) -> PoseTrack:
+    """Poses of one person in a film.
+
+    Args:
+        video: the file.
+        person: which of several people, counted from 1 from left to right where they are first seen; default: the one whose
+            legs move most.
+        progress: show a bar on a terminal.
+        backend: instead of `MediaPipe()`.
+
+    Raises:
+        ValueError: no film (see `video.read_video`), nobody in it, nobody large enough or whole for a second; no such person.
+        ImportError: without MediaPipe. OSError: the file cannot be opened.
+    """
+    from tqdm import tqdm
+
+    reader = VideoReader(video, None, max_seconds=120.0, max_side=MAX_SIDE)
+    crowd, background = Crowd((backend or MediaPipe()).follower, reader.fps), Background()
+    size = (0, 0)
+    for image in tqdm(reader, desc="poses", unit="frame", leave=False, disable=None if progress else True):
+        size = (image.shape[1], image.shape[0])
+        background.add(image)
+        crowd.add(image, cut=bool(background.cuts) and background.cuts[-1] == len(background.shifts) - 1)
+    track = choose(crowd, background, reader.fps, size, person, str(video))
+    return replace(track, notes=(*track.notes, *reader.notes))
+
+
+# ---------------------------------------------------------------- following people
+
+
+@dataclass
+class Track:
+    """Poses of one person by frame."""
+
+    follow: Callable | None
+    poses: dict[int, Pose] = field(default_factory=dict)
+    lost: int = 0
+
+    @property
+    def first(self) -> int:
+        return min(self.poses)
+
+    @property
+    def last(self) -> int:
+        return max(self.poses)
+
+    def expected(self, frame: int) -> np.ndarray:
+        """Middle of the hips (2,) [pixels] as it would go on from the last frames."""
+        known = sorted(self.poses)[-6:]
+        middle = np.array([_middle(self.poses[k]) for k in known])
+        pace = (middle[-1] - middle[0]) / max(1, known[-1] - known[0])
+        return middle[-1] + pace * (frame - known[-1])
+
+
+def _middle(pose: Pose) -> np.ndarray:
+    return pose.keypoints[HIPS].mean(0)
+
+
+def _box(pose: Pose) -> np.ndarray:
+    """left, top, right, bottom [pixels] around a person, with a margin for head, hands and clothes."""
+    low, high = pose.keypoints.min(0), pose.keypoints.max(0)
+    margin = 0.12 * (high[1] - low[1])
+    return np.concatenate([low - margin, high + margin])
+
+
+def _height(pose: Pose) -> float:
+    return float(np.ptp(pose.keypoints[:, 1]))
+
+
+class Crowd:
+    """Everybody in a film, each followed in pictures in which the others are painted over."""
+
+    def __init__(self, follower: Callable, fps: float):
+        self.follower, self.fps = follower, fps
+        self.frame, self.tracks, self.active, self.spare = 0, [], [], None
+        self.small = 0  # frames with somebody too small
+
+    def add(self, image: np.ndarray, cut: bool = False) -> None:
+        """The next frame, uint8 (H, W, 3); `cut`: of another scene than the one before."""
+        if cut:
+            self.active, self.spare = [], None
+        found = {}
+        for track in list(self.active):
+            pose = track.follow(_painted(image, [o for o in self.active if o is not track], track))
+            if pose is not None and np.linalg.norm(_middle(pose) - track.expected(self.frame)) < 0.35 * _height(pose) * (
+                1 + track.lost / 5
+            ):
+                found[id(track)] = pose
+        for track in list(self.active):
+            twin = next((o for o in self.active if o is not track and self._same(found, track, o)), None)
+            if twin is not None:  # two follow one: the one that jumped has lost its own
+                off = [np.linalg.norm(_middle(found[id(o)]) - o.expected(self.frame)) for o in (track, twin)]
+                found.pop(id(track if off[0] > off[1] else twin))
+        for track in list(self.active):
+            pose = found.get(id(track))
+            if pose is not None:
+                track.poses[self.frame], track.lost = pose, 0
+                continue
+            track.lost += 1
+            if track.lost > 0.3 * self.fps:
+                self.active.remove(track)
+        wait = max(1, round(SCAN * self.fps)) if self.active else 3
+        if self.frame % wait == 0 and len(self.active) < MOST_PEOPLE:
+            self._look(image)
+        self.frame += 1
+
+    def _same(self, found: dict, a: Track, b: Track) -> bool:
+        if id(a) not in found or id(b) not in found:
+            return False
+        a, b = found[id(a)], found[id(b)]
+        return float(np.linalg.norm(a.keypoints - b.keypoints, axis=-1).mean()) < 0.1 * _height(a)
+
+    def _look(self, image: np.ndarray) -> None:
+        """Somebody further in the picture without those who are followed?"""
+        self.spare = self.spare or self.follower()
+        pose = self.spare(_painted(image, self.active))
+        if pose is None:
+            return
+        if _height(pose) < SMALLEST:
+            self.small += 1
+        elif pose.visibility.mean() > 0.3 and not any(
+            np.linalg.norm(_middle(pose) - _middle(t.poses[t.last])) < 0.25 * _height(pose) for t in self.active
+        ):
+            track = Track(self.spare, {self.frame: pose})
+            self.tracks.append(track)
+            self.active.append(track)
+        self.spare = None
+
+
+def _painted(image: np.ndarray, others: list[Track], own: Track | None = None) -> np.ndarray:
+    """A copy with grey over the last boxes of `others`, but not over that of `own`."""
+    if not others:
+        return image
+    out, (rows, columns) = image.copy(), image.shape[:2]
+
+    def part(track: Track) -> tuple[slice, slice]:
+        box = np.clip(np.round(_box(track.poses[track.last])), 0, [columns, rows, columns, rows]).astype(int)
+        return slice(box[1], box[3]), slice(box[0], box[2])
+
+    for other in others:
+        out[part(other)] = 128
+    if own is not None:
+        out[part(own)] = image[part(own)]
+    return out
+
+
+def linked(tracks: list[Track], fps: float, cuts: list[int] = ()) -> list[Track]:
+    """Tracks of one person who was lost for up to a second joined: where one ends another goes on, of like size."""
+    out: list[Track] = []
+    for track in sorted(tracks, key=lambda t: t.first):
+        for old in out:
+            gap = track.first - old.last
+            size = _height(track.poses[track.first]) / _height(old.poses[old.last])
+            near = np.linalg.norm(_middle(track.poses[track.first]) - old.expected(track.first))
+            between = any(old.last < c <= track.first for c in cuts)
+            if 0 < gap <= 1.0 * fps and 0.75 < size < 1.33 and not between and near < 0.4 * _height(old.poses[old.last]):
+                old.poses |= track.poses
+                break
+        else:
+            out.append(Track(None, dict(track.poses)))
+    return out
+
+
+def leg_motion(track: Track) -> float:
+    """How far the ankles move against each other in all, in heights of the person: much of who walks long, little of who
+    stands."""
+    known = sorted(track.poses)
+    apart = np.array([np.subtract(*track.poses[k].keypoints[ANKLES]) / _height(track.poses[k]) for k in known])
+    if len(apart) < 10:
+        return 0.0
+    smooth = np.stack([np.convolve(a, np.ones(5) / 5, "valid") for a in apart.T], axis=-1)
+    return float(np.linalg.norm(np.diff(smooth, axis=0), axis=-1).sum())
+
+
+def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, int], person: int | None, name: str) -> PoseTrack:
+    """The poses of one of a crowd and what has to be said of the film; args and errors as `estimate_poses`."""
+    notes, frames = [], crowd.frame
+    people = [t for t in linked(crowd.tracks, fps, background.cuts) if len(t.poses) >= 0.5 * fps]
+    sure = [t for t in people if np.mean([p.visibility.mean() for p in t.poses.values()]) > SEEN]
+    people = sure or people
+    people.sort(key=lambda t: _middle(t.poses[t.first])[0])
+    if not people:
+        if crowd.small:
+            raise ValueError(f"{name}: the person is too small: under {SMALLEST} of {size[1]} pixels from head to heel")
+        moves = camera_path(background.shifts, size[0])
+        raise ValueError(f"{name}: nobody found in {frames} frames of {size[0]} x {size[1]} pixels" + (moves and f"; {moves}"))
+    if person is not None and not 1 <= person <= len(people):
+        raise ValueError(f"{name}: person {person} of {len(people)} found; expected 1 to {len(people)}, from left to right")
+    motions = [leg_motion(t) for t in people]
+    number = int(np.argmax(motions)) if person is None else person - 1
+    track = people[number]
+    if len(people) > 1:
+        who = f"person {number + 1} from the left" + (", whose legs move most" if person is None else "")
+        notes.append(f"{len(people)} people are seen: measured is {who}; choose another by its number")
+    first, last = track.first, track.last
+    if background.cuts:
+        notes.append(f"the film is cut at frame {', '.join(map(str, background.cuts[:5]))}: measured is one part of it")
+    span = range(first, last + 1)
+    keypoints, landmarks = np.full((len(span), 33, 2), np.nan), np.full((len(span), 33, 3), np.nan)
+    visibility, whole = np.zeros((len(span), 33)), np.zeros(len(span), bool)
+    cut_off = []
+    for n, frame in enumerate(span):
+        pose = track.poses.get(frame)
+        if pose is None:
+            continue
+        visibility[n] = pose.visibility
+        inside = ((pose.keypoints[FEET] > 1) & (pose.keypoints[FEET] < np.array(size) - 1)).all()
+        inside &= ((pose.keypoints[LEGS] > 1) & (pose.keypoints[LEGS] < np.array(size) - 1)).all()
+        if not inside:
+            cut_off.append(frame)
+        elif pose.visibility[LEGS].reshape(2, 3).mean(1).max() > 0.5 and _height(pose) >= SMALLEST:
+            keypoints[n], landmarks[n], whole[n] = pose.keypoints, pose.landmarks, True
+    if whole.sum() < 0.8 * fps:
+        if len(cut_off) > 0.5 * len(track.poses):
+            raise ValueError(f"{name}: the legs are cut off by the edge of the picture in {_spans(cut_off)}")
+        raise ValueError(f"{name}: a person is seen whole in only {int(whole.sum())} of {frames} frames")
+    if cut_off:
+        notes.append(f"the legs are cut off by the edge of the picture in {_spans(cut_off)}: left out")
+    a, b = np.flatnonzero(whole)[[0, -1]]
+    keep = slice(a, b + 1)
+    missing = np.flatnonzero(~whole[keep]) + first + a
+    if len(missing) > 0.02 * (b - a):
+        notes.append(f"the person is not seen in {_spans(missing)}")
+    shifts = np.array(background.shifts)[first : last + 1][keep]
+    moves = camera_path(shifts, size[0])
+    if moves:
+        notes.append(moves)
+    return PoseTrack(
+        keypoints[keep], landmarks[keep], visibility[keep], fps, int(first + a), size, shifts, bool(moves), name, tuple(notes)
+    )
+
+
+def _spans(frames) -> str:
+    """`frames 3-10 and 40`, the first four runs."""
+    frames = np.asarray(frames)
+    runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    said = [f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs[:4]]
+    return "frames " + ", ".join(said) + (f" and {len(runs) - 4} more places" if len(runs) > 4 else "")

@@ -1,0 +1,48 @@
+"""A walker of walkers.py before a pinhole camera: what a pose estimator would find, with a known truth."""
+
+import numpy as np
+from walkers import FPS, walker
+
+from modeling_gait.formats import MEDIAPIPE_33
+from modeling_gait.pose_estimation import PoseTrack
+from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.video_walk import FOCAL
+
+SIZE = (1280, 720)
+
+
+def body(joints: np.ndarray) -> np.ndarray:
+    """(T, 33, 3) [m], MediaPipe's landmarks of Kinect joints (T, 25, 3)."""
+    out = np.empty((len(joints), 33, 3))
+    for n, name in enumerate(MEDIAPIPE_33):
+        side, _, part = name.partition("_")
+        at = {"foot_index": "foot", "heel": "ankle", "pinky": "wrist", "index": "wrist", "thumb": "wrist"}.get(part, part)
+        source = f"{side}_{at}" if KINECT_V2.has(f"{side}_{at}") else "head"
+        out[:, n] = joints[:, KINECT_V2.index(source)] + ((0, -0.05, -0.05) if part == "heel" else 0)
+        if source == "head":
+            out[:, n, 0] += {"left": -0.07, "right": 0.07}.get(side, 0)
+    return out
+
+
+def filmed(
+    azimuth: float, distance: float = 6.0, seconds: float = 4.0, noise: float = 0.0, follow: bool = False, **walk
+) -> PoseTrack:
+    """A walker along +y filmed from 1 m height; azimuth 90: from the right side, 0: walking away [degrees]."""
+    joints = walker(seconds, **walk)
+    points = body(joints)
+    middle = np.array([0.0, joints[:, 0, 1].mean(), 1.0])
+    a = np.radians(azimuth)
+    away, right = np.array([-np.sin(a), np.cos(a), 0.0]), np.array([np.cos(a), np.sin(a), 0.0])
+    rotation = np.stack([right, [0.0, 0.0, -1.0], away])  # x right, y down, z away
+    seen = (points - (middle - distance * away)) @ rotation.T
+    hips = points[:, [23, 24]].mean(1, keepdims=True)
+    if follow:
+        seen = (points - hips) @ rotation.T + [0.0, 0.1, distance]
+    keypoints = seen[..., :2] / seen[..., 2:] * FOCAL * SIZE[0] + np.array(SIZE) / 2
+    rng = np.random.default_rng(0)
+    landmarks = 0.93 * (points - hips) @ rotation.T + rng.normal(0, noise, points.shape)
+    keypoints = keypoints + rng.normal(0, 200 * noise, keypoints.shape)
+    shift = np.zeros((len(points), 2))
+    if follow:
+        shift[:, 0] = np.linspace(0, 900, len(points))
+    return PoseTrack(keypoints, landmarks, np.ones(points.shape[:2]), FPS, 0, SIZE, shift, follow, "film.mp4")

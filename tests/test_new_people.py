@@ -1,0 +1,78 @@
+"""New people from parts: what is added is what the formula says, in a map of a data set and rows of a loader."""
+
+import numpy as np
+import pytest
+import torch
+
+from modeling_gait.gait_waves import fit_waves
+from modeling_gait.new_people import NewPeople
+from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.training.data import load_walks
+
+STILL = {"person": 0.0, "way": 0.0, "severity": 0.0, "bodies": None}
+
+
+@pytest.fixture(scope="module")
+def rows(dataset_folder):
+    return load_walks(str(dataset_folder))
+
+
+def made(people, rows, **options) -> list[np.ndarray]:
+    return people(rows[:8], **options)["joints"]
+
+
+def test_with_nothing_to_change_walks_stay(rows):
+    people = NewPeople(**STILL).fit(rows)
+    for new, old in zip(made(people, rows), rows[:8]["joints"]):
+        np.testing.assert_allclose(new, old - old[0, 0] * [1, 1, 0], atol=1e-4)
+
+
+def test_another_persons_normal_cycle_is_added_at_the_walks_phase(rows):
+    """a = 1 with one other person: a normal walk gets that person's normal cycle."""
+    people = NewPeople(**STILL | {"person": 1.0}).fit(rows)
+    normal = people.classes.index("normal")
+    own = next(i for i in range(8) if rows[i]["pathology"] == normal)
+    me = str(rows[own]["subject_id"])
+    people.people = [next(s for s in people.people if s != me)]
+    joints = torch.from_numpy(rows[own]["joints"])[None]
+    before = fit_waves(joints, torch.ones(1, joints.shape[1]), KINECT_V2, 30.0, joints.shape[1]).cycle[0]
+    target = before + people.cycles[people.people[0], "normal", False] - people.cycles[me, "normal", False]
+    missed = []
+    for seed in range(6):
+        new = torch.from_numpy(people(rows[own : own + 1], [seed])["joints"][0])[None]
+        after = fit_waves(new, torch.ones(1, new.shape[1]), KINECT_V2, 30.0, new.shape[1]).cycle[0]
+        where = [c for c in range(75) if c not in (0, 1)]
+        missed.append(float((after - target)[:, where].norm() / (before - target)[:, where].norm()))
+    assert 0 < min(missed) < 0.6 and max(missed) < 1.05, "between the own cycle and the other's"
+
+
+def test_severity_scales_what_the_class_adds(rows):
+    people = NewPeople(**STILL | {"severity": 0.5}).fit(rows)
+    cell = next(c for c in people.cycles if c[1] == "steppage")
+    own = people.cycles[cell] - people.cycles[cell[0], "normal", False]
+    own[:, :2] = 0
+    amounts = [float((people._change(*cell, np.random.default_rng(s)) * own).sum() / own.square().sum()) for s in range(40)]
+    assert -0.5 <= min(amounts) < -0.3 and 0.3 < max(amounts) <= 0.5
+    assert not people._change(cell[0], "normal", False, np.random.default_rng(0)).any()
+
+
+def test_it_maps_a_data_set_and_rows_of_a_loader(rows):
+    people = NewPeople().fit(rows)
+    plain = rows.with_format(None).select(range(6))
+    mapped = plain.map(people, batched=True, batch_size=3, with_indices=True, remove_columns=["gait_parameters", "captions"])
+    assert mapped["subject_id"] == plain["subject_id"] and np.shape(mapped[0]["joints"]) == np.shape(plain[0]["joints"])
+    assert np.abs(np.array(mapped[0]["joints"]) - plain[0]["joints"]).max() > 0.01
+    some = [plain[i] for i in range(3)]
+    one, again, other = (people.rows(some, seed=s)[2]["joints"] for s in (1, 1, 2))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+
+
+def test_people_who_were_not_fitted_to_are_refused(rows):
+    people = NewPeople().fit(rows)
+    batch = rows[:2]
+    batch["subject_id"] = ["nobody", "nobody"]
+    with pytest.raises(ValueError, match="subject nobody, class .* not among the people fitted to"):
+        people(batch)
+    sick = rows.select([i for i in range(len(rows)) if rows[i]["pathology"] != people.classes.index("normal")])
+    with pytest.raises(ValueError, match="nobody in these rows has a walk of class 'normal'"):
+        NewPeople().fit(sick)
