@@ -199,13 +199,13 @@ def read_mot(path: Path) -> Points:
     if "lumbar_extension" in column:
         trunk = pelvis * turn("ZXY", "lumbar_extension", "lumbar_bending", "lumbar_rotation")
         out.points["neck"] = origin + pelvis.apply(_BACK) + trunk.apply(_NECK)
-    still = [n for n in ("pelvis_tilt", "pelvis_list", "pelvis_tx", "pelvis_ty") if np.ptp(column.get(n, zero)) == 0]
-    if still:
-        out.notes.append(f"{', '.join(still)} never changes: not measured")
     for joint in ("hip_flexion", "knee_angle", "ankle_angle"):
         ranges = [np.ptp(np.nan_to_num(column[f"{joint}_{side}"])) * (1 if degrees else 180 / np.pi) for side in "lr"]
         if max(ranges) > max(20, 2 * min(ranges)):
             out.notes.append(f"{joint} moves by {ranges[0]:.0f} degrees on the left and {ranges[1]:.0f} on the right")
+    still = [n for n in ("pelvis_tilt", "pelvis_list", "pelvis_tx", "pelvis_ty") if np.ptp(column.get(n, zero)) == 0]
+    if still:
+        out.notes.append(f"{', '.join(still)} never changes: not measured")
     out.notes.append(
         "joint angles of OpenSim on its generic adult (thighs of 0.41 m, shanks of 0.40 m): angles, timing and speed are the "
         "file's; step lengths, widths and heights are those of a body of that size"
