@@ -524,16 +524,37 @@ def read_crops(
     Args as of `read_video` and `crop_person`. Returns: uint8 (T, height, width, 3) of the frames in which the person is in
     view; what was skipped, a sentence each. Raises what `read_video` and `find_person` raise.
     """
-    boxes = None
+    most, boxes = int(max_seconds * fps) + 2, None
     if box is None:
-        small, shrink = zip(*(_reduced(frame[None]) for frame in VideoReader(path, fps, max_seconds)))
-        boxes = find_person(np.concatenate(small), str(path)) * shrink[0]
-    crops, reader = [], VideoReader(path, fps, max_seconds)
-    for t, frame in enumerate(reader):
-        place = _given_box(box, frame.shape[:2], reader.scale, Path(path)) if boxes is None else boxes[t : t + 1]
-        if np.isfinite(place).all():
-            crops.append(crop_person(frame[None], place, size)[0])
-    return np.stack(crops), reader.notes
+        shrink = 1
+
+        def reduced() -> Iterator[np.ndarray]:
+            nonlocal shrink
+            for frame in VideoReader(path, fps, max_seconds):
+                (small,), shrink = _reduced(frame[None])
+                yield small
+
+        boxes = find_person(_filled(reduced(), most), str(path)) * shrink
+    reader = VideoReader(path, fps, max_seconds)
+
+    def cut() -> Iterator[np.ndarray]:
+        for t, frame in enumerate(reader):
+            place = _given_box(box, frame.shape[:2], reader.scale, Path(path)) if boxes is None else boxes[t : t + 1]
+            if np.isfinite(place).all():
+                yield crop_person(frame[None], place, size)[0]
+
+    return _filled(cut(), most), reader.notes
+
+
+def _filled(images: Iterator[np.ndarray], most: int) -> np.ndarray:
+    """At most `most` images of one shape as one array, which is there from the start: small arrays that are kept between large
+    ones that are freed leave holes into which no large one fits again, so that memory would grow by all frames."""
+    out, count = None, 0
+    for image in images:
+        out = np.empty((most, *image.shape), np.uint8) if out is None else out
+        out[count] = image
+        count += 1
+    return np.zeros((0, 1, 1, 3), np.uint8) if out is None else out[:count]
 
 
 def prepare_video(
