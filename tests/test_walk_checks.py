@@ -127,8 +127,8 @@ def test_legs_that_were_not_exchanged_stay():
 @given(pitch=st.floats(-18, 18), heading=st.floats(0, 360), x=st.floats(-30, 30), y=st.floats(-30, 30))
 def test_a_tilted_camera_is_levelled(pitch, heading, x, y):
     walk = read(turned(turned(turned(WALK, pitch, "x"), heading), 0) + [x, y, 1.0])
-    is_true(walk, within=0.03)
-    assert walk.gait_parameters["trunk_lean_sagittal"] == pytest.approx(0, abs=0.7)
+    is_true(walk, within=0.03 if abs(pitch) > 1.5 else 0.08)  # less than a degree is left as it is
+    assert walk.gait_parameters["trunk_lean_sagittal"] == pytest.approx(0, abs=0.7 if abs(pitch) > 1.5 else 1.2)
     assert any("floor sloped" in d for d in walk.doubts) or abs(pitch) < 3.2
 
 

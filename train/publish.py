@@ -317,7 +317,7 @@ def check_code(folder: Path, root: Path) -> None:
 
 
 def requirements(folder: Path) -> list[str]:
-    """Packages that the code in a repository imports."""
+    """Packages that the code in a repository imports; it stands alone where this package is not installed."""
     found = {"transformers"}
     for path in folder.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -326,7 +326,8 @@ def requirements(folder: Path) -> list[str]:
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 found.add(node.module.split(".")[0])
     return sorted(
-        {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn"}.get(m, m) for m in found - sys.stdlib_module_names
+        {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn"}.get(m, m)
+        for m in found - sys.stdlib_module_names - {"modeling_gait"}
     )
 
 
