@@ -5,7 +5,7 @@
 One simulated walk of 96 frames in the layouts of `good_files`; each input is one of them after one to three changes: cut, noise
 bytes, a piece left out or doubled, numbers replaced (huge, nan, text, another sign or digit), columns exchanged, rows
 exchanged or left out, counts raised. It is read by `recording.read_recording`, as the commands and pipelines do, and measured.
-Seeds 0 to 3 showed what had to be mended; those of the result, 11 to 14, were not looked at before.
+Seeds 0 to 3 and 11 to 14 showed what had to be mended; those of the result, 21 to 24, were not looked at before.
 
 - A crash is anything but a result, a ValueError or OSError whose one line names the file, within 30 s.
 - Silently wrong is a number of `JUDGED` more than 10 % (and `LEAST`) off the unbroken file's, while no sentence of the
@@ -309,7 +309,7 @@ def _peak(path: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=10_000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13, 14])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[21, 22, 23, 24])
     parser.add_argument("--keep", type=Path, help="folder for the inputs that crash or are silently wrong")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
