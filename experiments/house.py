@@ -24,8 +24,7 @@ from experiments.runner import ROOT, write_result
 SOURCE = ("modeling_gait", "train", "datasets_scripts", "experiments", "space")
 TINY = ["--max_steps", "1", "--batch_size", "4", "--warmup_steps", "1", "--save_steps", "9"]
 SMALL = {
-    "vq": ["--num_frames", "32", "--hidden_size", "16", "--num_layers", "1", "--code_dim", "8", "--codebook_size", "16"],
-    "decoder": [],
+    "vq": ["--num_frames", "32", "--hidden_size", "16", "--codebook_size", "8", "--spatial_components", "12", "--copies", "1"],
     "gpt2": ["--n_embd", "16", "--n_layer", "1", "--n_head", "2", "--text_vocab_size", "320"],
 }
 
@@ -97,7 +96,7 @@ from transformers import pipeline
 import modeling_gait
 from modeling_gait import GaitDecoderModel, GaitKnowledgeConfig
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
-GaitDecoderModel.from_pretrained("decoder").save_pretrained("decoder_out")
+GaitDecoderModel.from_pretrained("family", subfolder="decoder").save_pretrained("decoder_out")
 pipeline("text-to-gait", model="family").save_pretrained("text_to_gait_out")
 config = GaitKnowledgeConfig(branches=["skeleton", "video"], use_numeric=True)
 GaitKnowledgeForSequenceClassification(config).save_pretrained("k")
