@@ -156,9 +156,7 @@ def numeric_sentence(indices: Sequence[int]) -> str:
 
 
 def spoken_sentence(
-    values: Mapping[str, float] | np.ndarray,
-    indices: Sequence[int] | None = None,
-    decimals: Mapping[str, int] | None = None,
+    values: Mapping[str, float] | np.ndarray, indices: Sequence[int] | None = None, decimals: Mapping[str, int] | None = None
 ) -> str:
     """The parameters with their numbers, "walking speed 0.61 m/s, cadence 96 steps/min"; "" if none is measured.
 
