@@ -15,8 +15,8 @@ Out: one row a segment of at most `--max_seconds` (5, as BABEL's benchmark cuts 
 Punnakkal et al. (2021): BABEL: Bodies, Action and Behavior with English Labels, arXiv 2106.09696,
 https://github.com/abhinanda-punnakkal/BABEL; Mahmood et al. (2019): AMASS, https://amass.is.tue.mpg.de. The JSON was checked
 against extra_val.json and test.json as published (test.json has no labels); train.json and the motions could not be had here.
-Joint positions from AMASS poses use SMPL's mean body as rounded in points.py, not the licensed model and the person's betas: directions of
-the bones are the person's, their lengths are not. That joint_pos is z up, as AMASS is, was not verified.
+Joint positions from AMASS poses use SMPL's mean body as rounded in points.py, not the licensed model and the person's betas:
+directions of the bones are the person's, their lengths are not. That joint_pos is z up, as AMASS is, was not verified.
 Nothing is unpickled; BABEL's preprocessed features (label .pkl) are refused with what to use instead.
 """
 

@@ -274,7 +274,7 @@ def _body_path(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def _spikes(joints: np.ndarray, step: float, report: CleaningReport) -> np.ndarray:
     """(T, J) samples that leave the running median of their joint (Hampel 1974); bad samples are nan and stay unmarked."""
-    filled = _bridge(joints)
+    filled = bridged(joints)
     away = np.linalg.norm(filled - median_filter(filled, size=(7, 1, 1), mode="mirror"), axis=-1)
     scale = 1.4826 * np.median(away, axis=0)
     spikes = (away > np.maximum(SPIKE, 6 * scale)) & np.isfinite(joints).all(-1)
@@ -287,7 +287,7 @@ def _spikes(joints: np.ndarray, step: float, report: CleaningReport) -> np.ndarr
     return spikes
 
 
-def _bridge(values: np.ndarray) -> np.ndarray:
+def bridged(values: np.ndarray) -> np.ndarray:
     """(T, ...) with nan interpolated over the frames (the ends held); a channel without a number becomes 0."""
     flat = values.reshape(len(values), -1).copy()
     steps = np.arange(len(flat))
@@ -305,7 +305,7 @@ def _broken_frames(joints: np.ndarray, skeleton: Skeleton, report: CleaningRepor
     known = np.isfinite(lengths)
     middle = np.array([np.median(lengths[k, i]) if k.any() else 1.0 for i, k in enumerate(known.T)])
     off = known & (np.abs(np.nan_to_num(lengths) - middle) > 0.3 * middle)
-    height = _bridge(_body_path(joints, skeleton)[:, 2])
+    height = bridged(_body_path(joints, skeleton)[:, 2])
     sunk = np.abs(height - median_filter(height, size=31, mode="mirror")) > SUNK
     broken = (off.sum(1) > 0.25 * np.maximum(known.sum(1), 1)) | sunk
     report.broken_frames = int((broken & np.isfinite(joints).any((1, 2))).sum())
