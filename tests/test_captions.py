@@ -28,7 +28,6 @@ from modeling_gait.captions import (
 from modeling_gait.gait_classes import load_classes
 
 PATHOLOGIES = load_classes().labels
-SIDED = [c.name for c in load_classes().classes if c.side != "none"]
 
 STEPPAGE = WalkDescription("steppage", "right", 0.5, 0.657, 93.4, 0.84, 45.2, 62.1, attributes={"age": 67, "footwear": "boots"})
 
