@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from .formats import MEDIAPIPE_33
+from .points import MEDIAPIPE_33
 from .pose_estimation import PoseTrack
 
 PARTS = ("knee", "ankle", "heel", "foot_index")

@@ -35,7 +35,7 @@ from gait_demo import (
     write_prompt,
 )
 
-from modeling_gait.video import VIDEO_SUFFIXES
+from modeling_gait.loading import VIDEO_SUFFIXES
 
 PLAYER = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
