@@ -485,7 +485,8 @@ def convert(
     def clean(walk, name: str):
         times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
         try:
-            joints, report = clean_walk(times, exchanged_frames(walk.joints, walk.skeleton)[0], walk.fps, walk.skeleton)
+            joints = walk.joints if walk.accuracy else exchanged_frames(walk.joints, walk.skeleton)[0]
+            joints, report = clean_walk(times, joints, walk.fps, walk.skeleton)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         return joints, report.to_dict()
