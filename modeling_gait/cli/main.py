@@ -53,7 +53,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Model = Annotated[str | None, typer.Option(help="Folder or Hub id. Default: $GAIT_MODEL, else demo/model if it is there.")]
+Model = Annotated[str | None, typer.Option(help="gait-small, a folder or a Hub id. Default: $GAIT_MODEL, else gait-small.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none (replaces what it states).")]
 Up = Annotated[str, typer.Option(help="Vertical axis of the files: auto, y, -y, z, -z.")]
