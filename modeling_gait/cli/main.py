@@ -553,6 +553,28 @@ def compare(
 
 
 @command
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path("gait-demo"),
+    model: Model = None,
+    force: Force = False,
+) -> Answer:
+    """Show the main job on one page: gaits from words, a walk read back, a report, a search. Takes about a minute.
+
+    \b
+    gait demo --out demo
+    """
+    if out.exists() and not ((out / "index.html").is_file() and force):
+        raise FileExistsError(f"{out}: is there already" + ("; --force replaces a demo" if not force else " and is no demo"))
+    family, _ = find_model(model, FAMILY)
+    from .demo import make_demo
+
+    quiet()
+    rows = make_demo(family, out)
+    page = (out / "index.html").resolve()
+    return Answer({"out": page, "walks": rows}, f"{len(rows)} walks, a report and a search: open {page}")
+
+
+@command
 def formats() -> Answer:
     """List the formats that walks are read from and written to."""
     from ..file_formats import FORMATS

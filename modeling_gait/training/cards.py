@@ -17,6 +17,8 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from modeling_gait.released import ABOUT
+
 TEMPLATES = Path(__file__).resolve().parents[2] / "model_cards" / "templates"
 
 # What a card shows of the results files that belong to its kind of model: experiment (without the data set's name) -> metric
@@ -151,6 +153,9 @@ class TrainingData:
         return self.license_name == DERIVED
 
 
+SIMULATED = TrainingData("simulated", "walks of the package's own gait simulator", "apache-2.0")
+
+
 @dataclass(frozen=True)
 class Result:
     """What a card shows of one results file: metric -> (words, value)."""
@@ -259,7 +264,7 @@ def render_card(kind: str, repo: str, data: TrainingData | None, results: list[R
 
 def release_card(folder: Path, repo: str, about: dict) -> str:
     """The README.md of the shipped family, from its release.json; `about`: further names of the template."""
-    said = json.loads((Path(folder) / "release.json").read_text(encoding="utf-8"))
+    said = json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
     numbers = {k: (words, said["metrics"][k]) for k, words in RELEASE.items() if k in said["metrics"]}
     protocol = f"{said['people_held_out']} simulated people, {said['metrics']['walks']:.0f} walks, none of theirs trained on"
     made = said["date"], [said["seed"]], said["versions"]

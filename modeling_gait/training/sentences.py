@@ -84,7 +84,7 @@ def fit_sentence_encoder(
     teacher: SentenceEncoder,
     texts: list[str],
     folder: str | Path,
-    common: int = 5000,
+    common: int = 4000,
     hidden_size: int = 128,
     steps: int = 2500,
     batch_size: int = 96,
