@@ -45,6 +45,17 @@ def _phrase(name: str) -> str:
 NUMERIC_PHRASES = {name: _phrase(name) for name in PARAMETER_NAMES}
 
 
+def display_name(label: str) -> str:
+    """ "stiff_legged" -> "stiff legged", "2" -> "score 2"."""
+    return f"score {label}" if label.isdigit() else label.replace("_", " ")
+
+
+def number(value: float, unit: str) -> str:
+    """With the digits that are usual for the unit; "" for nan."""
+    digits = DECIMALS.get(unit, 2)
+    return f"{round(value, digits) + 0.0:.{digits}f}" if np.isfinite(value) else ""
+
+
 def parameter_vector(values: Mapping[str, float] | np.ndarray) -> np.ndarray:
     """Float64 (29,) in the order of `GAIT_PARAMETERS` from a dict (names that lack are nan, others are left out) or an array.
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .formats import MEDIAPIPE_33
+from .points import MEDIAPIPE_33
 from .video import Background, VideoReader, camera_path
 
 MOST_PEOPLE = 4  # who are followed at once

@@ -20,10 +20,8 @@ from .cleaning import canonicalise, clean_walk
 from .exchanged_joints import exchanged_frames
 from .gait_events import SIDES, detect_gait_events
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
-from .loading import Walk, read_walk, walk_from_arrays
+from .loading import VIDEO_SUFFIXES, Walk, read_walk, walk_from_arrays, without_package
 from .skeletons import Skeleton, convert_joints
-from .video import VIDEO_SUFFIXES
-from .video_walk import read_video_walk
 from .walk_checks import examine
 from .walk_stretches import Stretch, straightened, track
 
@@ -324,6 +322,10 @@ def as_walk(
     if isinstance(thing, Walk):
         return thing, thing.name or "walk"
     if isinstance(thing, str | Path) and Path(thing).suffix.lower() in VIDEO_SUFFIXES:
+        try:
+            from modeling_gait.video_walk import read_video_walk
+        except ModuleNotFoundError as error:
+            raise without_package(error, thing) from error
         return read_video_walk(thing, height, person), str(thing)
     if isinstance(thing, str | Path):
         return read_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)

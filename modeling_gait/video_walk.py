@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from .formats import MEDIAPIPE_33
 from .loading import Walk, walk_from_arrays
+from .points import MEDIAPIPE_33
 from .pose_estimation import PoseTrack, estimate_poses
 
 STATURE = 1.70  # m, of an adult unknown; SD of adults of both sexes 0.09 (NCD-RisC 2016)

@@ -36,8 +36,8 @@ from gait_demo import (
     write_prompt,
 )
 
+from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.released import NAME, find_part, named
-from modeling_gait.video import VIDEO_SUFFIXES
 
 PLAYER = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")

@@ -29,10 +29,10 @@ from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
+from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.recording import as_walk
 from modeling_gait.skeletons import SKELETONS, Skeleton
-from modeling_gait.video import VIDEO_SUFFIXES
 
 DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
 MAX_SEED = 2**31 - 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modeling_gait.drawing.video_rendering import Camera, render_video
-from modeling_gait.formats import MEDIAPIPE_33
+from modeling_gait.points import MEDIAPIPE_33
 from modeling_gait.pose_estimation import Crowd, Pose, choose, estimate_poses
 from modeling_gait.simulation.simulator import simulate_walks
 from modeling_gait.video import Background, find_person, write_video

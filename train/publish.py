@@ -7,7 +7,7 @@
     python train/publish.py --dataset data/simulated --public
 
 In: folders as the training scripts and datasets_scripts write them. Out: NAMESPACE/NAME (GPT-2, tokeniser of walks in `vq/`,
-`decoder/`, processor, code, card, animation; of a family of train/release.py all its files as they are), NAME-lora (its adapter,
+`decoder/`, processor, code, card, animation; a family of train/release.py: all its files as they are), NAME-lora (its adapter,
 where there is one), NAME-ARCHITECTURE for each classifier, NAME-text, NAME-knowledge, NAME-tcn, NAME-FOLDER for each data set,
 and a collection of them all. `--dry_run OUT` writes what would be pushed to a folder instead, byte for byte.
 

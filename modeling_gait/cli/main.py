@@ -578,7 +578,7 @@ def demo(
 def formats() -> Answer:
     """List the formats that walks are read from and written to."""
     from ..file_formats import FORMATS
-    from ..video import VIDEO_SUFFIXES
+    from ..loading import VIDEO_SUFFIXES
 
     rows = [{"suffixes": f.suffixes, "what": f.what, "written": f.written} for f in FORMATS]
     rows.append({"suffixes": VIDEO_SUFFIXES, "what": "videos of a walking person (extra `video`)", "written": False})
