@@ -206,7 +206,6 @@ def test_report(folder, tmp_path):
 
 
 def test_search_files_and_tables(dataset_folder, folder, tmp_path):
-    pytest.importorskip("faiss", reason="needs FAISS: pip install faiss-cpu")
     gait_config = {
         "hidden_size": 16,
         "num_hidden_layers": 1,

@@ -23,6 +23,7 @@ from typing import Annotated
 
 import typer
 
+from ..released import NAME
 from .io import (
     CLASSIFIER,
     FAMILY,
@@ -230,7 +231,7 @@ def generate(
         walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
     except ValueError as error:
         raise ValueError(str(error).replace("num_frames:", "--frames:")) from error
-    named = model or os.environ.get("GAIT_MODEL") or str(folder)
+    named = model or os.environ.get("GAIT_MODEL") or NAME
     with whole_files(files) as paths:
         if parquet:
             write_parquet(paths[0], walks, named, seed)
@@ -444,7 +445,9 @@ def personalize(
     parts = [read_cycles(file, base.config, fps) for file in progress(files, "files")]
     values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
     person = base.personalize(values, channel_mask=mask, steps=steps)
-    named = model or os.environ.get("GAIT_MODEL") or str(folder)
+    named = model or os.environ.get("GAIT_MODEL") or NAME
+    if named == NAME or Path(named).is_dir():
+        named = str(folder)  # where in a family the network is
     with atomic_folder(out) as temporary:
         person.save_adapter(temporary, base_model=named)
     size = sum(f.stat().st_size for f in out.iterdir())

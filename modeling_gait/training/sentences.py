@@ -19,8 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from modeling_gait.caption_grammar import paraphrase
-from modeling_gait.captions import partial_description
+from modeling_gait.caption_grammar import paraphrase, partial_description
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import load_classes
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
