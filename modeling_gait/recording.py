@@ -210,7 +210,8 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
             f"expected joints (T, {len(walk.skeleton)}, 3) for skeleton {walk.skeleton.name!r}, got {joints.shape}"
         )
     times = np.arange(len(joints)) / walk.fps if walk.times is None else walk.times
-    joints, exchanged = exchanged_frames(joints, walk.skeleton)
+    # one camera's depth does not say which leg lies on which side: `leg_following` has done it in the picture
+    joints, exchanged = (joints, 0) if walk.accuracy else exchanged_frames(joints, walk.skeleton)
     rate = rate or walk.fps
     joints, report = clean_walk(times, joints, fps=rate, skeleton=walk.skeleton)
     found = examine(joints, rate, walk.skeleton)
