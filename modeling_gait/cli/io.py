@@ -48,12 +48,11 @@ def find_model(name: str | None, *kinds: str) -> tuple[Path, str]:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _download(name, wanted)
-    try:
-        found = find_part(folder, kinds)
-        kind = None if found else model_type(folder)
-    except ValueError as error:
-        raise ValueError(f"{error}; {ADVICE}: {wanted}") from error
+    found = find_part(folder, kinds)
+    if not found and not (folder / "config.json").is_file():
+        raise ValueError(f"{name}: not a model, config.json is missing; {ADVICE}: {wanted}")
     if not found:
+        kind = model_type(folder)
         raise ValueError(f"{name}: holds {KINDS.get(kind, f'a model of type {kind!r}')}; needed is {wanted}; {ADVICE}")
     return found
 

@@ -197,7 +197,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Show the versi
 @command
 def generate(
     prompt: Annotated[str, typer.Argument(help="The walk in words: class, side, severity, speed, cadence.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.parquet, .bvh, .gif, .csv, .npz or .mp4.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.gif, .parquet, .bvh, .csv, .npz or .mp4.")] = Path("walk.gif"),
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Walks to sample.")] = 1,
     seed: Annotated[int | None, typer.Option(help="Makes the walks repeatable. Default: a random one, which is shown.")] = None,
     temperature: Annotated[float, typer.Option(help="Lower is more usual, higher more varied.")] = 0.7,
@@ -212,7 +212,7 @@ def generate(
     Several walks make one Parquet data set, or numbered files of any other format: walk_01.bvh, walk_02.bvh, ...
 
     \b
-    gait generate "severe steppage gait, right side, 0.6 m/s" -o walk.bvh
+    gait generate "severe steppage gait, right side, 0.6 m/s"
     gait generate "normal gait, 1.2 m/s" -n 20 --seed 0 -o walks.parquet
     gait generate "antalgic gait, left side" -o walk.gif --person me.csv
     """
@@ -316,8 +316,8 @@ def classify(
     """Class probabilities of walks, by a classifier, or by the tokeniser of a model family.
 
     \b
-    gait classify walk.csv --model outputs/gru
-    gait classify --json walks/*.csv > classes.json
+    gait classify walk.csv
+    gait classify --json walks/*.csv --model outputs/gru > classes.json
     """
     folder, kind = find_model(model, CLASSIFIER, FAMILY)
     from transformers import pipeline
@@ -337,7 +337,7 @@ def classify(
 @command
 def report(
     file: Annotated[Path, typer.Argument(help="A skeleton file, or a video if the model reads videos.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")] = Path("report.html"),
     age: Annotated[float | None, typer.Option(help="Years, for the norms.")] = None,
     sex: Annotated[str | None, typer.Option(help="female or male, for the norms.")] = None,
     height: Height = None,
@@ -349,8 +349,8 @@ def report(
     """Write a page about a walk: parameters beside norms, joint angles, classes and why. It needs no network to be read.
 
     \b
-    gait report walk.csv --out report.html --model outputs/knowledge
-    gait report walk.csv --out report.html --age 70 --sex female
+    gait report walk.csv
+    gait report walk.csv --out report.html --age 70 --sex female --model outputs/knowledge
     """
     output_files(out, 1, (".html",), force)
     if not file.is_file():
@@ -382,7 +382,7 @@ def search(
     """Find the walks that words describe best, or that are most like a walk.
 
     \b
-    gait search "slow walk, the right knee hardly bends" walks/ --model outputs/text
+    gait search "slow walk, the right knee hardly bends" walks/
     gait search walk.csv data/simulated -k 3 --model outputs/text
     """
     if not folder.is_dir():
@@ -423,7 +423,7 @@ def personalize(
     (K, phases, channels) with optional `channel_mask`; or samples (T, 36) of six leg sensors as in HuGaDB, with `fps`.
 
     \b
-    gait personalize walk_1.csv walk_2.csv --out p01 --model outputs/maml
+    gait personalize walk_1.csv walk_2.csv --out p01
     gait personalize cycles.npz --out p01 --model outputs/maml --json
     """
     from ..files import atomic_folder
