@@ -1,4 +1,4 @@
-"""Search among walks by words or by a walk, with a FAISS index of `datasets`.
+"""Search among walks by words or by a walk, with a FAISS index of `datasets` where FAISS is installed.
 
 In: a folder of skeleton files, or a data set with a column `joints` (T, J, 3) [m]; then texts or walks to look for.
 Out: the rows found, best first, with their cosine similarity.
@@ -9,11 +9,12 @@ Out: the rows found, best first, with their cosine similarity.
     search.attribute_scores({"side": ["left leg affected", "right leg affected"]})   # of every walk
     search.save("index/"); GaitSearch.load(model, "index/")
 
-FAISS is needed (`pip install faiss-cpu`); the index is exact (inner product of unit vectors).
+The search is exact (inner product of unit vectors), with FAISS (`pip install faiss-cpu`) or without.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -87,16 +88,12 @@ class GaitSearch:
         extractor: by default the one beside the model.
 
     Raises:
-        ImportError: FAISS is not installed. ValueError: no walk, or embeddings that do not fit.
+        ValueError: no walk, or embeddings that do not fit.
     """
 
     def __init__(
         self, model: GaitDualEncoderModel, walks: Dataset, embeddings: np.ndarray, extractor: GaitFeatureExtractor | None = None
     ):
-        try:
-            import faiss
-        except ImportError as error:
-            raise ImportError("searching walks needs FAISS: pip install faiss-cpu") from error
         if len(walks) == 0:
             raise ValueError("no walks to search")
         if embeddings.shape != (len(walks), model.config.projection_size):
@@ -106,9 +103,13 @@ class GaitSearch:
         self.walks = walks
         columns = [c for c in walks.column_names if c != "joints"]
         self._shown = walks.select_columns(columns) if columns else Dataset.from_dict({"row": range(len(walks))})
-        # an index beside the rows, over the vectors alone, so that no search reads a walk
-        self._index = Dataset.from_dict({"row": range(len(walks))})
-        self._index.add_faiss_index_from_external_arrays(self.embeddings, INDEX, metric_type=faiss.METRIC_INNER_PRODUCT)
+        self._index = None
+        if find_spec("faiss"):
+            from faiss import METRIC_INNER_PRODUCT
+
+            # an index beside the rows, over the vectors alone, so that no search reads a walk
+            self._index = Dataset.from_dict({"row": range(len(walks))})
+            self._index.add_faiss_index_from_external_arrays(self.embeddings, INDEX, metric_type=METRIC_INNER_PRODUCT)
 
     @classmethod
     def from_folder(
@@ -138,7 +139,13 @@ class GaitSearch:
         """The k rows nearest to a unit vector (P,), best first: the row's columns without `joints`, and `score`, `row`."""
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        scores, rows = self._index.search(INDEX, np.asarray(vector, np.float32), k=min(k, len(self.walks)))
+        vector, k = np.asarray(vector, np.float32), min(k, len(self.walks))
+        if self._index is None:
+            scores = self.embeddings @ vector
+            rows = np.argsort(-scores, kind="stable")[:k]
+            scores = scores[rows]
+        else:
+            scores, rows = self._index.search(INDEX, vector, k=k)
         return [self._shown[int(r)] | {"score": float(s), "row": int(r)} for s, r in zip(scores, rows)]
 
     @torch.no_grad()
