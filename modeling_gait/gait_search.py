@@ -34,10 +34,10 @@ from .gait_classes import GaitClasses, load_classes
 from .gait_filters import read_where
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from .gait_query import SIDED, Condition, GaitQuery, read_query
+from .loading import VIDEO_SUFFIXES
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_zero_shot_gait import label_vectors, open_extractor, sensor_window
 from .skeletons import SKELETONS
-from .video import VIDEO_SUFFIXES
 
 INDEX, ABOUT = "gait_embedding", "gait_search.json"
 TABLES = ("embeddings", "measured", "bodies")

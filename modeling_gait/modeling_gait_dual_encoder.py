@@ -333,11 +333,7 @@ class GaitDualEncoderModel(PreTrainedModel):
 
     def set_normalization(self, gait, text=None, numbers=None) -> None:
         """(mean, SD) of the channels (C,), the sentence embeddings (H,) and the numbers (Q,), of training data."""
-        for module, name, values in (
-            (self.gait_encoder, "channel", gait),
-            (self, "text", text),
-            (self, "number", numbers),
-        ):
+        for module, name, values in ((self.gait_encoder, "channel", gait), (self, "text", text), (self, "number", numbers)):
             for kind, value in zip(("mean", "std"), values or ()):
                 getattr(module, f"{name}_{kind}").copy_(torch.as_tensor(value))
 

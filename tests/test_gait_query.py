@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.captions import WalkDescription, paraphrase
+from modeling_gait.caption_grammar import paraphrase
 from modeling_gait.gait_filters import read_where
 from modeling_gait.gait_query import read_query
+from modeling_gait.walk_description import WalkDescription
 
 INF = math.inf
 

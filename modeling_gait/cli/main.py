@@ -391,7 +391,7 @@ def search(
     gait search walk.csv data/simulated -k 3 --by person --model outputs/text
     """
     from ..file_formats import SUFFIXES
-    from ..video import VIDEO_SUFFIXES
+    from ..loading import VIDEO_SUFFIXES
 
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
