@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import atomic_path
 from ..points import MEDIAPIPE_33
 from ..pose_estimation import MAX_SIDE, PoseTrack
 from ..video import VideoReader, write_video
@@ -55,6 +56,14 @@ def write_overlay(track: PoseTrack, path: str | Path, side: int = 640) -> None:
     write_video(overlay_frames(track, side), path, track.fps)
 
 
+def plot_overlay(track: PoseTrack, path: str | Path) -> None:
+    """The picture of `overlay_strip` as a PNG file."""
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(overlay_strip(track)).save(temporary, format="png")
+
+
 def overlay_strip(track: PoseTrack, count: int = 6, height: int = 360) -> np.ndarray:
     """`count` moments side by side, each cut around the person: uint8 (height, W, 3)."""
     from PIL import Image
@@ -75,4 +84,4 @@ def overlay_strip(track: PoseTrack, count: int = 6, height: int = 360) -> np.nda
     return np.concatenate(pieces, axis=1)
 
 
-__all__ = ["draw_pose", "overlay_frames", "overlay_strip", "write_overlay"]
+__all__ = ["draw_pose", "overlay_frames", "overlay_strip", "plot_overlay", "write_overlay"]
