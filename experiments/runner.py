@@ -45,10 +45,7 @@ class RunArguments:
     output_dir: str = field(metadata={"help": "rows, and the models that they need"})
     name: str = field(metadata={"help": "model_cards/results/NAME.json and figures"})
     seeds: list[int] = field(default_factory=lambda: [0])
-    rows: str = field(
-        default="",
-        metadata={"help": "keep or drop rows of the result that the folder lacks (default: refuse)"},
-    )
+    rows: str = field(default="", metadata={"help": "keep or drop rows of the result that the folder lacks (default: refuse)"})
     num_threads: int = field(default=0, metadata={"help": "CPU threads, 0 = torch's choice"})
 
 

@@ -97,11 +97,7 @@ def without_package(error: ModuleNotFoundError, path: str | Path) -> Exception:
 
 
 def walk_from_arrays(
-    arrays: dict[str, np.ndarray],
-    name: str,
-    skeleton: Skeleton | str | None = None,
-    fps: float | None = None,
-    up: str = "auto",
+    arrays: dict[str, np.ndarray], name: str, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto"
 ) -> Walk:
     """A walk from arrays named as in an NPZ file (`joints`, `fps`, `times`, `joint_names`, `skeleton`), read as that file is.
 

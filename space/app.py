@@ -23,17 +23,7 @@ import gradio as gr
 import plotly.graph_objects as go
 import torch
 from figures import angles_figure, waiting_figure, walk_figure
-from gait_demo import (
-    SUFFIXES,
-    GaitDemo,
-    Generated,
-    Reading,
-    as_json,
-    measured,
-    parameter_rows,
-    write_files,
-    write_prompt,
-)
+from gait_demo import SUFFIXES, GaitDemo, Generated, Reading, as_json, measured, parameter_rows, write_files, write_prompt
 
 from modeling_gait.loading import VIDEO_SUFFIXES
 

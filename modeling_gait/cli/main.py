@@ -294,11 +294,7 @@ def parameters(files: Files, fps: Fps = None, up: Up = "auto", height: Height = 
     def one(walk) -> dict:
         seconds = [(round(s.start / walk.fps, 2), round(s.stop / walk.fps, 2)) for s in walk.stretches]
         measured = {"gait_parameters": walk.gait_parameters, "uncertainty": walk.uncertainty}
-        return measured | {
-            "measured_joints": walk.measured,
-            "stretches": seconds,
-            "stated_by_file": walk.beside_the_file(),
-        }
+        return measured | {"measured_joints": walk.measured, "stretches": seconds, "stated_by_file": walk.beside_the_file()}
 
     def lines(row: dict) -> list[str]:
         values, sd = row["gait_parameters"], row["uncertainty"]

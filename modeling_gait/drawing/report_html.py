@@ -120,11 +120,7 @@ def _rows(parameters: list) -> list[dict]:
         }
         if p.low is None:
             continue
-        row["norm"] = {
-            "low": number(p.low, p.unit),
-            "high": number(p.high, p.unit),
-            "note": f"{p.people}; {p.source}",
-        }
+        row["norm"] = {"low": number(p.low, p.unit), "high": number(p.high, p.unit), "note": f"{p.people}; {p.source}"}
         if np.isfinite(p.value):
             row["cells"][side]["arrow"] = "" if p.in_range else "▼" if p.value < p.low else "▲"
             place = 50 + 40 * (p.value - (p.low + p.high) / 2) / (p.high - p.low)  # the norm lies from 30 to 70 %
