@@ -6,7 +6,8 @@ In: clean joints, what a model says of them. Out: dataclasses; `drawing.report_h
 import html
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,6 +60,7 @@ class ReportParameter:
         origin: "measured" from the skeleton, or "model": what the model reads from the video.
         low, high, people, source: its norm; None where no norm is known.
         in_range: whether the value lies in the norm; None without a value or a norm.
+        sd: one SD of the error of the method, where it is known (a camera's), in the unit.
     """
 
     name: str
@@ -71,6 +73,7 @@ class ReportParameter:
     people: str | None = None
     source: str | None = None
     in_range: bool | None = None
+    sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class GaitReport:
 
 def measured_report(recording: Recording, age: float | None = None, sex: str | None = None) -> GaitReport:
     """What can be said of a walk without a model: its numbers beside their norms, in words, curves and doubts."""
-    parameters = report_parameters(recording.gait_parameters, None, False, age, sex)
+    parameters = report_parameters(recording.gait_parameters, None, False, age, sex, recording.uncertainty)
     joints = recording.for_model(KINECT_V2, recording.fps)
     return GaitReport(
         name=recording.name,
@@ -174,7 +177,12 @@ def measured_doubts(parameters: list[ReportParameter]) -> list[str]:
 
 
 def report_parameters(
-    measured: Mapping[str, float], decoded: "torch.Tensor | None", video: bool, age: float | None, sex: str | None
+    measured: Mapping[str, float],
+    decoded: "torch.Tensor | None",
+    video: bool,
+    age: float | None,
+    sex: str | None,
+    uncertainty: Mapping[str, float] = MappingProxyType({}),
 ) -> list[ReportParameter]:
     """`measured` where there is a skeleton (else empty); from the model where only a video shows them."""
     said = dict(zip((p.name for p in PARAMETERS), decoded.tolist())) if decoded is not None and video else {}
@@ -192,7 +200,7 @@ def report_parameters(
         if norm:
             inside = norm.contains(value) if np.isfinite(value) else None
             row = ReportParameter(*list(vars(row).values())[:5], norm.low, norm.high, norm.people, norm.source, inside)
-        out.append(row)
+        out.append(replace(row, sd=uncertainty.get(p.name)) if origin == "measured" else row)
     return out
 
 

@@ -131,6 +131,7 @@ class GaitReportPipeline(Pipeline):
             read = read_recording(recording, fps, **given)
             joints = read.for_model(self.skeleton, self.fps)
             out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters, "poses": read.poses}
+            out["uncertainty"] = read.uncertainty
             out["problems"] += read.sentences()
             out["stated"] = read.beside_the_file()
             frames = config.skeleton_config.resample_frames
@@ -171,7 +172,8 @@ class GaitReportPipeline(Pipeline):
         labels = self.model.config.id2label
         ranked = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)
         label, walk, problems = labels[ranked[0]], outputs["walk"], list(outputs["problems"])
-        parameters = report_parameters(outputs["measured"], outputs["decoded"], "pixel_values" in outputs["inputs"], age, sex)
+        pixels, sd = "pixel_values" in outputs["inputs"], outputs.get("uncertainty", {})
+        parameters = report_parameters(outputs["measured"], outputs["decoded"], pixels, age, sex, sd)
         sentence = report_sentence(parameters)
         problems += check_spoken(sentence, {p.name: p.value for p in parameters}) if sentence else []
         problems += self._doubts(probabilities[ranked[0]], parameters, walk)

@@ -81,7 +81,8 @@ def _figures(report, problems: list[str]) -> dict[str, str]:
         drawn["film"] = lambda path: plot_overlay(report.poses, path)
     if walk is not None:
         drawn["poses"] = lambda path: plot_pose_strip(walk.joints, path, walk.fps, walk.skeleton, frames=12)
-        drawn["angles"] = lambda path: plot_joint_angles({"this walk": (walk.joints, walk.fps)}, path, walk.skeleton)
+        this, unseen = {"this walk": (walk.joints, walk.fps)}, _unseen_curves(report.parameters)
+        drawn["angles"] = lambda path: plot_joint_angles(this, path, walk.skeleton, unseen=unseen)
         if found is not None and found.joints is not None:
             drawn["saliency"] = lambda path: plot_saliency(
                 path, found.frames[0], found.joints[0], walk.joints, walk.fps, walk.skeleton
@@ -101,6 +102,14 @@ def _figures(report, problems: list[str]) -> dict[str, str]:
     return out
 
 
+def _unseen_curves(parameters: list) -> tuple[str, ...]:
+    """Names of the curves of `plot_joint_angles` of which no range was measured."""
+    known = {p.name.removesuffix("_left").removesuffix("_right") for p in parameters if np.isfinite(p.value)}
+    ranges = {"hip_flexion": "hip_range", "knee_flexion": "knee_range", "ankle_dorsiflexion": "ankle_range"}
+    ranges["pelvic_obliquity"] = "pelvic_obliquity_range"
+    return tuple(curve for curve, name in ranges.items() if name not in known)
+
+
 def _rows(parameters: list) -> list[dict]:
     """Table rows: left, right and difference of a quantity side by side, each with its place on a bar around the norm."""
     rows: dict[str, dict] = {}
@@ -117,6 +126,7 @@ def _rows(parameters: list) -> list[dict]:
             "in_range": p.in_range,
             "note": p.description,
             "origin": p.origin,
+            "sd": number(p.sd, p.unit) if p.sd is not None and np.isfinite(p.value) else "",
         }
         if p.low is None:
             continue
@@ -244,7 +254,9 @@ _PAGE = """<!DOCTYPE html>
 <span class="out">▼ ▲</span> below, above it.</p>
 <table><tr><th></th><th>left</th><th>right</th><th>R − L</th><th>norm</th><th class="bar"></th></tr>
 {% macro cell(c) %}{% if c and c.text %}<span{% if c.in_range == false %} class="out"{% endif %} title="{{ c.note }}">
-{{- c.arrow or '' }}{{ '~' if c.origin == 'model' and mixed }}{{ c.text }}</span>{% endif %}{% endmacro %}
+{{- c.arrow or '' }}{{ '~' if c.origin == 'model' and mixed }}{{ c.text }}</span>
+{%- if c.sd %} <span class="muted small" title="one SD of the method's error">±{{ c.sd }}</span>{% endif %}
+{%- endif %}{% endmacro %}
 {% for r in rows %}
 <tr><td>{{ r.name }} <span class="muted small">{{ '' if r.unit == '1' else r.unit }}</span></td>
 {% if r.cells.both %}<td colspan="2" style="text-align:center">{{ cell(r.cells.both) }}</td><td></td>
