@@ -346,16 +346,26 @@ def report(
     fps: Fps = None,
     force: Force = False,
 ) -> Answer:
-    """Write a page about a walk: parameters beside norms, joint angles, classes and why. It needs no network to be read.
+    """Write a page about a walk: parameters beside norms, joint angles, doubts, and with a model classes and why.
+
+    It needs no network to be read. Without a knowledge model it holds what is measured.
 
     \b
-    gait report walk.csv
-    gait report walk.csv --out report.html --age 70 --sex female --model outputs/knowledge
+    gait report clip.mp4 --out report.html --height 1.65
+    gait report walk.csv --age 70 --sex female --model outputs/knowledge
     """
     output_files(out, 1, (".html",), force)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    folder, _ = find_model(model, KNOWLEDGE)
+    folder = report_model(model)
+    if folder is None:
+        from ..drawing.report_html import write_report
+        from ..gait_report import measured_report
+        from ..recording import read_recording
+
+        result = measured_report(read_recording(file, fps, height=height, person=person), age, sex)
+        write_report(result, out)
+        return report_answer(result, file, out)
     from transformers import pipeline
 
     from .. import pipeline_gait_report  # noqa: F401  registers the pipeline
@@ -364,10 +374,25 @@ def report(
     pipe = pipeline("gait-report", model=str(folder))
     with whole_files([out]) as paths:
         result = pipe(str(file), html=str(paths[0]), fps=fps, age=age, sex=sex, height=height, person=person)
+    return report_answer(result, file, out)
+
+
+def report_model(model: str | None) -> Path | None:
+    """The knowledge model that is given or set; None where none is, or what GAIT_MODEL names is a model for something else."""
+    try:
+        return find_model(model, KNOWLEDGE)[0]
+    except ValueError:
+        if model:
+            raise
+        return None
+
+
+def report_answer(result, file: Path, out: Path) -> Answer:
     names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
     names += ("stated",)
     problems = [f"problem: {p}" for p in result.problems]
-    lines = [f"report of {file} in {out}", f"classes: {ranked(result.class_probabilities)}", result.sentence, *problems]
+    said = ranked(result.class_probabilities) if result.class_probabilities else "not asked: no knowledge model was given"
+    lines = [f"report of {file} in {out}", f"classes: {said}", result.sentence, *problems]
     return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
 
 
