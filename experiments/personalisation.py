@@ -17,6 +17,7 @@ all but one sensor, leave unknown. MSE in variances of a channel, `si` in (m/s^2
 channel, in standard deviations.
 """
 
+import copy
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from experiments.personalisation_arms import (
     adapt_tasks,
     context_of,
     expected,
+    filled,
     hidden_queries,
     nearest,
     population,
@@ -54,13 +56,14 @@ from experiments.runner import (
 from modeling_gait.evaluation.metrics import dtw
 from modeling_gait.files import write_json
 from modeling_gait.modeling_gait_tcn import LIMIT, GaitTCNModel
+from modeling_gait.training.fit_prior import layout_of, shrink
 from modeling_gait.training.maml import Cycles, MamlArguments, build, load_cycles, train_model
 
 ARMS = (
     "maml", "maml_unadapted", "linear", "activity_read", "gaussian", "shrunk_mean", "finetune", "scratch", "support_mean",
     "population_mean", "nearest", "floor",
 )  # fmt: skip
-MAML_STEPS = (0, 1, 3, 8)
+MAML_STEPS = (0, 1, 3)
 ADAM_STEPS = (1, 3, 10, 30, 100, 300)
 ADAM_RATES = (1e-3, 3e-3)
 SHRINK = ((0.0, 0.0), (0.3, 0.3), (0.3, 0.6), (0.6, 0.9))  # of correlations between people, and within one, what stays
@@ -122,17 +125,24 @@ def linear_model(training: Cycles, **options) -> GaitTCNModel:
 
 
 def choose(training: Cycles, validation: Cycles, args: PersonalisationArguments) -> dict:
-    """How far covariances are shrunk, for the model and for the rival, PCA's size, on people that neither train nor test."""
-    choice, last = {}, {}
+    """How far covariances are shrunk, for the model and for the rival, by the sum of the errors of generation from one and five
+    cycles and of reconstruction; and PCA's size. On people that neither train nor test."""
+    choice = {}
     for arm, options in (("maml", {}), ("gaussian", {"layout": None})):
-        for shrink in SHRINK:
-            model = linear_model(training, **dict(zip(("shrink_between", "shrink_within"), shrink)), **options)
+        model, last = linear_model(training, **options), {}
+        for sizes in SHRINK:
+            shrink(model.prior, model.products, options.get("layout", layout_of(training.values.shape[2])), *sizes)
             errors = []
             for shots in (min(args.shots), 5 if 5 in args.shots else max(args.shots)):
                 episodes = draw_episodes(model, validation, shots, args, seed=1000)
                 answer = model.person(context_of(episodes), episodes["activity"])[0].mean.float()[:, None]
                 errors.append(float(task_error(answer, episodes["queries"], episodes["mask"]).nanmean()))
-            last[shrink] = sum(errors)
+            some = {k: v[:: args.draws] for k, v in episodes.items()}
+            for name in ("10", "sensor"):
+                part = hidden_queries(some, SHARES[name], model.config.channels_per_sensor, 0)
+                answer = filled(model, context_of(some), some["activity"], part)
+                errors.append(float(task_error(answer, part["target"], part["asked"]).nanmean()))
+            last[sizes] = sum(errors)
         choice[arm] = {"shrink": list(min(last, key=last.get)), "errors": {str(k): v for k, v in last.items()}}
     pca, choice["pca"] = PcaInfill(model, training), {}
     for name, share in SHARES.items():
@@ -317,12 +327,11 @@ def evaluate(run: dict, cycles: Cycles, held: list[list[str]], args: Personalisa
     training, test = cycles.without(held[fold]), cycles.without([s for i, g in enumerate(held) for s in g if i != fold])
     choice = chosen(fold, training, held[(fold + 1) % len(held)], args)
     folder = Path(args.output_dir) / f"fold_{fold}_seed_{seed}"
-    shrink = {a: dict(zip(("shrink_between", "shrink_within"), choice[a]["shrink"])) for a in ("maml", "gaussian")}
-    models = {
-        "maml": trained(folder / "maml", training, "maml", seed, args, **shrink["maml"]),
-        "gaussian": linear_model(training, layout=None, **shrink["gaussian"]),
-        "shrunk_mean": linear_model(training, layout=None, shrink_between=0.0, shrink_within=0.0),
-    }
+    sizes = {a: dict(zip(("shrink_between", "shrink_within"), choice[a]["shrink"])) for a in ("maml", "gaussian")}
+    models = {"maml": trained(folder / "maml", training, "maml", seed, args, **sizes["maml"])}
+    models["gaussian"] = linear_model(training, layout=None, **sizes["gaussian"])
+    models["shrunk_mean"] = copy.deepcopy(models["gaussian"])
+    shrink(models["shrunk_mean"].prior, models["gaussian"].products, None, 0.0, 0.0)
     if args.tuning:
         models |= tuned(folder, training, seed, args)
     pca, rows = PcaInfill(models["maml"], training), []

@@ -152,7 +152,7 @@ def interpolate(known: torch.Tensor, moments: torch.Tensor, fallback: torch.Tens
     return out
 
 
-def hidden_queries(episodes: dict, share: float | None, per_sensor: int, seed: int, count: int = 3) -> dict[str, torch.Tensor]:
+def hidden_queries(episodes: dict, share: float | None, per_sensor: int, seed: int, count: int = 2) -> dict[str, torch.Tensor]:
     """The first queries (T, R, P, C) with a share of their phases left, or one sensor missing (share None)."""
     queries, mask = episodes["queries"][:, :count], episodes["mask"][:, :count]
     t, r, phases, channels = queries.shape

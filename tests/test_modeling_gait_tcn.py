@@ -75,7 +75,7 @@ def test_shapes_and_units(model):
 
 def test_an_untrained_network_adds_nothing_to_the_linear_rule():
     fresh, cycles = GaitTCNModel(GaitTCNConfig(**TINY)), person()
-    linear = fresh.person(support_context(cycles.sum(0), cycles.square().sum(0), torch.ones_like(cycles).mul(5))[None])[0].mean
+    linear = fresh.person(support_context(cycles.sum(0), cycles.square().sum(0), torch.full((P, C), 5.0))[None])[0].mean
     assert torch.allclose(fresh(support=cycles[None]).generation, linear.float(), atol=1e-5)
 
 

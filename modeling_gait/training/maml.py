@@ -108,13 +108,13 @@ def skeleton_cycles(walks: Dataset) -> Cycles:
     return Cycles(cycles, torch.ones(len(cycles), cycles.shape[2], dtype=torch.bool), np.array(subject), np.array(activity))
 
 
-def fit_model(model: GaitTCNModel, cycles: Cycles, **options) -> None:
-    """Scales and prior of the model, from the training people. options: of `fit_prior`."""
+def fit_model(model: GaitTCNModel, cycles: Cycles, **options) -> dict:
+    """Scales and prior of the model, from the training people. options, and what is returned: of `fit_prior`."""
     model.fit_scales(cycles.values, cycles.mask)
     values, observed = model.standardise(cycles.values, cycles.mask)
     known = list(model.config.activities)
     tasks = [(known.index(str(cycles.activity[rows[0]])), torch.from_numpy(rows)) for rows in cycles.tasks()]
-    fit_prior(model.prior, values, observed[:, 0], tasks, model.channel_std, model.channel_mean, **options)
+    return fit_prior(model.prior, values, observed[:, 0], tasks, model.channel_std, model.channel_mean, **options)
 
 
 class EpisodeSampler:
@@ -253,7 +253,7 @@ def build(args: MamlArguments, cycles: Cycles, **options) -> GaitTCNModel:
         adapted="heads" if args.algorithm == "anil" else "all",
     )
     model = GaitTCNModel(config)
-    fit_model(model, cycles, **options)
+    model.products = fit_model(model, cycles, **options)
     return model
 
 
