@@ -35,10 +35,13 @@ from typing import NamedTuple
 
 from datasets_scripts.gist import cleaning_table
 from modeling_gait import schema as common
-from modeling_gait.bvh import parse_number, read_text
 from modeling_gait.captions import WalkDescription, check_classes
 from modeling_gait.cleaning import CleaningReport
+from modeling_gait.file_formats import SUFFIXES
+from modeling_gait.files import read_text
+from modeling_gait.formats import parse_number
 from modeling_gait.gait_classes import GaitClass, GaitClasses, load_classes
+from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.skeletons import KINECT_V2
@@ -241,8 +244,7 @@ def prepare(
 def unused_files(data_dir: Path, table: list[dict]) -> list[str]:
     """Walk files in DIR that the table does not name."""
     named = {row["path"].resolve() for row in table} | {(Path(data_dir) / TABLE).resolve()}
-    kinds = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
-    there = sorted(p for p in Path(data_dir).rglob("*") if p.suffix.lower() in kinds)
+    there = sorted(p for p in Path(data_dir).rglob("*") if p.suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES))
     return [str(p) for p in there if p.resolve() not in named]
 
 
