@@ -222,13 +222,16 @@ class GaitSentenceLoss(torch.nn.Module):
     """Mean cross-entropy of a batch of sentences, each token against those that the grammar allows in its place.
 
     A code is one of its slot's codebook, a word one of the text tokens; `</gait>` is certain and costs nothing. This is what
-    `pipelines_gait.sample_codes` draws from, and without LoRA only the scores of these tokens are computed.
+    `sample_codes` draws from, and without LoRA only the scores of these tokens are computed.
     """
 
     def __init__(self, model: torch.nn.Module, tokenizer: GaitTokenizer):
         super().__init__()
-        self.model = model
-        self.ranges = [(0, tokenizer.first_number_id), *tokenizer.grammar()[:-1]]
+        self.model, self.text = model, tokenizer.first_number_id
+        self.grammar = tokenizer.grammar()[:-1]
+        low, high = torch.tensor(self.grammar).T
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("size", high - low, persistent=False)
 
     def tie_weights(self) -> None:
         """Accelerate asks for it where FSDP has moved the model."""
@@ -236,23 +239,28 @@ class GaitSentenceLoss(torch.nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         inputs, targets = {"input_ids": input_ids, "attention_mask": attention_mask}, labels[:, 1:]
-        if isinstance(self.model, PeftModel):
-            scores = self.model(**inputs).logits[:, :-1]
-            score = lambda at, low, high: scores[at][:, low:high]  # noqa: E731
-        else:
+        words, motion = (targets >= 0) & (targets < self.text), targets >= self.low[0]
+        slots, ranges = len(self.grammar), list(zip(self.low.tolist(), self.size.tolist()))
+        most = max(size for _, size in ranges)
+        if isinstance(self.model, PeftModel):  # whose rows are not in one weight
+            scores = self.model(**inputs).logits[:, :-1].float()
+            said, codes = scores[words][:, : self.text], scores[motion].unflatten(0, (-1, slots))
+            scores = torch.stack(
+                [torch.nn.functional.pad(codes[:, i, low : low + n], (0, most - n)) for i, (low, n) in enumerate(ranges)]
+            )
+        else:  # all slots at once: the states (P, B, width) of a slot with its rows (P, K, width)
             hidden = self.model.base_model(**inputs).last_hidden_state[:, :-1]
             rows = self.model.get_output_embeddings().weight
-            score = lambda at, low, high: hidden[at] @ rows[low:high].T  # noqa: E731
-        total, count = input_ids.new_zeros((), dtype=torch.float32), 0
-        for low, high in self.ranges:
-            at = (targets >= low) & (targets < high)
-            number = int(at.sum())
-            if number:
-                total = total + torch.nn.functional.cross_entropy(
-                    score(at, low, high).float(), targets[at] - low, reduction="sum"
-                )
-                count += number
-        return total / max(count, 1)
+            said, states = hidden[words] @ rows[: self.text].T, hidden[motion].unflatten(0, (-1, slots)).transpose(0, 1)
+            blocks = rows[self.low[0] :].split(self.size.tolist())
+            blocks = torch.stack([torch.nn.functional.pad(b, (0, 0, 0, most - len(b))) for b in blocks])
+            scores = states @ blocks.transpose(1, 2).to(states.dtype)
+        beyond = torch.arange(most, device=scores.device) >= self.size[:, None]
+        scores = scores.float().masked_fill(beyond[:, None], float("-inf"))
+        target = (targets[motion].unflatten(0, (-1, slots)) - self.low).T
+        total = torch.nn.functional.cross_entropy(said.float(), targets[words], reduction="sum")
+        total = total + torch.nn.functional.cross_entropy(scores.flatten(0, 1), target.flatten(), reduction="sum")
+        return total / (words.sum() + motion.sum()).clamp(min=1)
 
 
 def learn_rows(
