@@ -119,6 +119,7 @@ def build_model(args: GPT2Arguments, tokenizer: GaitTokenizer) -> GPT2LMHeadMode
     else:
         config = GPT2Config(n_embd=args.n_embd, n_layer=args.n_layer, n_head=args.n_head, n_positions=320)
         config.vocab_size = len(tokenizer)
+        config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0  # a few passes over the data overfit nothing
         model = GPT2LMHeadModel(config)
     model.config.bos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -330,6 +331,8 @@ def train(args: GPT2Arguments) -> torch.nn.Module:
     tokenizer = build_tokenizer(args, data, vq, extractor.classes)
     processor = GaitProcessor(extractor, tokenizer, normal_reference=normal_reference(data, args.init_from))
     model = build_model(args, tokenizer)
+    if accelerator.device.type == "cpu":  # whose fused attention is slow backwards in bf16
+        model.set_attn_implementation("eager")
     loader = SentenceLoader(data, vq, processor, args)
     if not (args.init_from or (Path(args.output_dir) / "checkpoint").exists()):
         learn_rows(accelerator, GaitSentenceLoss(model, tokenizer), vq, loader, args, len(data))
