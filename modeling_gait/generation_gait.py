@@ -7,6 +7,7 @@ What is asked for and is a part of the code is set, not sampled: class, side, sp
 that was sampled until the walk shows the clinical sign so much. GPT-2 writes the rest, knowing all of it.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,11 @@ from transformers import DynamicCache, PreTrainedModel
 
 from .captions import WalkDescription
 from .gait_classes import GaitClass
-from .gait_parameters import compute_gait_parameters
+from .gait_parameters import compute_gait_parameters, mirror_image
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer, stack_codes
+from .walk_description import QUANTITIES
 
 AMOUNTS = (0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8)  # of the mean pathology, which are tried for a severity
 SIGN_FRAMES = 192  # that a clinical sign is measured over
@@ -218,16 +220,59 @@ def generate_walks(
     asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
     prompts = [d.to_prompt() + tokenizer.number_tokens(d) for d in asked]
     codes = sample_codes(model, tokenizer, prompts, given_codes(decoder, asked, person), sensor, **options)
-    codes = grade(decoder, codes, asked)
-    turn = decoder.config.num_labels * np.eye(1, decoder.config.num_pathological_tokens, dtype=np.int64)[0]
-    codes = [replace(c, pathological=c.pathological + turn * side) for c, side in zip(codes, left)]
-    return decode_walks(
-        decoder, codes, num_frames, noise=sensor, seed=1_000_003 * (options.get("seed") or 0) + options.get("first", 0)
-    ), codes
+    codes = _turned(decoder, grade(decoder, codes, asked), left)
+    drawn = 1_000_003 * (options.get("seed") or 0) + options.get("first", 0)
+    return decode_walks(decoder, codes, num_frames, noise=sensor, seed=drawn), codes
+
+
+def _turned(decoder: GaitDecoderModel, codes: list[GaitCodes], left: list[bool]) -> list[GaitCodes]:
+    """Codes of walks affected on the right, those of `left` on the left."""
+    turn = np.eye(1, decoder.config.num_pathological_tokens, dtype=np.int64)[0] * decoder.config.num_labels
+    return [replace(c, pathological=c.pathological + turn * side) for c, side in zip(codes, left)]
 
 
 # What a walk's number may differ from the one asked for and still be near it.
 NEAR = {"speed": 0.1, "cadence": 6.0}  # m/s, steps/min
+TOLD = NEAR | {"stride_length": 0.15, "knee_range_left": 12.0, "knee_range_right": 12.0, "severity": 0.34}  # m, degrees, 1
+
+
+@torch.no_grad()
+def measure_walks(joints: np.ndarray, descriptions: list[WalkDescription], vq: GaitVQModel) -> list[dict]:
+    """What is measured in walks (N, T, J, 3), beside what was asked for: gait parameters, `pathology` and `side` as the
+    tokeniser reads them, `severity` by the clinical sign (None where the class has none), and `missed`, sentences."""
+    config, out = vq.config, []
+    said = torch.cat([vq.logits(vq.waves(part)) for part in torch.from_numpy(joints).to(vq.device).split(120)]).argmax(-1)
+    for walk, d, label in zip(joints, descriptions, said.tolist()):
+        found = compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton)
+        strides = [found[f"stride_length_{s}"] for s in ("left", "right")]
+        found |= {"stride_length": float(np.mean(strides)), "pathology": config.id2label[label % config.num_labels]}
+        sided = found["pathology"] in d.classes and d.classes[found["pathology"]].side == "one"
+        found |= {"side": ("left" if label >= config.num_labels else "right") if sided else None, "severity": None}
+        index = {name: int(i) for i, name in config.id2label.items()}.get(d.pathology, -1)
+        low, high = vq.codebooks.sign_range[index].tolist()
+        if d.entry and d.entry.shown and high > low:
+            right = {k: sign * found[other] for k in d.entry.shown for other, sign in [mirror_image(k)]}
+            sign = d.entry.sign(right if d.side == "left" else found)
+            found["severity"] = float(np.clip((sign - low) / (high - low), 0, 1)) if np.isfinite(sign) else None
+        found["missed"] = tuple(_missed(found, d))
+        out.append(found)
+    return out
+
+
+def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
+    if asked.pathology and found["pathology"] != asked.pathology:
+        yield f"{asked.pathology} gait was asked for, the walk is read as {found['pathology']}"
+    elif asked.side in ("left", "right") and found["side"] not in (asked.side, None):
+        yield f"the {asked.side} side was asked for, the walk is read as affected on the {found['side']}"
+    for name, near in TOLD.items():
+        wanted, value, unit = getattr(asked, name), found[name], QUANTITIES[name].unit if name in QUANTITIES else ""
+        if wanted is None or (name == "severity" and not asked.entry.graded):
+            continue
+        words = name.replace("_", " ")
+        if value is None or not np.isfinite(value):
+            yield f"{words} {wanted:g} {unit} was asked for and could not be measured".replace("  ", " ")
+        elif abs(value - wanted) > near:
+            yield f"{words} {wanted:g} {unit} was asked for, {value:.2f} is measured".replace("  ", " ")
 
 
 @torch.no_grad()
@@ -269,8 +314,18 @@ def best_walks(
     first: int = 0,
     **options,
 ) -> tuple[np.ndarray, list[GaitCodes]]:
-    """As `generate_walks`, the best of so many candidates for each description by `choose_walks`."""
-    each = [d for d in descriptions for _ in range(candidates)]
+    """As `generate_walks`, the best of so many candidates for each description by `choose_walks`.
+
+    They are chosen before the affected side is turned to the left, so that either side gets the same person.
+    """
+    left = [d.side == "left" for d in descriptions]
+    asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
+    each = [d for d in asked for _ in range(candidates)]
     joints, codes = generate_walks(model, tokenizer, decoder, each, first=first * candidates, **options)
-    chosen = choose_walks(joints, codes, descriptions, vq)
-    return joints[chosen], [codes[i] for i in chosen]
+    chosen = choose_walks(joints, codes, asked, vq)
+    joints, codes = joints[chosen], _turned(decoder, [codes[i] for i in chosen], left)
+    if any(left):
+        rows = np.flatnonzero(left)
+        noise = options.get("sensor", False)
+        joints[rows] = decode_walks(decoder, [codes[i] for i in rows], joints.shape[1], noise, options.get("seed") or 0)
+    return joints, codes

@@ -87,7 +87,7 @@ class GaitCodebooks(nn.Module):
         self.noise = SensorNoise(self.skeleton, config.num_frames)
         self.register_buffer("class_means", torch.zeros(config.num_labels, dim))
         self.register_buffer("pathological_basis", torch.zeros(dim, own))
-        self.register_buffer("sign_range", torch.zeros(config.num_labels, 2))  # clinical sign at severity 0 and 1; equal: unknown
+        self.register_buffer("sign_range", torch.zeros(config.num_labels, 2))  # sign at severity 0 and 1; equal: unknown
 
     def scale(self) -> torch.Tensor:
         """(R, C): what coefficients are multiplied with before components are taken and squares compared.

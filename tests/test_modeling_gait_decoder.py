@@ -66,7 +66,7 @@ def test_no_pathology_changes_a_bone(walking):
     own = bone_lengths(decoder(parts=parts).joints.numpy())[:, 0]
     for other in (decoder(parts=parts, severity=1.8), decoder(parts=replace(parts, pathology=parts.pathology.flip(0)))):
         np.testing.assert_allclose(bone_lengths(other.joints.numpy())[:, 0], own, atol=1e-5)
-    np.testing.assert_allclose(own, bone_lengths(joints.numpy()).mean(1), atol=0.02)
+    np.testing.assert_allclose(own[:, :21], bone_lengths(joints.numpy()).mean(1)[:, :21], atol=0.02)
 
 
 def test_frames_that_do_not_count_change_no_bone(walking):
