@@ -86,7 +86,7 @@ def tiny_knowledge() -> GaitKnowledgeForSequenceClassification:
 
 
 def tiny_tcn() -> GaitTCNModel:
-    return GaitTCNModel(GaitTCNConfig(num_channels=6, num_phases=20, hidden_size=8, dilations=[1], num_components=4)).eval()
+    return GaitTCNModel(GaitTCNConfig(num_channels=6, num_phases=20, hidden_size=8, dilations=[1])).eval()
 
 
 @pytest.fixture(scope="module")
