@@ -101,10 +101,7 @@ def fit_prior(
     stretch = torch.tensor([(n / max(n - 1, 1)) ** 0.5 for n in (len(groups[a]) for a in label)])
     people = off / total[label] * stretch[:, None, None]
     noise = torch.cat([s / within[a].sqrt() for s, a in zip(spectra, label)])
-    for name, z, k, keep in (
-        ("between", people, known, shrink_between),
-        ("within", noise, torch.cat(seen), shrink_within),
-    ):
+    for name, z, k, keep in (("between", people, known, shrink_between), ("within", noise, torch.cat(seen), shrink_within)):
         product = torch.einsum("nhc,nhd->hcd", z, z.conj()) / (k.T @ k).clamp(min=1)
         correlation = _shrunk(product, keep, pairs, layout)
         getattr(prior, f"{name}_correlation").copy_(torch.view_as_real(correlation))
