@@ -326,6 +326,7 @@ def plot_joint_angles(
     skeleton: Skeleton = KINECT_V2,
     normative: bool = True,
     title: str | None = None,
+    unseen: tuple[str, ...] = (),
 ) -> None:
     """Hip, knee, ankle and pelvis over the gait cycle, the mean of each walk's cycles; PNG, PDF or SVG.
 
@@ -333,6 +334,7 @@ def plot_joint_angles(
         walks: label -> (joints (T, J, 3) [m] along +y, fps). One walk: blue left, orange right, thin lines for its single
             cycles; several: a colour each, left dashed, right solid.
         normative: draw the band of `normative_curves`, mean +- one standard deviation.
+        unseen: names of curves that were not measured; "not measured" stands in their place.
 
     Raises ValueError if there is no walk, or one without a complete gait cycle.
     """
@@ -353,12 +355,16 @@ def plot_joint_angles(
         for side, style in (("right", "-"), ("left", (0, (5, 2)))):  # dashes stay visible on top
             colour = SIDE_COLOURS[side] if len(walks) == 1 else LABEL_COLOURS[k % len(LABEL_COLOURS)]
             for ax, name in zip(axes, _PANELS):
-                curves = cycles[side][name]
+                curves = cycles[side][name][: 0 if name in unseen else None]
                 if len(walks) == 1:
                     ax.plot(percent, curves.T, color=colour, lw=0.6, alpha=0.35)
                 if len(curves):
                     ax.plot(percent, curves.mean(0), color=colour, ls=style, lw=1.8, label=f"{label}, {side} ({len(curves)})")
-    handles, labels = axes[0].get_legend_handles_labels()
+    for ax, name in zip(axes, _PANELS):
+        if name in unseen:
+            ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color="#666666")
+    seen = next((ax for ax, name in zip(axes, _PANELS) if name not in unseen), axes[0])
+    handles, labels = seen.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     if title:
         figure.suptitle(title, fontsize=13)
