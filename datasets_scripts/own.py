@@ -20,13 +20,11 @@ Nothing is written unless every row and file is good: the error lists all that a
 about a walk (a turn, a treadmill, exchanged legs, see `modeling_gait.walk_checks`) is printed and stands in the card.
 """
 
-import argparse
 import csv
 import difflib
 import functools
 import io
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -308,21 +306,15 @@ There is one split. **Divide it by `subject_id`**, never by row.
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.builder_parser(__doc__, on_error=False)
     parser.add_argument("--data_dir", type=Path, required=True, help=f"folder with {TABLE} and the files it names")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
     axes = ["auto", "y", "-y", "z", "-z"]
     parser.add_argument("--up", default="auto", choices=axes, help="vertical axis of the files (--up=-y); default: found out")
-    parser.add_argument("--num_proc", type=int, default=2, help="processes that read and clean (default 2)")
     parser.add_argument("--classes", type=Path, help="JSON or YAML file of classes of your own, see modeling_gait.gait_classes")
     args = parser.parse_args(argv)
-    if args.num_proc < 1:
-        parser.error("--num_proc must be at least 1")
-    try:
+    with common.errors_told():
         known = load_classes().merged(load_classes(args.classes)) if args.classes else None
         total, walks, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc, known)
-    except (ValueError, OSError) as error:
-        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
     print(cleaning_table([w.report for w in walks]))
     for walk in walks:
         for doubt in walk.doubts:
