@@ -197,10 +197,10 @@ class GaitToTextPipeline(Pipeline):
         pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed 0.65 m/s, ..."
 
     In: a walk or several, as `recording.read_recordings` takes them: files, joints (T, J, 3) with `fps` and `skeleton`, dicts,
-    ... Each result is a dict: `text` (class, side and severity as GPT-2 names them, numbers as measured), `written` (GPT-2's own
-    text, numbers included), `pathology` (GPT-2's; the likeliest class where it names none), `class_probabilities` (read from the
-    cycle), `gait_parameters` (measured from the joints), `problems` (what in the text does not agree with the measured numbers,
-    see `captions.check_faithfulness`: nothing, as the text is made of them), `doubts` (what was assumed about the
+    ... Each result is a dict: `text` (class, side, severity as GPT-2 names them, numbers as measured), `written` (GPT-2's own
+    text), `pathology` (GPT-2's; the likeliest class where it names none), `class_probabilities` (read from the cycle),
+    `gait_parameters` (measured from the joints), `problems` (what in the text does not agree with the measured numbers, see
+    `captions.check_faithfulness`: nothing, as the text is made of them), `doubts` (what was assumed about the
     walk or looks wrong in it, a sentence each). Where nobody walks: ValueError.
     """
 
