@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from experiments.runner import Rows, bars, bootstrap, rounded, save_figure
+from experiments.runner import Rows, bars, rounded, save_figure
+from modeling_gait.evaluation.bootstrap import bootstrap
 from modeling_gait.simulation import PATHOLOGIES
 
 NAMES = {
