@@ -232,10 +232,7 @@ ARTEFACTS = {  # field of the report: what was found, what was done
     "broken_frames": ("frames without the shape of a body, or sunk", "interpolated, cut at the ends"),
     "long_gaps": ("holes of over 0.5 s", "cut, the longest piece kept"),
     "frames_cut": ("frames outside the kept piece", "dropped"),
-    "samples_repaired": (
-        "samples replaced in the kept pieces, for all reasons",
-        "interpolated over time",
-    ),
+    "samples_repaired": ("samples replaced in the kept pieces, for all reasons", "interpolated over time"),
     "joints_missing": ("joints never seen", "left unmeasured"),
 }
 

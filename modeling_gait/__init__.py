@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from .auto import register
 
 if TYPE_CHECKING:
-    from .captions import WalkDescription, check_faithfulness, describe_walk, paraphrase, parse_prompt
+    from .caption_grammar import paraphrase
+    from .captions import WalkDescription, check_faithfulness, describe_walk, parse_prompt
     from .cleaning import clean_walk
     from .configuration_gait_classifier import GaitClassifierConfig
     from .configuration_gait_decoder import GaitDecoderConfig
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "captions": ("WalkDescription", "check_faithfulness", "describe_walk", "paraphrase", "parse_prompt"),
+    "caption_grammar": ("paraphrase",),
+    "captions": ("WalkDescription", "check_faithfulness", "describe_walk", "parse_prompt"),
     "cleaning": ("clean_walk",),
     "configuration_gait_classifier": ("GaitClassifierConfig",),
     "configuration_gait_decoder": ("GaitDecoderConfig",),

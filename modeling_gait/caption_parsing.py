@@ -9,12 +9,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from .caption_words import (
-    APPEARANCE,
-    CADENCE_BANDS,
-    SEVERITY_SYNONYMS,
-    SPEED_BANDS,
-)
+from .caption_words import APPEARANCE, CADENCE_BANDS, SEVERITY_SYNONYMS, SPEED_BANDS
 from .gait_classes import GaitClasses, load_classes, phrases_pattern
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import MAX_POINTS
-from .formats import LEGS, Points, named
+from .points import LEGS, MAX_POINTS, Points, joint_name, words
 
 # Markers and computed centres by anatomical point, without side: Vicon Plug-in Gait, IOR and CAST names, OpenCap, Fukuchi
 _MARKERS = {
@@ -160,3 +159,12 @@ def _trunk(found: dict) -> dict[str, np.ndarray]:
     if all(h is not None for h in head):
         joints["head"] = np.mean(head, axis=0)
     return joints
+
+
+def named(points: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Points under a file's names as points under joint names; others are left out, of equal names the first counts."""
+    found: dict[str, np.ndarray] = {}
+    for title, values in points.items():
+        if (name := joint_name(words(title))) is not None:
+            found.setdefault(name, values)
+    return found

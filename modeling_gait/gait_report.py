@@ -16,7 +16,7 @@ from .configuration_gait_classifier import GIST_LABELS
 from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from .loading import Walk
-from .numeric_text import DECIMALS, NUM_TOKEN, NUMERIC_PHRASES
+from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, display_name, number
 from .saliency import Saliency
 from .walk_description import severity_from_parameters
 
@@ -123,17 +123,6 @@ class GaitReport:
         return f'<iframe srcdoc="{html.escape(report_page(self))}" width="100%" height="900" style="border:0"></iframe>'
 
 
-def display_name(label: str) -> str:
-    """ "stiff_legged" -> "stiff legged", "2" -> "score 2"."""
-    return f"score {label}" if label.isdigit() else label.replace("_", " ")
-
-
-def number(value: float, unit: str) -> str:
-    """With the digits that are usual for the unit; "" for nan."""
-    digits = DECIMALS.get(unit, 2)
-    return f"{round(value, digits) + 0.0:.{digits}f}" if np.isfinite(value) else ""
-
-
 def report_parameters(
     measured: Mapping[str, float], decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
 ) -> list[ReportParameter]:
@@ -223,9 +212,7 @@ __all__ = [
     "PARAMETERS",
     "ReportParameter",
     "class_sentences",
-    "display_name",
     "find_evidence",
-    "number",
     "phrase",
     "report_parameters",
     "report_severity",

@@ -257,11 +257,7 @@ class GaitDualEncoderModel(PreTrainedModel):
         width, text = config.projection_size, config.text_config.hidden_size
         self.gait_encoder = GaitEncoder(config.gait_config)
         self.gait_projection = nn.Linear(config.gait_config.hidden_size, width, bias=False)
-        layers = {
-            0: [],
-            1: [nn.Linear(text, width)],
-            2: [nn.Linear(text, 2 * width), nn.GELU(), nn.Linear(2 * width, width)],
-        }
+        layers = {0: [], 1: [nn.Linear(text, width)], 2: [nn.Linear(text, 2 * width), nn.GELU(), nn.Linear(2 * width, width)]}
         self.text_projection = nn.Sequential(*layers[config.text_projection_layers])
         self.register_buffer("text_mean", torch.zeros(text))
         self.register_buffer("text_std", torch.ones(text))

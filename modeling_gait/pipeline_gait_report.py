@@ -16,14 +16,13 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
 from .gait_report import GaitReport, ReportParameter, class_sentences, find_evidence, report_parameters, report_severity
-from .loading import Walk
+from .loading import VIDEO_SUFFIXES, Walk, without_package
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import PARAMETER_NAMES, check_spoken, spoken_sentence
 from .pipeline_saving import know_pipeline, save_pipeline
 from .recording import each_thing, is_one, read_recording
 from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
-from .video import VIDEO_SUFFIXES, WINDOW, prepare_video
 
 TASK = "gait-report"
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
@@ -119,7 +118,7 @@ class GaitReportPipeline(Pipeline):
         for given, branch in ((video, "video"), (recording, "skeleton")):
             if given is not None and branch not in config.branches:
                 raise ValueError(f"{name}: a {branch}, but this model has no {branch} branch; it takes {config.branches[0]}s")
-        out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": [], "stated": []}
+        out = {"name": name, "inputs": {}, "walk": None, "measured": {}, "problems": [], "stated": [], "video_fps": 30.0}
         if recording is not None:
             given = {"skeleton": skeleton, "rate": self.fps, "default_fps": self.fps, "height": height, "person": person}
             read = read_recording(recording, fps, **given)
@@ -131,10 +130,15 @@ class GaitReportPipeline(Pipeline):
             values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
             out["inputs"]["input_values"] = torch.from_numpy(values)
         if video is not None:
+            try:
+                from modeling_gait.video import WINDOW, prepare_video
+            except ModuleNotFoundError as error:
+                raise without_package(error, name) from error
             size = self.model.video.image_size or (224, 224)  # a ResNet's configuration need not name it
             clips, notes = prepare_video(video, size, self.fps, box, count=config.num_frames)
             out["inputs"]["pixel_values"] = torch.from_numpy(clips)  # uint8 (N, num_frames, 3, H, W)
             out["problems"] += notes
+            out["video_fps"] = self.fps * config.num_frames / WINDOW
         if video is not None and recording is not None:  # the same skeleton beside each window of the video
             count = len(out["inputs"]["pixel_values"])
             out["inputs"]["input_values"] = out["inputs"]["input_values"].expand(count, -1, -1)
@@ -180,7 +184,7 @@ class GaitReportPipeline(Pipeline):
             problems=problems,
             walk=walk,
             video=video,
-            video_fps=self.fps * self.model.config.num_frames / WINDOW,
+            video_fps=outputs["video_fps"],
             stated=outputs["stated"],
         )
 

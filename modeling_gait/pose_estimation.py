@@ -12,16 +12,18 @@ can take its place.
 
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .formats import MEDIAPIPE_33
+from .points import MEDIAPIPE_33
 from .video import Background, VideoReader, camera_path
 
 MOST_PEOPLE = 4  # who are followed at once
@@ -73,18 +75,31 @@ class PoseTrack:
     notes: tuple[str, ...] = ()
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without what C++ writes to stderr: MediaPipe's loggers tell of every model that starts."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
+class _Silence:
+    """Without what C++ writes to stderr: MediaPipe's loggers tell of every model that starts. The file descriptor is the
+    process's: of several threads the first that comes in turns it off, and the last that goes out turns it on."""
+
+    def __init__(self):
+        self.lock, self.inside, self.kept = threading.Lock(), 0, -1
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                sys.stderr.flush()
+                self.kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, 2)
+                os.close(null)
+            self.inside += 1
+
+    def __exit__(self, *_) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                os.dup2(self.kept, 2)
+                os.close(self.kept)
+
+
+_silence = _Silence()
 
 
 class MediaPipe:
@@ -92,9 +107,9 @@ class MediaPipe:
 
     def __init__(self):
         os.environ.setdefault("GLOG_minloglevel", "3")
+        warnings.filterwarnings("ignore", "SymbolDatabase.GetPrototype", UserWarning)
         try:
-            with warnings.catch_warnings(), _silent():
-                warnings.simplefilter("ignore")
+            with _silence:
                 from mediapipe.python.solutions import pose
         except ImportError as error:
             hint = 'pip install "modeling_gait[video]"; MediaPipe 0.10.14 needs Python 3.12 or older'
@@ -105,15 +120,14 @@ class MediaPipe:
 
     def follower(self) -> Callable[[np.ndarray], Pose | None]:
         """A function of frames uint8 (H, W, 3) in order, which follows whom it finds first."""
-        with _silent():
+        with _silence:
             model = self._new()
         calls = 0
 
         def follow(image: np.ndarray) -> Pose | None:
             nonlocal calls
             calls += 1
-            with warnings.catch_warnings(), _silent() if calls < 3 else nullcontext():
-                warnings.simplefilter("ignore")
+            with _silence if calls < 3 else nullcontext():
                 found = model.process(np.ascontiguousarray(image))
             if found.pose_landmarks is None:
                 return None
@@ -200,14 +214,16 @@ class Crowd:
         self.follower, self.fps = follower, fps
         self.frame, self.tracks, self.active, self.spare = 0, [], [], None
         self.small = 0  # frames with somebody too small
+        self.pool = ThreadPoolExecutor(MOST_PEOPLE)  # estimators compute outside of Python's lock
 
     def add(self, image: np.ndarray, cut: bool = False) -> None:
         """The next frame, uint8 (H, W, 3); `cut`: of another scene than the one before."""
         if cut:
             self.active, self.spare = [], None
         found = {}
-        for track in list(self.active):
-            pose = track.follow(_painted(image, [o for o in self.active if o is not track], track))
+        pictures = [_painted(image, [o for o in self.active if o is not track], track) for track in self.active]
+        poses = self.pool.map(lambda track, picture: track.follow(picture), self.active, pictures)
+        for track, pose in zip(self.active, poses):
             if pose is not None and np.linalg.norm(_middle(pose) - track.expected(self.frame)) < 0.35 * _height(pose) * (
                 1 + track.lost / 5
             ):

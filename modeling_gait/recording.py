@@ -20,10 +20,8 @@ from .cleaning import canonicalise, clean_walk
 from .exchanged_joints import exchanged_frames
 from .gait_events import SIDES, detect_gait_events
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
-from .loading import Walk, read_walk, walk_from_arrays
+from .loading import VIDEO_SUFFIXES, Walk, read_walk, walk_from_arrays, without_package
 from .skeletons import Skeleton, convert_joints
-from .video import VIDEO_SUFFIXES
-from .video_walk import read_video_walk
 from .walk_checks import examine
 from .walk_stretches import Stretch, straightened, track
 
@@ -212,7 +210,8 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
             f"expected joints (T, {len(walk.skeleton)}, 3) for skeleton {walk.skeleton.name!r}, got {joints.shape}"
         )
     times = np.arange(len(joints)) / walk.fps if walk.times is None else walk.times
-    joints, exchanged = exchanged_frames(joints, walk.skeleton)
+    # one camera's depth does not say which leg lies on which side: `leg_following` has done it in the picture
+    joints, exchanged = (joints, 0) if walk.accuracy else exchanged_frames(joints, walk.skeleton)
     rate = rate or walk.fps
     joints, report = clean_walk(times, joints, fps=rate, skeleton=walk.skeleton)
     found = examine(joints, rate, walk.skeleton)
@@ -324,6 +323,10 @@ def as_walk(
     if isinstance(thing, Walk):
         return thing, thing.name or "walk"
     if isinstance(thing, str | Path) and Path(thing).suffix.lower() in VIDEO_SUFFIXES:
+        try:
+            from modeling_gait.video_walk import read_video_walk
+        except ModuleNotFoundError as error:
+            raise without_package(error, thing) from error
         return read_video_walk(thing, height, person), str(thing)
     if isinstance(thing, str | Path):
         return read_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)

@@ -22,7 +22,6 @@ MAX_GAP = 0.5  # s, a longer hole in a video is not bridged
 MAX_SIDE = 640  # pixels
 MAX_PIXELS = 8192 * 4320  # of a picture in a file
 MOST_FPS = 32.0  # a pose estimator reads every second frame of a film with more
-VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi", ".mkv", ".m4v", ".gif")
 MARGIN = 1.15  # of a crop's height over the person's
 
 

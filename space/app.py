@@ -23,19 +23,9 @@ import gradio as gr
 import plotly.graph_objects as go
 import torch
 from figures import angles_figure, waiting_figure, walk_figure
-from gait_demo import (
-    SUFFIXES,
-    GaitDemo,
-    Generated,
-    Reading,
-    as_json,
-    measured,
-    parameter_rows,
-    write_files,
-    write_prompt,
-)
+from gait_demo import SUFFIXES, GaitDemo, Generated, Reading, as_json, measured, parameter_rows, write_files, write_prompt
 
-from modeling_gait.video import VIDEO_SUFFIXES
+from modeling_gait.loading import VIDEO_SUFFIXES
 
 PLAYER = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")

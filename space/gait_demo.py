@@ -17,22 +17,16 @@ from pathlib import Path
 import numpy as np
 from transformers import pipeline
 
-from modeling_gait import (
-    GAIT_PARAMETERS,
-    KINEMATIC_PARAMETERS,
-    WalkDescription,
-    compute_gait_parameters,
-    save_walk,
-)
+from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
 from modeling_gait.captions import read_prompt
 from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
+from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.recording import as_walk
 from modeling_gait.skeletons import SKELETONS, Skeleton
-from modeling_gait.video import VIDEO_SUFFIXES
 
 DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
 MAX_SEED = 2**31 - 1
@@ -140,14 +134,7 @@ class GaitDemo:
             asked = [WalkDescription("normal", "none", classes=description.classes)]
             normal = generate_walks(*parts, asked, **options, person=walk["codes"].spatial)[0][0]
         return Generated(
-            prompt,
-            description,
-            seed,
-            walk["joints"],
-            normal,
-            walk["fps"],
-            SKELETONS[walk["skeleton"]],
-            list(description.notes),
+            prompt, description, seed, walk["joints"], normal, walk["fps"], SKELETONS[walk["skeleton"]], list(description.notes)
         )
 
     def read(self, path: str | Path, fps: float | None = None) -> Reading:
@@ -204,12 +191,7 @@ def _without_folder(text: str, path: Path) -> str:
 
 
 def write_prompt(
-    gait: str,
-    side: str = "",
-    severity: float = 0,
-    speed: float = 0,
-    cadence: float = 0,
-    classes: GaitClasses | None = None,
+    gait: str, side: str = "", severity: float = 0, speed: float = 0, cadence: float = 0, classes: GaitClasses | None = None
 ) -> str:
     """The prompt for these settings; 0 or "" leaves a setting out. Some classes have no side, some no severity.
 

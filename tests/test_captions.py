@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.caption_grammar import paraphrase
+from modeling_gait.caption_grammar import captions_for, paraphrase
 from modeling_gait.caption_words import CADENCE_BANDS, SPEED_BANDS, cadence_band, speed_band
 from modeling_gait.captions import (
     WalkDescription,
     affected_side,
-    captions_for,
     check_faithfulness,
     describe_walk,
     fit_reference,

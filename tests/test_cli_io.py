@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.cli.io import (
-    DEMO,
-    FAMILY,
-    find_model,
-    output_files,
-    plain,
-    read_cycles,
-    whole_files,
-)
+from modeling_gait.cli.io import DEMO, FAMILY, find_model, output_files, plain, read_cycles, whole_files
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.export import write_csv
 from modeling_gait.simulation import simulate_walks

@@ -25,9 +25,7 @@ from modeling_gait import GaitClassifierConfig, GaitForSequenceClassification, p
 from modeling_gait.export import write_csv  # noqa: E402
 from modeling_gait.loading import load_walk  # noqa: E402
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks  # noqa: E402
-from modeling_gait.skeletons import (  # noqa: E402
-    SKELETONS,
-)
+from modeling_gait.skeletons import SKELETONS  # noqa: E402
 
 PROMPT = "severe steppage gait, right side, 0.6 m/s"
 

@@ -120,8 +120,8 @@ def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> tuple
 def read_group(place: Path, **options) -> list:
     """`Recording`s of a file, or of all walks in a folder by name. Raises ValueError for an empty folder."""
     from ..file_formats import SUFFIXES
+    from ..loading import VIDEO_SUFFIXES
     from ..recording import read_recordings
-    from ..video import VIDEO_SUFFIXES
 
     if not place.is_dir():
         return read_recordings(place, **options)

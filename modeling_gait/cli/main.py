@@ -294,11 +294,7 @@ def parameters(files: Files, fps: Fps = None, up: Up = "auto", height: Height = 
     def one(walk) -> dict:
         seconds = [(round(s.start / walk.fps, 2), round(s.stop / walk.fps, 2)) for s in walk.stretches]
         measured = {"gait_parameters": walk.gait_parameters, "uncertainty": walk.uncertainty}
-        return measured | {
-            "measured_joints": walk.measured,
-            "stretches": seconds,
-            "stated_by_file": walk.beside_the_file(),
-        }
+        return measured | {"measured_joints": walk.measured, "stretches": seconds, "stated_by_file": walk.beside_the_file()}
 
     def lines(row: dict) -> list[str]:
         values, sd = row["gait_parameters"], row["uncertainty"]
@@ -489,7 +485,8 @@ def convert(
     def clean(walk, name: str):
         times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
         try:
-            joints, report = clean_walk(times, exchanged_frames(walk.joints, walk.skeleton)[0], walk.fps, walk.skeleton)
+            joints = walk.joints if walk.accuracy else exchanged_frames(walk.joints, walk.skeleton)[0]
+            joints, report = clean_walk(times, joints, walk.fps, walk.skeleton)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         return joints, report.to_dict()
@@ -556,7 +553,7 @@ def compare(
 def formats() -> Answer:
     """List the formats that walks are read from and written to."""
     from ..file_formats import FORMATS
-    from ..video import VIDEO_SUFFIXES
+    from ..loading import VIDEO_SUFFIXES
 
     rows = [{"suffixes": f.suffixes, "what": f.what, "written": f.written} for f in FORMATS]
     rows.append({"suffixes": VIDEO_SUFFIXES, "what": "videos of a walking person (extra `video`)", "written": False})

@@ -373,29 +373,6 @@ def plot_joint_angles(
     _save(figure, path)
 
 
-def plot_confusion(matrix: np.ndarray, labels: list[str], path: str | Path, title: str | None = None) -> None:
-    """Confusion matrix (K, K) of counts, rows = true class; shaded by the share of the row. PNG, PDF or SVG.
-
-    Raises ValueError if the matrix is not K x K for K labels.
-    """
-    matrix = np.asarray(matrix, np.float64)
-    if matrix.shape != (len(labels), len(labels)) or not len(labels):
-        raise ValueError(f"expected a matrix ({len(labels)}, {len(labels)}) for {len(labels)} labels, got {matrix.shape}")
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    side = 1.6 + 0.85 * len(labels)
-    figure, (ax,) = _figure(1, 1, (side, side))
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), value in np.ndenumerate(share):
-        text = f"{100 * value:.0f} %\n{matrix[i, j]:g}" if matrix[i, j] else ""
-        ax.text(j, i, text, ha="center", va="center", fontsize=10, color="white" if value > 0.55 else "black")
-    names = [label.replace("_", " ") for label in labels]
-    ax.set_xticks(range(len(labels)), names, rotation=35, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(labels)), names)
-    ax.set(xlabel="predicted", ylabel="true", title=title or "")
-    ax.spines[:].set_visible(False)
-    _save(figure, path)
-
-
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple["Figure", np.ndarray]:
     """A figure outside of pyplot: no window, no global state, and nothing left open."""
     from matplotlib.figure import Figure

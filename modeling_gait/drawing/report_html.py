@@ -1,6 +1,7 @@
 """A gait report as one HTML page that needs nothing else: figures are part of the file, all text is escaped.
 
-In: a `GaitReport` (see gait_report.py). Out: an .html file. The page says on its face that it is no diagnosis.
+In: a `GaitReport` (of gait_report.py, which shows itself by this page and so is not imported here). Out: an .html file. The
+page says on its face that it is no diagnosis.
 """
 
 import base64
@@ -11,19 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from ..files import atomic_path
-from ..gait_report import Evidence, GaitReport, ReportParameter, display_name, number
+from ..numeric_text import display_name, number
 from .rendering import SIDE_COLOURS, plot_joint_angles, plot_pose_strip
 from .saliency import plot_saliency, plot_video_saliency
 
 DISCLAIMER = "Research software. Not a medical device, not a diagnosis."
-
 
 _ORIGINS = {
     "measured": "Measured from the skeleton",
     "model": "Estimated by the model from the video",
     "both": "Measured from the skeleton; ~ estimated by the model from the video",
 }
-
 
 _TABLE_WORDS = {
     "foot_height": "foot height in swing",
@@ -36,7 +35,7 @@ _TABLE_WORDS = {
 }
 
 
-def report_page(report: GaitReport) -> str:
+def report_page(report) -> str:
     """The page as HTML. A figure that cannot be drawn is left out and named among the problems of the page."""
     from jinja2 import Environment
 
@@ -65,7 +64,7 @@ def report_page(report: GaitReport) -> str:
     )
 
 
-def write_report(report: GaitReport, path: str | Path) -> None:
+def write_report(report, path: str | Path) -> None:
     """Write the page of `report_page`. Raises ValueError for a path that does not end in .html or .htm."""
     if Path(path).suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{path}: expected a path that ends in .html")
@@ -74,7 +73,7 @@ def write_report(report: GaitReport, path: str | Path) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _figures(report: GaitReport, problems: list[str]) -> dict[str, str]:
+def _figures(report, problems: list[str]) -> dict[str, str]:
     """Name -> data URL of a PNG."""
     walk, found, drawn = report.walk, report.saliency, {}
     if walk is not None:
@@ -99,7 +98,7 @@ def _figures(report: GaitReport, problems: list[str]) -> dict[str, str]:
     return out
 
 
-def _rows(parameters: list[ReportParameter]) -> list[dict]:
+def _rows(parameters: list) -> list[dict]:
     """Table rows: left, right and difference of a quantity side by side, each with its place on a bar around the norm."""
     rows: dict[str, dict] = {}
     for p in parameters:
@@ -118,11 +117,7 @@ def _rows(parameters: list[ReportParameter]) -> list[dict]:
         }
         if p.low is None:
             continue
-        row["norm"] = {
-            "low": number(p.low, p.unit),
-            "high": number(p.high, p.unit),
-            "note": f"{p.people}; {p.source}",
-        }
+        row["norm"] = {"low": number(p.low, p.unit), "high": number(p.high, p.unit), "note": f"{p.people}; {p.source}"}
         if np.isfinite(p.value):
             row["cells"][side]["arrow"] = "" if p.in_range else "▼" if p.value < p.low else "▲"
             place = 50 + 40 * (p.value - (p.low + p.high) / 2) / (p.high - p.low)  # the norm lies from 30 to 70 %
@@ -135,7 +130,7 @@ def _shown(value: float | list[float] | None) -> str:
     return ", ".join(f"{v:.2f}" for v in value) if isinstance(value, list) else "–" if value is None else f"{value:.4g}"
 
 
-def _classes(report: GaitReport) -> list[dict]:
+def _classes(report) -> list[dict]:
     """Bars: the most likely class first; scores in their order."""
     items = list(report.class_probabilities.items())
     if all(label.isdigit() for label, _ in items):
@@ -143,7 +138,7 @@ def _classes(report: GaitReport) -> list[dict]:
     return [{"name": display_name(k), "p": p, "first": k == report.label} for k, p in items]
 
 
-def _outside(parameters: list[ReportParameter]) -> list[str]:
+def _outside(parameters: list) -> list[str]:
     """ "speed (low)", "step length (left, right low)" of what lies outside its norm."""
     found: dict[tuple[str, str], list[str]] = {}
     for p in parameters:
@@ -158,7 +153,7 @@ def _outside(parameters: list[ReportParameter]) -> list[str]:
     return lines
 
 
-def _grouped(evidence: list[Evidence]) -> list[dict]:
+def _grouped(evidence: list) -> list[dict]:
     """One entry for each sentence, with all parameters that it is about."""
     out: dict[tuple, dict] = {}
     for e in evidence:
@@ -278,4 +273,4 @@ _PAGE = """<!DOCTYPE html>
 </body></html>
 """
 
-__all__ = ["DISCLAIMER", "Evidence", "GaitReport", "ReportParameter", "display_name", "number", "write_report"]
+__all__ = ["DISCLAIMER", "report_page", "write_report"]

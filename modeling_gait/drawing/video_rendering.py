@@ -10,14 +10,12 @@ Segment radii follow adult circumferences and breadths of Winter, "Biomechanics 
 
 import colorsys
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from tqdm import tqdm
 
 from ..skeletons import KINECT_V2, Skeleton, check_walk, convert_joints
 from ..video import write_video
@@ -121,46 +119,6 @@ def render_video(
     if path is not None:
         write_video(frames, path, fps)
     return frames
-
-
-def render_clips(
-    walks: Sequence[np.ndarray],
-    frames: int = 70,
-    size: int = 64,
-    skeleton: Skeleton = KINECT_V2,
-    style: str = "silhouette",
-    camera: Camera | None = None,
-    seed: int = 0,
-    crop: bool = True,
-    out: np.ndarray | None = None,
-    progress: bool = True,
-) -> np.ndarray:
-    """One clip of each walk, for a training set: walk i is drawn with the seed (seed, i).
-
-    Args:
-        walks: N arrays (T, J, 3) [m]; a longer one gives a stretch of `frames` frames from a random place, a shorter one holds
-            its last pose.
-        size: height and width [pixels].
-        style, camera, crop: as in `render_video`.
-        out: where to write, uint8 (N, frames, size, size, 3), such as a memory map (a clip of 70 x 64 x 64 has 0.86 MB).
-        progress: show a progress bar.
-
-    Returns: uint8 (N, frames, size, size, 3). Raises ValueError as `render_video` does, naming the walk.
-    """
-    shape = (len(walks), frames, size, size, 3)
-    out = np.empty(shape, np.uint8) if out is None else out
-    if out.shape != shape or out.dtype != np.uint8:
-        raise ValueError(f"out: expected uint8 {shape}, got {out.dtype} {out.shape}")
-    for i, joints in enumerate(tqdm(walks, desc="clips", disable=not progress, mininterval=5)):
-        number = int(np.random.SeedSequence((seed, i)).generate_state(1)[0])
-        start = np.random.default_rng(number).integers(0, max(1, len(joints) - frames + 1))
-        try:
-            clip = render_video(joints[start : start + frames], None, 30.0, (size, size), skeleton, style, camera, number, crop)
-        except ValueError as error:
-            raise ValueError(f"walk {i}: {error}") from None
-        out[i, : len(clip)] = clip
-        out[i, len(clip) :] = clip[-1]
-    return out
 
 
 # ---------------------------------------------------------------- the person

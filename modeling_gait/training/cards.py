@@ -46,7 +46,7 @@ RESULTS: dict[str, dict[str, dict[str, str]]] = {
         "loso": {
             "{architecture}_real": "trained on real walks, accuracy on unseen people, by recording",
             "{architecture}_real_by_walk": "trained on real walks, accuracy on unseen people, by walk (vote of its sensors)",
-        },
+        }
     },
     "text": {
         "retrieval": {
@@ -78,7 +78,7 @@ RESULTS: dict[str, dict[str, dict[str, str]]] = {
             "mse_finetune_5": "a conventionally trained network, fine-tuned on the 5 cycles, mean squared error",
             "dtw_maml_5": "generation after 5 cycles, DTW distance",
             "reconstruction_mse_maml_10": "reconstruction from a tenth of the samples, mean squared error",
-        },
+        }
     },
 }
 TASKS = {  # name of the task in `model-index`
