@@ -1,9 +1,8 @@
 """New people from parts of others: other bones, another's normal cycle, another's way of showing a class, more of it or less.
 
-    from modeling_gait.new_people import NewPeople
     people = NewPeople().fit(train)                          # rows of the walk schema, training people only
     more = train.map(people, batched=True, with_indices=True, remove_columns=["gait_parameters", "captions"])
-    DataLoader(train, collate_fn=lambda rows: collate(people.rows(rows)))
+    DataLoader(train, 32, collate_fn=lambda rows: tensors_of(people.rows(rows)))          # new people in every epoch
 
 In: walks of people who were fitted to, joints (T, J, 3) [m] along +y. Out: new joints of the same shapes. No network is needed.
 
