@@ -94,11 +94,12 @@ def test_questions_of_an_attribute():
 
 
 def test_metrics_are_paired_and_seeds_are_those_of_everybody():
-    values = (("values", "1", 0, 0.4), ("values", "1", 1, 0.6), ("values", "2", 0, 0.9), ("values", "3", 0, 0.1))
+    values = (("clip", "1", 0, 0.4), ("clip", "1", 1, 0.6), ("clip", "2", 0, 0.9), ("clip", "3", 0, 0.1))
     values += (("mse", "1", 0, 0.3), ("mse", "2", 0, 0.7))
     rows = [{"variant": v, "subject": s, "seed": i, "ndcg_at_10": x, "questions": {}} for v, s, i, x in values]
     found = retrieval.result_metrics(rows)
-    assert found["ndcg_at_10"] == pytest.approx((0.5 + 0.9 + 0.1) / 3) and (found["subjects"], found["seeds"]) == (3, 1)
+    assert found["clip_ndcg_at_10"] == pytest.approx((0.5 + 0.9 + 0.1) / 3)
+    assert (found["clip_subjects"], found["clip_seeds"]) == (3, 1)
     assert found["mse_ndcg_at_10_difference"] == pytest.approx(-0.15), "seed 1 of subject 1 has no pair"
     assert found["mse_ndcg_at_10_difference_ci_low"] == pytest.approx(-0.2)
 
