@@ -20,16 +20,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.retrieval import (
-    chance_ndcg,
-    embed_texts,
-    embed_walks,
-    flat,
-    ndcg,
-    question_scores,
-    text_arguments,
-    trained,
-)
+from experiments.retrieval import chance_ndcg, embed_texts, embed_walks, flat, ndcg, question_scores, text_arguments, trained
 from experiments.runner import Rows, RunArguments, bars, groups, interval, parse, run_all, save_figure, split, write_result
 from modeling_gait.gait_search import read_joints
 from modeling_gait.training.data import load_walks

@@ -21,8 +21,9 @@ import yaml
 from tqdm import tqdm
 
 from experiments.runner import ROOT, write_result
+from modeling_gait.caption_grammar import paraphrase
 from modeling_gait.caption_words import ALSO, APPEARANCE, SEVERITY_WORDS
-from modeling_gait.captions import WalkDescription, check_faithfulness, describe_walk, paraphrase
+from modeling_gait.captions import WalkDescription, check_faithfulness, describe_walk
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.training.caption_texts import (

@@ -31,8 +31,8 @@ import numpy as np
 from experiments.runner import write_result
 from modeling_gait.export import save_walk
 from modeling_gait.file_formats import FORMATS
-from modeling_gait.formats import BODY_25, MEDIAPIPE_33, joint_name, words
 from modeling_gait.kinematics import joint_angles
+from modeling_gait.points import BODY_25, MEDIAPIPE_33, joint_name, words
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints

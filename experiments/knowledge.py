@@ -4,6 +4,7 @@
     python -m experiments.knowledge --dataset data/gist --shares 0.05 --seeds 0 1 2
     python -m experiments.knowledge --dataset data/gist --branch video --video_encoder outputs/pose --batch_size 32 \\
         --epochs 24 --arms plain both          # outputs/pose: of train_video.py
+    python -m experiments.knowledge --dataset data/gist --subjects 1 3 5 7 9 --train_people 2 5 --arms plain both --rows keep
     python -m experiments.knowledge --dataset data/gist --people 1 2 3 4 5 --parameter_weight 1 \\
         --output_dir outputs/half --name half
 
@@ -14,9 +15,12 @@ Arms: plain (learned class vectors), knowledge (classes are prompts of medical d
 parameters as numerical text and, with 17 kinematic ones, as numbers), both. All of them have the same network, steps and rows;
 each run sees the other subjects only, whatever is fitted. Videos are drawn of the walks, eight a walk, each with a camera,
 background and clothes of its own; the first of a walk is tested on.
+`--train_people`: trained on that many people alone, those who come after the held-out one by number (after the last the
+first): nested sets, and everyone is trained on as often.
 Numeracy: decoded against measured parameters of held-out people; for r over all people each row keeps sums, not the numbers.
 """
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +31,10 @@ from scipy.special import softmax
 
 from experiments.loso import scores
 from experiments.loso_report import LosoRows, named
-from experiments.runner import RunArguments, held_out, parse, rounded, run_all, save_figure, write_result
+from experiments.runner import RunArguments, held_out, parse, result_path, rounded, run_all, save_figure, write_result
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
+from modeling_gait.training.data import numbered
 from modeling_gait.training.knowledge import (
     PARAMETERS,
     KnowledgeArguments,
@@ -61,6 +66,9 @@ class EvaluationArguments(RunArguments):
     shares: list[float] = field(default_factory=lambda: [1.0], metadata={"help": "shares of the walks that are trained on"})
     knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, or a JSON or YAML file"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
+    train_people: list[int] = field(
+        default_factory=list, metadata={"help": "numbers of people to train on; default: all others"}
+    )
     people: list[str] = field(default_factory=list, metadata={"help": "use no others (to choose weights without test people)"})
     video_encoder: str | None = field(default=None, metadata={"help": "vision encoder to begin with, see train_video.py"})
     numeric_weight: float = KnowledgeArguments.numeric_weight
@@ -82,6 +90,10 @@ class Experiment:
         """Numbers of one run."""
         args, walks = self.args, self.walks
         train, test = walks.fold(run["subject"], run["share"])
+        if "people" in run:
+            order = numbered(walks.subjects)
+            at = order.index(run["subject"])
+            train = train[np.isin(walks.subjects[train], (order[at + 1 :] + order[:at])[: run["people"]])]
         assert not set(walks.subjects[train]) & set(walks.subjects[test]), "a test subject among the training rows"
         knowledge, numeric = ARMS[run["arm"]]
         if self.encoder is None and (knowledge or numeric):
@@ -168,21 +180,23 @@ def numeracy(rows: list[dict]) -> list[dict]:
 
 def result_metrics(rows: list[dict]) -> tuple[dict, list[dict]]:
     """Metrics and numeracy of all runs. An arm is in the metrics once every held-out person is in it."""
-    table, metrics, numbers = LosoRows(rows), {}, []
+    metrics, numbers = {}, []
     for branch in ("skeleton", "video"):
-        before = "" if branch == "skeleton" else "video_"
-        for share in sorted({r["share"] for r in rows}, reverse=True):
-            after = "" if share == 1 else f"_at_{100 * share:g}_percent"
+        for share, people in sorted({(r["share"], r.get("people", 0)) for r in rows}, reverse=True):
+            table = LosoRows([r for r in rows if r.get("people", 0) == people])
+            before = "" if branch == "skeleton" else "video_"
+            after = ("" if share == 1 else f"_at_{100 * share:g}_percent") + (f"_{people}_people" if people else "")
             run = {"classifier": branch, "share": share}
             for arm in (arm for arm in ARMS if table.complete(arm=arm, **run)):
                 metrics[f"{before}seeds_{arm}{after}"] = len({r["seed"] for r in table.pick(arm=arm, **run)})
                 for key in ("accuracy", "accuracy_by_walk", "macro_f1"):
                     metrics[f"{before}{key}_{arm}{after}"] = float(table.means(key, arm=arm, **run).mean())
                 if arm != "plain" and (gain := table.gain(arm, "plain", branch, share)):
-                    for end in (f"_{arm}{after}", *([after] if arm == "both" else [])):
-                        metrics |= named(f"{before}gain_points{end}", gain, "")
-            chosen = table.pick(arm="both", classifier=branch, share=1.0)
-            if share == 1 and table.complete(arm="both", **run) and all("parameters" in r for r in chosen):
+                    names = [f"gain_points_{arm}{after}"] + [f"gain_points{after}"] * (arm == "both")
+                    for name in [f"{arm}_gain_points{after}"] if people else names:
+                        metrics |= named(before + name, gain, "")
+            chosen = table.pick(arm="both", **run)
+            if not people and share == 1 and table.complete(arm="both", **run) and all("parameters" in r for r in chosen):
                 found = numeracy(chosen)
                 for key in ("r", "class_r"):
                     good = sum(row[key] >= 0.8 for row in found[: len(GAIT_PARAMETERS)])
@@ -213,13 +227,19 @@ def main() -> None:
     experiment = Experiment(args, load_knowledge_walks(args.dataset, video_folder=videos, only_subjects=args.people))
     runs = [
         {"arm": arm, "classifier": args.branch, "subject": subject, "seed": seed, "share": share}
+        | ({"people": people} if people else {})
         for subject in held_out(experiment.walks.subjects, args.subjects, args.dataset)
         for seed in args.seeds
         for share in args.shares
         for arm in args.arms
+        for people in (args.train_people or [0])
     ]
-    rows = run_all(args, runs, experiment.run, listed=("arms", "shares", "branch"), within=("classifier",))
+    rows = run_all(args, runs, experiment.run, listed=("arms", "shares", "branch", "train_people"), within=("classifier",))
     metrics, numbers = result_metrics(rows)
+    if not numbers and result_path(args.name).exists():  # rows that were kept hold no sums of numbers
+        old = json.loads(result_path(args.name).read_text(encoding="utf-8"))
+        numbers = old.get("numeracy", [])
+        metrics |= {k: v for k, v in old["metrics"].items() if k.endswith("parameters_r_at_least_08")}
     if any(row["branch"] == "skeleton" for row in numbers):
         draw(numbers, args.name)
     rows = [{k: v for k, v in r.items() if k not in ("parameters", "class_parameters")} for r in rows]

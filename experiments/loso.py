@@ -45,10 +45,7 @@ class People:
 # What `--choose` compares, by kind. `classical`: yaw 17 deg, axes 15 %, time window, jitter, with and without mirroring;
 # `people`: random turns of limbs and bones [deg], with random bone lengths as well, with severities as well.
 CANDIDATES = {
-    "classical": {
-        "mirror": Augmentation(body=0, bone=0),
-        "no_mirror": Augmentation(body=0, bone=0, mirror=0),
-    },
+    "classical": {"mirror": Augmentation(body=0, bone=0), "no_mirror": Augmentation(body=0, bone=0, mirror=0)},
     "people": {
         "postures": People(replace(NEW_PEOPLE, posture=5, posture_bone=3, body=0, bone=0)),
         "postures_and_bodies": People(NEW_PEOPLE),

@@ -3,12 +3,14 @@
     python -m experiments.mutants            # or: make mutants; --only TEXT: those whose file or line contains it
 
 In: the list below (file, old line's part, new part, tests to run). Each break is made in a copy of the checkout, one copy a
-process, and its tests run there until the first failure; first of all they must pass without it. Out: the breaks that survived,
-`model_cards/results/mutants.json` (`mutants`, `killed`) when the whole list ran. Raises ValueError where a part does not stand
-exactly once in its file: the list follows the code.
+process, and its tests run there until the first failure; first of all they must pass without it. A run that was stopped goes on
+while no file changes. Out: the breaks that survived, `model_cards/results/mutants.json` (`mutants`, `killed`)
+when the whole list ran. Raises ValueError where a part does not stand exactly once in its file.
 """
 
 import argparse
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -21,12 +23,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from experiments.runner import ROOT, write_result
+from modeling_gait.files import write_json
 
 M = "modeling_gait"
 MUTANTS = [
     (f"{M}/generation_gait.py", "d.mirrored() if m else d for", "d for", "pipelines_gait"),
     (f"{M}/generation_gait.py", "pathological[:, 0] += torch", "pathological[:, 0] += 0 * torch", "pipelines_gait"),
-    (f"{M}/generation_gait.py", "10.0 * (s != labels[", "10.0 * (s == labels[", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "10.0 * (said != wanted)", "10.0 * (said == wanted)", "pipelines_gait"),
     (f"{M}/training/data.py", "mirror_parameters(p) if m else p for", "p if m else p for", "train_common"),
     (f"{M}/training/gpt2.py", "dict(measured, speed=speed, cadence=", "dict(measured, cadence=", "train_gpt2"),
     (f"{M}/cleaning.py", "np.maximum(SPIKE, 6 * scale)", "np.maximum(SPIKE, 60 * scale)", "cleaning"),
@@ -66,7 +69,7 @@ MUTANTS = [
     (f"{M}/gait_waves.py", "b * cos - a * sin", "b * cos + a * sin", "gait_waves"),
     (f"{M}/gait_waves.py", "torch.remainder(growth[:, 0] - shift", "torch.remainder(growth[:, 0]", "gait_waves"),
     (f"{M}/quantization.py", "@ member - 2 * cross", "@ member + 2 * cross", "quantization"),
-    (f"{M}/quantization.py", " * (self.group >= 0)", "", "quantization"),
+    (f"{M}/quantization.py", "rate.cumsum(0) - rate / 2", "0 * rate", "quantization"),
     (f"{M}/modeling_gait_vq.py", "self.person + severity * self.pathology", "self.person + self.pathology", "modeling_gait_vq"),
     (f"{M}/modeling_gait_vq.py", "return vectors * (label != self.normal)[:, None]", "return vectors", "modeling_gait_vq"),
     (f"{M}/modeling_gait_vq.py", "codes[:, 0] >= self.num_labels)", "codes[:, 0] < 0)", "modeling_gait_vq"),
@@ -76,17 +79,21 @@ MUTANTS = [
 
 
 def paths(tests: str) -> list[str]:
-    """`captions experiments/test_loso.py` -> tests/test_captions.py, tests/experiments/test_loso.py"""
-    return [f"tests/{name if name.endswith('.py') else f'test_{name}.py'}" for name in tests.split()]
+    """`captions experiments/test_loso.py::test_x` -> tests/test_captions.py, tests/experiments/test_loso.py::test_x"""
+    return [f"tests/{name if '.py' in name else f'test_{name}.py'}" for name in tests.split()]
 
 
 def copy_tree(folder: Path) -> Path:
     """The files that git knows, as they are here."""
-    for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    for name in tracked():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
     return folder
+
+
+def tracked() -> list[str]:
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [name for name in names if (ROOT / name).is_file()]
 
 
 def passes(folder: Path, tests: str) -> bool:
@@ -99,9 +106,8 @@ def passes(folder: Path, tests: str) -> bool:
     return done.returncode == 0
 
 
-def survives(folder: Path, mutant: tuple[str, str, str, str]) -> bool:
+def survives(folder: Path, file: str, old: str, new: str, tests: str) -> bool:
     """Whether the tests of a mutant pass with it."""
-    file, old, new, tests = mutant
     text = (folder / file).read_text(encoding="utf-8")
     try:
         (folder / file).write_text(text.replace(old, new), encoding="utf-8")
@@ -119,26 +125,37 @@ def main() -> None:
     for file, old, *_ in mutants:
         if (count := (ROOT / file).read_text(encoding="utf-8").count(old)) != 1:
             raise ValueError(f"{file}: {old!r} stands there {count} times, expected once")
-    began, rows = time.perf_counter(), []
+    state = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in tracked())).hexdigest()[:12]
+    done = ROOT / "outputs" / "mutants" / state
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(args.num_proc) as pool:
         free = [copy_tree(Path(place) / str(i)) for i in range(args.num_proc)]
 
-        def alone(work, *given):
-            folder = free.pop()
-            try:
-                return work(folder, *given)
-            finally:
-                free.append(folder)
+        def measured(work, *given) -> dict:
+            """`result` and `seconds` of work in a copy; kept for the next run on the same files."""
+            path = done / f"{hashlib.sha256(repr(given).encode()).hexdigest()[:16]}.json"
+            if not path.exists():
+                folder, began = free.pop(), time.perf_counter()
+                try:
+                    result = work(folder, *given)
+                    write_json(path, {"result": result, "seconds": round(time.perf_counter() - began, 1)})
+                finally:
+                    free.append(folder)
+            return json.loads(path.read_text(encoding="utf-8"))
 
         suites = sorted({m[3] for m in mutants})
-        for tests, good in zip(suites, pool.map(lambda t: alone(passes, t), suites)):
-            if not good:
-                raise ValueError(f"{tests}: fails without a mutant")
-        for mutant, alive in zip(mutants, tqdm(pool.map(lambda m: alone(survives, m), mutants), total=len(mutants))):
-            rows.append(dict(zip(("file", "old", "new", "tests"), mutant)) | {"killed": not alive})
-            if alive:
-                tqdm.write(f"survived: {mutant[0]}: {mutant[1]} -> {mutant[2]} ({mutant[3]})")
-    metrics = {"mutants": len(rows), "killed": sum(r["killed"] for r in rows), "seconds": round(time.perf_counter() - began)}
+        plain = list(tqdm(pool.map(lambda tests: measured(passes, tests), suites), "without", len(suites)))
+        if failing := [tests for tests, one in zip(suites, plain) if not one["result"]]:
+            raise ValueError(f"{'; '.join(failing)}: fails without a mutant")
+        found = list(tqdm(pool.map(lambda m: measured(survives, *m), mutants), "mutants", len(mutants)))
+    rows = [
+        dict(zip(("file", "old", "new", "tests"), m)) | {"killed": not one["result"], "seconds": one["seconds"]}
+        for m, one in zip(mutants, found)
+    ]
+    for row in rows:
+        if not row["killed"]:
+            print(f"survived: {row['file']}: {row['old']} -> {row['new']} ({row['tests']})")
+    seconds = sum(one["seconds"] for one in plain + found)
+    metrics = {"mutants": len(rows), "killed": sum(r["killed"] for r in rows), "process_seconds": round(seconds)}
     print(metrics)
     if not args.only:
         protocol = "one-line breaks in a copy of the tree; killed: a test fails; the same tests pass without it"

@@ -15,7 +15,7 @@ import fcntl
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -45,10 +45,7 @@ class RunArguments:
     output_dir: str = field(metadata={"help": "rows, and the models that they need"})
     name: str = field(metadata={"help": "model_cards/results/NAME.json and figures"})
     seeds: list[int] = field(default_factory=lambda: [0])
-    rows: str = field(
-        default="",
-        metadata={"help": "keep or drop rows of the result that the folder lacks (default: refuse)"},
-    )
+    rows: str = field(default="", metadata={"help": "keep or drop rows of the result that the folder lacks (default: refuse)"})
     num_threads: int = field(default=0, metadata={"help": "CPU threads, 0 = torch's choice"})
 
 
@@ -93,6 +90,10 @@ def split(subjects: np.ndarray, test: list[str]) -> tuple[np.ndarray, np.ndarray
 
 def run_name(run: dict) -> str:
     return "-".join(f"{v:g}" if isinstance(v, float) else str(v) for v in run.values())
+
+
+def _run_of(row: dict, keys: Iterable[str]) -> dict:
+    return {k: row[k] for k in keys if k in row}
 
 
 @contextmanager
@@ -140,9 +141,7 @@ def run_all(
         made = row["about"].get("arguments", {})
         if tuple(row[k] for k in within) in wanted and (other := [k for k in made if made[k] != arguments.get(k)]):
             said = "; ".join(f"--{k} {made[k]!r}, not {arguments.get(k)!r}" for k in other)
-            raise ValueError(
-                f"{folder}/rows: {run_name({k: row[k] for k in runs[0]})} was made with {said}: another --output_dir"
-            )
+            raise ValueError(f"{folder}/rows: {run_name(_run_of(row, runs[0]))} was made with {said}: another --output_dir")
     about = {"arguments": arguments, "command": command(), "versions": versions(packages), "date": date.today().isoformat()}
     paths = [(run, folder / "rows" / f"{run_name(run)}.json") for run in runs]
     for run, path in tqdm([p for p in paths if not p[1].exists()], desc="runs"):
@@ -159,7 +158,7 @@ def restore(args: RunArguments, keys: list[str]) -> None:
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
     lost: dict = {}
     for row in rows:
-        file = folder / f"{run_name({k: row[k] for k in keys})}.json"
+        file = folder / f"{run_name(_run_of(row, keys))}.json"
         if not file.exists():
             lost.setdefault(file, []).append(row)
     if lost and args.rows not in ("keep", "drop"):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from .auto import register
 
 if TYPE_CHECKING:
-    from .captions import WalkDescription, check_faithfulness, describe_walk, paraphrase, parse_prompt
+    from .caption_grammar import paraphrase
+    from .captions import WalkDescription, check_faithfulness, describe_walk, parse_prompt
     from .cleaning import clean_walk
     from .configuration_gait_classifier import GaitClassifierConfig
     from .configuration_gait_decoder import GaitDecoderConfig
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
     from .processing_gait import GaitProcessor
     from .recording import Recording, read_recording, read_recordings
+    from .released import released
     from .simulation.simulator import simulate_walks
     from .skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, convert_joints
     from .tokenization_gait import GaitCodes, GaitTokenizer
@@ -49,7 +51,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "captions": ("WalkDescription", "check_faithfulness", "describe_walk", "paraphrase", "parse_prompt"),
+    "caption_grammar": ("paraphrase",),
+    "captions": ("WalkDescription", "check_faithfulness", "describe_walk", "parse_prompt"),
     "cleaning": ("clean_walk",),
     "configuration_gait_classifier": ("GaitClassifierConfig",),
     "configuration_gait_decoder": ("GaitDecoderConfig",),
@@ -79,6 +82,7 @@ _NAMES = {
     "pipelines_gait": ("GaitToTextPipeline", "TextToGaitPipeline"),
     "processing_gait": ("GaitProcessor",),
     "recording": ("Recording", "read_recording", "read_recordings"),
+    "released": ("released",),
     "simulation.simulator": ("simulate_walks",),
     "skeletons": ("AZURE_KINECT", "KINECT_V2", "OPENPOSE_18", "SKELETONS", "SMPL_22", "Skeleton", "convert_joints"),
     "tokenization_gait": ("GaitCodes", "GaitTokenizer"),

@@ -122,12 +122,7 @@ def scale_motion(
 
 
 def random_body(
-    batch: int,
-    group: float,
-    bone: float,
-    generator: torch.Generator,
-    like: torch.Tensor,
-    skeleton: Skeleton = KINECT_V2,
+    batch: int, group: float, bone: float, generator: torch.Generator, like: torch.Tensor, skeleton: Skeleton = KINECT_V2
 ) -> torch.Tensor:
     """Log-normal bone factors (batch, J) for `scale_bones`.
 

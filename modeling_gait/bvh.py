@@ -12,9 +12,18 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .files import MAX_FRAMES, MAX_POINTS, check_growth, read_text
-from .formats import LEGS, SEGMENTS, Points, joint_name, parse_number, words
+from .files import check_growth, read_text
+from .formats import parse_number
+from .points import LEGS, MAX_FRAMES, MAX_POINTS, Points, joint_name, words
 from .skeletons import SKELETONS, Skeleton
+
+# Files that name the segment below a joint instead of the joint: LeftUpLeg starts at the left hip.
+_SEGMENTS = dict.fromkeys(("upleg", "upperleg", "thigh"), "hip") | dict.fromkeys(
+    ("leg", "lowleg", "lowerleg", "calf", "shin"), "knee"
+)
+_SEGMENTS |= {"foot": "ankle"} | dict.fromkeys(("toebase", "toe", "toes", "toe0", "ball"), "foot")
+_SEGMENTS |= dict.fromkeys(("arm", "uparm", "upperarm"), "shoulder") | dict.fromkeys(("forearm", "lowarm", "lowerarm"), "elbow")
+_SEGMENTS |= {"hand": "wrist"} | dict.fromkeys(("shoulder", "collar", "clavicle"), "clavicle")
 
 
 @dataclass
@@ -164,7 +173,7 @@ def bvh_points(path: Path, wanted: Skeleton | None) -> Points:
     bvh = read_bvh(path)
     titles = [words(name.split(":")[-1]) for name in bvh.names]
     plain = [joint_name(w) if bvh.channels[j] else None for j, w in enumerate(titles)]
-    segments = [joint_name(w, SEGMENTS) if bvh.channels[j] else None for j, w in enumerate(titles)]
+    segments = [joint_name(w, _SEGMENTS) if bvh.channels[j] else None for j, w in enumerate(titles)]
     names = segments if {"left_hip", "left_elbow"} & set(segments) and "left_knee" not in plain else plain
     found = {n: j for j, n in reversed(list(enumerate(names))) if n}
     if missing := [n for n in LEGS if n not in found]:

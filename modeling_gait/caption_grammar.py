@@ -5,7 +5,8 @@ leave facts out (a prompt rarely gives all), but it always names the gait class 
 draw, so that two descriptions that differ in one fact read alike elsewhere under the same seed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from .caption_words import (
     severity_level,
     speed_band,
 )
-from .walk_description import WalkDescription
+from .gait_classes import GaitClasses
+from .walk_description import QUANTITIES, WalkDescription, describe_walk
 
 _OPENINGS = {
     "clinical": (
@@ -217,3 +219,32 @@ def _article(noun: str) -> str:
 
 def _finish(text: str) -> str:
     return text[0].upper() + text[1:]
+
+
+def captions_for(
+    parameters: Mapping[str, float],
+    pathology: str | None = None,
+    severity: float | None = None,
+    side: str | None = None,
+    attributes: Mapping | None = None,
+    n: int = 3,
+    seed: int = 0,
+    classes: GaitClasses | None = None,
+) -> list[str]:
+    """n captions of a measured walk: the canonical prompt, then in turn a paraphrase and a prompt with parts left out."""
+    description = describe_walk(parameters, pathology, severity, side, attributes, classes)
+    rng = np.random.default_rng(seed)
+    captions = [description.to_prompt()][:n]
+    for i in range(1, n):
+        for _ in range(20):  # distinct where the description allows it
+            caption = paraphrase(description, rng) if i % 2 else partial_description(description, rng).to_prompt()
+            if caption not in captions:
+                break
+        captions.append(caption)
+    return captions
+
+
+def partial_description(d: WalkDescription, rng: np.random.Generator) -> WalkDescription:
+    """The description with each part but the class left out half of the time."""
+    dropped = {name: None for name in (*QUANTITIES, "severity") if rng.random() < 0.5}
+    return replace(d, **dropped, side="unknown" if rng.random() < 0.5 and d.side != "none" else d.side)

@@ -1,26 +1,20 @@
 """Captions: measured gait parameters and a class become words, and words become a description again.
 
 In: gait parameters (dict name -> number: m/s, steps/min, m, degrees), class, severity 0..1, side, attributes; or free text.
-Out: `WalkDescription`, its canonical text and prompt, paraphrases that keep every fact, a list of a text's untruths
+Out: `WalkDescription`, its canonical text and prompt, a list of a text's untruths
 (`check_faithfulness`), or a ValueError that says what is wrong with a prompt.
 
     description = describe_walk(compute_gait_parameters(joints, fps), "steppage", severity=0.5, side="right")
     description.to_prompt()   # steppage gait, right side, moderate, speed 0.65 m/s, cadence 94 steps/min, stride 0.82 m.
     parse_prompt("a slow, severe Trendelenburg walk, left side").severity   # 0.833...
 
-This file checks captions and has them written; the description is made in `walk_description.py`, the words are in
-`caption_words.py`, those of classes in `gait_classes.json`, the grammar is in `caption_grammar.py`, reading in
-`caption_parsing.py` and `caption_prompts.py`. `classes=` says which kinds of gait there are (default: the package's).
-All public names can be imported from here.
+This file checks captions; `caption_grammar.py` writes them, the description is made in `walk_description.py`, the words are
+in `caption_words.py`, those of classes in `gait_classes.json`, reading is in `caption_parsing.py` and `caption_prompts.py`.
+`classes=` says which kinds of gait there are (default: the package's).
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
 
-import numpy as np
-
-from .caption_grammar import paraphrase
 from .caption_parsing import read_facts
 from .caption_prompts import parse_prompt, read_prompt
 from .caption_words import ALSO, CADENCE_BANDS, SPEED_BANDS, cadence_band, severity_level, speed_band
@@ -39,48 +33,16 @@ __all__ = [
     "QUANTITIES",
     "WalkDescription",
     "affected_side",
-    "captions_for",
     "check_classes",
     "check_faithfulness",
     "describe_walk",
     "fit_reference",
     "gait_deviation_index",
-    "paraphrase",
-    "partial_description",
     "parse_prompt",
     "read_prompt",
     "severity_from_parameters",
     "severity_level",
 ]
-
-
-def captions_for(
-    parameters: Mapping[str, float],
-    pathology: str | None = None,
-    severity: float | None = None,
-    side: str | None = None,
-    attributes: Mapping | None = None,
-    n: int = 3,
-    seed: int = 0,
-    classes: GaitClasses | None = None,
-) -> list[str]:
-    """n captions of a measured walk: the canonical prompt, then in turn a paraphrase and a prompt with parts left out."""
-    description = describe_walk(parameters, pathology, severity, side, attributes, classes)
-    rng = np.random.default_rng(seed)
-    captions = [description.to_prompt()][:n]
-    for i in range(1, n):
-        for _ in range(20):  # distinct where the description allows it
-            caption = paraphrase(description, rng) if i % 2 else partial_description(description, rng).to_prompt()
-            if caption not in captions:
-                break
-        captions.append(caption)
-    return captions
-
-
-def partial_description(d: WalkDescription, rng: np.random.Generator) -> WalkDescription:
-    """The description with each part but the class left out half of the time."""
-    dropped = {name: None for name in (*QUANTITIES, "severity") if rng.random() < 0.5}
-    return replace(d, **dropped, side="unknown" if rng.random() < 0.5 and d.side != "none" else d.side)
 
 
 # --- faithfulness ------------------------------------------------------------------------------------------------------------

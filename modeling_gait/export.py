@@ -103,10 +103,7 @@ def write_humanml3d(path: str | Path, joints: np.ndarray, fps: float, skeleton: 
 
 
 def write_bvh(
-    path: str | Path,
-    joints: np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray],
-    fps: float,
-    skeleton: Skeleton = KINECT_V2,
+    path: str | Path, joints: np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray], fps: float, skeleton: Skeleton = KINECT_V2
 ) -> None:
     """Write a BVH file: y up, z forward, centimetres; joints keep their names; the root has six channels.
 

@@ -168,11 +168,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         return piece - origin, mask
 
     def __call__(
-        self,
-        walks,
-        fps: float | None = None,
-        skeleton: str | None = None,
-        return_tensors: str = "pt",
+        self, walks, fps: float | None = None, skeleton: str | None = None, return_tensors: str = "pt"
     ) -> BatchFeature:
         """One walk or several, as of `read_recordings` -> their middle windows as a batch (see the head of this file).
 

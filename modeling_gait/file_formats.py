@@ -1,6 +1,6 @@
 """The formats that walks are read from: the table of `FORMATS`, and `read_points`, which finds a file's reader by its suffix.
 
-In: a path. Out: `formats.Points`, of which `loading.load_walk` makes a walk. Exported models carry none of the readers.
+In: a path. Out: `points.Points`, of which `loading.load_walk` makes a walk. Exported models carry none of the readers.
 """
 
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .bvh import bvh_points
-from .formats import Points
 from .formats_arrays import read_numpy
 from .formats_capture import read_c3d, read_mot, read_trc
 from .formats_keypoints import read_json, read_ntu
 from .formats_text import read_table
+from .points import Points
 from .skeletons import Skeleton
 
 

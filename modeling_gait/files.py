@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAX_BYTES = 2**28  # 256 MiB: of a file that is read, and of what an archive's member unpacks to
-MAX_FRAMES = 2**20  # 2.9 hours at 100 Hz
-MAX_POINTS = 2**12  # joints, markers, nodes or columns of one frame
 GROWTH, FREE = 16, 2**23  # numbers take at most so many times the file's bytes, or 8 MiB
 
 

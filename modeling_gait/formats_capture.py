@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .files import MAX_FRAMES, MAX_POINTS, check_growth, read_bytes, read_text
-from .formats import METRES, Points, TextTable, cells, parse_number
+from .files import check_growth, read_bytes, read_text
+from .formats import METRES, TextTable, cells, parse_number
 from .formats_markers import SIDES, from_markers
+from .points import MAX_FRAMES, MAX_POINTS, Points
 
 # ---------------------------------------------------------------- C3D
 

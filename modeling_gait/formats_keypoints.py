@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import MAX_FRAMES, check_growth, read_text
-from .formats import BODY_25, COCO_17, MEDIAPIPE_33, TWO_D, Points, joint_name, words
+from .files import check_growth, read_text
+from .points import BODY_25, COCO_17, MAX_FRAMES, MEDIAPIPE_33, TWO_D, Points, joint_name, words
 from .skeletons import KINECT_V2
 
 _LAYOUTS = {25: BODY_25, 17: COCO_17, 33: MEDIAPIPE_33}

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import MAX_POINTS
-from .formats import LEGS, Points, named
+from .points import LEGS, MAX_POINTS, Points, joint_name, words
 
 # Markers and computed centres by anatomical point, without side: Vicon Plug-in Gait, IOR and CAST names, OpenCap, Fukuchi
 _MARKERS = {
@@ -68,14 +67,7 @@ def from_markers(markers: dict[str, np.ndarray], out: Points, path: Path, widths
 def _anatomy(name: str) -> str | None:
     """'LKNE', 'R.Knee', 'r_mknee_study' -> 'left_knee_lateral', 'right_knee_lateral', 'right_knee_medial'."""
     key = re.sub("[^a-z0-9]", "", name.lower()).removesuffix("study")
-    if key in _MIDDLE:
-        return _MIDDLE[key]
-    for side in SIDES:
-        for mark in (side, side[0]):
-            for base in (key.removeprefix(mark), key.removesuffix(mark)):
-                if base != key and base in _SIDED:
-                    return f"{side}_{_SIDED[base]}"
-    return None
+    return _MIDDLE.get(key) or joint_name([key], _SIDED)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -160,3 +152,12 @@ def _trunk(found: dict) -> dict[str, np.ndarray]:
     if all(h is not None for h in head):
         joints["head"] = np.mean(head, axis=0)
     return joints
+
+
+def named(points: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Points under a file's names as points under joint names; others are left out, of equal names the first counts."""
+    found: dict[str, np.ndarray] = {}
+    for title, values in points.items():
+        if (name := joint_name(words(title))) is not None:
+            found.setdefault(name, values)
+    return found

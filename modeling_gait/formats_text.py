@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import MAX_POINTS, check_growth, read_text
-from .formats import MEDIAPIPE_33, METRES, TWO_D, Points, TextTable, cells, joint_and_axis, line_start, parse_number, words
+from .files import check_growth, read_text
+from .formats import METRES, TextTable, cells, line_start, parse_number
 from .formats_markers import from_markers
+from .points import MAX_POINTS, MEDIAPIPE_33, TWO_D, Points, joint_name, words
 from .skeletons import SKELETONS, Skeleton
 
 _CLOCKS = ("time", "times", "timestamp", "timestamps", "t", "seconds", "sec", "frame", "frames")
@@ -76,6 +77,17 @@ def _tick(title: str) -> float | None:
     """Seconds of one unit of a clock whose title says it: 'time [ms]', 'timestamp_usec'."""
     unit = [w for w in re.findall("[a-z]+", title.lower()) if w in _TICKS]
     return _TICKS[unit[-1]] if unit else None
+
+
+def joint_and_axis(title: str) -> tuple[str, int] | None:
+    """'KneeLeft.x', 'left_knee_x', 'x_LeftKnee', 'leftkneex' -> ('left_knee', 0); None for any other column."""
+    parts = words(title)
+    if len(parts) > 1 and parts[0] in "xyz":
+        parts = [*parts[1:], parts[0]]
+    if not parts or parts[-1][-1] not in "xyz":
+        return None
+    name = joint_name([*parts[:-1], parts[-1][:-1]])
+    return (name, "xyz".index(parts[-1][-1])) if name else None
 
 
 def _named(table: TextTable, header: list[str], start: int) -> Points:

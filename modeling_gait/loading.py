@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import MAX_FRAMES
-from .formats import LEGS, TWO_D, Points
-from .formats_arrays import from_arrays
+from .points import LEGS, MAX_FRAMES, TWO_D, Points, from_arrays
 from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, Skeleton
 from .walk_checks import check_space
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi", ".mkv", ".m4v", ".gif")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Walk:
         stated: gait parameters that the file states, name -> (value, unit).
         unseen: gait parameters that cannot be measured in it, whatever the joints say (the view of a camera).
         accuracy: gait parameters -> one SD of the error of the method: (share of the value, amount in its unit).
+        poses: of a film, the `pose_estimation.PoseTrack` that the walk was made of.
     """
 
     joints: np.ndarray
@@ -48,6 +49,7 @@ class Walk:
     stated: dict[str, tuple[float, str]] | None = None
     unseen: tuple[str, ...] = ()
     accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
+    poses: object | None = None
 
 
 def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto") -> Walk:
@@ -80,23 +82,22 @@ def read_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
     path = Path(path)
     try:
         from modeling_gait.file_formats import read_points
-    except ModuleNotFoundError as error:  # code of a model's folder, which reads arrays alone
-        if not (error.name or "").startswith("modeling_gait"):
-            raise
-        raise ValueError(
-            f"{path}: files of walks are read by the package: pip install modeling_gait, or pass arrays"
-        ) from error
+    except ModuleNotFoundError as error:
+        raise without_package(error, path) from error
     skeleton = known_skeleton(skeleton)
     _check_arguments(fps, up)
     return _finish(read_points(path, skeleton), skeleton, fps, up, path, path.stem)
 
 
+def without_package(error: ModuleNotFoundError, path: str | Path) -> Exception:
+    """What to raise where `path` cannot be read: the code of a model's folder, without this package, reads arrays alone."""
+    if (error.name or "").startswith("modeling_gait"):
+        return ValueError(f"{path}: files of walks are read by the package: pip install modeling_gait, or pass arrays")
+    return error
+
+
 def walk_from_arrays(
-    arrays: dict[str, np.ndarray],
-    name: str,
-    skeleton: Skeleton | str | None = None,
-    fps: float | None = None,
-    up: str = "auto",
+    arrays: dict[str, np.ndarray], name: str, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto"
 ) -> Walk:
     """A walk from arrays named as in an NPZ file (`joints`, `fps`, `times`, `joint_names`, `skeleton`), read as that file is.
 

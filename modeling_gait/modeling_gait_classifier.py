@@ -259,10 +259,7 @@ class GaitForSequenceClassification(PreTrainedModel):
 
     @can_return_tuple
     def forward(
-        self,
-        input_values: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
+        self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None, labels: torch.Tensor | None = None
     ) -> GaitClassifierOutput:
         """Classify a batch of walks.
 

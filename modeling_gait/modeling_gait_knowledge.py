@@ -388,8 +388,4 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
 
 GaitKnowledgeForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
 
-__all__ = [
-    "GaitKnowledgeForSequenceClassification",
-    "GaitKnowledgeOutput",
-    "prepare_knowledge_input",
-]
+__all__ = ["GaitKnowledgeForSequenceClassification", "GaitKnowledgeOutput", "prepare_knowledge_input"]

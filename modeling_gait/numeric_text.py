@@ -9,7 +9,6 @@ embedding ("walking speed [NUM] m/s, left step time [NUM] s"), or spoken with th
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -45,6 +44,17 @@ def _phrase(name: str) -> str:
 NUMERIC_PHRASES = {name: _phrase(name) for name in PARAMETER_NAMES}
 
 
+def display_name(label: str) -> str:
+    """ "stiff_legged" -> "stiff legged", "2" -> "score 2"."""
+    return f"score {label}" if label.isdigit() else label.replace("_", " ")
+
+
+def number(value: float, unit: str) -> str:
+    """With the digits that are usual for the unit; "" for nan."""
+    digits = DECIMALS.get(unit, 2)
+    return f"{round(value, digits) + 0.0:.{digits}f}" if np.isfinite(value) else ""
+
+
 def parameter_vector(values: Mapping[str, float] | np.ndarray) -> np.ndarray:
     """Float64 (29,) in the order of `GAIT_PARAMETERS` from a dict (names that lack are nan, others are left out) or an array.
 
@@ -64,45 +74,6 @@ def _checked(values, ndim: int) -> np.ndarray:
     if np.isinf(values).any():
         raise ValueError(f"gait parameter {PARAMETER_NAMES[int(np.argwhere(np.isinf(values))[0][-1])]} is infinite")
     return values
-
-
-@dataclass(frozen=True, eq=False)
-class ParameterScale:
-    """Mean and standard deviation (29,) of the training rows; nan for a parameter that no row has."""
-
-    mean: np.ndarray
-    std: np.ndarray
-
-    @classmethod
-    def fit(cls, values: np.ndarray) -> "ParameterScale":
-        """From training rows (N, 29), over what is measured; a parameter that does not vary gets a deviation of 1.
-
-        Raises ValueError: wrong shape, no row, an infinite value.
-        """
-        masked = np.ma.masked_invalid(_checked(values, 2))
-        mean, std = (np.ma.filled(part.astype(np.float64), np.nan) for part in (masked.mean(axis=0), masked.std(axis=0)))
-        std[std <= 1e-9 * np.abs(mean)] = 1.0
-        return cls(mean, std)
-
-    def standardise(self, values: np.ndarray) -> np.ndarray:
-        """(..., 29) in units -> (..., 29) in standard deviations from the mean; nan stays nan."""
-        return (np.asarray(values, np.float64) - self.mean) / self.std
-
-    def restore(self, values: np.ndarray) -> np.ndarray:
-        """The inverse of `standardise`."""
-        return np.asarray(values, np.float64) * self.std + self.mean
-
-    def to_lists(self) -> dict[str, list[float | None]]:
-        """{"mean": [...], "std": [...]} of plain numbers, None for nan: fit for a config's JSON."""
-        return {k: [None if np.isnan(v) else float(v) for v in getattr(self, k)] for k in ("mean", "std")}
-
-    @classmethod
-    def from_lists(cls, lists: Mapping[str, Sequence[float | None]]) -> "ParameterScale":
-        """The inverse of `to_lists`. Raises ValueError for another length or a deviation that is not positive."""
-        mean, std = (_checked([np.nan if v is None else v for v in lists[k]], 1) for k in ("mean", "std"))
-        if (std <= 0).any():
-            raise ValueError(f"the standard deviation of {PARAMETER_NAMES[int(np.argmax(std <= 0))]} must be positive")
-        return cls(mean, std)
 
 
 def group_parameters(values: np.ndarray, size: int = 4) -> list[tuple[int, ...]]:
@@ -145,9 +116,7 @@ def numeric_sentence(indices: Sequence[int]) -> str:
 
 
 def spoken_sentence(
-    values: Mapping[str, float] | np.ndarray,
-    indices: Sequence[int] | None = None,
-    decimals: Mapping[str, int] | None = None,
+    values: Mapping[str, float] | np.ndarray, indices: Sequence[int] | None = None, decimals: Mapping[str, int] | None = None
 ) -> str:
     """The parameters with their numbers, "walking speed 0.61 m/s, cadence 96 steps/min"; "" if none is measured.
 

@@ -10,12 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import (
-    GPT2Config,
-    LogitsProcessor,
-    LogitsProcessorList,
-    Pipeline,
-)
+from transformers import GPT2Config, LogitsProcessor, LogitsProcessorList, Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
@@ -299,9 +294,4 @@ class GaitFamilyConfig(GPT2Config):
 
 
 PIPELINES = (("text-to-gait", TextToGaitPipeline), ("gait-to-text", GaitToTextPipeline))
-__all__ = [
-    "GaitFamilyConfig",
-    "GeneratedWalk",
-    "GaitToTextPipeline",
-    "TextToGaitPipeline",
-]
+__all__ = ["GaitFamilyConfig", "GeneratedWalk", "GaitToTextPipeline", "TextToGaitPipeline"]

@@ -12,16 +12,19 @@ can take its place.
 
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import binary_closing, median_filter
 
-from .formats import MEDIAPIPE_33
+from .points import MEDIAPIPE_33
 from .video import Background, VideoReader, camera_path
 
 MOST_PEOPLE = 4  # who are followed at once
@@ -73,18 +76,31 @@ class PoseTrack:
     notes: tuple[str, ...] = ()
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without what C++ writes to stderr: MediaPipe's loggers tell of every model that starts."""
-    sys.stderr.flush()
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(null)
+class _Silence:
+    """Without what C++ writes to stderr: MediaPipe's loggers tell of every model that starts. The file descriptor is the
+    process's: of several threads the first that comes in turns it off, and the last that goes out turns it on."""
+
+    def __init__(self):
+        self.lock, self.inside, self.kept = threading.Lock(), 0, -1
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                sys.stderr.flush()
+                self.kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, 2)
+                os.close(null)
+            self.inside += 1
+
+    def __exit__(self, *_) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                os.dup2(self.kept, 2)
+                os.close(self.kept)
+
+
+_silence = _Silence()
 
 
 class MediaPipe:
@@ -92,9 +108,9 @@ class MediaPipe:
 
     def __init__(self):
         os.environ.setdefault("GLOG_minloglevel", "3")
+        warnings.filterwarnings("ignore", "SymbolDatabase.GetPrototype", UserWarning)
         try:
-            with warnings.catch_warnings(), _silent():
-                warnings.simplefilter("ignore")
+            with _silence:
                 from mediapipe.python.solutions import pose
         except ImportError as error:
             hint = 'pip install "modeling_gait[video]"; MediaPipe 0.10.14 needs Python 3.12 or older'
@@ -105,15 +121,14 @@ class MediaPipe:
 
     def follower(self) -> Callable[[np.ndarray], Pose | None]:
         """A function of frames uint8 (H, W, 3) in order, which follows whom it finds first."""
-        with _silent():
+        with _silence:
             model = self._new()
         calls = 0
 
         def follow(image: np.ndarray) -> Pose | None:
             nonlocal calls
             calls += 1
-            with warnings.catch_warnings(), _silent() if calls < 3 else nullcontext():
-                warnings.simplefilter("ignore")
+            with _silence if calls < 3 else nullcontext():
                 found = model.process(np.ascontiguousarray(image))
             if found.pose_landmarks is None:
                 return None
@@ -200,14 +215,16 @@ class Crowd:
         self.follower, self.fps = follower, fps
         self.frame, self.tracks, self.active, self.spare = 0, [], [], None
         self.small = 0  # frames with somebody too small
+        self.pool = ThreadPoolExecutor(MOST_PEOPLE)  # estimators compute outside of Python's lock
 
     def add(self, image: np.ndarray, cut: bool = False) -> None:
         """The next frame, uint8 (H, W, 3); `cut`: of another scene than the one before."""
         if cut:
             self.active, self.spare = [], None
         found = {}
-        for track in list(self.active):
-            pose = track.follow(_painted(image, [o for o in self.active if o is not track], track))
+        pictures = [_painted(image, [o for o in self.active if o is not track], track) for track in self.active]
+        poses = self.pool.map(lambda track, picture: track.follow(picture), self.active, pictures)
+        for track, pose in zip(self.active, poses):
             if pose is not None and np.linalg.norm(_middle(pose) - track.expected(self.frame)) < 0.35 * _height(pose) * (
                 1 + track.lost / 5
             ):
@@ -324,7 +341,8 @@ def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, in
     span = range(first, last + 1)
     keypoints, landmarks = np.full((len(span), 33, 2), np.nan), np.full((len(span), 33, 3), np.nan)
     visibility, whole = np.zeros((len(span), 33)), np.zeros(len(span), bool)
-    cut_off = []
+    cut_off, sizes = [], {f: _height(p) for f, p in track.poses.items()}
+    usual = dict(zip(sizes, median_filter(list(sizes.values()), max(3, round(fps)), mode="nearest")))
     for n, frame in enumerate(span):
         pose = track.poses.get(frame)
         if pose is None:
@@ -334,8 +352,12 @@ def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, in
         inside &= ((pose.keypoints[LEGS] > 1) & (pose.keypoints[LEGS] < np.array(size) - 1)).all()
         if not inside:
             cut_off.append(frame)
-        elif pose.visibility[LEGS].reshape(2, 3).mean(1).max() > 0.5 and _height(pose) >= SMALLEST:
+        elif pose.visibility[LEGS].reshape(2, 3).mean(1).max() > 0.5 and sizes[frame] >= SMALLEST:
+            if abs(sizes[frame] - usual[frame]) > 0.3 * usual[frame]:  # another shape than before and after
+                continue
             keypoints[n], landmarks[n], whole[n] = pose.keypoints, pose.landmarks, True
+    out = np.isin(np.arange(first, last + 1), cut_off)
+    whole &= ~binary_closing(np.pad(out, len(out)), np.ones(max(3, round(0.3 * fps))))[len(out) : -len(out)]  # a moment between
     if whole.sum() < 0.8 * fps:
         if len(cut_off) > 0.5 * len(track.poses):
             raise ValueError(f"{name}: the legs are cut off by the edge of the picture in {_spans(cut_off)}")

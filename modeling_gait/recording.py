@@ -20,10 +20,8 @@ from .cleaning import canonicalise, clean_walk
 from .exchanged_joints import exchanged_frames
 from .gait_events import SIDES, detect_gait_events
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
-from .loading import Walk, read_walk, walk_from_arrays
+from .loading import VIDEO_SUFFIXES, Walk, read_walk, walk_from_arrays, without_package
 from .skeletons import Skeleton, convert_joints
-from .video import VIDEO_SUFFIXES
-from .video_walk import read_video_walk
 from .walk_checks import examine
 from .walk_stretches import Stretch, straightened, track
 
@@ -64,7 +62,7 @@ class Recording:
         repairs: counts of what was repaired, see `cleaning.CleaningReport`; `legs_exchanged` (frames), `sides_exchanged` (1: in
             all frames), `floor_levelled_degrees`.
         doubts: what was assumed, left out or looks wrong, a sentence each.
-        unseen, accuracy: as of `Walk`.
+        unseen, accuracy, poses: as of `Walk`.
         events, stated: the file's own gait events and parameters, as of `Walk`; see `beside_the_file`.
     """
 
@@ -84,6 +82,7 @@ class Recording:
     accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
     events: dict[str, np.ndarray] | None = None
     stated: dict[str, tuple[float, str]] | None = None
+    poses: object | None = None
 
     @cached_property
     def gait_events(self) -> dict[str, np.ndarray]:
@@ -212,7 +211,8 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
             f"expected joints (T, {len(walk.skeleton)}, 3) for skeleton {walk.skeleton.name!r}, got {joints.shape}"
         )
     times = np.arange(len(joints)) / walk.fps if walk.times is None else walk.times
-    joints, exchanged = exchanged_frames(joints, walk.skeleton)
+    # one camera's depth does not say which leg lies on which side: `leg_following` has done it in the picture
+    joints, exchanged = (joints, 0) if walk.accuracy else exchanged_frames(joints, walk.skeleton)
     rate = rate or walk.fps
     joints, report = clean_walk(times, joints, fps=rate, skeleton=walk.skeleton)
     found = examine(joints, rate, walk.skeleton)
@@ -244,6 +244,7 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
         accuracy=walk.accuracy,
         events=walk.events,
         stated=walk.stated,
+        poses=walk.poses,
     )
     more = _unsure(recording)
     return replace(recording, doubts=(*recording.doubts, *more)) if more else recording
@@ -324,6 +325,10 @@ def as_walk(
     if isinstance(thing, Walk):
         return thing, thing.name or "walk"
     if isinstance(thing, str | Path) and Path(thing).suffix.lower() in VIDEO_SUFFIXES:
+        try:
+            from modeling_gait.video_walk import read_video_walk
+        except ModuleNotFoundError as error:
+            raise without_package(error, thing) from error
         return read_video_walk(thing, height, person), str(thing)
     if isinstance(thing, str | Path):
         return read_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)

@@ -18,7 +18,7 @@ import numpy as np
 from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm import tqdm
 
-from modeling_gait.captions import captions_for
+from modeling_gait.caption_grammar import captions_for
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
 from modeling_gait.gait_parameters import compute_gait_parameters

@@ -3,20 +3,22 @@
 In: a film, or a `PoseTrack` (keypoints in pixels, body-centred landmarks). Out: a `Walk` of 33 landmarks, float32
 (T, 33, 3) [m], z up, with what the view cannot show (`Walk.unseen`) and how sure its numbers are (`Walk.accuracy`).
 
-A landmark lies on the ray of its pixel, as far from the camera as the person plus its depth in the body. How far the person
-is, the size of the body in the picture tells, given the stature and the focal length (assumed: 0.85 of the picture's longer
-side, as of a telephone); it is averaged over a stride. Upright is the mean
-of the line from ankles to shoulders, and level the path of the hips. So lengths go with
-the stature, and those across the picture are sure while those into it stand on lifted depth.
+Legs that the estimator exchanged are put right first (`leg_following`). A landmark lies on the ray of its pixel, as far from
+the camera as the person plus its depth in the body. How far the person is, the size of the body in the picture tells, given the
+stature and the focal length (assumed: 0.85 of the picture's longer side, as of a telephone); it is averaged over a stride.
+Upright is the mean of the line from ankles to shoulders, and level the path of the hips. So lengths go with the stature, and
+those across the picture are sure while those into it stand on lifted depth.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from .formats import MEDIAPIPE_33
+from .leg_following import follow_legs
 from .loading import Walk, walk_from_arrays
+from .points import MEDIAPIPE_33
 from .pose_estimation import PoseTrack, estimate_poses
 
 STATURE = 1.70  # m, of an adult unknown; SD of adults of both sexes 0.09 (NCD-RisC 2016)
@@ -72,6 +74,7 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
     """
     if height is not None and not 0.5 <= height <= 2.5:
         raise ValueError(f"{track.name}: height: expected 0.5 to 2.5 m, got {height:g}")
+    track, exchanged = follow_legs(track)
     seen = np.isfinite(track.landmarks).all((1, 2))
     if seen.sum() < 10:
         raise ValueError(f"{track.name}: only {int(seen.sum())} frames with a body; expected 10 or more")
@@ -87,7 +90,7 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
         joints = joints - hips[:, None]
     joints = _upright(joints, seen, not track.camera_moves)
     view, angle = _view(joints, seen, track)
-    notes = [*track.notes, *_said(view, angle, height)]
+    notes = [*track.notes, *([exchanged] if exchanged else []), *_said(view, angle, height)]
     name = Path(track.name).stem
     walk = walk_from_arrays(
         {"joints": joints.astype(np.float32), "joint_names": np.array(MEDIAPIPE_33)}, name, fps=track.fps, up="z"
@@ -95,9 +98,7 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
     unseen = {"side": ACROSS, "front": ALONG, "oblique": ()}[view] + ("body_height",)
     times = (track.start + np.arange(len(joints))) / track.fps
     notes = (*notes, *walk.notes)
-    return Walk(
-        walk.joints, walk.fps, walk.skeleton, name, times, walk.measured, notes, None, None, unseen, accuracy(view, height)
-    )
+    return replace(walk, times=times, notes=notes, unseen=unseen, accuracy=accuracy(view, height), poses=track)
 
 
 def stature(landmarks: np.ndarray) -> float:

@@ -1,10 +1,11 @@
 """The Space: describe a walk and watch it in 3D; hand in a walk and read it.
 
-    python space/app.py --model demo/model        # http://127.0.0.1:7860
-    GAIT_MODEL=USER/FAMILY python app.py          # as the Space runs it
+    python space/app.py                           # http://127.0.0.1:7860, with gait-small
+    GAIT_MODEL=USER/FAMILY python app.py          # as a Space of another family runs it
 
-Models are folders or Hub ids: --model or GAIT_MODEL (a family; needed), --classifier or GAIT_CLASSIFIER, --knowledge or
-GAIT_KNOWLEDGE (the report, and reading videos). From Python, without the page:
+Models are folders or Hub ids: --model or GAIT_MODEL (a family; by default gait-small, which the package brings along),
+--classifier or GAIT_CLASSIFIER, --knowledge or GAIT_KNOWLEDGE (the report, and reading videos); by default the family's own.
+From Python, without the page:
 
     from gradio_client import Client, handle_file
     client = Client("http://127.0.0.1:7860")
@@ -23,19 +24,10 @@ import gradio as gr
 import plotly.graph_objects as go
 import torch
 from figures import angles_figure, waiting_figure, walk_figure
-from gait_demo import (
-    SUFFIXES,
-    GaitDemo,
-    Generated,
-    Reading,
-    as_json,
-    measured,
-    parameter_rows,
-    write_files,
-    write_prompt,
-)
+from gait_demo import SUFFIXES, GaitDemo, Generated, Reading, as_json, measured, parameter_rows, write_files, write_prompt
 
-from modeling_gait.video import VIDEO_SUFFIXES
+from modeling_gait.loading import VIDEO_SUFFIXES
+from modeling_gait.released import NAME, find_part, named
 
 PLAYER = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
@@ -64,14 +56,15 @@ THEME = gr.themes.Base(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     model, classifier, knowledge = (os.environ.get(f"GAIT_{name}") for name in ("MODEL", "CLASSIFIER", "KNOWLEDGE"))
-    parser.add_argument("--model", default=model, help="folder or Hub id of a family ($GAIT_MODEL)")
+    parser.add_argument("--model", default=model or NAME, help="gait-small, folder or Hub id of a family ($GAIT_MODEL)")
     parser.add_argument("--classifier", default=classifier, help="folder or Hub id of a classifier ($GAIT_CLASSIFIER)")
     parser.add_argument("--knowledge", default=knowledge, help="folder or Hub id of a knowledge model ($GAIT_KNOWLEDGE)")
     parser.add_argument("--port", type=int, default=None)
     options = parser.parse_args()
-    if not options.model:
-        parser.error("no model: give --model FOLDER_OR_HUB_ID or set GAIT_MODEL; `make demo` makes one in demo/model")
-    demo = GaitDemo(options.model, options.classifier, options.knowledge)
+    family = named(options.model)
+    own = lambda kind: (find_part(Path(family), (kind,)) or (None,))[0]  # noqa: E731  that a family brings along
+    classifier, knowledge = options.classifier or own("gait_classifier"), options.knowledge or own("gait_knowledge")
+    demo = GaitDemo(family, classifier and str(classifier), knowledge and str(knowledge))
     try:
         demo.warm_up()
     except OSError as error:
@@ -199,19 +192,21 @@ def reading_tab(demo: GaitDemo) -> None:
             by = "classifier" if demo.classifier else "from the walk's pathological codes"
             scores = gr.Label(label=f"Class probabilities ({by})", num_top_classes=4, elem_id="scores")
         with gr.Column(scale=9):
-            plot = gr.Plot(show_label=False, elem_id="read-walk")
+            with gr.Row():
+                plot = gr.Plot(show_label=False, elem_id="read-walk", scale=3)
+                film = gr.Video(label="The video, and the skeleton found in it", visible=False, elem_id="film", scale=2)
             notes = gr.Markdown(CAN_READ, elem_id="notes")
     with gr.Tab("Joint angles"):
         angles = gr.Plot(show_label=False, elem_id="read-angles")
     with gr.Tab("Parameters"):
         table = parameter_table()
-    outputs = [problem, text, scores, plot, angles, table, notes]
+    outputs = [problem, text, scores, plot, angles, table, notes, film]
     if demo.knowledge:
         with gr.Tab("Report"):
             outputs += [gr.HTML(elem_id="report"), gr.DownloadButton("Download the report")]
 
     def show(path: str | None, fps: float) -> list:
-        empty = [None] * 5 + [CAN_READ] + [None] * (len(outputs) - 7)
+        empty = [None] * 5 + [CAN_READ, gr.Video(value=None, visible=False)] + [None] * (len(outputs) - 8)
         if path is None:
             return [gr.HTML(visible=False), *empty]
         try:
@@ -227,7 +222,7 @@ def reading_tab(demo: GaitDemo) -> None:
 
 
 def read(reading: Reading) -> list:
-    """Text, probabilities, plot, joint angles, rows, notes, report as HTML, report as a file."""
+    """Text, probabilities, plot, joint angles, rows, notes, film, report as HTML, report as a file."""
     figures = [None, None]
     if reading.joints is not None:
         about = reading.fps, reading.skeleton
@@ -239,7 +234,8 @@ def read(reading: Reading) -> list:
         page = f'<iframe srcdoc="{html.escape(reading.report.read_text(encoding="utf-8"))}" sandbox></iframe>'
     rows = parameter_rows(reading.parameters)
     report = str(reading.report) if reading.report else None
-    return [reading.text or "(no words)", reading.probabilities, *figures, rows, notes, page, report]
+    film = gr.Video(value=str(reading.film) if reading.film else None, visible=reading.film is not None)
+    return [reading.text or "(no words)", reading.probabilities, *figures, rows, notes, film, page, report]
 
 
 # ---------------------------------------------------------------- shared

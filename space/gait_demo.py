@@ -17,22 +17,17 @@ from pathlib import Path
 import numpy as np
 from transformers import pipeline
 
-from modeling_gait import (
-    GAIT_PARAMETERS,
-    KINEMATIC_PARAMETERS,
-    WalkDescription,
-    compute_gait_parameters,
-    save_walk,
-)
+from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
 from modeling_gait.captions import read_prompt
+from modeling_gait.drawing.overlay import write_overlay
 from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
+from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.recording import as_walk
 from modeling_gait.skeletons import SKELETONS, Skeleton
-from modeling_gait.video import VIDEO_SUFFIXES
 
 DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
 MAX_SEED = 2**31 - 1
@@ -59,7 +54,8 @@ class Generated:
 
 @dataclass
 class Reading:
-    """What was read from a file; `joints` (T, J, 3) [m] are None for a video, `report` is a page of HTML or None."""
+    """What was read from a file; `joints` (T, J, 3) [m] are None where pixels were read, `report` is a page of HTML or None,
+    `film` the video with its skeleton or None."""
 
     name: str
     text: str
@@ -70,6 +66,7 @@ class Reading:
     skeleton: Skeleton
     notes: list[str] = field(default_factory=list)
     report: Path | None = None
+    film: Path | None = None
 
 
 class GaitDemo:
@@ -140,14 +137,7 @@ class GaitDemo:
             asked = [WalkDescription("normal", "none", classes=description.classes)]
             normal = generate_walks(*parts, asked, **options, person=walk["codes"].spatial)[0][0]
         return Generated(
-            prompt,
-            description,
-            seed,
-            walk["joints"],
-            normal,
-            walk["fps"],
-            SKELETONS[walk["skeleton"]],
-            list(description.notes),
+            prompt, description, seed, walk["joints"], normal, walk["fps"], SKELETONS[walk["skeleton"]], list(description.notes)
         )
 
     def read(self, path: str | Path, fps: float | None = None) -> Reading:
@@ -183,7 +173,11 @@ class GaitDemo:
             report, page = self._write_report(walk)
             notes += report.problems
         about = read["gait_parameters"], joints, extractor.fps, SKELETONS[extractor.skeleton], notes
-        return Reading(path.name, read["text"], scores, *about, page)
+        film = None
+        if walk.poses is not None:
+            film = new_folder() / "skeleton.mp4"
+            write_overlay(replace(walk.poses, name=str(path)), film)
+        return Reading(path.name, read["text"], scores, *about, page, film)
 
     def _read_video(self, path: Path) -> Reading:
         report, page = self._write_report(path)
@@ -204,12 +198,7 @@ def _without_folder(text: str, path: Path) -> str:
 
 
 def write_prompt(
-    gait: str,
-    side: str = "",
-    severity: float = 0,
-    speed: float = 0,
-    cadence: float = 0,
-    classes: GaitClasses | None = None,
+    gait: str, side: str = "", severity: float = 0, speed: float = 0, cadence: float = 0, classes: GaitClasses | None = None
 ) -> str:
     """The prompt for these settings; 0 or "" leaves a setting out. Some classes have no side, some no severity.
 

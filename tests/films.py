@@ -3,7 +3,7 @@
 import numpy as np
 from walkers import FPS, walker
 
-from modeling_gait.formats import MEDIAPIPE_33
+from modeling_gait.points import MEDIAPIPE_33
 from modeling_gait.pose_estimation import PoseTrack
 from modeling_gait.skeletons import KINECT_V2
 from modeling_gait.video_walk import FOCAL

@@ -93,7 +93,7 @@ class Hub:
     """The server.
 
     Args:
-        tokens: token -> user; a token that starts with `read_` may not write.
+        tokens: token -> user.
 
     Attributes: `endpoint`, its URL; `log`, (method, path, headers) of each request; `blobs`, contents by hash;
     `repositories` by (kind, id); `collections` by slug.
@@ -124,8 +124,7 @@ class Hub:
     def break_next(self, how: str, method: str, part: str, times: int = 1) -> None:
         """The next requests of this method whose path holds `part` fail.
 
-        `how`: "429" (with Retry-After: 1), "500", "drop" (the connection is cut while the request's body is read), or
-        "half" (half of the answer's body, then the connection is cut).
+        `how`: "429" (with Retry-After: 1) or "drop" (the connection is cut while the request's body is read).
         """
         self._troubles += [(how, method, part)] * times
 
@@ -196,8 +195,6 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if self.trouble == "429":
                 raise Refusal(429, "", "Too many requests")
-            if self.trouble == "500":
-                raise Refusal(500, "", "Internal error")
             self.user = self._user()
             for method, pattern, function in ROUTES:
                 match = re.fullmatch(pattern, path)
@@ -230,10 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            half = self.trouble == "half"
-            self.wfile.write(body[: len(body) // 2] if half else body)
-            if half:
-                self._cut()
+            self.wfile.write(body)
 
     def _cut(self) -> None:
         """Close the connection, as a network that fails."""
@@ -249,7 +243,6 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if given and given not in self.hub.tokens:
             raise Refusal(401, "", "Invalid credentials in Authorization header")
-        self.may_write = bool(given) and not given.startswith("read_")
         return self.hub.tokens.get(given)
 
     def _repository(self, kind: str, id: str, write: bool = False) -> Repository:
@@ -262,7 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(404, "RepoNotFound", "Repository not found")
         if write and self.user is None:
             raise Refusal(401, "", "Invalid username or password.")
-        if write and not (owner and self.may_write):
+        if write and not owner:
             raise Refusal(403, "", f"You don't have the rights to write to {id}")
         return repository
 
@@ -271,15 +264,15 @@ class _Handler(BaseHTTPRequestHandler):
     def whoami(self, body: bytes) -> dict:
         if self.user is None:
             raise Refusal(401, "", "Invalid username or password.")
-        role = "write" if self.may_write else "read"
-        return {"type": "user", "name": self.user, "orgs": [], "auth": {"accessToken": {"displayName": "t", "role": role}}}
+        token = {"displayName": "t", "role": "write"}
+        return {"type": "user", "name": self.user, "orgs": [], "auth": {"accessToken": token}}
 
     def create(self, body: bytes) -> dict:
         asked = json.loads(body)
         owner, kind = asked.get("organization") or self.user, asked.get("type", "model") + "s"
         if self.user is None:
             raise Refusal(401, "", "Invalid username or password.")
-        if owner != self.user or not self.may_write:
+        if owner != self.user:
             raise Refusal(403, "", f"You don't have the rights to create a {kind[:-1]} under the namespace {owner!r}")
         id = f"{owner}/{asked['name']}"
         url = f"{self.hub.endpoint}/{'' if kind == 'models' else kind + '/'}{id}"
@@ -367,14 +360,6 @@ class _Handler(BaseHTTPRequestHandler):
         found = [describe(p, files[p]) for p in asked["paths"] if p in files]
         return found + [{"type": "directory", "path": p, "oid": "0" * 40} for p in folders]
 
-    def refs(self, body: bytes, kind: str, id: str) -> dict:
-        repository = self._repository(kind, id)
-        named = {"branches": ("heads", repository.branches), "tags": ("tags", repository.tags)}
-        return {"converts": []} | {
-            key: [{"name": n, "ref": f"refs/{where}/{n}", "targetCommit": oid} for n, oid in names.items()]
-            for key, (where, names) in named.items()
-        }
-
     def history(self, body: bytes, kind: str, id: str, revision: str) -> list[dict]:
         repository, found = self._repository(kind, id), []
         oid: str | None = repository.find(revision)
@@ -383,13 +368,6 @@ class _Handler(BaseHTTPRequestHandler):
             found.append({"id": oid, "title": commit.title, "message": "", "date": now(), "authors": []})
             oid = commit.parent
         return found
-
-    def branch(self, body: bytes, kind: str, id: str, name: str) -> dict:
-        repository = self._repository(kind, id, write=True)
-        if name in repository.branches:
-            raise Refusal(409, "", f"Reference already exists: {name}")
-        repository.branches[name] = repository.find((json.loads(body or b"{}")).get("startingPoint") or "main")
-        return {}
 
     def tag(self, body: bytes, kind: str, id: str, revision: str) -> dict:
         repository, name = self._repository(kind, id, write=True), json.loads(body)["tag"]
@@ -401,7 +379,7 @@ class _Handler(BaseHTTPRequestHandler):
     def resolve(self, body: bytes, kind: str | None, id: str, revision: str, path: str):
         repository = self._repository((kind or "models/").rstrip("/"), id)
         oid = repository.find(revision)
-        headers = {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
+        headers = {"X-Repo-Commit": oid}
         file = repository.commits[oid].files.get(path)
         if file is None:
             error = {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"}
@@ -417,14 +395,7 @@ class _Handler(BaseHTTPRequestHandler):
         return lambda: self._content(File("", len(self.hub.blobs[sha256]), sha256), {"ETag": f'"{sha256}"'})
 
     def _content(self, file: File, headers: dict[str, str]) -> None:
-        """A file's content, or the range of it that was asked for."""
-        content, asked = self.hub.blobs[file.etag], re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked is None:
-            return self._send(200, content, headers)
-        first, last = int(asked[1]), min(int(asked[2] or file.size), file.size - 1)
-        if first >= file.size:
-            return self._send(416, b"", headers | {"Content-Range": f"bytes */{file.size}"})
-        return self._send(206, content[first : last + 1], headers | {"Content-Range": f"bytes {first}-{last}/{file.size}"})
+        self._send(200, self.hub.blobs[file.etag], headers)
 
     def validate_yaml(self, body: bytes) -> dict:
         """What the Hub refuses in a card that `training/cards.py` might get wrong."""
@@ -441,7 +412,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def new_collection(self, body: bytes) -> dict:
         asked = json.loads(body)
-        if asked["namespace"] != self.user or not self.may_write:
+        if asked["namespace"] != self.user:
             raise Refusal(403, "", f"You don't have the rights to create a collection under {asked['namespace']}")
         name = re.sub(r"\W+", "-", asked["title"].lower()).strip("-")
         slug = f"{self.user}/{name}-{hashlib.sha1(asked['title'].encode()).hexdigest()[:24]}"
@@ -487,9 +458,7 @@ ROUTES = [
     ("POST", rf"/api/{REPO}/commit/(?P<revision>.+)", _Handler.commit),
     ("GET", rf"/api/{REPO}/tree/(?P<revision>[^/]+)(/(?P<path>.+))?", _Handler.tree),
     ("POST", rf"/api/{REPO}/paths-info/(?P<revision>.+)", _Handler.paths_info),
-    ("GET", rf"/api/{REPO}/refs", _Handler.refs),
     ("GET", rf"/api/{REPO}/commits/(?P<revision>.+)", _Handler.history),
-    ("POST", rf"/api/{REPO}/branch/(?P<name>.+)", _Handler.branch),
     ("POST", rf"/api/{REPO}/tag/(?P<revision>.+)", _Handler.tag),
     ("POST", r"/(?P<kind>datasets/)?(?P<id>[\w.-]+/[\w.-]+)\.git/info/lfs/objects/batch", _Handler.lfs_batch),
     ("PUT", r"/lfs/(?P<oid>\w+)", _Handler.lfs_put),

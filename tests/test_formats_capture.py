@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from test_loading import stick
 
-from modeling_gait.formats import Points
 from modeling_gait.formats_markers import from_markers
 from modeling_gait.kinematics import joint_angles
 from modeling_gait.loading import load_walk
+from modeling_gait.points import Points
 from modeling_gait.skeletons import KINECT_V2
 
 

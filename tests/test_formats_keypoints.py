@@ -7,8 +7,8 @@ import pytest
 from test_formats_text import mediapipe
 from test_loading import stick
 
-from modeling_gait.formats import BODY_25, COCO_17, joint_name, words
 from modeling_gait.loading import load_walk
+from modeling_gait.points import BODY_25, COCO_17, joint_name, words
 from modeling_gait.skeletons import KINECT_V2, OPENPOSE_18
 
 KNEE = stick()[:, KINECT_V2.index("left_knee")]

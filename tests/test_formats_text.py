@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_loading import stick
 
-from modeling_gait.formats import MEDIAPIPE_33, joint_name, words
 from modeling_gait.loading import load_walk
+from modeling_gait.points import MEDIAPIPE_33, joint_name, words
 from modeling_gait.skeletons import KINECT_V2
 
 LEGS = ["pelvis", *(f"{side}_{n}" for side in ("left", "right") for n in ("hip", "knee", "ankle", "foot"))]

@@ -9,14 +9,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modeling_gait.caption_grammar import captions_for, paraphrase
 from modeling_gait.captions import (
     WalkDescription,
     affected_side,
-    captions_for,
     check_classes,
     check_faithfulness,
     describe_walk,
-    paraphrase,
     parse_prompt,
     severity_from_parameters,
 )

@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.gait_parameters import (
-    GAIT_PARAMETERS,
-    KINEMATIC_PARAMETERS,
-    compute_gait_parameters,
-    symmetry_index,
-)
+from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
 

@@ -310,21 +310,24 @@ def test_command_line(raw, tmp_path):
 # --- real files --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory) -> list[Path]:
-    """Eight real files of subject 1, two of them wrapped by the clock, restored from the pack in shared/data."""
+def restored(folder: Path, choose) -> list[Path]:
+    """Real files of subject 1, restored from the pack in shared/data; `choose` picks from the list of (path, times, ...)."""
     pack = ROOT.parent / "shared" / "data"
     if not (pack / "gist.npz").exists():
         pytest.skip("shared/data/gist.npz is not there")
     spec = importlib.util.spec_from_file_location("restore", pack / "restore.py")
     restore = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(restore)
-    folder = tmp_path_factory.mktemp("real")
-    jobs = list(restore.gist_jobs(folder, {1}))
-    wrapped = [job for job in jobs if (np.diff(job[1]) < -30).any()][:2]
-    for job in (*jobs[::120], *wrapped):
+    for job in choose(list(restore.gist_jobs(folder, {1}))):
         restore.write_gist(job)
     return gist.find_files(folder)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> list[Path]:
+    """Eight real files of subject 1, two of them wrapped by the clock."""
+    wrapped = lambda jobs: [job for job in jobs if (np.diff(job[1]) < -30).any()][:2]  # noqa: E731
+    return restored(tmp_path_factory.mktemp("real"), lambda jobs: [*jobs[::120], *wrapped(jobs)])
 
 
 def test_real_files_are_walks(real):

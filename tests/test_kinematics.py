@@ -14,13 +14,7 @@ from modeling_gait.forward_kinematics import (
     rotation_6d_to_matrix,
     skeleton_from_positions,
 )
-from modeling_gait.kinematics import (
-    JOINT_ANGLES,
-    _shortest_rotation,
-    bone_lengths,
-    fit_skeleton,
-    joint_angles,
-)
+from modeling_gait.kinematics import JOINT_ANGLES, _shortest_rotation, bone_lengths, fit_skeleton, joint_angles
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
 EACH_SKELETON = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)

@@ -13,10 +13,7 @@ from transformers import ResNetModel, ViTConfig, ViTModel
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
-from modeling_gait.modeling_gait_knowledge import (
-    GaitKnowledgeForSequenceClassification,
-    prepare_knowledge_input,
-)
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
 from modeling_gait.simulation import simulate_walks
 
 LABELS = ("normal", "steppage", "lurch")

@@ -1,6 +1,5 @@
 """Numerical text: phrases, scale, groups of weakly correlated parameters, and numbers spoken, read back and checked."""
 
-import json
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +14,6 @@ from modeling_gait.numeric_text import (
     NUMERIC_PHRASES,
     PARAMETER_NAMES,
     UNITS,
-    ParameterScale,
     check_spoken,
     correlation_strength,
     group_parameters,
@@ -67,29 +65,6 @@ def test_parameter_vector():
         parameter_vector(np.ones(28))
     with pytest.raises(ValueError, match="gait parameter cadence is infinite"):
         parameter_vector({"cadence": np.inf})
-
-
-def test_scale():
-    values = correlated()
-    values[:, 3], values[:, 5] = NAN, 0.7
-    scale = ParameterScale.fit(values)
-    z = scale.standardise(values)
-    assert np.isnan(scale.mean[3]) and np.isnan(z[:, 3]).all(), "never measured stays not measured"
-    assert scale.std[5] == 1.0 and np.allclose(z[:, 5], 0)
-    others = np.delete(z, [3, 5], axis=1)
-    assert np.allclose(np.nanmean(others, axis=0), 0) and np.allclose(np.nanstd(others, axis=0), 1)
-    assert np.allclose(scale.restore(z), np.where(np.isnan(z), NAN, values), equal_nan=True)
-    again = ParameterScale.from_lists(json.loads(json.dumps(scale.to_lists(), allow_nan=False)))
-    assert np.array_equal(again.mean, scale.mean, equal_nan=True) and np.array_equal(again.std, scale.std, equal_nan=True)
-
-
-def test_scale_errors():
-    with pytest.raises(ValueError, match=r"\(N, 29\), got shape \(29,\)"):
-        ParameterScale.fit(np.ones(29))
-    with pytest.raises(ValueError, match=r"got shape \(0, 29\)"):
-        ParameterScale.fit(np.ones((0, 29)))
-    with pytest.raises(ValueError, match="standard deviation of cadence must be positive"):
-        ParameterScale.from_lists({"mean": [0.0] * 29, "std": [1.0, 0.0] + [1.0] * 27})
 
 
 @pytest.mark.parametrize("size", [1, 4, 5, 29, 40])

@@ -1,11 +1,13 @@
 """Following people through a film; the estimator is one that finds painted boxes, and once MediaPipe itself."""
 
+import os
+
 import numpy as np
 import pytest
 
 from modeling_gait.drawing.video_rendering import Camera, render_video
-from modeling_gait.formats import MEDIAPIPE_33
-from modeling_gait.pose_estimation import Crowd, Pose, choose, estimate_poses
+from modeling_gait.points import MEDIAPIPE_33
+from modeling_gait.pose_estimation import Crowd, Pose, _Silence, choose, estimate_poses
 from modeling_gait.simulation.simulator import simulate_walks
 from modeling_gait.video import Background, find_person, write_video
 
@@ -138,6 +140,17 @@ def test_nobody_and_too_small():
         follow(small)
     with pytest.raises(ValueError, match="legs are cut off"):
         follow(scene(40, {1: lambda t: -14}))
+
+
+def test_stderr_comes_back_whichever_of_two_films_ends_first():
+    before, null = os.fstat(2).st_ino, os.stat(os.devnull).st_ino
+    silence = _Silence()
+    silence.__enter__()
+    silence.__enter__()
+    silence.__exit__()
+    assert os.fstat(2).st_ino == null, "the other film still runs"
+    silence.__exit__()
+    assert os.fstat(2).st_ino == before
 
 
 def test_mediapipe_reads_a_film_and_finds_nobody_in_a_plain_one(tmp_path):

@@ -10,7 +10,6 @@ from modeling_gait.drawing.rendering import (
     SIDE_COLOURS,
     angle_cycles,
     normative_curves,
-    plot_confusion,
     plot_joint_angles,
     plot_pose_strip,
     render_animation,
@@ -198,9 +197,8 @@ def test_figures_are_written(tmp_path, suffix):
     walk = stick_walk()
     plot_joint_angles({"one": (walk, FPS), "two": (walk, FPS)}, tmp_path / f"a{suffix}", title="Two walks")
     plot_pose_strip(walk, tmp_path / f"b{suffix}", FPS, title="A walk")
-    plot_confusion(np.eye(3) * 4, ["a_b", "c", "d"], tmp_path / f"c{suffix}")
     magic = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[suffix]
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{n}{suffix}" for n in "abc"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{n}{suffix}" for n in "ab"]
     assert all(p.read_bytes().startswith(magic) for p in tmp_path.iterdir())
 
 
@@ -220,19 +218,10 @@ def test_pose_strip_shows_each_pose(tmp_path, view):
     assert (np.diff(columns) > 15).sum() >= 3  # gaps between four figures
 
 
-def test_confusion_shades_by_row(tmp_path):
-    plot_confusion([[10, 0], [50, 50]], ["a", "b"], tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as image:
-        rgb = np.asarray(image.convert("RGB"), int)
-    blue = rgb[..., 2] - rgb[..., 0]
-    assert blue.max() > 60 and (blue[: len(blue) // 2] > 60).sum() > 1000
-
-
 def test_figure_messages(tmp_path):
     walk = stick_walk()
     for call, message in [
-        (lambda: plot_confusion(np.eye(3), ["a", "b"], tmp_path / "a.png"), r"expected a matrix \(2, 2\)"),
-        (lambda: plot_confusion(np.eye(2), ["a", "b"], tmp_path / "a.jpg"), "expected a picture .png, .pdf or .svg"),
+        (lambda: plot_pose_strip(walk, tmp_path / "a.jpg"), "expected a picture .png, .pdf or .svg"),
         (lambda: plot_pose_strip(walk, tmp_path / "a.png", view="top"), "expected view"),
         (lambda: plot_joint_angles({}, tmp_path / "a.png"), "at least one walk"),
         (lambda: plot_joint_angles({"still": (walk[:8], FPS)}, tmp_path / "a.png"), "'still': no complete gait cycle"),

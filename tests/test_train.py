@@ -195,10 +195,7 @@ def test_a_missing_tokeniser_is_named(dataset_folder, tmp_path):
 
 @pytest.mark.parametrize("config", sorted((TRAIN / "configs").glob("*.json")), ids=lambda p: p.name)
 def test_every_configuration_can_be_read(config, monkeypatch):
-    kind = {
-        "vq": VQArguments,
-        "gpt2": gpt2.GPT2Arguments,
-    }
+    kind = {"vq": VQArguments, "gpt2": gpt2.GPT2Arguments}
     name = next((k for k in kind if k in config.stem.split("_")), None)
     if name is None:
         pytest.skip("of another script")

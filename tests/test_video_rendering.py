@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait.drawing import rendering
-from modeling_gait.drawing.video_rendering import STYLES, Camera, _capsules, render_clips, render_video
+from modeling_gait.drawing.video_rendering import STYLES, Camera, _capsules, render_video
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
@@ -93,23 +93,8 @@ def test_wrong_arguments():
         render_video(WALK, size=(8, 64))
     with pytest.raises(ValueError, match="expected joints"):
         render_video(WALK[:, :20])
-    with pytest.raises(ValueError, match="walk 1: expected joints"):
-        render_clips([WALK, WALK[:, :20]], progress=False)
-    with pytest.raises(ValueError, match="out: expected uint8"):
-        render_clips([WALK], out=np.zeros((1, 2)), progress=False)
     with pytest.raises(ValueError, match="cannot write '.gif'"):
         render_video(WALK, "walk.gif", size=(16, 16))
-
-
-def test_clips_of_one_length():
-    long = simulate_walks(1, frames=90, seed=2).joints[0]
-    clips = render_clips([WALK, long], frames=60, size=32, seed=1, progress=False)
-    assert clips.shape == (2, 60, 32, 32, 3) and clips.dtype == np.uint8
-    assert np.array_equal(clips[0, 40:], np.repeat(clips[0, 39:40], 20, axis=0)), "a short walk holds its last frame"
-    assert not np.array_equal(clips[1, 58], clips[1, 59])
-    out = np.zeros_like(clips)
-    assert render_clips([WALK, long], frames=60, size=32, seed=1, progress=False, out=out) is out
-    assert np.array_equal(out, clips)
 
 
 def test_rendering_has_it_too(tmp_path):

@@ -35,7 +35,8 @@ from pyarrow import parquet
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, pipeline
 
-from modeling_gait.captions import check_faithfulness, describe_walk, paraphrase
+from modeling_gait.caption_grammar import paraphrase
+from modeling_gait.captions import check_faithfulness, describe_walk
 from modeling_gait.files import atomic_folder, atomic_path, write_json
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
 from modeling_gait.training.caption_texts import (

@@ -23,6 +23,7 @@ from typing import Annotated
 
 import typer
 
+from ..released import NAME
 from .io import (
     CLASSIFIER,
     FAMILY,
@@ -53,7 +54,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Model = Annotated[str | None, typer.Option(help="Folder or Hub id. Default: $GAIT_MODEL, else demo/model if it is there.")]
+Model = Annotated[str | None, typer.Option(help="gait-small, a folder or a Hub id. Default: $GAIT_MODEL, else gait-small.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none (replaces what it states).")]
 Up = Annotated[str, typer.Option(help="Vertical axis of the files: auto, y, -y, z, -z.")]
@@ -196,7 +197,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Show the versi
 @command
 def generate(
     prompt: Annotated[str, typer.Argument(help="The walk in words: class, side, severity, speed, cadence.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.parquet, .bvh, .gif, .csv, .npz or .mp4.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.gif, .parquet, .bvh, .csv, .npz or .mp4.")] = Path("walk.gif"),
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Walks to sample.")] = 1,
     seed: Annotated[int | None, typer.Option(help="Makes the walks repeatable. Default: a random one, which is shown.")] = None,
     temperature: Annotated[float, typer.Option(help="Lower is more usual, higher more varied.")] = 0.7,
@@ -211,7 +212,7 @@ def generate(
     Several walks make one Parquet data set, or numbered files of any other format: walk_01.bvh, walk_02.bvh, ...
 
     \b
-    gait generate "severe steppage gait, right side, 0.6 m/s" -o walk.bvh
+    gait generate "severe steppage gait, right side, 0.6 m/s"
     gait generate "normal gait, 1.2 m/s" -n 20 --seed 0 -o walks.parquet
     gait generate "antalgic gait, left side" -o walk.gif --person me.csv
     """
@@ -230,7 +231,7 @@ def generate(
         walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
     except ValueError as error:
         raise ValueError(str(error).replace("num_frames:", "--frames:")) from error
-    named = model or os.environ.get("GAIT_MODEL") or str(folder)
+    named = model or os.environ.get("GAIT_MODEL") or NAME
     with whole_files(files) as paths:
         if parquet:
             write_parquet(paths[0], walks, named, seed)
@@ -294,11 +295,7 @@ def parameters(files: Files, fps: Fps = None, up: Up = "auto", height: Height = 
     def one(walk) -> dict:
         seconds = [(round(s.start / walk.fps, 2), round(s.stop / walk.fps, 2)) for s in walk.stretches]
         measured = {"gait_parameters": walk.gait_parameters, "uncertainty": walk.uncertainty}
-        return measured | {
-            "measured_joints": walk.measured,
-            "stretches": seconds,
-            "stated_by_file": walk.beside_the_file(),
-        }
+        return measured | {"measured_joints": walk.measured, "stretches": seconds, "stated_by_file": walk.beside_the_file()}
 
     def lines(row: dict) -> list[str]:
         values, sd = row["gait_parameters"], row["uncertainty"]
@@ -319,8 +316,8 @@ def classify(
     """Class probabilities of walks, by a classifier, or by the tokeniser of a model family.
 
     \b
-    gait classify walk.csv --model outputs/gru
-    gait classify --json walks/*.csv > classes.json
+    gait classify walk.csv
+    gait classify --json walks/*.csv --model outputs/gru > classes.json
     """
     folder, kind = find_model(model, CLASSIFIER, FAMILY)
     from transformers import pipeline
@@ -340,7 +337,7 @@ def classify(
 @command
 def report(
     file: Annotated[Path, typer.Argument(help="A skeleton file, or a video if the model reads videos.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")] = Path("report.html"),
     age: Annotated[float | None, typer.Option(help="Years, for the norms.")] = None,
     sex: Annotated[str | None, typer.Option(help="female or male, for the norms.")] = None,
     height: Height = None,
@@ -349,16 +346,26 @@ def report(
     fps: Fps = None,
     force: Force = False,
 ) -> Answer:
-    """Write a page about a walk: parameters beside norms, joint angles, classes and why. It needs no network to be read.
+    """Write a page about a walk: parameters beside norms, joint angles, doubts, and with a model classes and why.
+
+    It needs no network to be read. Without a knowledge model it holds what is measured.
 
     \b
-    gait report walk.csv --out report.html --model outputs/knowledge
-    gait report walk.csv --out report.html --age 70 --sex female
+    gait report clip.mp4 --out report.html --height 1.65
+    gait report walk.csv --age 70 --sex female --model outputs/knowledge
     """
     output_files(out, 1, (".html",), force)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    folder, _ = find_model(model, KNOWLEDGE)
+    folder = report_model(model)
+    if folder is None:
+        from ..drawing.report_html import write_report
+        from ..gait_report import measured_report
+        from ..recording import read_recording
+
+        result = measured_report(read_recording(file, fps, height=height, person=person), age, sex)
+        write_report(result, out)
+        return report_answer(result, file, out)
     from transformers import pipeline
 
     from .. import pipeline_gait_report  # noqa: F401  registers the pipeline
@@ -367,48 +374,86 @@ def report(
     pipe = pipeline("gait-report", model=str(folder))
     with whole_files([out]) as paths:
         result = pipe(str(file), html=str(paths[0]), fps=fps, age=age, sex=sex, height=height, person=person)
+    return report_answer(result, file, out)
+
+
+def report_model(model: str | None) -> Path | None:
+    """The knowledge model that is given or set; None where none is, or what GAIT_MODEL names is a model for something else."""
+    try:
+        return find_model(model, KNOWLEDGE)[0]
+    except ValueError:
+        if model:
+            raise
+        return None
+
+
+def report_answer(result, file: Path, out: Path) -> Answer:
     names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
     names += ("stated",)
     problems = [f"problem: {p}" for p in result.problems]
-    lines = [f"report of {file} in {out}", f"classes: {ranked(result.class_probabilities)}", result.sentence, *problems]
+    said = ranked(result.class_probabilities) if result.class_probabilities else "not asked: no knowledge model was given"
+    lines = [f"report of {file} in {out}", f"classes: {said}", result.sentence, *problems]
     return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
 
 
 @command
 def search(
-    query: Annotated[str, typer.Argument(help="Words, or a skeleton file.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of skeleton files, or of Parquet in the walk schema.")],
+    query: Annotated[str, typer.Argument(help="Words and numbers, or a walk: any of `gait formats`.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of walks, or of Parquet in the walk schema.")],
     count: Annotated[int, typer.Option("-k", "--count", min=1, help="Walks to show.")] = 10,
+    where: Annotated[str | None, typer.Option(help='Only walks that pass: "pathology=steppage speed<0.7".')] = None,
+    by: Annotated[str, typer.Option(help="Of a walk: gait, person or both.")] = "gait",
+    index: Annotated[Path | None, typer.Option(help="Folder where the index is kept; made, or brought up to date.")] = None,
     model: Model = None,
     fps: Fps = None,
 ) -> Answer:
-    """Find the walks that words describe best, or that are most like a walk.
+    """Find the walks that fit words and numbers best, or that are most like a walk; below each, why.
+
+    A score is 0 to 1: how well all that was asked fits. Numbers are compared with what was measured, other words by the model.
 
     \b
-    gait search "slow walk, the right knee hardly bends" walks/ --model outputs/text
-    gait search walk.csv data/simulated -k 3 --model outputs/text
+    gait search "steppage gait, right side, slower than 0.7 m/s" walks/
+    gait search "no limp, at least 100 steps/min" walks/ --index walks.index --where "step_width<0.15"
+    gait search walk.csv data/simulated -k 3 --by person
     """
+    from ..file_formats import SUFFIXES
+    from ..loading import VIDEO_SUFFIXES
+
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
-    if Path(query).suffix.lower() in (".csv", ".tsv", ".npz", ".npy", ".bvh") and not Path(query).is_file():
+    walk = Path(query).suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES)
+    if walk and not Path(query).is_file():
         raise FileNotFoundError(f"{query}: no such file")
     place, _ = find_model(model, TEXT)
     from datasets import load_dataset
 
-    from ..gait_search import GaitSearch
+    from ..gait_search import ABOUT, GaitSearch
     from ..modeling_gait_dual_encoder import GaitDualEncoderModel
 
     quiet()
     encoder = GaitDualEncoderModel.from_pretrained(place).eval()
-    tables = sorted(str(p) for p in folder.rglob("*.parquet"))
-    if tables:
+    tables, about = sorted(str(p) for p in folder.rglob("*.parquet")), {} if fps is None else {"fps": fps}
+    known = index is not None and (index / ABOUT).is_file()
+    if known:
+        walks = GaitSearch.load(encoder, index)
+        changed = not tables and any(walks.update(folder, **about))
+    elif tables:
         walks = GaitSearch.from_dataset(encoder, load_dataset("parquet", data_files=tables, split="train"))
     else:
-        walks = GaitSearch.from_folder(encoder, folder, fps=fps)
-    found = walks.by_walk(query, count, fps) if Path(query).is_file() else walks.by_text(query, count)
+        walks = GaitSearch.from_folder(encoder, folder, **about)
+    if index is not None and (not known or changed):
+        walks.save(index)
+    found = walks.by_walk(query, count, fps, by=by, where=where) if walk else walks.by_text(query, count, where)
     rows = [{"file": str(folder), **row} for row in found]
-    titles = [row["walk_id"] if "walk_id" in row else row["file"] for row in rows]
-    return Answer(rows, "\n".join(f"{row['score']:.3f}  {title}" for row, title in zip(rows, titles)))
+    lines = []
+    for row in rows:
+        lines.append(f"{row['score']:.3f}  {row.get('walk_id', row['file'])}")
+        for why in row.get("why", ()):
+            value = why["found"] if not isinstance(why["found"], float) else number(why["found"])
+            lines.append(
+                f"    {why['fit']:.2f}  {why['words']}: {why['asked']}" + (f", found {value}" if value is not None else "")
+            )
+    return Answer(rows, "\n".join(lines))
 
 
 @command
@@ -426,7 +471,7 @@ def personalize(
     (K, phases, channels) with optional `channel_mask`; or samples (T, 36) of six leg sensors as in HuGaDB, with `fps`.
 
     \b
-    gait personalize walk_1.csv walk_2.csv --out p01 --model outputs/maml
+    gait personalize walk_1.csv walk_2.csv --out p01
     gait personalize cycles.npz --out p01 --model outputs/maml --json
     """
     from ..files import atomic_folder
@@ -444,7 +489,9 @@ def personalize(
     parts = [read_cycles(file, base.config, fps) for file in progress(files, "files")]
     values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
     person = base.personalize(values, channel_mask=mask, steps=steps)
-    named = model or os.environ.get("GAIT_MODEL") or str(folder)
+    named = model or os.environ.get("GAIT_MODEL") or NAME
+    if named == NAME or Path(named).is_dir():
+        named = str(folder)  # where in a family the network is
     with atomic_folder(out) as temporary:
         person.save_adapter(temporary, base_model=named)
     size = sum(f.stat().st_size for f in out.iterdir())
@@ -489,7 +536,8 @@ def convert(
     def clean(walk, name: str):
         times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
         try:
-            joints, report = clean_walk(times, exchanged_frames(walk.joints, walk.skeleton)[0], walk.fps, walk.skeleton)
+            joints = walk.joints if walk.accuracy else exchanged_frames(walk.joints, walk.skeleton)[0]
+            joints, report = clean_walk(times, joints, walk.fps, walk.skeleton)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         return joints, report.to_dict()
@@ -553,10 +601,32 @@ def compare(
 
 
 @command
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path("gait-demo"),
+    model: Model = None,
+    force: Force = False,
+) -> Answer:
+    """Show the main job on one page: gaits from words, a walk read back, a report, a search. Takes about a minute.
+
+    \b
+    gait demo --out demo
+    """
+    if out.exists() and not ((out / "index.html").is_file() and force):
+        raise FileExistsError(f"{out}: is there already" + ("; --force replaces a demo" if not force else " and is no demo"))
+    family, _ = find_model(model, FAMILY)
+    from .demo import make_demo
+
+    quiet()
+    rows = make_demo(family, out)
+    page = (out / "index.html").resolve()
+    return Answer({"out": page, "walks": rows}, f"{len(rows)} walks, a report and a search: open {page}")
+
+
+@command
 def formats() -> Answer:
     """List the formats that walks are read from and written to."""
     from ..file_formats import FORMATS
-    from ..video import VIDEO_SUFFIXES
+    from ..loading import VIDEO_SUFFIXES
 
     rows = [{"suffixes": f.suffixes, "what": f.what, "written": f.written} for f in FORMATS]
     rows.append({"suffixes": VIDEO_SUFFIXES, "what": "videos of a walking person (extra `video`)", "written": False})

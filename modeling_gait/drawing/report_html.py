@@ -1,6 +1,7 @@
 """A gait report as one HTML page that needs nothing else: figures are part of the file, all text is escaped.
 
-In: a `GaitReport` (see gait_report.py). Out: an .html file. The page says on its face that it is no diagnosis.
+In: a `GaitReport` (of gait_report.py, which shows itself by this page and so is not imported here). Out: an .html file. The
+page says on its face that it is no diagnosis.
 """
 
 import base64
@@ -11,19 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from ..files import atomic_path
-from ..gait_report import Evidence, GaitReport, ReportParameter, display_name, number
+from ..numeric_text import display_name, number
+from .overlay import plot_overlay
 from .rendering import SIDE_COLOURS, plot_joint_angles, plot_pose_strip
 from .saliency import plot_saliency, plot_video_saliency
 
 DISCLAIMER = "Research software. Not a medical device, not a diagnosis."
-
 
 _ORIGINS = {
     "measured": "Measured from the skeleton",
     "model": "Estimated by the model from the video",
     "both": "Measured from the skeleton; ~ estimated by the model from the video",
 }
-
 
 _TABLE_WORDS = {
     "foot_height": "foot height in swing",
@@ -36,7 +36,7 @@ _TABLE_WORDS = {
 }
 
 
-def report_page(report: GaitReport) -> str:
+def report_page(report) -> str:
     """The page as HTML. A figure that cannot be drawn is left out and named among the problems of the page."""
     from jinja2 import Environment
 
@@ -53,7 +53,7 @@ def report_page(report: GaitReport) -> str:
         mixed=origin == _ORIGINS["both"],
         sources=sorted({p.source for p in report.parameters if p.source}),
         people=next((p.people for p in report.parameters if p.people), "healthy adults"),
-        title=display_name(report.label),
+        title=display_name(report.label) if report.label else "",
         classes=_classes(report),
         outside=_outside(report.parameters),
         evidence=_grouped(report.evidence),
@@ -65,7 +65,7 @@ def report_page(report: GaitReport) -> str:
     )
 
 
-def write_report(report: GaitReport, path: str | Path) -> None:
+def write_report(report, path: str | Path) -> None:
     """Write the page of `report_page`. Raises ValueError for a path that does not end in .html or .htm."""
     if Path(path).suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{path}: expected a path that ends in .html")
@@ -74,12 +74,15 @@ def write_report(report: GaitReport, path: str | Path) -> None:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _figures(report: GaitReport, problems: list[str]) -> dict[str, str]:
+def _figures(report, problems: list[str]) -> dict[str, str]:
     """Name -> data URL of a PNG."""
     walk, found, drawn = report.walk, report.saliency, {}
+    if report.poses is not None:
+        drawn["film"] = lambda path: plot_overlay(report.poses, path)
     if walk is not None:
         drawn["poses"] = lambda path: plot_pose_strip(walk.joints, path, walk.fps, walk.skeleton, frames=12)
-        drawn["angles"] = lambda path: plot_joint_angles({"this walk": (walk.joints, walk.fps)}, path, walk.skeleton)
+        this, unseen = {"this walk": (walk.joints, walk.fps)}, _unseen_curves(report.parameters)
+        drawn["angles"] = lambda path: plot_joint_angles(this, path, walk.skeleton, unseen=unseen)
         if found is not None and found.joints is not None:
             drawn["saliency"] = lambda path: plot_saliency(
                 path, found.frames[0], found.joints[0], walk.joints, walk.fps, walk.skeleton
@@ -92,14 +95,22 @@ def _figures(report: GaitReport, problems: list[str]) -> dict[str, str]:
             path = Path(folder) / f"{name}.png"
             try:
                 draw(path)
-            except ValueError as error:  # such as no complete gait cycle
+            except (ValueError, OSError) as error:  # such as no complete gait cycle, a film that is no longer there
                 problems.append(f"no figure of the {name}: {error}")
             else:
                 out[name] = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
     return out
 
 
-def _rows(parameters: list[ReportParameter]) -> list[dict]:
+def _unseen_curves(parameters: list) -> tuple[str, ...]:
+    """Names of the curves of `plot_joint_angles` of which no range was measured."""
+    known = {p.name.removesuffix("_left").removesuffix("_right") for p in parameters if np.isfinite(p.value)}
+    ranges = {"hip_flexion": "hip_range", "knee_flexion": "knee_range", "ankle_dorsiflexion": "ankle_range"}
+    ranges["pelvic_obliquity"] = "pelvic_obliquity_range"
+    return tuple(curve for curve, name in ranges.items() if name not in known)
+
+
+def _rows(parameters: list) -> list[dict]:
     """Table rows: left, right and difference of a quantity side by side, each with its place on a bar around the norm."""
     rows: dict[str, dict] = {}
     for p in parameters:
@@ -115,14 +126,11 @@ def _rows(parameters: list[ReportParameter]) -> list[dict]:
             "in_range": p.in_range,
             "note": p.description,
             "origin": p.origin,
+            "sd": number(p.sd, p.unit) if p.sd is not None and np.isfinite(p.value) else "",
         }
         if p.low is None:
             continue
-        row["norm"] = {
-            "low": number(p.low, p.unit),
-            "high": number(p.high, p.unit),
-            "note": f"{p.people}; {p.source}",
-        }
+        row["norm"] = {"low": number(p.low, p.unit), "high": number(p.high, p.unit), "note": f"{p.people}; {p.source}"}
         if np.isfinite(p.value):
             row["cells"][side]["arrow"] = "" if p.in_range else "▼" if p.value < p.low else "▲"
             place = 50 + 40 * (p.value - (p.low + p.high) / 2) / (p.high - p.low)  # the norm lies from 30 to 70 %
@@ -135,7 +143,7 @@ def _shown(value: float | list[float] | None) -> str:
     return ", ".join(f"{v:.2f}" for v in value) if isinstance(value, list) else "–" if value is None else f"{value:.4g}"
 
 
-def _classes(report: GaitReport) -> list[dict]:
+def _classes(report) -> list[dict]:
     """Bars: the most likely class first; scores in their order."""
     items = list(report.class_probabilities.items())
     if all(label.isdigit() for label, _ in items):
@@ -143,7 +151,7 @@ def _classes(report: GaitReport) -> list[dict]:
     return [{"name": display_name(k), "p": p, "first": k == report.label} for k, p in items]
 
 
-def _outside(parameters: list[ReportParameter]) -> list[str]:
+def _outside(parameters: list) -> list[str]:
     """ "speed (low)", "step length (left, right low)" of what lies outside its norm."""
     found: dict[tuple[str, str], list[str]] = {}
     for p in parameters:
@@ -158,7 +166,7 @@ def _outside(parameters: list[ReportParameter]) -> list[str]:
     return lines
 
 
-def _grouped(evidence: list[Evidence]) -> list[dict]:
+def _grouped(evidence: list) -> list[dict]:
     """One entry for each sentence, with all parameters that it is about."""
     out: dict[tuple, dict] = {}
     for e in evidence:
@@ -197,10 +205,11 @@ _PAGE = """<!DOCTYPE html>
  @media (max-width: 800px) { .grid { grid-template-columns: 1fr } }
 </style></head><body>
 <header><h1>Gait report: {{ report.name }}</h1><span class="muted">{{ today }}</span></header>
-<div class="banner">{{ disclaimer }} The classes and estimates below are outputs of a statistical model.</div>
+<div class="banner">{{ disclaimer }}
+{{- ' The classes and estimates below are outputs of a statistical model.' if classes }}</div>
 <div class="grid">
 <div>
-<section><h2>Most like: {{ title }}</h2>
+{% if classes %}<section style="margin-bottom:14px"><h2>Most like: {{ title }}</h2>
 {% for c in classes %}
 <div class="class{{ ' first' if c.first }}"><span>{{ c.name }}</span>
 <span class="track"><span class="fill" style="width:{{ '%.1f' % (100 * c.p) }}%"></span></span>
@@ -210,9 +219,9 @@ _PAGE = """<!DOCTYPE html>
 <p style="margin-top:10px"><span class="score">{{ '%.1f' % report.severity }}</span>
  <span class="muted">severity: {{ report.severity_scale }}</span></p>
 {% endif %}
-</section>
+</section>{% endif %}
 {% if problems %}
-<section style="margin-top:14px;border-color:#E0B100"><h2>Read with care</h2><ul>
+<section style="border-color:#E0B100"><h2>Read with care</h2><ul>
 {% for problem in problems %}<li>{{ problem }}</li>{% endfor %}
 </ul></section>
 {% endif %}
@@ -228,11 +237,13 @@ _PAGE = """<!DOCTYPE html>
 <li>{{ e.statements | join('; ') }}.<br><q>{{ e.sentence }}</q> <span class="muted small">{{ e.source }}</span></li>
 {% endfor %}
 </ul>
-{% elif outside %}
+{% elif outside and classes %}
 <p class="muted">The knowledge of {{ title }} says nothing of these.</p>
 {% endif %}
 </section>
 </div>
+{% if figures.film %}<section class="wide"><h2>The film, and the skeleton that was found in it</h2>
+<img src="{{ figures.film }}" alt="pictures of the film with the skeleton drawn over the person"></section>{% endif %}
 {% if figures.poses %}<section class="wide"><h2>The walk, from its right side</h2>
 <img src="{{ figures.poses }}" alt="poses of the walk"></section>{% endif %}
 <div class="grid">
@@ -243,7 +254,9 @@ _PAGE = """<!DOCTYPE html>
 <span class="out">▼ ▲</span> below, above it.</p>
 <table><tr><th></th><th>left</th><th>right</th><th>R − L</th><th>norm</th><th class="bar"></th></tr>
 {% macro cell(c) %}{% if c and c.text %}<span{% if c.in_range == false %} class="out"{% endif %} title="{{ c.note }}">
-{{- c.arrow or '' }}{{ '~' if c.origin == 'model' and mixed }}{{ c.text }}</span>{% endif %}{% endmacro %}
+{{- c.arrow or '' }}{{ '~' if c.origin == 'model' and mixed }}{{ c.text }}</span>
+{%- if c.sd %} <span class="muted small" title="one SD of the method's error">±{{ c.sd }}</span>{% endif %}
+{%- endif %}{% endmacro %}
 {% for r in rows %}
 <tr><td>{{ r.name }} <span class="muted small">{{ '' if r.unit == '1' else r.unit }}</span></td>
 {% if r.cells.both %}<td colspan="2" style="text-align:center">{{ cell(r.cells.both) }}</td><td></td>
@@ -278,4 +291,4 @@ _PAGE = """<!DOCTYPE html>
 </body></html>
 """
 
-__all__ = ["DISCLAIMER", "Evidence", "GaitReport", "ReportParameter", "display_name", "number", "write_report"]
+__all__ = ["DISCLAIMER", "report_page", "write_report"]

@@ -10,15 +10,14 @@ Segment radii follow adult circumferences and breadths of Winter, "Biomechanics 
 
 import colorsys
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from tqdm import tqdm
 
+from ..cleaning import bridged
 from ..skeletons import KINECT_V2, Skeleton, check_walk, convert_joints
 from ..video import write_video
 
@@ -123,46 +122,6 @@ def render_video(
     return frames
 
 
-def render_clips(
-    walks: Sequence[np.ndarray],
-    frames: int = 70,
-    size: int = 64,
-    skeleton: Skeleton = KINECT_V2,
-    style: str = "silhouette",
-    camera: Camera | None = None,
-    seed: int = 0,
-    crop: bool = True,
-    out: np.ndarray | None = None,
-    progress: bool = True,
-) -> np.ndarray:
-    """One clip of each walk, for a training set: walk i is drawn with the seed (seed, i).
-
-    Args:
-        walks: N arrays (T, J, 3) [m]; a longer one gives a stretch of `frames` frames from a random place, a shorter one holds
-            its last pose.
-        size: height and width [pixels].
-        style, camera, crop: as in `render_video`.
-        out: where to write, uint8 (N, frames, size, size, 3), such as a memory map (a clip of 70 x 64 x 64 has 0.86 MB).
-        progress: show a progress bar.
-
-    Returns: uint8 (N, frames, size, size, 3). Raises ValueError as `render_video` does, naming the walk.
-    """
-    shape = (len(walks), frames, size, size, 3)
-    out = np.empty(shape, np.uint8) if out is None else out
-    if out.shape != shape or out.dtype != np.uint8:
-        raise ValueError(f"out: expected uint8 {shape}, got {out.dtype} {out.shape}")
-    for i, joints in enumerate(tqdm(walks, desc="clips", disable=not progress, mininterval=5)):
-        number = int(np.random.SeedSequence((seed, i)).generate_state(1)[0])
-        start = np.random.default_rng(number).integers(0, max(1, len(joints) - frames + 1))
-        try:
-            clip = render_video(joints[start : start + frames], None, 30.0, (size, size), skeleton, style, camera, number, crop)
-        except ValueError as error:
-            raise ValueError(f"walk {i}: {error}") from None
-        out[i, : len(clip)] = clip
-        out[i, len(clip) :] = clip[-1]
-    return out
-
-
 # ---------------------------------------------------------------- the person
 
 
@@ -204,12 +163,7 @@ def _colour(rng, saturation: tuple, value: tuple, hue: tuple = (0.0, 1.0)) -> np
 
 def _complete(joints: np.ndarray) -> np.ndarray:
     """Float64 (T, 25, 3) without nan: gaps and strays interpolated over time, unseen joints at rest beside their parent."""
-    joints, frames = joints.astype(np.float64), np.arange(len(joints))
-
-    def bridged(values: np.ndarray) -> np.ndarray:
-        good = np.isfinite(values[:, 0])
-        return np.stack([np.interp(frames, frames[good], column[good]) for column in values.T], axis=-1)
-
+    joints = joints.astype(np.float64)
     joints[~(np.abs(joints).max(-1) < 1e6)] = np.nan
     if not np.isfinite(joints).any():
         raise ValueError("the walk has no finite joint to draw")

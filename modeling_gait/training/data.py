@@ -7,7 +7,7 @@ again sees what one that was not would have seen.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -208,16 +208,3 @@ def mirror_parameters(parameters: dict[str, float | None]) -> dict[str, float | 
         other, sign = mirror_image(name)
         out[name] = None if parameters[other] is None else sign * parameters[other]
     return out
-
-
-def fit_extractor(data: Dataset, extractor: GaitFeatureExtractor, max_walks: int = 2000) -> GaitFeatureExtractor:
-    """Fit the extractor's scales to rows spread evenly over the data set."""
-    rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), max_walks)).astype(int))
-
-    def walks() -> Iterator[np.ndarray]:
-        for at in np.array_split(rows, max(1, len(rows) // 64)):
-            yield from data.select_columns(["joints"])[at.tolist()]["joints"]
-
-    return extractor.fit(
-        walks(), [json.loads(p) for p in data.select_columns(["gait_parameters"])[rows.tolist()]["gait_parameters"]]
-    )

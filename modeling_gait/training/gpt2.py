@@ -23,7 +23,8 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from transformers.dynamic_module_utils import custom_object_save
 
-from modeling_gait.captions import captions_for, fit_reference, paraphrase, partial_description
+from modeling_gait.caption_grammar import captions_for, paraphrase, partial_description
+from modeling_gait.captions import fit_reference
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel

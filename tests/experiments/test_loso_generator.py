@@ -21,15 +21,9 @@ from modeling_gait.training.classifier import load_inputs
 from modeling_gait.training.data import load_walks
 from modeling_gait.training.vq import VQArguments
 
-ARGUMENTS = {
-    "vq": VQArguments,
-    "gpt2": gpt2.GPT2Arguments,
-}
+ARGUMENTS = {"vq": VQArguments, "gpt2": gpt2.GPT2Arguments}
 SMALL = ["--mixed_precision", "no", "--max_steps", "2"]
-TINY = {
-    "vq": [*VQ_ARGUMENTS, *SMALL],
-    "gpt2": [*GPT2_ARGUMENTS, *SMALL],
-}
+TINY = {"vq": [*VQ_ARGUMENTS, *SMALL], "gpt2": [*GPT2_ARGUMENTS, *SMALL]}
 WALKS = 14  # a set
 
 
