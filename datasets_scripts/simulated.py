@@ -2,7 +2,7 @@
 
     python datasets_scripts/simulated.py --num_walks 600 --num_subjects 20 --frames 96 --output_dir OUT --seed 0
     python datasets_scripts/simulated.py --num_walks 700 --noise 0.01 --dropout 0.02 --output_dir OUT   # as a depth camera sees
-    python datasets_scripts/simulated.py --num_walks 3600 --num_subjects 600 --frames 200 --domain --output_dir OUT  # to train on
+    python datasets_scripts/simulated.py --num_walks 3600 --num_subjects 600 --frames 200 --domain --output_dir OUT
 
 In: nothing. Out: one row a walk in the schema of `common.walk_features`, from `modeling_gait.simulation`; the same arguments
 give the same rows. Subject s walks s, s + num_subjects, ...; its walks go through the classes in turn.
@@ -151,7 +151,8 @@ Sensor noise: {config.noise:g} m (standard deviation, trunk). Samples lost and i
 ## Columns
 
 {common.COLUMNS}
-`sensor` is "simulated", or with --domain the kind that was imitated. `severity` is what was asked of the simulator (normal: 0; parkinsonian: UPDRS gait score over 3), not
+`sensor` is "simulated", or with --domain the kind that was imitated.
+`severity` is what was asked of the simulator (normal: 0; parkinsonian: UPDRS gait score over 3), not
 what a clinician would score.
 
 ## Splits

@@ -139,8 +139,10 @@ def simulate_walks(
         if s == "none" and p not in UNSIDED:
             raise ValueError(f"side: expected {', '.join(SIDES)} for {p}, got 'none'")
     people, style = _people(rng, subjects, attributes)
-    degrees = _degrees(rng, names, style, ways, domain)
-    plan = _plan(rng, names, severities, sides, people, style, degrees, speed, cadence, domain)
+    own = np.random.default_rng([seed, len(WAYS)])  # beside rng: walks without ways and domain do not depend on it
+    habits = own.standard_normal((count, 64))[subjects]
+    degrees = _degrees(own, names, habits, ways, domain)
+    plan = _plan(rng, names, severities, sides, people, style, habits, degrees, speed, cadence, domain)
     joints, phase = walk(rng, plan, frames, fps)
     joints = sense(rng, joints, noise, dropout, dropout_kind, fps).astype(np.float32)
     for i, person in enumerate(people):
@@ -213,12 +215,12 @@ def _numbers(value, n: int, name: str, default: np.ndarray, low: float, high: fl
 
 
 def _people(rng: np.random.Generator, subjects: np.ndarray, attributes) -> tuple[list[dict], np.ndarray]:
-    """Attributes of each walk (n dicts) and its subject's style: standard normal numbers (n, 96)."""
+    """Attributes of each walk (n dicts) and its subject's style: standard normal numbers (n, 64)."""
     n, count = len(subjects), int(subjects.max(initial=-1)) + 1
     given = [attributes or {}] * n if attributes is None or isinstance(attributes, dict) else list(attributes)
     if len(given) != n:
         raise ValueError(f"attributes: expected one dict or {n}, got {len(given)}")
-    body, style = rng.standard_normal((count, 4)), rng.standard_normal((count, 96))
+    body, style = rng.standard_normal((count, 4)), rng.standard_normal((count, 64))
     age = np.clip(np.round(45 + 17 * body[:, 0]), 18, 90)
     dress = rng.random((n, 3))
     people = []
@@ -285,7 +287,7 @@ def _bodies(people: list[dict], style: np.ndarray) -> np.ndarray:
 # --- the plan ----------------------------------------------------------------------------------------------------------------
 
 
-def _degrees(rng, names: list[str], style: np.ndarray, ways, domain: bool) -> np.ndarray:
+def _degrees(rng, names: list[str], habits: np.ndarray, ways, domain: bool) -> np.ndarray:
     """Degrees (n, W) of the ways in which each walk shows its class at severity 1."""
     n = len(names)
     if ways is not None:
@@ -296,12 +298,12 @@ def _degrees(rng, names: list[str], style: np.ndarray, ways, domain: bool) -> np
             raise ValueError(f"ways: expected {', '.join(WAYS)}, got {min(unknown)!r}")
         return np.array([[g.get(way, 0.0) for way in WAYS] for g in given], float).reshape(n, len(WAYS))
     mean = np.array([[DEGREES.get(name, {}).get(way, 0.0) for way in WAYS] for name in names]).reshape(n, len(WAYS))
-    own = 0.9 * style[:, 41 : 41 + len(WAYS)] + 0.45 * rng.standard_normal((n, len(WAYS)))
-    habits = HABITS if domain else 0.0
-    return mean + np.array([SPREAD if name in DEGREES else habits for name in names])[:, None] * own.clip(-2, 2)
+    own = 0.9 * habits[:, : len(WAYS)] + 0.45 * rng.standard_normal((n, len(WAYS)))
+    spread = np.array([SPREAD if name in DEGREES else HABITS * domain for name in names])
+    return mean + spread[:, None] * own.clip(-2, 2)
 
 
-def _plan(rng, names, severity, sides, people, style, degrees, speed, cadence, domain) -> Plan:
+def _plan(rng, names, severity, sides, people, style, habits, degrees, speed, cadence, domain) -> Plan:
     n = len(names)
     look = np.array([_STYLE[p] for p in names]).reshape(n, 5)
     part = severity[:, None]
@@ -321,7 +323,7 @@ def _plan(rng, names, severity, sides, people, style, degrees, speed, cadence, d
         factor[:, 0] * (1 + 0.025 * rng.standard_normal(n).clip(-2, 2)) * (1 - 0.04 * load["backpack"] - 0.06 * shoe["heels"])
     )
     if domain:
-        comfortable *= 0.6 + 0.45 * ndtr(style[:, 70])
+        comfortable *= 0.6 + 0.45 * ndtr(habits[:, 50])
     comfortable = np.maximum(comfortable, 0.15)
     ratio = 0.0061 * (height / 1.7) * (1 - 0.003 * old) * (1 + 0.05 * style[:, 7].clip(-2.5, 2.5)) * factor[:, 1]
     ratio *= 1 - 0.06 * shoe["heels"] - 0.05 * shoe["barefoot"]  # shorter steps (Cronin 2014; Franklin et al. 2015)
@@ -336,12 +338,12 @@ def _plan(rng, names, severity, sides, people, style, degrees, speed, cadence, d
     affected |= (np.array(names) == "parkinsonian")[:, None]
     amount = severity[:, None] * affected
     if domain:  # a habit of one side
-        amount += np.where(np.array(names) == "normal", 1, 0)[:, None] * np.eye(2)[(style[:, 71] > 0).astype(int)]
+        amount += np.where(np.array(names) == "normal", 1, 0)[:, None] * np.eye(2)[(habits[:, 51] > 0).astype(int)]
     stance = np.clip(base[:, None] + part * np.where(affected, look[:, 3:4], look[:, 4:5]), 0.53, 0.74)
     stance += (np.maximum(1.06 - stance.sum(1), 0) / 2)[:, None]  # a walk, not a run: some double support
     return solve_stride(
         Plan(
-            curves=_curves(rng, names, amount, actual, style, shoe["boots"], degrees, domain),
+            curves=_curves(rng, names, amount, actual, style, shoe["boots"], degrees, habits if domain else None),
             offsets=_bodies(people, style),
             cadence=steps,
             stride=stride,
@@ -349,7 +351,7 @@ def _plan(rng, names, severity, sides, people, style, degrees, speed, cadence, d
             right_delay=0.5 + (stance[:, 0] - stance[:, 1]) / 2,  # two equal double supports
             lean=2.5 + 1.5 * style[:, 9] + look[:, 2] * severity + 0.1 * old + 7 * load["backpack"] + 1.0 * load["bag"],
             lean_side=0.7 * style[:, 10] - 3 * load["bag"],  # away from the bag in the right hand
-            width=np.maximum((10 + 2 * style[:, 11] + 4 * domain * (1 + style[:, 72]) + 0.3 * (bmi - 24)) / 100, 0.03),
+            width=np.maximum((10 + 2 * style[:, 11] + 4 * domain * (1 + habits[:, 52]) + 0.3 * (bmi - 24)) / 100, 0.03),
             toe_out=7 + 3 * style[:, 12:14],
             heel=0.06 * shoe["heels"],
             arms=_arm_factors(style, load),
@@ -374,15 +376,15 @@ def _table() -> tuple[np.ndarray, ...]:
     return normal, slow, shuffle, np.array(ways)
 
 
-def _curves(rng, names, amount, speed, style, boots, degrees, domain) -> np.ndarray:
+def _curves(rng, names, amount, speed, style, boots, degrees, habits) -> np.ndarray:
     """Coefficients (n, 2, C, H + 1) of each walk's legs: speed, class by each leg's `amount` (n, 2), the person's style."""
     n = len(names)
     normal, slow, shuffle, ways = _table()
     blend = np.clip((1.3 - speed) / 0.8, -0.5, 1.2)[:, None, None]
     out = np.repeat((normal + (slow - normal) * blend)[:, None], 2, axis=1)
-    if domain:  # arms held out; depth cameras see less of the knee's and the ankle's flexion
-        out[..., CURVES.index("abduction"), 0] += (5 + 5 * style[:, 73])[:, None]
-        seen = 1 - np.array([0.35, 0.5]) * ndtr(style[:, 74:76])
+    if habits is not None:  # arms held out; depth cameras see less of the knee's and the ankle's flexion
+        out[..., CURVES.index("abduction"), 0] += (5 + 5 * habits[:, 53])[:, None]
+        seen = 1 - np.array([0.35, 0.5]) * ndtr(habits[:, 54:56])
         out[:, :, [CURVES.index("knee"), CURVES.index("ankle")]] *= seen[:, None, :, None]
     shuffling = (np.array(names) == "parkinsonian")[:, None]
     changed = np.array([c in SHUFFLE for c in CURVES])[:, None]
@@ -390,12 +392,12 @@ def _curves(rng, names, amount, speed, style, boots, degrees, domain) -> np.ndar
     own = np.einsum("nw,wlch->nlch", degrees, ways)  # of the affected leg, of the other
     out += amount[..., None, None] * own[:, :1] + amount[:, ::-1, None, None] * own[:, 1:]
     # A person's own style: level and amplitude of each curve, the same on every walk, nearly the same on both sides.
-    c = len(CURVES)
-    spread = np.array([3.0, 2.0, 2.0, 0.3, 0.3, 0.4, 0.2, 0.2, 0.1, 3.0, 5.0, 1.0])
-    size = np.array([0.0, 0.04, 0.06, 0.15, 0.2, 0.2, 0.2, 0.2, 0.15, 0.1, 0.1, 0.0])
+    c = CURVES.index("abduction")  # the others
+    spread = np.array([3.0, 2.0, 2.0, 0.3, 0.3, 0.4, 0.2, 0.2, 0.1, 3.0, 5.0])
+    size = np.array([0.0, 0.04, 0.06, 0.15, 0.2, 0.2, 0.2, 0.2, 0.15, 0.1, 0.1])
     legs = 0.4 * rng.standard_normal((n, 2, c))
-    level, gain = style[:, 17 : 17 + c], style[:, 29 : 29 + c]
-    out[..., 0] += spread * (level[:, None] + 0.5 * legs).clip(-2.5, 2.5)
-    out[..., 1:] *= (1 + size * (gain[:, None] + legs).clip(-2.5, 2.5))[..., None]
+    level, gain = style[:, 17 : 17 + c], style[:, 30 : 30 + c]
+    out[..., :c, 0] += spread * (level[:, None] + 0.5 * legs).clip(-2.5, 2.5)
+    out[..., :c, 1:] *= (1 + size * (gain[:, None] + legs).clip(-2.5, 2.5))[..., None]
     out[boots, :, CURVES.index("ankle"), 1:] *= 0.88  # the shaft holds the ankle (Boehm & Hoesl 2010)
     return out
