@@ -251,7 +251,8 @@ def main() -> None:
         for arm in args.arms
         for people in (args.train_people or [0])
     ]
-    rows = run_all(args, runs, experiment.run, listed=("arms", "shares", "branch", "train_people"), within=("classifier",))
+    listed = ("arms", "shares", "branch", "train_people")
+    rows = run_all(args, runs, experiment.run, listed, within=("classifier",), sometimes=("people",))
     metrics, numbers = result_metrics(rows)
     if not numbers and result_path(args.name).exists():  # rows that were kept hold no sums of numbers
         old = json.loads(result_path(args.name).read_text(encoding="utf-8"))

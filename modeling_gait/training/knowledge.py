@@ -179,7 +179,8 @@ def new_model(
         about = knowledge.config_fields(walks.names)
     parameters = walks.parameters[rows]
     measured = np.ma.masked_invalid(parameters.astype(np.float64))
-    std = measured.std(0).filled(0)
+    # not below 1 % of the mean: the stature of a single person hardly varies, that of `change_walks` does
+    std = np.maximum(measured.std(0).filled(0), 0.01 * np.abs(measured.mean(0).filled(0)))
     options = ("branches", "loss", "numeric_weight", "numeric_batch_size", "parameter_weight")
     config = GaitKnowledgeConfig(
         **{name: getattr(args, name) for name in options},
