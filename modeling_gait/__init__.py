@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
     from .processing_gait import GaitProcessor
     from .recording import Recording, read_recording, read_recordings
+    from .released import released
     from .simulation.simulator import simulate_walks
     from .skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, convert_joints
     from .tokenization_gait import GaitCodes, GaitTokenizer
@@ -81,6 +82,7 @@ _NAMES = {
     "pipelines_gait": ("GaitToTextPipeline", "TextToGaitPipeline"),
     "processing_gait": ("GaitProcessor",),
     "recording": ("Recording", "read_recording", "read_recordings"),
+    "released": ("released",),
     "simulation.simulator": ("simulate_walks",),
     "skeletons": ("AZURE_KINECT", "KINECT_V2", "OPENPOSE_18", "SKELETONS", "SMPL_22", "Skeleton", "convert_joints"),
     "tokenization_gait": ("GaitCodes", "GaitTokenizer"),

@@ -10,6 +10,8 @@ from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 
+from .released import released
+
 _AUTO = "transformers.models.auto."
 _NOTICED = ("transformers.", __package__ + ".")
 _depth = 0  # modules that are being imported, of which a later one needs an earlier one
@@ -75,14 +77,15 @@ def _pipelines(pipelines) -> None:
     from .pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
     from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 
-    for task, pipeline, model, kind in (
-        ("text-to-gait", TextToGaitPipeline, AutoModelForCausalLM, "text"),
-        ("gait-to-text", GaitToTextPipeline, AutoModelForCausalLM, "text"),
-        ("gait-classification", GaitClassificationPipeline, AutoModelForSequenceClassification, "multimodal"),
-        ("gait-report", GaitReportPipeline, AutoModelForSequenceClassification, "multimodal"),
-        ("zero-shot-gait-classification", ZeroShotGaitClassificationPipeline, AutoModel, "multimodal"),
+    for task, pipeline, model, kind, part in (
+        ("text-to-gait", TextToGaitPipeline, AutoModelForCausalLM, "text", ""),
+        ("gait-to-text", GaitToTextPipeline, AutoModelForCausalLM, "text", ""),
+        ("gait-classification", GaitClassificationPipeline, AutoModelForSequenceClassification, "multimodal", "classifier"),
+        ("gait-report", GaitReportPipeline, AutoModelForSequenceClassification, "multimodal", "knowledge"),
+        ("zero-shot-gait-classification", ZeroShotGaitClassificationPipeline, AutoModel, "multimodal", "text"),
     ):
-        pipelines.PIPELINE_REGISTRY.register_pipeline(task, pipeline_class=pipeline, pt_model=model, type=kind)
+        default = {"model": (released(part), None)}  # the revision of a folder
+        pipelines.PIPELINE_REGISTRY.register_pipeline(task, pipeline_class=pipeline, pt_model=model, default=default, type=kind)
 
 
 _waiting = {

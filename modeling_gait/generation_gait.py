@@ -71,7 +71,7 @@ def sample_codes(
         noise = np.stack([g.standard_exponential(high - low, np.float32) for g in generators])
         ids = (probabilities / torch.from_numpy(noise).to(probabilities)).argmax(-1, keepdim=True)  # as multinomial draws
         if given and at in given:
-            set_to = torch.as_tensor(given[at]).to(ids)[:, None]
+            set_to = torch.tensor(given[at]).to(ids)[:, None]
             ids = torch.where(set_to >= 0, set_to, ids)
         drawn.append(low + ids)
         ids = (low + ids).repeat(2 if guidance != 1 else 1, 1)

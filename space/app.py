@@ -1,10 +1,11 @@
 """The Space: describe a walk and watch it in 3D; hand in a walk and read it.
 
-    python space/app.py --model demo/model        # http://127.0.0.1:7860
-    GAIT_MODEL=USER/FAMILY python app.py          # as the Space runs it
+    python space/app.py                           # http://127.0.0.1:7860, with gait-small
+    GAIT_MODEL=USER/FAMILY python app.py          # as a Space of another family runs it
 
-Models are folders or Hub ids: --model or GAIT_MODEL (a family; needed), --classifier or GAIT_CLASSIFIER, --knowledge or
-GAIT_KNOWLEDGE (the report, and reading videos). From Python, without the page:
+Models are folders or Hub ids: --model or GAIT_MODEL (a family; by default gait-small, which the package brings along),
+--classifier or GAIT_CLASSIFIER, --knowledge or GAIT_KNOWLEDGE (the report, and reading videos); by default the family's own.
+From Python, without the page:
 
     from gradio_client import Client, handle_file
     client = Client("http://127.0.0.1:7860")
@@ -26,6 +27,7 @@ from figures import angles_figure, waiting_figure, walk_figure
 from gait_demo import SUFFIXES, GaitDemo, Generated, Reading, as_json, measured, parameter_rows, write_files, write_prompt
 
 from modeling_gait.loading import VIDEO_SUFFIXES
+from modeling_gait.released import NAME, find_part, named
 
 PLAYER = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 STYLE = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
@@ -54,14 +56,15 @@ THEME = gr.themes.Base(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     model, classifier, knowledge = (os.environ.get(f"GAIT_{name}") for name in ("MODEL", "CLASSIFIER", "KNOWLEDGE"))
-    parser.add_argument("--model", default=model, help="folder or Hub id of a family ($GAIT_MODEL)")
+    parser.add_argument("--model", default=model or NAME, help="gait-small, folder or Hub id of a family ($GAIT_MODEL)")
     parser.add_argument("--classifier", default=classifier, help="folder or Hub id of a classifier ($GAIT_CLASSIFIER)")
     parser.add_argument("--knowledge", default=knowledge, help="folder or Hub id of a knowledge model ($GAIT_KNOWLEDGE)")
     parser.add_argument("--port", type=int, default=None)
     options = parser.parse_args()
-    if not options.model:
-        parser.error("no model: give --model FOLDER_OR_HUB_ID or set GAIT_MODEL; `make demo` makes one in demo/model")
-    demo = GaitDemo(options.model, options.classifier, options.knowledge)
+    family = named(options.model)
+    own = lambda kind: (find_part(Path(family), (kind,)) or (None,))[0]  # noqa: E731  that a family brings along
+    classifier, knowledge = options.classifier or own("gait_classifier"), options.knowledge or own("gait_knowledge")
+    demo = GaitDemo(family, classifier and str(classifier), knowledge and str(knowledge))
     try:
         demo.warm_up()
     except OSError as error:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.cli.io import DEMO, FAMILY, find_model, output_files, plain, read_cycles, whole_files
+from modeling_gait.cli.io import CLASSIFIER, FAMILY, find_model, output_files, plain, read_cycles, whole_files
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.export import write_csv
+from modeling_gait.released import FOLDER
 from modeling_gait.simulation import simulate_walks
 
 IMU = GaitTCNConfig(num_channels=36, num_phases=20)
@@ -99,10 +100,11 @@ def test_cycles_that_do_not_fit_are_refused(tmp_path):
 def test_where_a_model_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GAIT_MODEL", raising=False)
-    for folder in (tmp_path / "other", tmp_path / "third", DEMO):
+    for folder in (tmp_path / "other", tmp_path / "third"):
         folder.mkdir(parents=True)
         (folder / "config.json").write_text('{"model_type": "gpt2"}')
-    assert find_model(None, FAMILY) == (DEMO, FAMILY)
+    assert find_model(None, FAMILY) == find_model("gait-small", FAMILY) == (FOLDER, FAMILY)
+    assert find_model(None, CLASSIFIER, FAMILY) == (FOLDER / "classifier", CLASSIFIER)
     monkeypatch.setenv("GAIT_MODEL", str(tmp_path / "other"))
     assert find_model(None, FAMILY) == (tmp_path / "other", FAMILY)
     assert find_model("third", FAMILY)[0].name == "third"

@@ -128,7 +128,6 @@ def test_report_and_search(files, data, tmp_path):
     assert set(report.class_probabilities) == {"prosthetic", "after_training"} and (tmp_path / "report.html").stat().st_size
     small = ["--hidden_size", "16", "--num_layers", "1", "--num_heads", "2", "--projection_size", "8", "--num_frames", "32"]
     run_script(train_text, [*given, tmp_path / "text", *small, "--text_cache", tmp_path / "cache", "--captions", "label"])
-    pytest.importorskip("faiss", reason="needs FAISS: pip install faiss-cpu")
     model = GaitDualEncoderModel.from_pretrained(tmp_path / "text")
     extractor = GaitFeatureExtractor.from_pretrained(tmp_path / "text")
     search = GaitSearch.from_dataset(model, load_dataset(str(data), split="train"), extractor, progress=False)

@@ -18,6 +18,7 @@ from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
+from modeling_gait.released import FOLDER
 from modeling_gait.training.cards import RESULTS, TrainingData, check_card, is_number, read_data_card, read_results, render_card
 from train.publish import (
     CardWriter,
@@ -313,3 +314,13 @@ def test_arguments_that_do_not_fit_together(saved, dataset_folder, tmp_path):
     with pytest.raises(ValueError, match="no Parquet files in this folder"):
         dry_run(tmp_path / "out", dataset=[str(tmp_path / "empty")])
     assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_the_shipped_family_is_published_as_it_is(tmp_path):
+    out = dry_run(tmp_path / "out", family="gait-small", name="", public=True) / "gait-small"
+    shipped = {p.relative_to(FOLDER): p.read_bytes() for p in FOLDER.rglob("*") if p.is_file() and p.name != "README.md"}
+    assert all((out / name).read_bytes() == content for name, content in shipped.items())
+    added = {p.relative_to(out) for p in out.rglob("*") if p.is_file()} - set(shipped)
+    assert {p.suffix for p in added} == {".py", ".md", ""} and Path("text/modeling_gait_dual_encoder.py") in added
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert 'model="me/gait-small", trust_remote_code=True' in card and "scipy" in card

@@ -26,6 +26,7 @@ import gait_demo  # noqa: E402
 from modeling_gait import GaitClassifierConfig, GaitForSequenceClassification, parse_prompt  # noqa: E402
 from modeling_gait.export import write_csv  # noqa: E402
 from modeling_gait.loading import load_walk  # noqa: E402
+from modeling_gait.released import released  # noqa: E402
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks  # noqa: E402
 from modeling_gait.skeletons import SKELETONS  # noqa: E402
 from modeling_gait.video import read_video, write_video  # noqa: E402
@@ -334,13 +335,18 @@ def test_the_page_says_what_it_is(demo):
     assert "Research software, not a medical device" in page and "nothing here is" in page
 
 
-def test_no_model_says_what_to_do(monkeypatch, capsys, tmp_path):
+def test_which_models(monkeypatch, capsys, tmp_path):
     monkeypatch.delenv("GAIT_MODEL", raising=False)
-    for arguments, message in (([], "make demo"), (["--model", str(tmp_path / "nothing")], "no model family at")):
-        monkeypatch.setattr(sys, "argv", ["app.py", *arguments])
-        with pytest.raises(SystemExit):
-            app.main()
-        assert message in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["app.py", "--model", str(tmp_path / "nothing")])
+    with pytest.raises(SystemExit):
+        app.main()
+    assert "no model family at" in capsys.readouterr().err
+    shown = []
+    monkeypatch.setattr(app, "launch", lambda page, **_: None)
+    monkeypatch.setattr(app, "build", shown.append)
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    app.main()
+    assert [shown[0].family, shown[0].classifier, shown[0].knowledge] == [released(p) for p in ("", "classifier", "knowledge")]
 
 
 def test_front_matter_and_requirements_agree_with_the_package():

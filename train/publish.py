@@ -1,14 +1,15 @@
 """Publish a model family, other models and data sets as repositories on the Hugging Face Hub, with cards and a collection.
 
+    python train/publish.py --family gait-small --namespace me --dry_run OUT
     python train/publish.py --family demo/model --trained_on demo/data --name gait-demo --namespace me --dry_run OUT
     python train/publish.py --family outputs/gist_10 --classifier outputs/gist_10/gru --trained_on data/gist \
         --results model_cards/results/*_gist.json
     python train/publish.py --dataset data/simulated --public
 
 In: folders as the training scripts and datasets_scripts write them. Out: NAMESPACE/NAME (GPT-2, tokeniser of walks in `vq/`,
-`decoder/`, processor, code, card, animation), NAME-lora (its adapter, where there is one), NAME-ARCHITECTURE for each
-classifier, NAME-text, NAME-knowledge, NAME-tcn, NAME-FOLDER for each data set, and a collection of them all. `--dry_run OUT`
-writes what would be pushed to a folder instead, byte for byte.
+`decoder/`, processor, code, card, animation; a family of train/release.py: all its files as they are), NAME-lora (its adapter,
+where there is one), NAME-ARCHITECTURE for each classifier, NAME-text, NAME-knowledge, NAME-tcn, NAME-FOLDER for each data set,
+and a collection of them all. `--dry_run OUT` writes what would be pushed to a folder instead, byte for byte.
 
 Everything is put together and checked before the first request. A repository changes in one commit, so it is never half new;
 after an interruption the same command goes on, and what the Hub already has is not sent again. Repositories are private unless
@@ -28,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,12 +39,21 @@ from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 from transformers import AutoConfig, HfArgumentParser, PreTrainedConfig
-from transformers.dynamic_module_utils import get_relative_imports
+from transformers.dynamic_module_utils import custom_object_save, get_relative_imports
 
 from modeling_gait.drawing.rendering import render_animation
 from modeling_gait.files import atomic_folder, write_json
+from modeling_gait.released import ABOUT, named
 from modeling_gait.skeletons import SKELETONS
-from modeling_gait.training.cards import TrainingData, check_card, read_data_card, read_results, render_card
+from modeling_gait.training.cards import (
+    SIMULATED,
+    TrainingData,
+    check_card,
+    read_data_card,
+    read_results,
+    release_card,
+    render_card,
+)
 from modeling_gait.training.showing import ShowArguments, make_walks, markdown_table, title
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,7 +76,7 @@ COLLECTION_FILE = "collection.json"  # of a dry run
 class PublishArguments:
     """Arguments of publishing."""
 
-    family: str = field(default="", metadata={"help": "folder of a model family (train_gpt2.py)"})
+    family: str = field(default="", metadata={"help": "gait-small, or folder of a model family (train_gpt2.py)"})
     classifier: list[str] = field(default_factory=list, metadata={"help": "folders of classifiers (train_classifier.py)"})
     text: str = field(default="", metadata={"help": "folder of a dual encoder (train_text.py)"})
     knowledge: str = field(default="", metadata={"help": "folder of a GaitKnowledgeModel"})
@@ -94,8 +105,11 @@ class Repository:
 
 def stage(args: PublishArguments, namespace: str, work: Path) -> list[Repository]:
     """Write every repository to `work`/its name, with card, and check it. Raises ValueError naming the folder or file."""
-    name = args.name or (f"gait-{Path(args.family).absolute().name}" if args.family else "gait")
-    data = read_data_card(Path(args.trained_on)) if args.trained_on else None
+    family = Path(named(args.family))
+    name = args.name or (f"gait-{family.absolute().name}".replace("gait-gait-", "gait-") if args.family else "gait")
+    released = bool(args.family) and (family / ABOUT).is_file()
+    models = args.classifier or args.text or args.knowledge or args.tcn
+    data = read_data_card(Path(args.trained_on)) if args.trained_on else SIMULATED if released and not models else None
     made: list[Repository] = []
 
     def new(suffix: str, type: str = "model") -> Repository:
@@ -106,7 +120,7 @@ def stage(args: PublishArguments, namespace: str, work: Path) -> list[Repository
         made.append(repository)
         return repository
 
-    licences = [data] if data and (args.family or args.classifier or args.text or args.knowledge or args.tcn) else []
+    licences = [data] if data and (args.family or models) else []
     published = {}
     for folder in map(Path, args.dataset):
         repository = new(f"-{folder.absolute().name}", "dataset")
@@ -114,8 +128,9 @@ def stage(args: PublishArguments, namespace: str, work: Path) -> list[Repository
         published[folder.resolve()] = repository.id
     trained_on = published.get(Path(args.trained_on).resolve()) if args.trained_on else None
     card = CardWriter(data, [trained_on] if trained_on else None, args.results)
-    if args.family:
-        family = Path(args.family)
+    if released:
+        stage_release(family, new(""))
+    elif args.family:
         repository = new("")
         stage_family(family, repository, card)
         if (family / "adapter").is_dir():
@@ -187,6 +202,22 @@ def stage_family(family: Path, repository: Repository, card: CardWriter) -> None
     }
     about |= {"shown": markdown_table(rows, card.data.title if card.data else "data that was not stated", shown.candidates)}
     card.write("family", repository, about | {"base_model": base.get("base_model_name_or_path")})
+
+
+def stage_release(family: Path, repository: Repository) -> None:
+    """All files of a family of train/release.py as they are, and the code and the card that a repository needs."""
+    folder = repository.folder
+    shutil.copytree(family, folder)
+    for file in sorted(folder.rglob("*config.json")):
+        for reference in sorted(code_references(read_json(file))):
+            module, name = reference.rsplit("--", 1)[-1].split(".")
+            for place in {file.parent, folder}:
+                custom_object_save(getattr(import_module(f"modeling_gait.{module}"), name), place)
+    for place in {file.parent for file in folder.rglob("config.json")}:
+        check_code(place, folder)
+    text = release_card(folder, repository.id, {"requires": requirements(folder)})
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
 
 
 def stage_adapter(family: Path, repository: Repository, merged: str, card: CardWriter) -> None:

@@ -4,7 +4,6 @@ In: what was typed. Out: folders, `Walk`s, arrays. Errors are ValueError or OSEr
 Nothing heavy is imported here, so that `gait --help` is fast.
 """
 
-import json
 import math
 import os
 import tempfile
@@ -16,21 +15,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..released import NAME, find_part, model_type, named
+
 if TYPE_CHECKING:
     from ..configuration_gait_tcn import GaitTCNConfig
 
-DEMO = Path("demo/model")
 # model_type in config.json
 FAMILY, CLASSIFIER, TEXT, TCN, KNOWLEDGE = "gpt2", "gait_classifier", "gait_dual_encoder", "gait_tcn", "gait_knowledge"
 KINDS = {
-    FAMILY: "a model family (`make demo` in the repository makes one in demo/model)",
+    FAMILY: "a model family (train/train_gpt2.py)",
     CLASSIFIER: "a classifier (train/train_classifier.py)",
     TEXT: "a dual encoder of walks and texts (train/train_text.py)",
     TCN: "a network for gait cycles (train/train_maml.py)",
     KNOWLEDGE: "a knowledge model (GaitKnowledgeForSequenceClassification)",
 }
 WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".trc", ".c3d", ".npy", ".gif", ".mp4")  # what `save_walk` writes
-ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL"
+ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL; gait-small comes with the package"
 
 
 # ---------------------------------------------------------------- models
@@ -39,25 +39,22 @@ ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL"
 def find_model(name: str | None, *kinds: str) -> tuple[Path, str]:
     """The folder of a model and which of `kinds` (model types) it is; one of the Hub is downloaded, or taken from the cache.
 
-    `name`: folder or Hub id; else the environment variable GAIT_MODEL, else demo/model if it is there.
+    `name`: gait-small, a folder or a Hub id; else the environment variable GAIT_MODEL, else gait-small. A family may hold
+    models of other kinds in folders of their own, see `released.PARTS`.
     Raises ValueError where there is none, it is of another kind, or the Hub has none or cannot be reached.
     """
     wanted = " or ".join(KINDS[k] for k in kinds)
-    name = name or os.environ.get("GAIT_MODEL") or (str(DEMO) if DEMO.is_dir() else None)
-    if not name:
-        raise ValueError(f"no model: {ADVICE}; needed is {wanted}")
+    name = named(name or os.environ.get("GAIT_MODEL") or NAME)
     folder = Path(name).expanduser()
     if not folder.is_dir():
         folder = _download(name, wanted)
-    if not (folder / "config.json").is_file():
+    found = find_part(folder, kinds)
+    if not found and not (folder / "config.json").is_file():
         raise ValueError(f"{name}: not a model, config.json is missing; {ADVICE}: {wanted}")
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{name}: config.json cannot be read: {error}") from error
-    if kind not in kinds:
+    if not found:
+        kind = model_type(folder)
         raise ValueError(f"{name}: holds {KINDS.get(kind, f'a model of type {kind!r}')}; needed is {wanted}; {ADVICE}")
-    return folder, kind
+    return found
 
 
 def _download(name: str, wanted: str) -> Path:

@@ -23,6 +23,7 @@ from typing import Annotated
 
 import typer
 
+from ..released import NAME
 from .io import (
     CLASSIFIER,
     FAMILY,
@@ -53,7 +54,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Model = Annotated[str | None, typer.Option(help="Folder or Hub id. Default: $GAIT_MODEL, else demo/model if it is there.")]
+Model = Annotated[str | None, typer.Option(help="gait-small, a folder or a Hub id. Default: $GAIT_MODEL, else gait-small.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
 Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none (replaces what it states).")]
 Up = Annotated[str, typer.Option(help="Vertical axis of the files: auto, y, -y, z, -z.")]
@@ -196,7 +197,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Show the versi
 @command
 def generate(
     prompt: Annotated[str, typer.Argument(help="The walk in words: class, side, severity, speed, cadence.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.parquet, .bvh, .gif, .csv, .npz or .mp4.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.gif, .parquet, .bvh, .csv, .npz or .mp4.")] = Path("walk.gif"),
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Walks to sample.")] = 1,
     seed: Annotated[int | None, typer.Option(help="Makes the walks repeatable. Default: a random one, which is shown.")] = None,
     temperature: Annotated[float, typer.Option(help="Lower is more usual, higher more varied.")] = 0.7,
@@ -211,7 +212,7 @@ def generate(
     Several walks make one Parquet data set, or numbered files of any other format: walk_01.bvh, walk_02.bvh, ...
 
     \b
-    gait generate "severe steppage gait, right side, 0.6 m/s" -o walk.bvh
+    gait generate "severe steppage gait, right side, 0.6 m/s"
     gait generate "normal gait, 1.2 m/s" -n 20 --seed 0 -o walks.parquet
     gait generate "antalgic gait, left side" -o walk.gif --person me.csv
     """
@@ -230,7 +231,7 @@ def generate(
         walks = pipe([prompt] * count, num_frames=frames, temperature=temperature, seed=seed, **options)
     except ValueError as error:
         raise ValueError(str(error).replace("num_frames:", "--frames:")) from error
-    named = model or os.environ.get("GAIT_MODEL") or str(folder)
+    named = model or os.environ.get("GAIT_MODEL") or NAME
     with whole_files(files) as paths:
         if parquet:
             write_parquet(paths[0], walks, named, seed)
@@ -315,8 +316,8 @@ def classify(
     """Class probabilities of walks, by a classifier, or by the tokeniser of a model family.
 
     \b
-    gait classify walk.csv --model outputs/gru
-    gait classify --json walks/*.csv > classes.json
+    gait classify walk.csv
+    gait classify --json walks/*.csv --model outputs/gru > classes.json
     """
     folder, kind = find_model(model, CLASSIFIER, FAMILY)
     from transformers import pipeline
@@ -336,7 +337,7 @@ def classify(
 @command
 def report(
     file: Annotated[Path, typer.Argument(help="A skeleton file, or a video if the model reads videos.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")] = Path("report.html"),
     age: Annotated[float | None, typer.Option(help="Years, for the norms.")] = None,
     sex: Annotated[str | None, typer.Option(help="female or male, for the norms.")] = None,
     height: Height = None,
@@ -351,8 +352,7 @@ def report(
 
     \b
     gait report clip.mp4 --out report.html --height 1.65
-    gait report walk.csv --out report.html --model outputs/knowledge
-    gait report walk.csv --out report.html --age 70 --sex female
+    gait report walk.csv --age 70 --sex female --model outputs/knowledge
     """
     output_files(out, 1, (".html",), force)
     if not file.is_file():
@@ -398,39 +398,62 @@ def report_answer(result, file: Path, out: Path) -> Answer:
 
 @command
 def search(
-    query: Annotated[str, typer.Argument(help="Words, or a skeleton file.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of skeleton files, or of Parquet in the walk schema.")],
+    query: Annotated[str, typer.Argument(help="Words and numbers, or a walk: any of `gait formats`.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of walks, or of Parquet in the walk schema.")],
     count: Annotated[int, typer.Option("-k", "--count", min=1, help="Walks to show.")] = 10,
+    where: Annotated[str | None, typer.Option(help='Only walks that pass: "pathology=steppage speed<0.7".')] = None,
+    by: Annotated[str, typer.Option(help="Of a walk: gait, person or both.")] = "gait",
+    index: Annotated[Path | None, typer.Option(help="Folder where the index is kept; made, or brought up to date.")] = None,
     model: Model = None,
     fps: Fps = None,
 ) -> Answer:
-    """Find the walks that words describe best, or that are most like a walk.
+    """Find the walks that fit words and numbers best, or that are most like a walk; below each, why.
+
+    A score is 0 to 1: how well all that was asked fits. Numbers are compared with what was measured, other words by the model.
 
     \b
-    gait search "slow walk, the right knee hardly bends" walks/ --model outputs/text
-    gait search walk.csv data/simulated -k 3 --model outputs/text
+    gait search "steppage gait, right side, slower than 0.7 m/s" walks/
+    gait search "no limp, at least 100 steps/min" walks/ --index walks.index --where "step_width<0.15"
+    gait search walk.csv data/simulated -k 3 --by person
     """
+    from ..file_formats import SUFFIXES
+    from ..loading import VIDEO_SUFFIXES
+
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
-    if Path(query).suffix.lower() in (".csv", ".tsv", ".npz", ".npy", ".bvh") and not Path(query).is_file():
+    walk = Path(query).suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES)
+    if walk and not Path(query).is_file():
         raise FileNotFoundError(f"{query}: no such file")
     place, _ = find_model(model, TEXT)
     from datasets import load_dataset
 
-    from ..gait_search import GaitSearch
+    from ..gait_search import ABOUT, GaitSearch
     from ..modeling_gait_dual_encoder import GaitDualEncoderModel
 
     quiet()
     encoder = GaitDualEncoderModel.from_pretrained(place).eval()
-    tables = sorted(str(p) for p in folder.rglob("*.parquet"))
-    if tables:
+    tables, about = sorted(str(p) for p in folder.rglob("*.parquet")), {} if fps is None else {"fps": fps}
+    known = index is not None and (index / ABOUT).is_file()
+    if known:
+        walks = GaitSearch.load(encoder, index)
+        changed = not tables and any(walks.update(folder, **about))
+    elif tables:
         walks = GaitSearch.from_dataset(encoder, load_dataset("parquet", data_files=tables, split="train"))
     else:
-        walks = GaitSearch.from_folder(encoder, folder, fps=fps)
-    found = walks.by_walk(query, count, fps) if Path(query).is_file() else walks.by_text(query, count)
+        walks = GaitSearch.from_folder(encoder, folder, **about)
+    if index is not None and (not known or changed):
+        walks.save(index)
+    found = walks.by_walk(query, count, fps, by=by, where=where) if walk else walks.by_text(query, count, where)
     rows = [{"file": str(folder), **row} for row in found]
-    titles = [row["walk_id"] if "walk_id" in row else row["file"] for row in rows]
-    return Answer(rows, "\n".join(f"{row['score']:.3f}  {title}" for row, title in zip(rows, titles)))
+    lines = []
+    for row in rows:
+        lines.append(f"{row['score']:.3f}  {row.get('walk_id', row['file'])}")
+        for why in row.get("why", ()):
+            value = why["found"] if not isinstance(why["found"], float) else number(why["found"])
+            lines.append(
+                f"    {why['fit']:.2f}  {why['words']}: {why['asked']}" + (f", found {value}" if value is not None else "")
+            )
+    return Answer(rows, "\n".join(lines))
 
 
 @command
@@ -448,7 +471,7 @@ def personalize(
     (K, phases, channels) with optional `channel_mask`; or samples (T, 36) of six leg sensors as in HuGaDB, with `fps`.
 
     \b
-    gait personalize walk_1.csv walk_2.csv --out p01 --model outputs/maml
+    gait personalize walk_1.csv walk_2.csv --out p01
     gait personalize cycles.npz --out p01 --model outputs/maml --json
     """
     from ..files import atomic_folder
@@ -466,7 +489,9 @@ def personalize(
     parts = [read_cycles(file, base.config, fps) for file in progress(files, "files")]
     values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
     person = base.personalize(values, channel_mask=mask, steps=steps)
-    named = model or os.environ.get("GAIT_MODEL") or str(folder)
+    named = model or os.environ.get("GAIT_MODEL") or NAME
+    if named == NAME or Path(named).is_dir():
+        named = str(folder)  # where in a family the network is
     with atomic_folder(out) as temporary:
         person.save_adapter(temporary, base_model=named)
     size = sum(f.stat().st_size for f in out.iterdir())
@@ -573,6 +598,28 @@ def compare(
     doubts = [f"doubt: {d}" for d in found.doubts]
     page = [] if out is None else [f"page: {out}"]
     return Answer(found.to_dict() | {"out": out}, "\n".join([*found.sentences, *lines, *doubts, *page]))
+
+
+@command
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path("gait-demo"),
+    model: Model = None,
+    force: Force = False,
+) -> Answer:
+    """Show the main job on one page: gaits from words, a walk read back, a report, a search. Takes about a minute.
+
+    \b
+    gait demo --out demo
+    """
+    if out.exists() and not ((out / "index.html").is_file() and force):
+        raise FileExistsError(f"{out}: is there already" + ("; --force replaces a demo" if not force else " and is no demo"))
+    family, _ = find_model(model, FAMILY)
+    from .demo import make_demo
+
+    quiet()
+    rows = make_demo(family, out)
+    page = (out / "index.html").resolve()
+    return Answer({"out": page, "walks": rows}, f"{len(rows)} walks, a report and a search: open {page}")
 
 
 @command

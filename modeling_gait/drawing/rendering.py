@@ -1,4 +1,4 @@
-"""Pictures of walks: animations (GIF, MP4), pose strips, joint-angle curves, confusion matrices.
+"""Pictures of walks: animations (GIF, MP4), pose strips, joint-angle curves.
 
 In: joints (T, J, 3) in metres (x right, y forward, z up), nan where missing. Out: a picture file. Left is blue, right is
 orange (Okabe & Ito's colours, told apart by colour-blind people). Animations are drawn with Pillow, figures with matplotlib.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from ..cleaning import bridged
 from ..files import atomic_path
 from ..gait_events import detect_gait_events
 from ..kinematics import joint_angles
@@ -127,7 +128,7 @@ class _Panel:
             self.joints = joints
             self.floor = float(np.nanpercentile(np.nanmin(joints[..., 2], axis=1), 10)) - 0.03
         margin = min(len(joints) - 1, int(walk.fps))  # the path goes on straight at both ends
-        path = np.pad(_without_gaps(centre[:, 0]), ((margin, margin), (0, 0)), "reflect", reflect_type="odd")
+        path = np.pad(bridged(centre[:, 0]), ((margin, margin), (0, 0)), "reflect", reflect_type="odd")
         self.target = gaussian_filter1d(path, 0.3 * walk.fps, axis=0)[margin : margin + len(joints)]
         self.target[:, 2] = self.floor + 0.4 * _HEIGHT
         azimuth, elevation = np.radians((VIEWS[view], 10.0) if isinstance(view, str) else view)
@@ -185,15 +186,6 @@ class _Panel:
         if skeleton.has("head") and np.isfinite(pixels[skeleton.index("head")]).all():
             j = skeleton.index("head")
             _disc(draw, pixels[j], 0.1 * scale[j], colour or _paler(SIDE_COLOURS["centre"], 0.15))
-
-
-def _without_gaps(values: np.ndarray) -> np.ndarray:
-    """(T, 3) with nan replaced by interpolation over time."""
-    out, frames = values.copy(), np.arange(len(values))
-    for axis in range(3):
-        good = np.isfinite(values[:, axis])
-        out[:, axis] = np.interp(frames, frames[good], values[good, axis])
-    return out
 
 
 def _side(joint: str) -> str:

@@ -17,6 +17,8 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from modeling_gait.released import ABOUT
+
 TEMPLATES = Path(__file__).resolve().parents[2] / "model_cards" / "templates"
 
 # What a card shows of the results files that belong to its kind of model: experiment (without the data set's name) -> metric
@@ -81,12 +83,26 @@ RESULTS: dict[str, dict[str, dict[str, str]]] = {
         }
     },
 }
+RELEASE = {  # what release.json holds of people held out, see measuring.py
+    "words_read_as_asked": "walks from words, read as the class asked for by the classifier below, share",
+    "words_speed_r": "walks from words, speed asked and measured, r",
+    "tokeniser_accuracy": "class of a walk by the tokeniser, accuracy",
+    "classifier_accuracy": "class of a walk by the classifier, accuracy",
+    "knowledge_accuracy": "class of a walk by the knowledge model, accuracy",
+    "knowledge_parameters_r_08": "gait parameters, of 29, that the knowledge model reads with r of 0.8 or more",
+    "search_first_of_class": "first walk found by a caption is of its class, share",
+    "search_own_in_ten": "the walk that the caption was written for is among the first ten, share",
+    "cycles_mse_0": "somebody's gait cycles without any of them, error in variances",
+    "cycles_mse_1": "the same from one cycle",
+    "cycles_mse_3": "the same from three cycles",
+}
 TASKS = {  # name of the task in `model-index`
     "family": "text to gait",
     "classifier": "gait classification",
     "text": "gait retrieval by text",
     "knowledge": "gait classification",
     "tcn": "few-shot personalisation of gait",
+    "release": "text to gait",
 }
 TAGS = {
     "family": ["text-to-motion", "motion-generation", "gpt2"],
@@ -95,6 +111,7 @@ TAGS = {
     "text": ["retrieval", "zero-shot-classification"],
     "knowledge": ["gait-classification"],
     "tcn": ["meta-learning", "few-shot", "imu"],
+    "release": ["text-to-motion", "motion-generation", "gpt2", "gait-classification", "retrieval", "few-shot"],
 }
 DERIVED = "terms-of-the-training-data"  # license_name of what is made of data that is not free
 PERMISSIVE = {"apache-2.0", "mit", "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "unlicense"}
@@ -134,6 +151,9 @@ class TrainingData:
     def derived(self) -> bool:
         """Whether it is made of other data, whose terms apply."""
         return self.license_name == DERIVED
+
+
+SIMULATED = TrainingData("simulated", "walks of the package's own gait simulator", "apache-2.0")
 
 
 @dataclass(frozen=True)
@@ -222,7 +242,7 @@ def render_card(kind: str, repo: str, data: TrainingData | None, results: list[R
         terms["license_link"] = data.link
     card = ModelCardData(
         **terms,
-        language="en" if kind in ("family", "adapter", "text", "knowledge") else None,
+        language="en" if kind in ("family", "adapter", "text", "knowledge", "release") else None,
         library_name="peft" if kind == "adapter" else "transformers",
         tags=["gait", "motion", "biomechanics", *TAGS[kind]],
         base_model=about.get("base_model"),
@@ -233,13 +253,30 @@ def render_card(kind: str, repo: str, data: TrainingData | None, results: list[R
     )
     # Markdown, not HTML: nothing is to be escaped
     templates = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    given = {"shown": "", "base_model": None, "labels": [], "classes": []} | about
+    given = {"shown": "", "base_model": None, "labels": [], "classes": [], "own_results": False} | about
     text = templates.get_template(f"{kind}.md").render(
         metadata=card.to_yaml(), name=card.model_name, repo=repo, data=data, results=results, license=card.license, **given
     )
     text = re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
     check_card(text, f"card of {repo}")
     return text
+
+
+def release_card(folder: Path, repo: str, about: dict) -> str:
+    """The README.md of the shipped family, from its release.json; `about`: further names of the template."""
+    said = json.loads((Path(folder) / ABOUT).read_text(encoding="utf-8"))
+    numbers = {k: (words, said["metrics"][k]) for k, words in RELEASE.items() if k in said["metrics"]}
+    protocol = f"{said['people_held_out']} simulated people, {said['metrics']['walks']:.0f} walks, none of theirs trained on"
+    made = said["date"], [said["seed"]], said["versions"]
+    result = Result("release", "simulated walks", protocol, "make release", *made, numbers)
+    data = TrainingData("simulated", "walks of the package's own gait simulator", "apache-2.0")
+    return render_card(
+        "release",
+        repo,
+        data,
+        [result],
+        {**{k: said[k] for k in ("people", "walks", "labels", "version")}, "requires": [], "own_results": True, **about},
+    )
 
 
 def check_card(text: str, where: str) -> dict:

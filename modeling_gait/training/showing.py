@@ -72,17 +72,17 @@ class Shown:
     described: str
 
 
-def default_prompts(classes: GaitClasses, reference: dict | None = None) -> list[str]:
-    """A prompt for each class: severe, right side, at the pace of PACE.
+def default_prompts(classes: GaitClasses, reference: dict | None = None, severity: float = SEVERE) -> list[str]:
+    """A prompt for each class: right side, severe at the pace of PACE, milder nearer to a normal one.
 
     `reference`: of `captions.fit_reference` on the training people's normal walks; None: 1.25 m/s and 112 steps/min.
     """
     normal = {"speed": 1.25, "cadence": 112.0} | dict((reference or {}).get("mean", {}))
     prompts = []
     for entry in classes.classes:
-        about = {"severity": SEVERE} if entry.graded else {}
+        about = {"severity": severity} if entry.graded else {}
         about |= {"side": "right"} if entry.side == "one" else {}
-        speed, cadence = PACE.get(entry.name, (1.0, 1.0))
+        speed, cadence = (1 + (pace - 1) * severity / SEVERE for pace in PACE.get(entry.name, (1.0, 1.0)))
         about |= {"speed": speed * normal["speed"], "cadence": cadence * normal["cadence"]}
         prompts.append(WalkDescription(entry.name, **about, classes=classes).to_prompt())
     return prompts

@@ -1,0 +1,68 @@
+"""The main job on one page: gaits from words, one person with three gaits, a walk read back, a report, a search.
+
+In: a family that holds a dual encoder and a knowledge model too, as `released` describes it. Out: a folder of pictures, walks
+(CSV, BVH), a report, and index.html, which shows them all and needs no network.
+"""
+
+from pathlib import Path
+
+from datasets import Dataset
+from jinja2 import Environment
+from tqdm import tqdm
+from transformers import pipeline
+
+from ..drawing.rendering import render_animation
+from ..files import atomic_folder, atomic_path
+from ..gait_search import GaitSearch, encode_walks
+from ..modeling_gait_dual_encoder import GaitDualEncoderModel
+from ..skeletons import SKELETONS
+from ..training.showing import ShowArguments, default_prompts, describe, make_walks, title, unique_names, write_pictures
+
+QUERY = "a slow walk, the right foot drags and the right knee is lifted high"
+PAGE = Path(__file__).with_name("demo.html")
+READ, MILD = "steppage", 0.2
+PERSON = ("normal gait, 1.0 m/s", "severe steppage gait, right side, 0.7 m/s", "severe stiff-legged gait, left side, 0.7 m/s")
+
+
+def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
+    """Fill `out` (whole, or as it was) and return the rows of its table."""
+    bar = tqdm(total=6, desc="demo", bar_format="{desc}: {n}/{total} {postfix} [{elapsed}]")
+
+    def step(what: str) -> None:
+        bar.set_postfix_str(what)
+        bar.update()
+
+    with atomic_folder(out) as folder:
+        step("severe gaits from words")
+        arguments = ShowArguments(model=str(family), seed=seed)
+        severe, rows = make_walks(arguments)
+        write, read = pipeline("text-to-gait", model=str(family)), pipeline("gait-to-text", model=str(family))
+        step("mild ones")
+        classes = read.extractor.classes
+        prompts = default_prompts(classes, None, MILD)
+        options = {"seed": seed, "candidates": 8, "temperature": 0.7}
+        mild = write(prompts, **options)
+        step("one person, three gaits")
+        person = write(list(PERSON), person=severe[0], **options)
+        fps, skeleton = severe[0]["fps"], SKELETONS[severe[0]["skeleton"]]
+        step("pictures")
+        for name, walks in (("severe", severe), ("mild", mild)):
+            write_pictures(walks, unique_names(walks), folder / name)
+        titles = [title(w["description"].pathology, w["description"]) for w in person]
+        render_animation([w["joints"] for w in person], folder / "person.gif", fps, skeleton, titles, size=(300, 300))
+        file = folder / "severe" / "walks" / f"{READ}.csv"
+        step("a report and a search")
+        report = pipeline("gait-report", model=str(family / "knowledge"))(str(file), html=folder / "report.html")
+        encoder = GaitDualEncoderModel.from_pretrained(family / "text").eval()
+        files = sorted(folder.glob("*/walks/*.csv"))
+        names = [f"{f.parts[-3]} {f.stem.replace('_', ' ')}" for f in files]
+        found = GaitSearch(encoder, Dataset.from_dict({"name": names}), encode_walks(encoder, files)).by_text(QUERY, 3)
+        step("index.html")
+        rows += [describe(w, read(w), n) for w, n in zip(mild, unique_names(mild))]
+        page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE.read_text(encoding="utf-8"))
+        read_back = rows[[r.name for r in rows].index(READ)]
+        shown = {"rows": rows, "severe": len(severe), "said": read_back, "report": report, "found": found, "query": QUERY}
+        with atomic_path(folder / "index.html") as temporary:
+            temporary.write_text(page.render(**shown, person=PERSON), encoding="utf-8")
+    bar.close()
+    return [vars(r) for r in rows]

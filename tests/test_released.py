@@ -1,0 +1,151 @@
+"""The shipped family: its files are those that were made, this code reads them, all works without a name or a network."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from test_cli import answer, gait
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, pipeline
+
+import modeling_gait
+from modeling_gait.export import write_csv
+from modeling_gait.released import ABOUT, FOLDER, NAME, PARTS, find_part, named, released
+from modeling_gait.simulation import simulate_walks
+from modeling_gait.training.cards import RELEASE, check_card
+from modeling_gait.training.measuring import probe
+from train import release
+
+MADE = json.loads((FOLDER / ABOUT).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def _no_model_named(monkeypatch):
+    monkeypatch.delenv("GAIT_MODEL", raising=False)
+
+
+def test_the_files_are_those_that_were_made():
+    assert (FOLDER / release.SUMS).read_text(encoding="utf-8") == release.checksums(FOLDER)
+    files = [p for p in FOLDER.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 12e6
+    assert {p.suffix for p in files} <= {".json", ".safetensors", ".md", ""} and not list(FOLDER.rglob("*.py"))
+    for file in FOLDER.rglob("*.safetensors"):
+        with safe_open(file, "pt") as content:
+            slices = [content.get_slice(k) for k in content.offset_keys()]
+            assert all(s.get_dtype() in ("F16", "I64") for s in slices if np.prod(s.get_shape()) > 2000), file
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_this_code_loads_every_part(kind):
+    auto = {"gpt2": AutoModelForCausalLM, "gait_classifier": AutoModelForSequenceClassification}
+    auto |= {"gait_knowledge": AutoModelForSequenceClassification}
+    model, found = auto.get(kind, AutoModel).from_pretrained(released(PARTS[kind]), output_loading_info=True)
+    assert model.config.model_type == kind and model.dtype == torch.float32
+    assert not any(found[problem] for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert all(torch.isfinite(v).all() for v in model.state_dict().values())
+    unknown = set(json.loads((FOLDER / PARTS[kind] / "config.json").read_text())) - set(model.config.to_dict())
+    assert unknown <= {"dtype"}, "fields that this code does not know"
+
+
+def test_this_code_says_what_the_code_said_that_made_it():
+    assert MADE["version"] == modeling_gait.__version__
+    for name, said in probe(FOLDER).items():
+        assert said == pytest.approx(MADE["probe"][name], abs=2e-3), name
+
+
+def test_the_card_tells_what_was_measured():
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert check_card(card, "card")["license"] == "apache-2.0"
+    assert set(RELEASE) <= set(MADE["metrics"])
+    for name, words in RELEASE.items():
+        assert f"| {words} | {MADE['metrics'][name]:.4g} |" in card
+
+
+def test_names():
+    assert named(NAME, "text") == released("text") and named("me/family", "text") == "me/family"
+    assert find_part(FOLDER, ("gait_tcn", "gpt2")) == (FOLDER / "tcn", "gait_tcn")
+    assert find_part(FOLDER / "text", ("gait_tcn",)) is None
+    with pytest.raises(ValueError, match="gait-small has no part 'legs'; it has vq, decoder"):
+        released("legs")
+
+
+# --- what works right after the installation ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    file = tmp_path_factory.mktemp("walk") / "walk.csv"
+    write_csv(file, simulate_walks(1, frames=120, seed=5, pathology="steppage", severity=0.9).joints[0], 30.0)
+    return file
+
+
+def test_pipelines_need_no_model(walk):
+    written = pipeline("text-to-gait")("severe steppage gait, right side, 0.6 m/s", seed=0)
+    assert written["joints"].shape == (96, 25, 3) and np.isfinite(written["joints"]).all()
+    assert set(pipeline("gait-to-text")(walk)["class_probabilities"]) == set(MADE["labels"])
+    assert {r["label"] for r in pipeline("gait-classification")(walk, top_k=None)} == set(MADE["labels"])
+    assert set(pipeline("gait-report")(walk).class_probabilities) == set(MADE["labels"])
+    ask = pipeline("zero-shot-gait-classification")
+    assert len(ask(walk, candidate_labels=["normal gait", "a high right knee"])) == 2
+
+
+def test_commands_need_no_model(walk, tmp_path):
+    made = answer("generate", "antalgic gait, left side", "-o", tmp_path / "walk.csv", "--seed", 1, "--candidates", 1)
+    assert made["model"] == NAME and (tmp_path / "walk.csv").is_file()
+    described, classified = (answer(word, walk)[0] for word in ("describe", "classify"))
+    assert set(described["class_probabilities"]) == set(classified["scores"]) == set(MADE["labels"])
+    assert described["class_probabilities"] != classified["scores"], "the family's classifier, not its tokeniser"
+    assert answer("report", walk, "-o", tmp_path / "report.html")["class_probabilities"]
+    assert answer("search", "a slow walk", walk.parent)[0]["file"] == str(walk)
+    adapter = answer("personalize", walk, "-o", tmp_path / "p01", "--model", NAME)
+    assert adapter["cycles"] > 0
+    assert modeling_gait.GaitTCNModel.from_pretrained(tmp_path / "p01").generate(1).shape == (1, 100, 75)
+    assert "needed is a classifier" in gait("classify", walk, "--model", FOLDER / "vq", code=1).stderr
+
+
+# --- making it ---------------------------------------------------------------------------------------------------------------
+
+
+def test_half_precision_keeps_what_it_cannot_hold():
+    weights = {"a": torch.randn(4), "tiny": torch.full((4,), 1e-6), "large": torch.tensor([7e4]), "n": torch.arange(3)}
+    found = release.half(weights | {"zero": torch.zeros(2)})
+    assert {k: v.dtype for k, v in found.items()} == {
+        **{"a": torch.float16, "tiny": torch.float32, "large": torch.float32, "n": torch.int64, "zero": torch.float16}
+    }
+
+
+def test_a_release_goes_on_where_it_was(tmp_path, monkeypatch):
+    filled = []
+
+    def stages(args):
+        def fill(folder, name):
+            filled.append(name)
+            file = tmp_path / name / ("README.md" if name == "data" else "model.safetensors")
+            file.parent.mkdir(parents=True)
+            file.write_text("")
+
+        return [(name, lambda folder, name=name: fill(folder, name)) for name in ("data", "vq", "gpt2")]
+
+    monkeypatch.setattr(release, "stages", stages)
+    args = release.ReleaseArguments(work_dir=str(tmp_path))
+    release.train_all(args)
+    shutil.rmtree(tmp_path / "vq")
+    release.train_all(args)
+    assert filled == ["data", "vq", "gpt2", "vq"]
+    args.effort = 0.5
+    with pytest.raises(ValueError, match="this folder was begun with .*another --work_dir"):
+        release.train_all(args)
+
+
+def test_nobody_held_out_is_trained_on(monkeypatch):
+    args = release.ReleaseArguments(num_subjects=5, held_out=2, seed=3)
+    assert release.people(args) == sorted(set(simulate_walks(5, 32, seed=3, num_subjects=5).subject_ids))[-2:]
+    seen = []
+    for module in (release.vq, release.text, release.maml, release.gpt2, release.knowledge, release.classifier):
+        monkeypatch.setattr(module, "train", lambda arguments: seen.append(arguments.exclude_subjects))
+    for name, fill in release.stages(args):
+        if name not in ("data", "text/encoder"):
+            fill("out")
+    assert len(seen) == 6 and all(people == release.people(args) for people in seen)
