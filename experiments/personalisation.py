@@ -4,17 +4,19 @@
     python -m experiments.personalisation --dataset data/hugadb/cycles --folds 0 --seeds 0   (a part; the rest may follow)
 
 The subjects are held out in groups. For each group the models are trained on the other subjects (train_maml.py, in
-output_dir, resumable). What must be chosen (steps, learning rates, components, for each number of shots; how much the support
-is smoothed) is chosen with models trained without the next group, which is held out in its turn; no test subject takes part.
-Out: a row for each subject, seed and number of shots (runner.py), model_cards/results/NAME.json, a figure.
+output_dir, resumable). What must be chosen (how far covariances are shrunk; steps, rates, components) is chosen with models
+made without the next group, which is held out in its turn; no test subject takes part. Fine-tuning and training from scratch
+are measured with `--tuning 900`, the steps of what is fine-tuned. Out: a row for each subject, seed and number of shots
+(runner.py), model_cards/results/NAME.json, a figure.
 
 Generation: the expected cycle from K support cycles against other cycles of the same subject and activity. Arms: `maml`;
-`maml_unadapted`, the same model that reads the support but takes no step; `finetune`, a conventionally trained network,
-fine-tuned by Adam; `scratch`, an untrained network, trained by Adam; `shrunk_mean`, the linear empirical Bayes estimate that
-the network starts from, given the activity; `support_mean`; `population_mean`, of the activity; `nearest` training cycle;
-`floor`, the mean of the query cycles themselves, which no method can beat. Reconstruction: what 5, 10, 20 % of the phases, or
-all but one sensor, leave unknown. MSE in variances of a channel, `si` in (m/s^2)^2 and (rad/s)^2; DTW per phase point and
-channel, in standard deviations.
+`maml_unadapted`, the same model that reads the support but takes no step; `linear`, without its network; `activity_read`, not
+told the activity; `gaussian`, the rival: a Gaussian posterior with covariances over channels; `finetune`, a conventionally
+trained network, fine-tuned by Adam; `scratch`, an untrained network, trained by Adam; `shrunk_mean`, the rival with
+independent channels; `support_mean`; `population_mean`, of the activity; `nearest` training cycle; `floor`, the mean of the
+query cycles themselves, which no method can beat. Reconstruction: what 5, 10, 20 % of the phases, or all but one sensor,
+leave unknown. MSE in variances of a channel, `si` in (m/s^2)^2 and (rad/s)^2; DTW per phase point and channel, in standard
+deviations.
 """
 
 import copy
@@ -348,8 +350,8 @@ def main() -> None:
     rows = run_all(args, runs, lambda run: evaluate(run, cycles, held, args))
     protocol = (
         f"{args.num_folds} groups of subjects held out in turn; support and queries drawn at random from a "
-        "subject's cycles of one activity; steps, rates and components chosen on the next group with models trained without "
-        "both; metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
+        "subject's cycles of one activity; what is chosen, on the next group with models made without both; "
+        "metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
     )
     path = result_path(args.name)
     choices = json.loads(path.read_text()).get("choices", {}) if path.exists() else {}
