@@ -100,7 +100,7 @@ def passes(folder: Path, tests: str) -> bool:
     """Whether these tests pass in the copy. Raises OSError where they cannot be run."""
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *paths(tests)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
     if done.returncode > 2:  # 1: tests failed, 2: a module broke while it was collected
         raise OSError(f"{' '.join(command)}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
     return done.returncode == 0
