@@ -27,8 +27,11 @@ from modeling_gait.files import write_json
 
 M = "modeling_gait"
 MUTANTS = [
-    (f"{M}/generation_gait.py", "d.mirrored() if m else d for", "d for", "pipelines_gait"),
-    (f"{M}/generation_gait.py", "pathological[:, 0] += torch", "pathological[:, 0] += 0 * torch", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "d.mirrored() if m else d for d, m in zip(descriptions, left)]\n    prompts",
+     "d for d in descriptions]\n    prompts", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "d.mirrored() if m else d for d, m in zip(descriptions, left)]\n    each",
+     "d for d in descriptions]\n    each", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "c.pathological + turn * side", "c.pathological + 0 * turn", "pipelines_gait"),
     (f"{M}/generation_gait.py", "10.0 * (said != wanted)", "10.0 * (said == wanted)", "pipelines_gait"),
     (f"{M}/training/data.py", "mirror_parameters(p) if m else p for", "p if m else p for", "train_common"),
     (f"{M}/training/gpt2.py", "dict(measured, speed=speed, cadence=", "dict(measured, cadence=", "train_gpt2"),
