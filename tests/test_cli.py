@@ -81,7 +81,9 @@ def test_generate_a_file_and_again_with_its_seed(family_folder, tmp_path):
     assert load_walk(tmp_path / "new" / "a.csv").joints.shape == (32, 25, 3)
     again = gait(*words, tmp_path / "b.csv", "--seed", first["seed"])
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "new" / "a.csv").read_bytes()
-    assert f"seed: {first['seed']}" in again.stdout
+    assert f"seed: {first['seed']}" in again.stdout and "measured: " in again.stdout and "not used" not in again.stdout
+    told = gait("generate", f"{PROMPT}, tall woman", "--frames", 16, "--model", family_folder, "-o", tmp_path / "c.csv").stdout
+    assert "not used: sex female, tall\n" in told and "missed: " in told  # in half a second no stride is seen
     assert "--force" in gait(*words, tmp_path / "b.csv", "--seed", 1, code=1).stderr
     gait(*words, tmp_path / "b.csv", "--seed", int(first["seed"]) + 1, "--force", "--temperature", 2)
     assert (tmp_path / "b.csv").read_bytes() != (tmp_path / "new" / "a.csv").read_bytes()
