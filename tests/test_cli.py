@@ -242,6 +242,7 @@ def test_personalize(tcn, folder, tmp_path):
     words = ("personalize", folder / "a.csv", folder / "b.bvh", "--model", tcn, "-o", tmp_path / "p01")
     data = answer(*words)
     assert data["cycles"] == sum(data["cycles_of_files"].values()) >= 2 and not list(tmp_path.glob(".gait*"))
+    assert 0 < data["doubt"] < data["spread"] and data["activity"] == "any"
     walk = load_walk(folder / "a.csv")
     cycles = walk_cycles(canonicalise(walk.joints), walk.fps, points=20)
     assert data["cycles_of_files"][str(folder / "a.csv")] == len(cycles)

@@ -469,13 +469,17 @@ def personalize(
     files: Annotated[list[Path], typer.Argument(help="Walks or gait cycles of one person.", metavar="FILE...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter.")],
     steps: Annotated[int | None, typer.Option(min=0, help="Gradient steps. Default: the model's.")] = None,
+    activity: Annotated[str | None, typer.Option(help="What is done in them. Default: the likeliest.")] = None,
     model: Model = None,
     fps: Fps = None,
+    up: Up = "auto",
+    height: Height = None,
+    person: Person = None,
     force: Force = False,
 ) -> Answer:
     """Adapt a network for gait cycles (GaitTCNModel) to a person, and save what changed.
 
-    Files: skeleton walks, from which cycles are cut, for a model of skeletons. NPZ or NPY for any model: array `values`, cycles
+    Files: walks of any kind that is read, videos too, for a model of skeletons. NPZ or NPY for any model: `values`, cycles
     (K, phases, channels) with optional `channel_mask`; or samples (T, 36) of six leg sensors as in HuGaDB, with `fps`.
 
     \b
@@ -494,18 +498,26 @@ def personalize(
 
     quiet()
     base = GaitTCNModel.from_pretrained(folder).eval()
-    parts = [read_cycles(file, base.config, fps) for file in progress(files, "files")]
+    options = {"up": up, "height": height, "person": person}
+    parts = [read_cycles(file, base.config, fps, **options) for file in progress(files, "files")]
     values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
-    person = base.personalize(values, channel_mask=mask, steps=steps)
+    own = base.personalize(values, channel_mask=mask, activity=activity, steps=steps)
+    known, seen = own.interval(), mask.any(0)
+    sure = {"doubt": known["doubt"][:, seen], "spread": (known["high"] - known["low"])[:, seen] / 2}
+    sure = {name: float(x.square().mean().sqrt()) for name, x in sure.items()}
     named = model or os.environ.get("GAIT_MODEL") or NAME
     if named == NAME or Path(named).is_dir():
         named = str(folder)  # where in a family the network is
     with atomic_folder(out) as temporary:
-        person.save_adapter(temporary, base_model=named)
+        own.save_adapter(temporary, base_model=named)
     size = sum(f.stat().st_size for f in out.iterdir())
-    data = {"adapter": out, "base_model": named, "cycles": len(values), "steps": person.adapter["steps"], "bytes": size}
+    data = {"adapter": out, "base_model": named, "cycles": len(values), "steps": own.adapter["steps"], "bytes": size, **sure}
     data["cycles_of_files"] = {str(file): len(part[0]) for file, part in zip(files, parts)}
-    text = f"{len(values)} gait cycles of {len(files)} file(s); adapter of {size / 1e3:.0f} kB in {out}"
+    data["activity"] = [*own.config.activities, "any"][int(own.activity)]
+    unit = "m" if base.config.num_channels != 36 else "m/s^2 or rad/s"
+    text = f"{len(values)} gait cycles of {len(files)} file(s), {data['activity']}; adapter of {size / 1e3:.0f} kB in {out}\n"
+    text += f"the expected cycle is sure to {sure['doubt']:.3g} {unit} (1 SD); nine of ten samples of a further one lie within "
+    text += f"{sure['spread']:.3g} {unit} of it"
     return Answer(data, f"{text}\nin Python: GaitTCNModel.from_pretrained({str(out)!r}).generate(20)")
 
 
