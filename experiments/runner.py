@@ -27,6 +27,7 @@ import torch
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
+from modeling_gait.evaluation.bootstrap import bootstrap
 from modeling_gait.files import atomic_path, write_json
 from modeling_gait.training.data import numbered
 
@@ -173,13 +174,6 @@ def restore(args: RunArguments, keys: list[str]) -> None:
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------------------
-
-
-def bootstrap(values: np.ndarray, draws: int = 10000) -> tuple[float, float]:
-    """95 % interval of the mean of values (N,), one a held-out person or group (Efron 1979, percentiles)."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(1)
-    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
 
 
 def interval(name: str, values: np.ndarray, draws: int = 10000) -> dict[str, float]:
