@@ -356,17 +356,16 @@ def report(
 ) -> Answer:
     """Write a page about a walk: parameters beside norms, joint angles, doubts, and with a model classes and why.
 
-    It needs no network to be read. Without a knowledge model it holds what is measured.
+    It needs no network to be read. With `--model none` it holds what is measured and nothing that a model says.
 
     \b
-    gait report clip.mp4 --out report.html --height 1.65
+    gait report clip.mp4 --out report.html --height 1.65 --model none
     gait report walk.csv --age 70 --sex female --model outputs/knowledge
     """
     output_files(out, 1, (".html",), force)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    folder = report_model(model)
-    if folder is None:
+    if model == "none":
         from ..drawing.report_html import write_report
         from ..gait_report import measured_report
         from ..recording import read_recording
@@ -374,6 +373,7 @@ def report(
         result = measured_report(read_recording(file, fps, height=height, person=person), age, sex)
         write_report(result, out)
         return report_answer(result, file, out)
+    folder, _ = find_model(model, KNOWLEDGE)
     from transformers import pipeline
 
     from .. import pipeline_gait_report  # noqa: F401  registers the pipeline
@@ -385,21 +385,11 @@ def report(
     return report_answer(result, file, out)
 
 
-def report_model(model: str | None) -> Path | None:
-    """The knowledge model that is given or set; None where none is, or what GAIT_MODEL names is a model for something else."""
-    try:
-        return find_model(model, KNOWLEDGE)[0]
-    except ValueError:
-        if model:
-            raise
-        return None
-
-
 def report_answer(result, file: Path, out: Path) -> Answer:
     names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
     names += ("stated",)
     problems = [f"problem: {p}" for p in result.problems]
-    said = ranked(result.class_probabilities) if result.class_probabilities else "not asked: no knowledge model was given"
+    said = ranked(result.class_probabilities) if result.class_probabilities else "no model was asked"
     lines = [f"report of {file} in {out}", f"classes: {said}", result.sentence, *problems]
     return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
 
@@ -565,7 +555,8 @@ def convert(
     repaired = []
     with whole_files(files) as paths:
         for path, (walk, name) in progress(zip(paths, walks), "files"):
-            joints, done = clean(walk, name) if repair else (walk.joints, None)
+            # a film always has gaps
+            joints, done = clean(walk, name) if repair or walk.poses is not None else (walk.joints, None)
             repaired.append(done)
             try:
                 save_walk(path, joints, walk.fps, walk.skeleton)
