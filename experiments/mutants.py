@@ -3,7 +3,7 @@
     python -m experiments.mutants            # or: make mutants; --only TEXT: those whose file or line contains it
 
 In: the list below (file, old line's part, new part, tests to run). Each break is made in a copy of the checkout, one copy a
-process, and its tests run there until the first failure; first of all they must pass without it. A run that was stopped goes on
+process, and its tests run there until the first failure; all of them must pass without any. A run that was stopped goes on
 while no file changes. Out: the breaks that survived, `model_cards/results/mutants.json` (`mutants`, `killed`)
 when the whole list ran. Raises ValueError where a part does not stand exactly once in its file.
 """
@@ -27,8 +27,11 @@ from modeling_gait.files import write_json
 
 M = "modeling_gait"
 MUTANTS = [
-    (f"{M}/generation_gait.py", "d.mirrored() if m else d for", "d for", "pipelines_gait"),
-    (f"{M}/generation_gait.py", "pathological[:, 0] += torch", "pathological[:, 0] += 0 * torch", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "d.mirrored() if m else d for d, m in zip(descriptions, left)]\n    prompts",
+     "d for d in descriptions]\n    prompts", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "d.mirrored() if m else d for d, m in zip(descriptions, left)]\n    each",
+     "d for d in descriptions]\n    each", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "c.pathological + turn * side", "c.pathological + 0 * turn", "pipelines_gait"),
     (f"{M}/generation_gait.py", "10.0 * (said != wanted)", "10.0 * (said == wanted)", "pipelines_gait"),
     (f"{M}/training/data.py", "mirror_parameters(p) if m else p for", "p if m else p for", "train_common"),
     (f"{M}/training/gpt2.py", "dict(measured, speed=speed, cadence=", "dict(measured, cadence=", "train_gpt2"),
@@ -100,7 +103,7 @@ def passes(folder: Path, tests: str) -> bool:
     """Whether these tests pass in the copy. Raises OSError where they cannot be run."""
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *paths(tests)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
     if done.returncode > 2:  # 1: tests failed, 2: a module broke while it was collected
         raise OSError(f"{' '.join(command)}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
     return done.returncode == 0
@@ -142,10 +145,10 @@ def main() -> None:
                     free.append(folder)
             return json.loads(path.read_text(encoding="utf-8"))
 
-        suites = sorted({m[3] for m in mutants})
-        plain = list(tqdm(pool.map(lambda tests: measured(passes, tests), suites), "without", len(suites)))
-        if failing := [tests for tests, one in zip(suites, plain) if not one["result"]]:
-            raise ValueError(f"{'; '.join(failing)}: fails without a mutant")
+        files = sorted({name for m in mutants for name in m[3].split()})
+        plain = list(tqdm(pool.map(lambda name: measured(passes, name), files), "without", len(files)))
+        if failing := [name for name, one in zip(files, plain) if not one["result"]]:
+            raise ValueError(f"{', '.join(failing)}: fail without a mutant")
         found = list(tqdm(pool.map(lambda m: measured(survives, *m), mutants), "mutants", len(mutants)))
     rows = [
         dict(zip(("file", "old", "new", "tests"), m)) | {"killed": not one["result"], "seconds": one["seconds"]}

@@ -64,7 +64,7 @@ def folder(tmp_path_factory) -> Path:
 def tcn(tmp_path_factory) -> Path:
     """A network for gait cycles of 25 joints."""
     torch.manual_seed(0)
-    sizes = {"num_channels": 75, "num_phases": 20, "hidden_size": 8, "dilations": [1], "num_components": 2}
+    sizes = {"num_channels": 75, "num_phases": 20, "hidden_size": 8, "dilations": [1]}
     model = GaitTCNModel(GaitTCNConfig(**sizes, channels_per_sensor=3))
     folder = tmp_path_factory.mktemp("tcn") / "base"
     model.save_pretrained(folder)
@@ -81,7 +81,9 @@ def test_generate_a_file_and_again_with_its_seed(family_folder, tmp_path):
     assert load_walk(tmp_path / "new" / "a.csv").joints.shape == (32, 25, 3)
     again = gait(*words, tmp_path / "b.csv", "--seed", first["seed"])
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "new" / "a.csv").read_bytes()
-    assert f"seed: {first['seed']}" in again.stdout
+    assert f"seed: {first['seed']}" in again.stdout and "measured: " in again.stdout and "not used" not in again.stdout
+    told = gait("generate", f"{PROMPT}, tall woman", "--frames", 16, "--model", family_folder, "-o", tmp_path / "c.csv").stdout
+    assert "not used: sex female, tall\n" in told and "missed: " in told  # in half a second no stride is seen
     assert "--force" in gait(*words, tmp_path / "b.csv", "--seed", 1, code=1).stderr
     gait(*words, tmp_path / "b.csv", "--seed", int(first["seed"]) + 1, "--force", "--temperature", 2)
     assert (tmp_path / "b.csv").read_bytes() != (tmp_path / "new" / "a.csv").read_bytes()
@@ -244,7 +246,7 @@ def test_personalize(tcn, folder, tmp_path):
     cycles = walk_cycles(canonicalise(walk.joints), walk.fps, points=20)
     assert data["cycles_of_files"][str(folder / "a.csv")] == len(cycles)
     adapted = GaitTCNModel.from_pretrained(tmp_path / "p01")
-    assert adapted.adapter["steps"] == 3 and adapted.generate(2, seed=0).shape == (2, 20, 75)
+    assert adapted.adapter["steps"] == 0 and adapted.generate(2, seed=0).shape == (2, 20, 75)
     assert "--force" in gait(*words, code=1).stderr
     np.savez(tmp_path / "cycles.npz", values=cycles, channel_mask=np.ones(75, bool))
     gait("personalize", tmp_path / "cycles.npz", "--model", tcn, "-o", tmp_path / "p01", "--force")

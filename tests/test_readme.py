@@ -58,7 +58,7 @@ def test_links_of_the_readme_exist():
             assert known or ((ROOT / file).parent / target).exists(), (file, target)
 
 
-def test_code_runs(family_folder, tmp_path, tmp_path_factory, monkeypatch):
+def test_code_runs(family_folder, dataset_folder, tmp_path, tmp_path_factory, monkeypatch):
     """The README's Python, one block after another, on a tiny family, classifier and network of cycles."""
     classifier, cycles = tmp_path_factory.mktemp("classifier"), tmp_path_factory.mktemp("cycles")
     GaitTCNModel(GaitTCNConfig(num_channels=75, channels_per_sensor=3, hidden_size=8)).save_pretrained(cycles)
@@ -74,13 +74,15 @@ def test_code_runs(family_folder, tmp_path, tmp_path_factory, monkeypatch):
     assert len(code) >= 6
     for number, block in enumerate(code):
         models = {"demo/model": family_folder, "outputs/gist_10/gru": classifier, "outputs/cycles_10": cycles}
-        models["outputs/text_10"] = text / "model"
+        models |= {"outputs/text_10": text / "model", "data/gist": dataset_folder}
         for name, folder in models.items():
             block = block.replace(name, str(folder))
         exec(compile(block, f"README block {number}", "exec"), namespace)
         if number == 0:  # the tiny family's walks have no gait cycles; a trained one's do
             write_csv("steppage.csv", simulate_walks(1, frames=96, seed=0, pathology="steppage").joints[0], 30.0)
     assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data", "p01"}
+    old, new = (namespace[k][0]["joints"] for k in ("train", "more"))
+    assert len(new) == len(old) and new != old and len(next(iter(namespace["batches"]))) == min(32, len(namespace["train"]))
     assert {found["file"] for found in namespace["search"].by_text("normal gait")} == {"steppage.csv", "steppage.bvh"}
     assert namespace["walk"].joints.shape == (96, 25, 3)
     assert set(namespace["result"]["class_probabilities"]) >= {"normal", "steppage"}
