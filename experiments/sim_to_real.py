@@ -57,8 +57,8 @@ class SimArguments(RunArguments):
     name: str = field(default="sim_to_real_gist", metadata={"help": "model_cards/results/NAME.json"})
     arms: list[str] = field(default_factory=lambda: ["simulated", "no_patient"], metadata={"help": "simulated, no_patient"})
     subjects: list[str] = field(default_factory=list, metadata={"help": "people held out of no_patient; default: every one"})
-    walks: int = field(default=3600, metadata={"help": "simulated walks"})
-    steps: int = field(default=260, metadata={"help": "optimiser steps of each classifier"})
+    walks: int = field(default=2400, metadata={"help": "simulated walks"})
+    steps: int = field(default=200, metadata={"help": "optimiser steps of each classifier"})
 
 
 class Cycles:
@@ -87,17 +87,15 @@ class Cycles:
 
 
 def simulated_change(name: str, ways: list[dict], normal: dict, pace: dict, seed: int = 1) -> np.ndarray:
-    """Changes (k, 11, 75) [m] of the same simulated people for k sets of degrees, right side, severity 1."""
-    about = {"frames": 150, "seed": seed, "num_subjects": PEOPLE, "severity": 1.0}
-    about["attributes"] = {"load": "none", "footwear": "trainers"}
-    many = [w for w in ways for _ in range(PEOPLE)]
-    base = simulate_walks(PEOPLE, pathology="normal", side="none", **about, **normal).joints
-    sick = simulate_walks(len(many), pathology=name, side="right", ways=many, **about, **pace).joints
-    both = np.concatenate((base, sick))
-    cycles = np.concatenate([NewPeople()._waves(both[i : i + 240])[0].cycle.numpy() for i in range(0, len(both), 240)])
-    change = cycles[PEOPLE:].reshape(len(ways), PEOPLE, *cycles.shape[1:]).mean(1) - cycles[:PEOPLE].mean(0)
-    change[..., :3] = 0
-    return change
+    """Changes (k, 11, 75) [m] of the same simulated people, by the same random numbers, for k sets of degrees; right side,
+    severity 1."""
+    about = {"frames": 150, "seed": seed, "severity": 1.0, "attributes": {"load": "none", "footwear": "trainers"}}
+    walks = [simulate_walks(PEOPLE, pathology="normal", side="none", **about, **normal).joints]
+    walks += [simulate_walks(PEOPLE, pathology=name, side="right", ways=w, **about, **pace).joints for w in ways]
+    mean = [NewPeople()._waves(np.concatenate(walks[i : i + 8]))[0].cycle.numpy() for i in range(0, len(walks), 8)]
+    mean = np.concatenate(mean).reshape(len(walks), PEOPLE, *mean[0].shape[1:]).mean(1)
+    mean[..., :3] = 0
+    return mean[1:] - mean[0]
 
 
 def fit_degrees(cycles: Cycles, people: list[str]) -> dict[str, dict[str, float]]:
@@ -184,9 +182,9 @@ def main() -> None:
         found = read_by(prepare_classifier_input(clips), labels, args.steps, seed, walks.inputs[test])
         real = [np.flatnonzero(np.isin(walks.subjects, h)) for h in halves]
         rng = np.random.default_rng(0)
-        drawn = [np.sort(rng.choice(rows, min(500, len(rows)), replace=False)) for rows in real]
+        drawn = [np.sort(rng.choice(rows, min(300, len(rows)), replace=False)) for rows in real]
         features = [np.stack([gait_features(j) for j in data.select(rows)["joints"]]) for rows in drawn]
-        row["fgd"] = frechet_gait_distance(np.stack([gait_features(c) for c in clips[:500]]), features[1 - half])
+        row["fgd"] = frechet_gait_distance(np.stack([gait_features(c) for c in clips[:300]]), features[1 - half])
         row["fgd_halves"] = frechet_gait_distance(features[half], features[1 - half])
         return row | scores(truth[test], found)
 
