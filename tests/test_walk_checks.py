@@ -12,6 +12,7 @@ from modeling_gait.exchanged_joints import exchanged_frames
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.walk_checks import check_space
 
 WALK = walker(8)
 TRUTH = {
@@ -180,3 +181,11 @@ def test_a_foot_that_slides_is_told():
     left = [KINECT_V2.index(f"left_{n}") for n in ("knee", "ankle", "foot")]
     joints[:, left, 1] = joints[:, [0], 1] + 0.6 * (joints[:, left, 1] - joints[:, [0], 1])
     assert any("left foot slides by 0.5 m/s" in d for d in read_recording(joints, fps=30).doubts)
+
+
+def test_pixels_with_a_confidence_beside_them_are_no_walk():
+    joints, rng = walker(4), np.random.default_rng(0)
+    pixels = np.stack((200 * joints[..., 1], -200 * joints[..., 2], rng.uniform(0.3, 1, joints.shape[:2])), axis=-1)
+    with pytest.raises(ValueError, match="w.npy: all joints lie in a plane"):
+        check_space(pixels, "w.npy")
+    check_space(1000 * joints, "w.npy")
