@@ -27,8 +27,11 @@ from modeling_gait.files import write_json
 
 M = "modeling_gait"
 MUTANTS = [
-    (f"{M}/generation_gait.py", "d.mirrored() if m else d for", "d for", "pipelines_gait"),
-    (f"{M}/generation_gait.py", "pathological[:, 0] += torch", "pathological[:, 0] += 0 * torch", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "d.mirrored() if m else d for d, m in zip(descriptions, left)]\n    prompts",
+     "d for d in descriptions]\n    prompts", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "d.mirrored() if m else d for d, m in zip(descriptions, left)]\n    each",
+     "d for d in descriptions]\n    each", "pipelines_gait"),
+    (f"{M}/generation_gait.py", "c.pathological + turn * side", "c.pathological + 0 * turn", "pipelines_gait"),
     (f"{M}/generation_gait.py", "10.0 * (said != wanted)", "10.0 * (said == wanted)", "pipelines_gait"),
     (f"{M}/training/data.py", "mirror_parameters(p) if m else p for", "p if m else p for", "train_common"),
     (f"{M}/training/gpt2.py", "dict(measured, speed=speed, cadence=", "dict(measured, cadence=", "train_gpt2"),
@@ -100,7 +103,7 @@ def passes(folder: Path, tests: str) -> bool:
     """Whether these tests pass in the copy. Raises OSError where they cannot be run."""
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *paths(tests)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
     if done.returncode > 2:  # 1: tests failed, 2: a module broke while it was collected
         raise OSError(f"{' '.join(command)}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
     return done.returncode == 0

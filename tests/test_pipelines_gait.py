@@ -68,6 +68,15 @@ def test_a_left_affected_walk_is_the_same_person_affected_on_the_other_side(make
     assert np.array_equal(left["codes"].spatial, right["codes"].spatial)
 
 
+def test_a_left_affected_walk_is_asked_for_as_its_mirror_image(maker, monkeypatch):
+    """GPT-2 has learnt right-affected walks alone: it must not read a left one."""
+    prompts = []
+    monkeypatch.setattr(generation_gait, "sample_codes", lambda *a, **k: prompts.extend(a[2]) or sample_codes(*a, **k))
+    asked = [parse_prompt(f"steppage gait, {side} side, 0.6 m/s") for side in ("left", "right")]
+    generation_gait.generate_walks(maker.model, maker.tokenizer, maker.decoder, asked, 16, seed=0)
+    assert prompts[0] == prompts[1] and "right side" in prompts[0]
+
+
 def test_what_is_asked_for_and_a_part_of_the_code_is_set(maker):
     """Class, speed and cadence at the nearest codes; severity grades the pathology."""
     walk, books = maker(PROMPT, seed=0), maker.decoder.codebooks
