@@ -64,9 +64,9 @@ def test_code_runs(family_folder, dataset_folder, tmp_path, tmp_path_factory, mo
     GaitTCNModel(GaitTCNConfig(num_channels=75, channels_per_sensor=3, hidden_size=8)).save_pretrained(cycles)
     GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(classifier)
     text = tmp_path_factory.mktemp("text")
-    tiny_text(write_sentence_encoder(text / "encoder", limit=256), gait_config={"num_frames": 32}).save_pretrained(
-        text / "model"
-    )
+    tiny_text(
+        write_sentence_encoder(text / "encoder", limit=256), gait_config={"num_frames": 32}, known_walks=4
+    ).save_pretrained(text / "model")
     GaitFeatureExtractor(num_frames=32).save_pretrained(text / "model")
     monkeypatch.chdir(tmp_path)
     namespace: dict = {"joints": simulate_walks(1, frames=96, seed=1).joints[0]}
