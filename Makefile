@@ -23,7 +23,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.11 python3.12 python3.13 python
 	if [ -z "$$python" ]; then echo "No Python 3.11 or newer with venv here; name one: make PYTHON=/path/to/python" >&2; exit 1; fi
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo demo-train release test test-latest lock style mutants bench clean
+.PHONY: setup demo demo-train release test test-latest lock style mutants bench experiments-gist clean
 
 setup: .venv/ready
 
@@ -90,6 +90,12 @@ style: .venv/ready
 
 mutants: .venv/ready
 	$(PY) -m experiments.mutants
+
+# A model family for each held-out person of gist, walks sampled from it, and what they are worth; the same command goes on.
+GIST := 1 7 10 2 3 4 5 6 8 9
+experiments-gist: .venv/ready
+	$(PY) -m experiments.loso_generator --dataset data/gist --subjects $(GIST)
+	$(PY) -m experiments.chain --dataset data/gist --families $(GIST:%=outputs/loso_gist/fold_%) --subjects $(GIST) --samples 600
 
 # What needs no download; the other scripts in experiments/ say what they need.
 bench: .venv/ready

@@ -4,9 +4,9 @@
     python datasets_scripts/pathologies.py --normal data/own --output_dir data/mine        # or a data set in the walk schema
     python train/train_classifier.py --dataset data/mine --output_dir outputs/mine
 
-In: normal walks of healthy people by one's own sensor: files that `modeling_gait.load_walk` reads, below the folder (the person is
-the folder that the file is in, or in --normal itself the file), or rows of class normal of a data set. Out: `--copies` walks of
-each in the schema of `common.walk_features`, the classes in turn, with severity, side, captions and gait parameters
+In: normal walks of healthy people by one's own sensor: files that `modeling_gait.load_walk` reads, below the folder (the person
+is the folder that the file is in, or in --normal itself the file), or rows of class normal of a data set. Out: `--copies` walks
+of each in the schema of `common.walk_features`, the classes in turn, with severity, side, captions and gait parameters
 (`modeling_gait.simulation.pathologies`). Any train script takes the folder.
 """
 
@@ -80,8 +80,8 @@ def card_body(make: Pathologies, normal: int, total: int, people: list[str]) -> 
     return f"""# Normal walks with simulated pathologies
 
 {total:,} walks made of {normal:,} normal walks of {len(people)} people by `datasets_scripts/pathologies.py` of modeling_gait:
-{", ".join(make.classes)}, severity {make.severity[0]:g} to {make.severity[1]:g}, seed {make.seed}. **Nobody has these pathologies.** What
-is added to a walk is the simulator's (`modeling_gait/simulation`): what is trained on it must be tested on patients.
+{", ".join(make.classes)}, severity {make.severity[0]:g} to {make.severity[1]:g}, seed {make.seed}. **Nobody has these
+pathologies.** What is added to a walk is the simulator's (`modeling_gait/simulation`): test what is trained on it on patients.
 
 ## Columns
 

@@ -282,6 +282,7 @@ def result_metrics(rows: list[dict]) -> dict[str, float]:
         for key in sorted({k for r in table.rows for k, v in r.items() if isinstance(v, float)}):
             each = {f: [r[key] for r in table.rows if r["fold"] == f and key in r] for f in table.units}
             means = np.array([np.mean(v) for v in each.values() if v])
+            metrics = {k: v for k, v in metrics.items() if k not in (f"{front}{key}_ci_low", f"{front}{key}_ci_high")}
             shown = key in ("top1", "top1_merged", "zero_shot_top1", "zero_shot_top1_of_all", "harmonic_mean")
             metrics |= interval(front + key, means) if shown else {front + key: float(means.mean())}
     each: dict = {}

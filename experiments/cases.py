@@ -57,7 +57,7 @@ def try_case(path: Path, options: dict, numbers: dict | None, words: str) -> dic
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if path.suffix == ".mp4":
-                from modeling_gait.video import prepare_video
+                from modeling_gait.video_crops import prepare_video
 
                 got["frames"] = len(prepare_video(path)[0])
             else:

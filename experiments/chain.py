@@ -329,7 +329,7 @@ def evaluate(folder: str, subject: str, args: ChainArguments, seed: int) -> dict
     family = Family(folder)
     train = load_walks(args.dataset, exclude_subjects=[subject])
     test = windows_of(load_walks(args.dataset, only_subjects=[subject]), family.extractor, [None])
-    train_windows = windows_of(train, family.extractor, [None, seed + 1])
+    train_windows = windows_of(train, family.extractor, [None])
     judge = judge_of(train_windows, family.extractor.labels, seed)
     labels, mask = test["labels"].numpy(), test["attention_mask"]
     codes = family.encode(test["joints"], mask)

@@ -47,7 +47,7 @@ from modeling_gait.training.data import class_labels, load_walks
 TRAIN = ROOT / "train"
 BATCH = 270  # walks sampled at a time
 # Arguments beside those of configs/*_gist.json, by variant: tokeniser, decoder, GPT-2.
-STEPS = {"vq": [], "gpt2": ["--max_steps", "1200", "--describe_share", "0"]}
+STEPS = {"vq": [], "gpt2": []}
 VARIANTS = {
     "ours": STEPS,
     "no_pathological_tokens": STEPS | {"vq": ["--pathology", "False"]},

@@ -4,19 +4,22 @@
     python -m experiments.personalisation --dataset data/hugadb/cycles --folds 0 --seeds 0   (a part; the rest may follow)
 
 The subjects are held out in groups. For each group the models are trained on the other subjects (train_maml.py, in
-output_dir, resumable). What must be chosen (steps, learning rates, components, for each number of shots; how much the support
-is smoothed) is chosen with models trained without the next group, which is held out in its turn; no test subject takes part.
-Out: a row for each subject, seed and number of shots (runner.py), model_cards/results/NAME.json, a figure.
+output_dir, resumable). What must be chosen (how far covariances are shrunk; steps, rates, components) is chosen with models
+made without the next group, which is held out in its turn; no test subject takes part. Fine-tuning and training from scratch
+are measured with `--tuning 900`, the steps of what is fine-tuned. Out: a row for each subject, seed and number of shots
+(runner.py), model_cards/results/NAME.json, a figure.
 
 Generation: the expected cycle from K support cycles against other cycles of the same subject and activity. Arms: `maml`;
-`maml_unadapted`, the same model that reads the support but takes no step; `finetune`, a conventionally trained network,
-fine-tuned by Adam; `scratch`, an untrained network, trained by Adam; `shrunk_mean`, the linear empirical Bayes estimate that
-the network starts from, given the activity; `support_mean`; `population_mean`, of the activity; `nearest` training cycle;
-`floor`, the mean of the query cycles themselves, which no method can beat. Reconstruction: what 5, 10, 20 % of the phases, or
-all but one sensor, leave unknown. MSE in variances of a channel, `si` in (m/s^2)^2 and (rad/s)^2; DTW per phase point and
-channel, in standard deviations.
+`maml_unadapted`, the same model that reads the support but takes no step; `linear`, without its network; `activity_read`, not
+told the activity; `gaussian`, the rival: a Gaussian posterior with covariances over channels; `finetune`, a conventionally
+trained network, fine-tuned by Adam; `scratch`, an untrained network, trained by Adam; `shrunk_mean`, the rival with
+independent channels; `support_mean`; `population_mean`, of the activity; `nearest` training cycle; `floor`, the mean of the
+query cycles themselves, which no method can beat. Reconstruction: what 5, 10, 20 % of the phases, or all but one sensor,
+leave unknown. MSE in variances of a channel, `si` in (m/s^2)^2 and (rad/s)^2; DTW per phase point and channel, in standard
+deviations.
 """
 
+import copy
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +35,8 @@ from experiments.personalisation_arms import (
     adapt_tasks,
     context_of,
     expected,
+    filled,
+    hidden_queries,
     nearest,
     population,
     reconstruct,
@@ -52,14 +57,18 @@ from experiments.runner import (
 )
 from modeling_gait.evaluation.metrics import dtw
 from modeling_gait.files import write_json
-from modeling_gait.modeling_gait_tcn import GaitTCNModel
+from modeling_gait.modeling_gait_tcn import LIMIT, GaitTCNModel
+from modeling_gait.training.fit_prior import layout_of, shrink
 from modeling_gait.training.maml import Cycles, MamlArguments, build, load_cycles, train_model
 
-ARMS = ("maml", "maml_unadapted", "finetune", "scratch", "shrunk_mean", "support_mean", "population_mean", "nearest", "floor")
-MAML_STEPS = (0, 1, 2, 3, 5, 8)
+ARMS = (
+    "maml", "maml_unadapted", "linear", "activity_read", "gaussian", "shrunk_mean", "finetune", "scratch", "support_mean",
+    "population_mean", "nearest", "floor",
+)  # fmt: skip
+MAML_STEPS = (0, 1, 3)
 ADAM_STEPS = (1, 3, 10, 30, 100, 300)
 ADAM_RATES = (1e-3, 3e-3)
-NOISE_SCALES = (1.0, 0.6, 0.4)  # below 1: less smoothing of the support, a larger MSE and a smaller DTW distance
+SHRINK = ((0.0, 0.0), (0.3, 0.3), (0.3, 0.6), (0.6, 0.9))  # of correlations between people, and within one, what stays
 PCA = [(n, s) for n in (20, 60) for s in (0.03, 0.1, 0.3, 1.0)]  # components, variance of the noise
 
 
@@ -75,7 +84,8 @@ class PersonalisationArguments(RunArguments):
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     shots: list[int] = field(default_factory=lambda: [1, 3, 5, 10])
     draws: int = field(default=3, metadata={"help": "supports drawn of each task"})
-    max_steps: int = field(default=0, metadata={"help": "training steps in the place of the configuration's"})
+    max_steps: int = field(default=-1, metadata={"help": "training steps in the place of the configuration's"})
+    tuning: int = field(default=0, metadata={"help": "training steps of what is fine-tuned; 0: without finetune and scratch"})
 
 
 # --- episodes -----------------------------------------------------------------------------------------------------------------
@@ -97,7 +107,9 @@ def draw_episodes(model: GaitTCNModel, cycles: Cycles, shots: int, args, seed: i
     if not parts:
         raise ValueError(f"no task of these subjects has {max(args.shots) + 5} cycles")
     stacked = [torch.stack([p[i] for p in parts]) for i in range(4)]
-    return dict(zip(("cycles", "observed", "queries", "mask"), stacked)) | {"task": np.array([p[4] for p in parts])}
+    task, names = np.array([p[4] for p in parts]), list(model.config.activities)
+    activity = torch.tensor([names.index(a) if a in names else len(names) for a in map(str, cycles.activity[task])])
+    return dict(zip(("cycles", "observed", "queries", "mask"), stacked)) | {"task": task, "activity": activity}
 
 
 def task_dtw(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -108,56 +120,56 @@ def task_dtw(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor)
 
 
 # --- choices ------------------------------------------------------------------------------------------------------------------
-def choose_noise(maml: GaitTCNModel, training: Cycles, validation: Cycles, args: PersonalisationArguments) -> float:
-    """How much of the learned noise ratio to believe: least sum of MSE and DTW, each against the support mean's."""
-    score = dict.fromkeys(NOISE_SCALES, 0.0)
+def linear_model(training: Cycles, **options) -> GaitTCNModel:
+    """The linear rule alone, its prior fitted with `options` of `fit_prior`."""
+    model = build(MamlArguments(dataset="", output_dir="", hidden_size=1), training, **options)
+    return model.eval()
+
+
+def choose(training: Cycles, validation: Cycles, args: PersonalisationArguments) -> dict:
+    """How far covariances are shrunk, for the model and for the rival, by the sum of the errors of generation from one and five
+    cycles and of reconstruction; and PCA's size. On people that neither train nor test."""
+    choice = {}
+    for arm, options in (("maml", {}), ("gaussian", {"layout": None})):
+        model, last = linear_model(training, **options), {}
+        for sizes in SHRINK:
+            shrink(model.prior, model.products, options.get("layout", layout_of(training.values.shape[2])), *sizes)
+            errors = []
+            for shots in (min(args.shots), 5 if 5 in args.shots else max(args.shots)):
+                episodes = draw_episodes(model, validation, shots, args, seed=1000)
+                answer = model.person(context_of(episodes), episodes["activity"])[0].mean.float()[:, None]
+                errors.append(float(task_error(answer, episodes["queries"], episodes["mask"]).nanmean()))
+            some = {k: v[:: args.draws] for k, v in episodes.items()}
+            for name in ("10", "sensor"):
+                part = hidden_queries(some, SHARES[name], model.config.channels_per_sensor, 0)
+                answer = filled(model, context_of(some), some["activity"], part)
+                errors.append(float(task_error(answer, part["target"], part["asked"]).nanmean()))
+            last[sizes] = sum(errors)
+        choice[arm] = {"shrink": list(min(last, key=last.get)), "errors": {str(k): v for k, v in last.items()}}
+    pca, choice["pca"] = PcaInfill(model, training), {}
+    for name, share in SHARES.items():
+        part = hidden_queries(episodes, share, model.config.channels_per_sensor, 0)
+        known, seen = part["known"].flatten(0, 1), part["seen"].flatten(0, 1)
+        error = {}
+        for size in PCA:
+            answer = pca(known, seen, *size).view_as(part["known"])
+            error[size] = float(task_error(answer, part["target"], part["asked"]).nanmean())
+        choice["pca"][name] = list(min(error, key=error.get))
+    return choice
+
+
+def choose_tuning(models: dict, validation: Cycles, args: PersonalisationArguments) -> dict:
+    """Steps and rates of fine-tuning and of training from scratch, for each number of shots."""
+    choice = {"finetune": {}, "scratch": {}}
     for shots in args.shots:
-        episodes = draw_episodes(maml, validation, shots, args, seed=1000, queries=6)
-        queries, mask, count = episodes["queries"], episodes["mask"], episodes["observed"].sum(1)
-        means = means_of(maml, training, validation, episodes)
-        support = torch.where(count > 0, episodes["cycles"].sum(1) / count.clamp(min=1), means)[:, None]
-        for scale in NOISE_SCALES:
-            scale_noise(maml, scale)
-            answer = maml_prediction(maml, episodes, 0, 0)[0][:, None]
-            scale_noise(maml, 1 / scale)
-            for measure in (task_error, task_dtw):
-                score[scale] += float(measure(answer, queries, mask).nanmean() / measure(support, queries, mask).nanmean())
-    return min(score, key=score.get)
-
-
-def scale_noise(model: GaitTCNModel, scale: float) -> None:
-    """Multiply the network's ratio of noise."""
-    with torch.no_grad():
-        model.network.log_noise.add_(float(np.log(scale)))
-
-
-def choose(models: dict, training: Cycles, validation: Cycles, args: PersonalisationArguments) -> dict:
-    """Steps, rates, components for each number of shots, on subjects that neither train these models nor test them."""
-    pca, choice = PcaInfill(models["maml"], training), {"maml": {}, "finetune": {}, "scratch": {}, "pca": {}}
-    choice["noise"] = choose_noise(models["maml"], training, validation, args)
-    scale_noise(models["maml"], choice["noise"])
-    for shots in args.shots:
-        episodes = draw_episodes(models["maml"], validation, shots, args, seed=1000)
-        score = lambda p: float(task_error(p[:, None], episodes["queries"], episodes["mask"]).nanmean())  # noqa: E731, B023
-        curve = {s: score(maml_prediction(models["maml"], episodes, s, 0)[0]) for s in MAML_STEPS}
-        choice["maml"][str(shots)] = {"steps": min(curve, key=curve.get), "curve": curve}
-        for arm in ("finetune", "scratch"):
-            model = models["pretrain"] if arm == "finetune" else models["scratch"]
+        episodes = draw_episodes(models["scratch"], validation, shots, args, seed=1000)
+        for arm in choice:
             tried = {}
             for rate in ADAM_RATES:
-                tried |= {(s, rate): score(p) for s, p in adam_curve(model, episodes, rate, ADAM_STEPS).items()}
+                for s, p in adam_curve(models[arm], episodes, rate, ADAM_STEPS).items():
+                    tried[s, rate] = float(task_error(p[:, None], episodes["queries"], episodes["mask"]).nanmean())
             best = min(tried, key=tried.get)
             choice[arm][str(shots)] = {"steps": best[0], "rate": best[1]}
-    means = means_of(models["maml"], training, validation, episodes)
-    error = {}
-    for cubic in (False, True):
-        for n, noise in PCA:
-            settings = {"cubic": cubic, "pca": {k: (n, noise) for k in SHARES}}
-            found = reconstruct(models, pca, stacked(models["maml"], len(means)), episodes, means, settings, 0)
-            error[cubic, n, noise] = {k: float(v.nanmean()) for k, v in found.items()}
-    for name in SHARES:
-        choice["pca"][name] = list(min(PCA, key=lambda p: error[False, *p][f"pca_{name}"]))
-    choice["cubic"] = error[True, *PCA[0]]["interpolation_10"] < error[False, *PCA[0]]["interpolation_10"]
     return choice
 
 
@@ -168,60 +180,48 @@ def means_of(model: GaitTCNModel, training: Cycles, cycles: Cycles, episodes: di
     return torch.stack([by_activity.get(str(cycles.activity[t]), overall) for t in episodes["task"]])
 
 
-def maml_prediction(model: GaitTCNModel, episodes: dict, steps: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, dict]:
-    """Expected cycle (T, P, C), log spread (T, C) and adapted parameters."""
-    parameters = adapt_tasks(model, episodes, steps, seed)
-    return *expected(model, parameters, context_of(episodes)), parameters
-
-
 # --- measuring ----------------------------------------------------------------------------------------------------------------
-def predictions(models: dict, training: Cycles, test: Cycles, episodes: dict, choice: dict, shots: int, seed: int) -> dict:
-    """{arm: (T, P, C)}, standardised, and under "log_spread", "parameters" what else the adapted model says."""
-    maml, key = models["maml"], str(shots)
-    means = means_of(maml, training, test, episodes)
-    count = episodes["observed"].sum(1)
-    support = torch.where(count > 0, episodes["cycles"].sum(1) / count.clamp(min=1), means)
-    mean, log_spread, parameters = maml_prediction(maml, episodes, choice["maml"][key]["steps"], seed)
-    out = {"maml": mean, "maml_unadapted": maml_prediction(maml, episodes, 0, seed)[0]}
-    for arm in ("finetune", "scratch"):
-        steps, rate = choice[arm][key]["steps"], choice[arm][key]["rate"]
-        model = models["pretrain"] if arm == "finetune" else models["scratch"]
-        out[arm] = adam_curve(model, episodes, rate, (steps,))[steps]
-    mask, queries = episodes["mask"], episodes["queries"]
-    floor = (queries * mask).sum(1) / mask.sum(1).clamp(min=1)
-    out |= {"support_mean": support, "population_mean": means, "floor": floor}
-    out["nearest"] = nearest(maml, training, support, (count > 0).float())
-    out["shrunk_mean"] = means + models["scratch"].network.trusted(support - means, count / (count + 1)).detach()
-    return out | {"log_spread": log_spread, "parameters": parameters, "means": means}
-
-
 def measure(models: dict, training: Cycles, test: Cycles, pca: PcaInfill, choice: dict, shots: int, args, seed: int) -> dict:
     """{metric: (T,)} of all arms, a value a task and draw; and "task", a row of `test` of each."""
-    maml = models["maml"]
+    maml, key = models["maml"], str(shots)
     episodes = draw_episodes(maml, test, shots, args, seed)
-    answers, out = predictions(models, training, test, episodes, choice, shots, seed), {"task": episodes["task"]}
+    context, activity, out = context_of(episodes), episodes["activity"], {"task": episodes["task"]}
     queries, mask, scale = episodes["queries"], episodes["mask"], maml.channel_std
+    means, count = means_of(maml, training, test, episodes), episodes["observed"].sum(1)
+    support = torch.where(count > 0, episodes["cycles"].sum(1) / count.clamp(min=1), means)
+    person, _ = maml.person(context, activity)
+    after = {s: expected(maml, adapt_tasks(maml, episodes, s), context, person.mean) for s in MAML_STEPS}
+    floor = (queries * mask).sum(1) / mask.sum(1).clamp(min=1)
+    answers = {"maml": after[maml.config.inner_steps], "maml_unadapted": after[0], "linear": person.mean.float()}
+    read = maml.person(context)[0].mean  # the activity is not told
+    answers |= {"activity_read": expected(maml, stacked(maml, len(context)), context, read)}
+    answers |= {arm: models[arm].person(context, activity)[0].mean.float() for arm in ("gaussian", "shrunk_mean")}
+    answers |= {"support_mean": support, "population_mean": means, "floor": floor}
+    answers["nearest"] = nearest(maml, training, support, (count > 0).float())
+    for arm in choice.get("tuning", ()):
+        how = choice["tuning"][arm][key]
+        answers[arm] = adam_curve(models[arm], episodes, how["rate"], (how["steps"],))[how["steps"]]
     kinds = {"acc": torch.arange(len(scale)) % 6 < 3, "gyro": torch.arange(len(scale)) % 6 >= 3}
-    for arm in ARMS:
-        answer = answers[arm][:, None]
+    for arm, answer in answers.items():
+        answer = answer[:, None]
         out[f"mse_{arm}"] = task_error(answer, queries, mask)
         if len(scale) % 6 == 0:
             for kind, which in kinds.items():
                 out[f"mse_si_{kind}_{arm}"] = task_error(answer * scale, queries * scale, mask * which)
         out[f"dtw_{arm}"] = task_dtw(answer, queries[:, :8], mask[:, :8])
-    for steps in MAML_STEPS:
-        out[f"mse_maml_after_{steps}"] = task_error(maml_prediction(maml, episodes, steps, seed)[0][:, None], queries, mask)
-    spread = answers["log_spread"].exp()[:, None]
-    generator = torch.Generator().manual_seed(seed)
-    z = torch.randn(len(spread), 24, maml.config.num_components, generator=generator)
-    sampled = torch.einsum("tnr,rpc->tnpc", z, maml.components) * spread[:, None]
-    real = queries - answers["floor"][:, None]
+    for steps, answer in after.items():
+        out[f"mse_maml_after_{steps}"] = task_error(answer[:, None], queries, mask)
+    doubt, spread = (d.float()[:, None] for d in person.deviations())
     rms = lambda x: ((x.square() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3))).sqrt()  # noqa: E731
-    out["spread_generated"], out["spread_real"] = rms(sampled), rms(real) * (24 / 23) ** 0.5
-    within = ((queries - answers["maml"][:, None]).abs() < 2 * spread[:, None]) * mask
-    out["coverage_2sd"] = within.sum((1, 2, 3)) / mask.sum((1, 2, 3))
-    reconstructed = reconstruct(models, pca, answers["parameters"], episodes, answers["means"], choice, seed)
-    return out | {f"reconstruction_mse_{k}": v for k, v in reconstructed.items()}
+    out["spread_generated"] = rms((spread.square() - doubt.square()).sqrt().expand_as(queries))
+    out["spread_real"] = rms(queries - floor[:, None]) * (24 / 23) ** 0.5
+    for name, width in (("coverage_90", LIMIT), ("coverage_2sd", 2.0)):
+        within = ((queries - answers["maml"][:, None]).abs() < width * spread) * mask
+        out[name] = within.sum((1, 2, 3)) / mask.sum((1, 2, 3))
+    if shots == 5 or 5 not in args.shots:
+        found = reconstruct(models, pca, episodes, means, choice, seed)
+        out |= {f"reconstruction_mse_{k}": v for k, v in found.items()}
+    return out
 
 
 def rows_of(found: dict, test: Cycles, shots: int) -> list[dict]:
@@ -240,8 +240,6 @@ def rows_of(found: dict, test: Cycles, shots: int) -> list[dict]:
 
 
 # --- results -----------------------------------------------------------------------------------------------------------------
-
-
 def result_metrics(rows: list[dict]) -> dict[str, float]:
     """Means over subjects (seeds averaged first), and how far each arm lies above `maml`, with intervals over subjects."""
     out = {}
@@ -257,11 +255,14 @@ def result_metrics(rows: list[dict]) -> dict[str, float]:
                 out[f"{name}_{shots}"] = np.nanmean(values)
             elif shots == 5 or len({r["shots"] for r in rows}) == 1:
                 out[name] = np.nanmean(values)  # with five support cycles
+                kind, share = name.rsplit("_", 1)
+                if kind.endswith(("_pca", "_gaussian")):
+                    difference = values - table[f"reconstruction_mse_maml_{share}"]
+                    out |= interval(f"{kind}_minus_maml_{share}", difference)
         for kind in ("mse", "dtw"):
             for arm in ARMS[1:-1]:
-                difference = table[f"{kind}_{arm}"] - table[f"{kind}_maml"]
-                key = f"{kind}_{arm}_minus_maml_{shots}"
-                out |= interval(key, difference)
+                if f"{kind}_{arm}" in table:
+                    out |= interval(f"{kind}_{arm}_minus_maml_{shots}", table[f"{kind}_{arm}"] - table[f"{kind}_maml"])
     return rounded(out)
 
 
@@ -270,7 +271,7 @@ def draw_errors(rows: list[dict], name: str) -> None:
     metrics, figure = result_metrics(rows), Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     shots = sorted({r["shots"] for r in rows})
-    for arm in ("maml", "shrunk_mean", "finetune", "scratch", "support_mean", "population_mean", "nearest", "floor"):
+    for arm in [a for a in ARMS if a not in ("maml_unadapted", "linear", "activity_read") and f"mse_{a}_{shots[0]}" in metrics]:
         style = {"color": "black", "linestyle": ":"} if arm == "floor" else {"marker": "o"}
         left.plot(shots, [metrics[f"mse_{arm}_{k}"] for k in shots], label=arm.replace("_", " "), **style)
     left.set(xlabel="support cycles", ylabel="MSE [variances of a channel]", xscale="log", xticks=shots, xticklabels=shots)
@@ -283,34 +284,42 @@ def draw_errors(rows: list[dict], name: str) -> None:
     save_figure(figure, f"{name}_errors")
 
 
-def trained(folder: Path, training: Cycles, algorithm: str, seed: int, args: PersonalisationArguments) -> GaitTCNModel:
+def trained(
+    folder: Path, training: Cycles, algorithm: str, seed: int, args: PersonalisationArguments, **options
+) -> GaitTCNModel:
     """The model of this folder; trained now if it is not there."""
     if not (folder / "model.safetensors").is_file():
         values = json.loads(Path(args.config).read_text()) | {"dataset": args.dataset, "output_dir": str(folder)}
         values |= {"algorithm": algorithm, "seed": seed, "num_threads": args.num_threads}
-        if args.max_steps:
-            values |= {"max_steps": args.max_steps, "warm_steps": args.max_steps // 2}
-        train_model(MamlArguments(**values), training)
+        if args.max_steps >= 0:
+            values["max_steps"] = args.max_steps
+        if algorithm == "pretrain":
+            values["max_steps"] = args.tuning
+        train_model(MamlArguments(**values), training, **options)
     return GaitTCNModel.from_pretrained(folder).eval()
 
 
-def models_of(folder: Path, training: Cycles, seed: int, args: PersonalisationArguments) -> dict[str, GaitTCNModel]:
-    """The models of one training set and seed; "scratch" is an untrained network with the same scales."""
-    models = {a: trained(folder / a, training, a, seed, args) for a in ("maml", "pretrain")}
+def tuned(folder: Path, training: Cycles, seed: int, args: PersonalisationArguments) -> dict[str, GaitTCNModel]:
+    """A conventionally trained network to fine-tune, and an untrained one."""
     torch.manual_seed(seed)
-    shared = MamlArguments(dataset="", output_dir="", hidden_size=models["maml"].config.hidden_size)
-    return models | {"scratch": build(shared, training).eval()}
+    scratch = build(MamlArguments(dataset="", output_dir=""), training).eval()
+    for head in (scratch.network.generation_head, scratch.network.reconstruction_head):
+        torch.nn.init.normal_(head.weight, std=0.01)
+    return {"finetune": trained(folder / "pretrain", training, "pretrain", seed, args), "scratch": scratch}
 
 
 def chosen(fold: int, training: Cycles, following: list[str], args: PersonalisationArguments) -> dict:
-    """What is chosen for a group, with models trained without it and without the next one; made once."""
+    """What is chosen for a group, with models fitted without it and without the next one; made once."""
     folder = Path(args.output_dir)
     file = folder / "choices" / f"{fold}.json"
     with claimed(file.with_suffix(".lock"), wait=True):
         if not file.exists():
             inner = training.without(following)
             validation = training.without([s for s in set(training.subject) if s not in following])
-            write_json(file, choose(models_of(folder / f"fold_{fold}_choice", inner, 0, args), inner, validation, args))
+            choice = choose(inner, validation, args)
+            if args.tuning:
+                choice["tuning"] = choose_tuning(tuned(folder / f"fold_{fold}_choice", inner, 0, args), validation, args)
+            write_json(file, choice)
     return json.loads(file.read_text())
 
 
@@ -319,8 +328,14 @@ def evaluate(run: dict, cycles: Cycles, held: list[list[str]], args: Personalisa
     fold, seed = run["fold"], run["seed"]
     training, test = cycles.without(held[fold]), cycles.without([s for i, g in enumerate(held) for s in g if i != fold])
     choice = chosen(fold, training, held[(fold + 1) % len(held)], args)
-    models = models_of(Path(args.output_dir) / f"fold_{fold}_seed_{seed}", training, seed, args)
-    scale_noise(models["maml"], choice["noise"])
+    folder = Path(args.output_dir) / f"fold_{fold}_seed_{seed}"
+    sizes = {a: dict(zip(("shrink_between", "shrink_within"), choice[a]["shrink"])) for a in ("maml", "gaussian")}
+    models = {"maml": trained(folder / "maml", training, "maml", seed, args, **sizes["maml"])}
+    models["gaussian"] = linear_model(training, layout=None, **sizes["gaussian"])
+    models["shrunk_mean"] = copy.deepcopy(models["gaussian"])
+    shrink(models["shrunk_mean"].prior, models["gaussian"].products, None, 0.0, 0.0)
+    if args.tuning:
+        models |= tuned(folder, training, seed, args)
     pca, rows = PcaInfill(models["maml"], training), []
     for shots in args.shots:
         rows += rows_of(measure(models, training, test, pca, choice, shots, args, seed), test, shots)
@@ -335,8 +350,8 @@ def main() -> None:
     rows = run_all(args, runs, lambda run: evaluate(run, cycles, held, args))
     protocol = (
         f"{args.num_folds} groups of subjects held out in turn; support and queries drawn at random from a "
-        "subject's cycles of one activity; steps, rates and components chosen on the next group with models trained without "
-        "both; metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
+        "subject's cycles of one activity; what is chosen, on the next group with models made without both; "
+        "metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
     )
     path = result_path(args.name)
     choices = json.loads(path.read_text()).get("choices", {}) if path.exists() else {}

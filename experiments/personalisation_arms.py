@@ -9,7 +9,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch.func import functional_call, grad, vmap
 
-from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
+from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, masked_mse, support_context
 from modeling_gait.training.maml import Cycles
 
 SHARES = {"5": 0.05, "10": 0.1, "20": 0.2, "sensor": None}  # of the phases that are seen; a sensor missing
@@ -22,37 +22,37 @@ def context_of(episodes: dict) -> torch.Tensor:
 
 
 # --- arms ---------------------------------------------------------------------------------------------------------------------
-def adapt_tasks(model: GaitTCNModel, episodes: dict, steps: int, seed: int) -> dict[str, torch.Tensor]:
+def adapt_tasks(model: GaitTCNModel, episodes: dict, steps: int) -> dict[str, torch.Tensor]:
     """Parameters of the network adapted to each task (T, ...), as `personalize` does it."""
     parameters = {n: p.detach() for n, p in model.network.named_parameters()}
     rates, names = {n: r.detach() for n, r in model.rates().items()}, model.fast_names()
     slow = {n: p for n, p in parameters.items() if n not in names}
-    observed = episodes["observed"]
-    generator = torch.Generator().manual_seed(seed)
-    each = observed[:, None].expand(-1, max(steps, 1), *observed.shape[1:])
-    sparse = draw_sparse_masks(each, model.config.channels_per_sensor, generator)
+    cycles, observed, activity = (episodes[k] for k in ("cycles", "observed", "activity"))
+    rest = [model.left_out(c, o, a[None]) for c, o, a in zip(cycles, observed, activity)]
 
-    def one(cycles: torch.Tensor, seen: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
-        return slow | adapt(model.network, {n: parameters[n] for n in names}, slow, rates, cycles, seen, hidden, steps=steps)
+    def one(*support: torch.Tensor) -> dict[str, torch.Tensor]:
+        return slow | adapt(model.network, {n: parameters[n] for n in names}, slow, rates, support, steps=steps)
 
-    return vmap(one)(episodes["cycles"], observed, sparse)
+    return vmap(one)(cycles, observed, *(torch.stack(r) for r in zip(*rest)))
 
 
 @torch.no_grad()
-def run(model: GaitTCNModel, parameters: dict, known: torch.Tensor, seen: torch.Tensor, context: torch.Tensor) -> tuple:
-    """The network with the parameters of each task on its own inputs (T, N, P, C) and context (T, P, 3 C)."""
+def run(model: GaitTCNModel, parameters: dict, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The network with the parameters of each task on its own inputs: linear generation, reconstruction, values, observed
+    (T, N, P, C) and context (T, P, 3 C)."""
 
-    def one(own: dict, x: torch.Tensor, m: torch.Tensor, c: torch.Tensor) -> tuple:
-        return functional_call(model.network, own, (x, m, c.expand(len(x), -1, -1)))
+    def one(own: dict, generation, filled, x, m, c) -> tuple:
+        return functional_call(model.network, own, (generation, filled, x, m, c.expand(len(x), -1, -1)))
 
-    return vmap(one)(parameters, known, seen, context)
+    return vmap(one)(parameters, *inputs)
 
 
-def expected(model: GaitTCNModel, parameters: dict, context: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Generated mean cycle (T, P, C) and log spread (T, C)."""
-    nothing = torch.zeros(len(context), 1, *model.components.shape[1:])
-    generation, _, log_spread = run(model, parameters, nothing, nothing, context)
-    return generation[:, 0], log_spread[:, 0]
+def expected(model: GaitTCNModel, parameters: dict, context: torch.Tensor, linear: torch.Tensor | None = None) -> torch.Tensor:
+    """Generated mean cycle (T, P, C); linear (T, P, C): what the linear rule expects, None for a network that has none."""
+    shape = (len(context), 1, context.shape[-2], context.shape[-1] // 3)
+    nothing = torch.zeros(shape)
+    linear = nothing if linear is None else linear.to(context)[:, None]
+    return run(model, parameters, linear, linear, nothing, nothing, context)[0][:, 0]
 
 
 def adam_curve(model: GaitTCNModel, episodes: dict, rate: float, steps: tuple[int, ...]) -> dict[int, torch.Tensor]:
@@ -63,11 +63,11 @@ def adam_curve(model: GaitTCNModel, episodes: dict, rate: float, steps: tuple[in
     parameters = {n: p.detach().expand(len(episodes["cycles"]), *p.shape).clone() for n, p in model.network.named_parameters()}
     first = {n: torch.zeros_like(p) for n, p in parameters.items()}
     second = {n: torch.zeros_like(p) for n, p in parameters.items()}
-    nothing = torch.zeros(1, *model.components.shape[1:])
+    nothing = torch.zeros(1, *episodes["cycles"].shape[2:])
     context = torch.zeros(1, nothing.shape[1], 3 * nothing.shape[2])
 
     def loss(own: dict, cycles: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        return masked_mse(functional_call(model.network, own, (nothing, nothing, context))[0], cycles, observed)
+        return masked_mse(functional_call(model.network, own, (nothing, None, nothing, nothing, context))[0], cycles, observed)
 
     gradient, out = vmap(grad(loss)), {}
     for step in range(1, max(steps) + 1):
@@ -77,7 +77,7 @@ def adam_curve(model: GaitTCNModel, episodes: dict, rate: float, steps: tuple[in
             size = (second[n] / (1 - 0.999**step)).sqrt_().add_(1e-8)
             parameters[n] -= rate / (1 - 0.9**step) * first[n] / size
         if step in steps:
-            out[step] = expected(model, parameters, context.expand(len(episodes["cycles"]), -1, -1))[0]
+            out[step] = expected(model, parameters, context.expand(len(episodes["cycles"]), -1, -1))
     return out
 
 
@@ -152,7 +152,7 @@ def interpolate(known: torch.Tensor, moments: torch.Tensor, fallback: torch.Tens
     return out
 
 
-def hidden_queries(episodes: dict, share: float | None, per_sensor: int, seed: int, count: int = 6) -> dict[str, torch.Tensor]:
+def hidden_queries(episodes: dict, share: float | None, per_sensor: int, seed: int, count: int = 2) -> dict[str, torch.Tensor]:
     """The first queries (T, R, P, C) with a share of their phases left, or one sensor missing (share None)."""
     queries, mask = episodes["queries"][:, :count], episodes["mask"][:, :count]
     t, r, phases, channels = queries.shape
@@ -169,25 +169,32 @@ def hidden_queries(episodes: dict, share: float | None, per_sensor: int, seed: i
     return {"target": queries, "known": queries * seen, "seen": seen, "moments": moments, "asked": mask * (1 - left)}
 
 
-def reconstruct(models: dict, pca: PcaInfill, parameters: dict, episodes: dict, means: torch.Tensor, choice: dict, seed: int):
+def filled(model: GaitTCNModel, context: torch.Tensor, activity: torch.Tensor, part: dict) -> torch.Tensor:
+    """What the model makes (T, R, P, C) of cycles of which a part was seen; the linear rule, then the network as trained."""
+    person, _ = model.person(context, activity)
+    known, seen = part["known"], part["seen"]
+    rest = torch.stack([person.one(i).fill(x, m) for i, (x, m) in enumerate(zip(known, seen))]).to(known)
+    linear = person.mean.to(known)[:, None].expand_as(known)
+    return run(model, stacked(model, len(known)), linear, rest, known, seen, context)[1]
+
+
+def reconstruct(models: dict, pca: PcaInfill, episodes: dict, means: torch.Tensor, choice: dict, seed: int) -> dict:
     """{arm_share: error (T,)} of what was hidden of the queries."""
-    maml, context, out = models["maml"], context_of(episodes), {}
-    count = len(context)
+    context, activity, out = context_of(episodes), episodes["activity"], {}
     support = episodes["cycles"].sum(1) / episodes["observed"].sum(1).clamp(min=1)
     support = torch.where(episodes["observed"].sum(1) > 0, support, means)[:, None]
     for name, share in SHARES.items():
-        part = hidden_queries(episodes, share, maml.config.channels_per_sensor, seed)
+        part = hidden_queries(episodes, share, models["maml"].config.channels_per_sensor, seed)
         known, seen, moments = part["known"], part["seen"], part["moments"].flatten(0, 1)
         flat = lambda x: x.flatten(0, 1)  # noqa: E731
-        nothing = torch.zeros_like(context)
         zero = torch.zeros_like(known[0, 0])
         rest = interpolate(flat((known - support) * seen), moments, zero, False).view_as(known)
         fallback = flat(means[:, None].expand_as(known))
         answers = {
-            "maml": run(maml, parameters, known, seen, context)[1],
-            "maml_no_support": run(maml, stacked(maml, count), known, seen, nothing)[1],
-            "pretrain": run(models["pretrain"], stacked(models["pretrain"], count), known, seen, nothing)[1],
-            "interpolation": interpolate(flat(known), moments, fallback, choice["cubic"]).view_as(known),
+            "maml": filled(models["maml"], context, activity, part),
+            "maml_no_support": filled(models["maml"], torch.zeros_like(context), activity, part),
+            "gaussian": filled(models["gaussian"], context, activity, part),
+            "interpolation": interpolate(flat(known), moments, fallback, True).view_as(known),
             "pca": pca(flat(known), flat(seen), *choice["pca"][name]).view_as(known),
             "support_mean": support + rest,
         }

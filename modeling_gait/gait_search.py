@@ -176,7 +176,7 @@ class GaitSearch:
         self.model, self.extractor, self.classes = model, open_extractor(model, extractor), classes or load_classes()
         self.embeddings, self.measured, self.bodies = embeddings, measured, bodies
         kept = [c for c in walks.column_names if c not in ("joints", "captions")]
-        self.walks = walks.select_columns(kept) if kept else Dataset.from_dict({"row": range(rows)})
+        self.walks = walks.select_columns(kept).with_format(None) if kept else Dataset.from_dict({"row": range(rows)})
         self.failed: dict[str, str] = {}
         self._graph: Dataset | None = None
         self._vectors: dict[tuple, np.ndarray] = {}

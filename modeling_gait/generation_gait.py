@@ -7,7 +7,7 @@ What is asked for and is a part of the code is set, not sampled: class, side, sp
 that was sampled until the walk shows the clinical sign so much. GPT-2 writes the rest, knowing all of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from .captions import WalkDescription
-from .gait_classes import GaitClass
+from .gait_classes import GaitClass, GaitClasses
 from .gait_parameters import compute_gait_parameters, mirror_image
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
@@ -236,27 +236,44 @@ NEAR = {"speed": 0.1, "cadence": 6.0}  # m/s, steps/min
 TOLD = NEAR | {"stride_length": 0.15, "knee_range_left": 12.0, "knee_range_right": 12.0, "severity": 0.34}  # m, degrees, 1
 
 
+def _read(joints: np.ndarray, vq: GaitVQModel) -> torch.Tensor:
+    """Class and side (N,) that the tokeniser reads in the first window of walks (N, T, J, 3)."""
+    windows = torch.from_numpy(joints[:, : vq.config.num_frames]).to(vq.device).split(120)
+    return torch.cat([vq.logits(vq.waves(part)) for part in windows]).argmax(-1)
+
+
 @torch.no_grad()
 def measure_walks(joints: np.ndarray, descriptions: list[WalkDescription], vq: GaitVQModel) -> list[dict]:
     """What is measured in walks (N, T, J, 3), beside what was asked for: gait parameters, `pathology` and `side` as the
     tokeniser reads them, `severity` by the clinical sign (None where the class has none), and `missed`, sentences."""
     config, out = vq.config, []
-    said = torch.cat([vq.logits(vq.waves(part)) for part in torch.from_numpy(joints).to(vq.device).split(120)]).argmax(-1)
+    said = _read(joints, vq)
     for walk, d, label in zip(joints, descriptions, said.tolist()):
         found = compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton)
         strides = [found[f"stride_length_{s}"] for s in ("left", "right")]
         found |= {"stride_length": float(np.mean(strides)), "pathology": config.id2label[label % config.num_labels]}
         sided = found["pathology"] in d.classes and d.classes[found["pathology"]].side == "one"
-        found |= {"side": ("left" if label >= config.num_labels else "right") if sided else None, "severity": None}
-        index = {name: int(i) for i, name in config.id2label.items()}.get(d.pathology, -1)
-        low, high = vq.codebooks.sign_range[index].tolist()
-        if d.entry and d.entry.shown and high > low:
-            right = {k: sign * found[other] for k in d.entry.shown for other, sign in [mirror_image(k)]}
-            sign = d.entry.sign(right if d.side == "left" else found)
-            found["severity"] = float(np.clip((sign - low) / (high - low), 0, 1)) if np.isfinite(sign) else None
+        found |= {"side": ("left" if label >= config.num_labels else "right") if sided else None}
+        found["severity"] = sign_severity(vq, found, d.pathology, d.side, d.classes)
         found["missed"] = tuple(_missed(found, d))
         out.append(found)
     return out
+
+
+def sign_severity(
+    vq: GaitVQModel, parameters: Mapping, pathology: str | None, side: str | None, classes: GaitClasses
+) -> float | None:
+    """Severity 0..1 by the clinical sign in gait parameters; None where the class has none, or it was not measured."""
+    label = {name: int(i) for i, name in vq.config.id2label.items()}.get(pathology)
+    if label is None or not classes[pathology].shown:
+        return None
+    low, high = vq.codebooks.sign_range[label].tolist()
+    values = {}
+    for name in classes[pathology].shown:
+        other, way = mirror_image(name) if side == "left" else (name, 1)
+        values[name] = np.nan if parameters[other] is None else way * parameters[other]
+    sign = classes[pathology].sign(values)
+    return float(np.clip((sign - low) / (high - low), 0, 1)) if high > low and np.isfinite(sign) else None
 
 
 def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
@@ -266,7 +283,7 @@ def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
         yield f"the {asked.side} side was asked for, the walk is read as affected on the {found['side']}"
     for name, near in TOLD.items():
         wanted, value, unit = getattr(asked, name), found[name], QUANTITIES[name].unit if name in QUANTITIES else ""
-        if wanted is None or (name == "severity" and not asked.entry.graded):
+        if wanted is None or (name == "severity" and not asked.entry.shown):
             continue
         words = name.replace("_", " ")
         if value is None or not np.isfinite(value):
@@ -287,8 +304,7 @@ def choose_walks(
     """
     count, config = len(joints) // len(descriptions), vq.config
     labels = {name: int(i) for i, name in config.id2label.items()}
-    walks = torch.from_numpy(joints).to(vq.device).split(120)
-    said = torch.cat([vq.logits(vq.waves(part)) for part in walks]).argmax(-1).cpu().numpy()
+    said = _read(joints, vq).cpu().numpy()
     wanted = np.repeat([labels[d.pathology] + config.num_labels * (d.side == "left") for d in descriptions], count)
     amount = vq.codebooks.amount(stack_codes(codes)["pathological_codes"].to(vq.device)).nan_to_num(1.0).cpu().numpy()
     measured = [compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton) for walk in joints]

@@ -77,6 +77,10 @@ class GaitTCNBlock(nn.Module):
         return x + self.out(nn.functional.silu(self.conv(self.norm(x))))
 
 
+class GaitTCNHead(nn.Linear):
+    """What is added to the linear rule."""
+
+
 class GaitTCNNetwork(nn.Module):
     """What is added to the linear rule, on standardised cycles; everything that gradient steps may change is a parameter here.
 
@@ -92,8 +96,8 @@ class GaitTCNNetwork(nn.Module):
         self.stem = nn.Linear(patch * 7 * channels + 2 * config.num_harmonics, width)
         self.blocks = nn.ModuleList(GaitTCNBlock(width, config.kernel_size, d) for d in config.dilations)
         self.norm = nn.LayerNorm(width)
-        self.generation_head = nn.Linear(width, patch * channels)
-        self.reconstruction_head = nn.Linear(width, patch * channels)
+        self.generation_head = GaitTCNHead(width, patch * channels)
+        self.reconstruction_head = GaitTCNHead(width, patch * channels)
 
     def forward(self, generation, reconstruction, values, observed, context) -> tuple[torch.Tensor, torch.Tensor]:
         config = self.config
@@ -188,15 +192,15 @@ class GaitTCNModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
+        if isinstance(module, GaitTCNHead):  # nothing is added at the start
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=module.in_features**-0.5)
             init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, GaitTCNNetwork):
-            for head in (module.generation_head, module.reconstruction_head):  # nothing is added at the start
-                init.zeros_(head.weight)
         elif isinstance(module, GaitPrior):
             module.reset()
         elif isinstance(module, GaitTCNModel):

@@ -139,7 +139,7 @@ class GaitReportPipeline(Pipeline):
             out["inputs"]["input_values"] = torch.from_numpy(values)
         if video is not None:
             try:
-                from modeling_gait.video import WINDOW, prepare_video
+                from modeling_gait.video_crops import WINDOW, prepare_video
             except ModuleNotFoundError as error:
                 raise without_package(error, name) from error
             size = self.model.video.image_size or (224, 224)  # a ResNet's configuration need not name it

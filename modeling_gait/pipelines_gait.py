@@ -15,7 +15,7 @@ from transformers.dynamic_module_utils import custom_object_save
 
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
-from .generation_gait import best_walks, generate_walks, measure_walks
+from .generation_gait import best_walks, generate_walks, measure_walks, sign_severity
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .processing_gait import GaitProcessor
@@ -197,10 +197,10 @@ class GaitToTextPipeline(Pipeline):
         pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed 0.65 m/s, ..."
 
     In: a walk or several, as `recording.read_recordings` takes them: files, joints (T, J, 3) with `fps` and `skeleton`, dicts,
-    ... Each result is a dict: `text` (class, side, severity as GPT-2 names them, numbers as measured), `written` (GPT-2's own
-    text), `pathology` (GPT-2's; the likeliest class where it names none), `class_probabilities` (read from the cycle),
-    `gait_parameters` (measured from the joints), `problems` (what in the text does not agree with the measured numbers, see
-    `captions.check_faithfulness`: nothing, as the text is made of them), `doubts` (what was assumed about the
+    ... Each result is a dict: `text` (class and side as GPT-2 names them, severity by the clinical sign or GPT-2, numbers as
+    measured), `written` (GPT-2's own text), `pathology` (GPT-2's; the likeliest class where it names none),
+    `class_probabilities` (read from the cycle), `gait_parameters` (measured from the joints), `problems` (what in the text does
+    not agree with them, see `captions.check_faithfulness`: nothing, as it is made of them), `doubts` (what was assumed of the
     walk or looks wrong in it, a sentence each). Where nobody walks: ValueError.
     """
 
@@ -262,6 +262,8 @@ class GaitToTextPipeline(Pipeline):
             about = said.pathology, said.severity, None if said.side == "unknown" else said.side
         except ValueError:  # GPT-2 wrote no description of one walk
             about = max(probabilities, key=probabilities.get), None, None
+        shown = sign_severity(self.vq, parameters, about[0], about[2], classes)
+        about = about if shown is None else (about[0], shown, about[2])
         measured = describe_walk(parameters, *about, classes=classes)
         text = measured.to_prompt()
         return {

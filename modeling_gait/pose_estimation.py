@@ -24,8 +24,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import binary_closing, median_filter
 
+from .camera_motion import Background, camera_path
 from .points import MEDIAPIPE_33
-from .video import Background, VideoReader, camera_path
+from .video import VideoReader
 
 MOST_PEOPLE = 4  # who are followed at once
 MAX_SIDE = 960  # pixels of the pictures that are read

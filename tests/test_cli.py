@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from films import filmed
 from test_modeling_gait_dual_encoder import tiny as tiny_text
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 from typer.testing import CliRunner, Result
@@ -29,6 +30,7 @@ from modeling_gait.cli.main import app
 from modeling_gait.export import write_bvh, write_csv
 from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.simulation import simulate_walks
+from modeling_gait.skeletons import KINECT_V2
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("generate", "describe", "parameters", "classify", "report", "search", "personalize", "convert")
@@ -81,7 +83,9 @@ def test_generate_a_file_and_again_with_its_seed(family_folder, tmp_path):
     assert load_walk(tmp_path / "new" / "a.csv").joints.shape == (32, 25, 3)
     again = gait(*words, tmp_path / "b.csv", "--seed", first["seed"])
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "new" / "a.csv").read_bytes()
-    assert f"seed: {first['seed']}" in again.stdout
+    assert f"seed: {first['seed']}" in again.stdout and "measured: " in again.stdout and "not used" not in again.stdout
+    told = gait("generate", f"{PROMPT}, tall woman", "--frames", 16, "--model", family_folder, "-o", tmp_path / "c.csv").stdout
+    assert "not used: sex female, tall\n" in told and "missed: " in told  # in half a second no stride is seen
     assert "--force" in gait(*words, tmp_path / "b.csv", "--seed", 1, code=1).stderr
     gait(*words, tmp_path / "b.csv", "--seed", int(first["seed"]) + 1, "--force", "--temperature", 2)
     assert (tmp_path / "b.csv").read_bytes() != (tmp_path / "new" / "a.csv").read_bytes()
@@ -240,6 +244,7 @@ def test_personalize(tcn, folder, tmp_path):
     words = ("personalize", folder / "a.csv", folder / "b.bvh", "--model", tcn, "-o", tmp_path / "p01")
     data = answer(*words)
     assert data["cycles"] == sum(data["cycles_of_files"].values()) >= 2 and not list(tmp_path.glob(".gait*"))
+    assert 0 < data["doubt"] < data["spread"] and data["activity"] == "any"
     walk = load_walk(folder / "a.csv")
     cycles = walk_cycles(canonicalise(walk.joints), walk.fps, points=20)
     assert data["cycles_of_files"][str(folder / "a.csv")] == len(cycles)
@@ -255,6 +260,19 @@ def test_personalize(tcn, folder, tmp_path):
     assert "broken.npz: no NumPy arrays" in gait("personalize", broken, "--model", tcn, "-o", tmp_path / "p02", code=1).stderr
     (tmp_path / "mine").mkdir()
     assert "no adapter" in gait(*words[:-1], tmp_path / "mine", "--force", code=1).stderr
+
+
+def test_a_film_is_converted_without_its_gaps_and_reported_without_a_model(tmp_path, monkeypatch):
+    track = filmed(90, seconds=4)
+    track.keypoints[50:53] = track.landmarks[50:53] = np.nan
+    (tmp_path / "clip.mp4").write_bytes(b"film")
+    monkeypatch.setattr("modeling_gait.video_walk.estimate_poses", lambda *_: track)
+    answer("convert", tmp_path / "clip.mp4", tmp_path / "walk.csv")
+    legs = load_walk(tmp_path / "walk.csv").joints[:, [KINECT_V2.index("left_knee"), KINECT_V2.index("right_ankle")]]
+    assert len(legs) == 120 and np.isfinite(legs).all()
+    row = answer("report", tmp_path / "clip.mp4", "--out", tmp_path / "report.html", "--height", 1.7, "--model", "none")
+    assert not row["class_probabilities"] and "walking speed" in row["sentence"]
+    assert "no figure of the film" in (tmp_path / "report.html").read_text()
 
 
 def test_convert(folder, tmp_path):

@@ -5,14 +5,20 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from films import filmed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_gait.cli.io import CLASSIFIER, FAMILY, find_model, output_files, plain, read_cycles, whole_files
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.export import write_csv
+from modeling_gait.modeling_gait_tcn import GaitTCNModel
+from modeling_gait.recording import read_recording
 from modeling_gait.released import FOLDER
 from modeling_gait.simulation import simulate_walks
+from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.video_walk import walk_from_poses
 
 IMU = GaitTCNConfig(num_channels=36, num_phases=20)
 
@@ -75,6 +81,21 @@ def test_samples_of_leg_sensors_become_cycles(tmp_path):
     with pytest.raises(ValueError, match=r"a\.npy: .*--fps"):
         read_cycles(tmp_path / "a.npy", IMU, None)
     np.testing.assert_array_equal(read_cycles(tmp_path / "a.npy", IMU, fps)[0], cycles)
+
+
+def test_a_video_gives_the_skeleton_cycles_of_a_model(tmp_path, monkeypatch):
+    """What MediaPipe has no landmark for is not called measured."""
+    walk = read_recording(walk_from_poses(filmed(90, seconds=8, noise=0.003), 1.7))
+    asked = {}
+    monkeypatch.setattr("modeling_gait.recording.read_recordings", lambda path, **options: asked.update(options) or [walk])
+    skeleton = GaitTCNConfig(num_channels=75, num_phases=20, channels_per_sensor=3)
+    cycles, mask = read_cycles(tmp_path / "clip.mp4", skeleton, None, height=1.7, person=0)
+    assert asked == {"fps": None, "height": 1.7, "person": 0}
+    assert len(cycles) >= 2 and cycles.shape[1:] == (20, 75) and np.isfinite(cycles).all() and mask.shape == (len(cycles), 75)
+    knee, there = KINECT_V2.index("left_knee"), mask[0].reshape(25, 3)
+    assert there[knee].all() and not there.all()
+    person = GaitTCNModel(skeleton).eval().personalize(cycles, mask)
+    assert torch.isfinite(person.interval()["expected"]).all()
 
 
 def test_cycles_that_do_not_fit_are_refused(tmp_path):

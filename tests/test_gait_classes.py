@@ -21,7 +21,8 @@ from modeling_gait.captions import (
 )
 from modeling_gait.configuration_gait_classifier import GIST_LABELS
 from modeling_gait.gait_classes import GaitClass, GaitClasses, Sentence, _packaged, load_classes, parse_classes
-from modeling_gait.simulation import PATHOLOGIES
+from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 
 SETS = {
     "gait": load_classes().labels,
@@ -46,6 +47,13 @@ MINE = {
     ],
 }
 OWN = load_classes().merged(parse_classes(MINE)).select(("normal", "steppage", "prosthetic", "before", "after_op"))
+
+
+def test_the_clinical_sign_grows_with_severity():
+    for name in ("antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg"):
+        walks = [simulate_walks(1, frames=180, seed=1, pathology=name, side="right", severity=s).joints[0] for s in (0.2, 0.9)]
+        mild, severe = (load_classes()[name].sign(compute_gait_parameters(w, 30.0)) for w in walks)
+        assert severe > mild, name
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -211,6 +219,8 @@ def test_several_sets_need_a_name(tmp_path):
         (lambda d, c: c.update(side="left"), "side 'left' is not one of one, both, none"),
         (lambda d, c: c.update(moves={"sped": "down"}), "no gait parameter 'sped'"),
         (lambda d, c: c.update(moves={"speed": "less"}), "speed goes 'less', expected up or down"),
+        (lambda d, c: c.update(shown={"knee": 1}), "expected gait parameters and their weights, got 'knee': 1"),
+        (lambda d, c: c.update(shown={"speed": "much"}), "expected gait parameters and their weights, got 'speed': 'much'"),
         (lambda d, c: c["sentences"][0].update(text="The left leg drags."), "says 'left'"),
         (lambda d, c: c["descriptions"][0].update(text="  "), "'text' is empty"),
         (lambda d, c: c["descriptions"][0].pop("source"), "descriptions 0: expected the fields text, source"),

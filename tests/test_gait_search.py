@@ -77,6 +77,14 @@ def test_without_labels_the_model_judges_class_and_side(search):
     assert not np.allclose(either, other)
 
 
+def test_columns_are_numbers_and_names_whatever_the_format(search, dataset_folder):
+    rows = load_dataset("parquet", data_files=str(dataset_folder / "data" / "*.parquet"), split="train").with_format("numpy")
+    other = GaitSearch(search.model, rows, search.embeddings, extractor=search.extractor)
+    assert other.column("fps").dtype.kind == "f" and other.column("severity").dtype.kind == "f"
+    assert (other.column("pathology") == search.column("pathology")).all() and other.column("colour") is None
+    assert set(other.column("side")) <= {"left", "right", "both", "none", "unknown"}
+
+
 def test_filters_are_hard(search):
     speeds, subject = search.column("speed"), search.walks["subject_id"][0]
     least = round(float(np.nanmedian(speeds)), 3)

@@ -73,6 +73,12 @@ def test_shapes_and_units(model):
     assert torch.isclose(out.loss, expected)
 
 
+def test_an_untrained_network_adds_nothing_to_the_linear_rule():
+    fresh, cycles = GaitTCNModel(GaitTCNConfig(**TINY)), person()
+    linear = fresh.person(support_context(cycles.sum(0), cycles.square().sum(0), torch.full((P, C), 5.0))[None])[0].mean
+    assert torch.allclose(fresh(support=cycles[None]).generation, linear.float(), atol=1e-5)
+
+
 def test_skeleton_cycles_of_75_channels():
     model = GaitTCNModel(GaitTCNConfig(**TINY | {"num_channels": 75}))
     assert model.personalize(torch.randn(2, P, 75)).generate(3, seed=0).shape == (3, P, 75)

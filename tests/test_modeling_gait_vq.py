@@ -9,6 +9,8 @@ from conftest import SIZES, tiny_vq
 from transformers import AutoModel
 
 from modeling_gait.configuration_gait_vq import GaitVQConfig
+from modeling_gait.gait_classes import load_classes
+from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.modeling_gait_vq import GaitVQModel, GaitVQOutput
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, mirror
@@ -55,7 +57,7 @@ def model(windows) -> GaitVQModel:
     config |= {"pathological_components": 8, "num_sensor_tokens": 6, "drift_components": 20}
     torch.manual_seed(0)
     vq = GaitVQModel(GaitVQConfig(**config, id2label=dict(enumerate(LABELS)), label2id={n: i for i, n in enumerate(LABELS)}))
-    fit_parts(vq, *windows)
+    fit_parts(vq, *windows, classes=load_classes())
     return vq.eval()
 
 
@@ -118,6 +120,15 @@ def test_amount_and_grading(model, windows):
     assert torch.equal(more[labels == 0], codes[labels == 0])
     torch.testing.assert_close(model.codebooks.amount(more)[labels > 0].mean(), torch.tensor(1.5), atol=0.2, rtol=0)
     assert torch.equal(model.codebooks.graded(codes, torch.full((len(codes),), torch.nan)), codes)
+
+
+def test_severities_span_the_sign_of_the_training_walks(model, windows):
+    joints, mask, labels, _ = windows
+    assert torch.equal(model.codebooks.sign_range[0], torch.zeros(2))  # normal gait shows none
+    entry = load_classes()["steppage"]
+    signs = [entry.sign(compute_gait_parameters(walk.numpy(), 30.0)) for walk in joints[labels == 1]]
+    low, high = model.codebooks.sign_range[1].tolist()
+    assert min(signs) - 5 < low < high < max(signs) + 5
 
 
 def test_a_walk_affected_on_the_left_is_the_mirror_image(model, windows):

@@ -109,6 +109,17 @@ def test_what_is_not_used_measured_and_missed_is_told(maker):
     assert not [m for m in found["missed"] if "speed" in m]
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_severity_is_read_from_the_sign_of_the_affected_side(maker, side):
+    vq, other = deepcopy(maker.vq), {"right": "left", "left": "right"}[side]
+    vq.codebooks.sign_range[maker.extractor.labels.index("steppage")] = torch.tensor([10.0, 30.0])
+    found = {f"peak_knee_flexion_{side}": 65.0, f"peak_knee_flexion_{other}": 40.0}
+    classes = maker.extractor.classes
+    assert generation_gait.sign_severity(vq, found, "steppage", side, classes) == pytest.approx(0.75)
+    assert generation_gait.sign_severity(vq, found | {f"peak_knee_flexion_{side}": None}, "steppage", side, classes) is None
+    assert generation_gait.sign_severity(vq, found, "normal", None, classes) is None
+
+
 def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):
     """The amount is sought at which the sign, here 20 times it, is where the training people had it at that severity."""
     decoder, label = deepcopy(maker.decoder), maker.extractor.labels.index("steppage")

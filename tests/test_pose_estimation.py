@@ -5,11 +5,13 @@ import os
 import numpy as np
 import pytest
 
+from modeling_gait.camera_motion import Background
 from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.points import MEDIAPIPE_33
 from modeling_gait.pose_estimation import Crowd, Pose, _Silence, choose, estimate_poses
 from modeling_gait.simulation.simulator import simulate_walks
-from modeling_gait.video import Background, find_person, write_video
+from modeling_gait.video import write_video
+from modeling_gait.video_crops import find_person
 
 FPS, SIZE = 30.0, (320, 180)
 COLOURS = {1: (200, 30, 30), 2: (30, 200, 30), 3: (30, 30, 200)}

@@ -11,6 +11,7 @@ from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.kinematics import bone_lengths, joint_angles
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.simulation.gait_curves import CURVES, DEGREES, NORM_ANGLES, NORMAL, WAYS, curve_values, fourier
+from modeling_gait.simulation.sensors import SENSORS, record
 from modeling_gait.skeletons import KINECT_V2
 
 PLAIN = {"age": 35, "load": "none", "footwear": "trainers", "clothing": "trousers"}
@@ -309,6 +310,20 @@ def test_noise_and_dropouts():
     stuck = simulate_walks(20, frames=90, seed=2, dropout=0.05, dropout_kind="stuck")
     still = (np.diff(stuck.joints, axis=1) == 0).all(-1).mean()
     assert np.isfinite(stuck.joints).all() and 0.03 < still < 0.06
+
+
+def test_domain_is_wider_than_the_norms_and_sensors_differ():
+    usual, wide = (simulate_walks(40, frames=120, pathology="normal", seed=1, domain=d) for d in (False, True))
+    assert wide.speed.mean() < usual.speed.mean() - 0.1 and wide.speed.std() > usual.speed.std() + 0.02
+    knee = [np.ptp(joint_angles(j)["knee_flexion_left"]) for w in (usual, wide) for j in w.joints]
+    assert np.mean(knee[40:]) < np.mean(knee[:40]) - 4
+    clips, names = record(wide.joints, seed=1)
+    assert set(names) == set(SENSORS) and len({len(c) for c in clips}) > 20 and min(map(len, clips)) >= 54
+    assert all(np.isfinite(c).all() and np.abs(c[0, 0, :2]).max() < 1e-6 for c in clips)
+    bones = {n: np.mean([bone_lengths(c).std(0).mean() for c, m in zip(clips, names) if m == n]) for n in SENSORS}
+    assert bones["markers"] < 0.5 * bones["azure_kinect"] < 0.5 * bones["kinect_v2"]
+    again, _ = record(wide.joints, seed=1)
+    np.testing.assert_array_equal(again[7], clips[7])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from PIL import Image
 
 from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.simulation import simulate_walks
-from modeling_gait.video import crop_person, find_person, prepare_video, read_video, windows, write_video
+from modeling_gait.video import read_video, write_video
+from modeling_gait.video_crops import crop_person, find_person, prepare_video, windows
 
 av = pytest.importorskip("av")
 SIDE = Camera(90, 1.2, 4.0)

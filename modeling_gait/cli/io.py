@@ -87,7 +87,7 @@ def quiet() -> None:
 # ---------------------------------------------------------------- input
 
 
-def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> tuple[np.ndarray, np.ndarray]:
+def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None, **options) -> tuple[np.ndarray, np.ndarray]:
     """Gait cycles (K, P, C) of a file in the units of a model, and a mask (K, C), True where a channel was measured.
 
     A skeleton file, for a model of J x 3 channels: cycles from a right heel strike to the next, joints less the pelvis [m].
@@ -100,7 +100,7 @@ def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> tuple
         values, channel_mask, fps = _read_values(path, fps)
     try:
         if values is None:
-            values = _skeleton_cycles(path, config, fps)
+            values, channel_mask = _skeleton_cycles(path, config, {**options, "fps": fps})
         elif values.ndim == 2:
             values = _sensor_cycles(values, config, fps)
         if values.ndim != 3 or values.shape[1:] != (config.num_phases, config.num_channels) or not len(values):
@@ -145,28 +145,33 @@ def _read_values(path: Path, fps: float | None) -> tuple[np.ndarray | None, np.n
     return values, arrays.get("channel_mask"), fps or stated
 
 
-def _skeleton_cycles(path: Path, config: "GaitTCNConfig", fps: float | None) -> np.ndarray:
+def _skeleton_cycles(path: Path, config: "GaitTCNConfig", options: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles (K, P, C) of walks that `read_recordings` reads, and the channels (C,) of joints that all of them measured."""
     from ..gait_cycles import walk_cycles
     from ..recording import read_recordings
-    from ..skeletons import convert_joints
+    from ..skeletons import KINECT_V2, convert_joints
 
-    cycles = []
-    for walk in read_recordings(path, fps=fps):
-        if 3 * len(walk.skeleton) != config.num_channels:
+    cycles, mask = [], np.ones(config.num_channels, bool)
+    for walk in read_recordings(path, **options):
+        ours = walk.skeleton if 3 * len(walk.skeleton) == config.num_channels else KINECT_V2
+        if 3 * len(ours) != config.num_channels:
             raise ValueError(
                 f"a skeleton of {len(walk.skeleton)} joints; the model reads {config.num_channels} channels, "
                 "see `gait personalize --help`"
             )
+        seen = ~np.isnan(walk.joints).all((0, 2))
+        there = {n for n, s in zip(walk.skeleton.joint_names, seen) if s}
+        mask &= np.repeat([n in there for n in ours.joint_names], 3)
         for stretch in walk.stretches:
-            joints = convert_joints(walk.straight(stretch), walk.skeleton, walk.skeleton)
+            joints = convert_joints(walk.straight(stretch), walk.skeleton, ours)
             try:
-                cycles.append(walk_cycles(joints, walk.fps, walk.skeleton, points=config.num_phases))
+                cycles.append(walk_cycles(joints, walk.fps, ours, points=config.num_phases))
             except ValueError:
                 if len(walk.stretches) == 1:
                     raise
     if not cycles:
         raise ValueError("no whole gait cycle in its straight parts")
-    return np.concatenate(cycles)
+    return np.concatenate(cycles), mask
 
 
 def _sensor_cycles(values: np.ndarray, config: "GaitTCNConfig", fps: float | None) -> np.ndarray:

@@ -356,17 +356,16 @@ def report(
 ) -> Answer:
     """Write a page about a walk: parameters beside norms, joint angles, doubts, and with a model classes and why.
 
-    It needs no network to be read. Without a knowledge model it holds what is measured.
+    It needs no network to be read. With `--model none` it holds what is measured and nothing that a model says.
 
     \b
-    gait report clip.mp4 --out report.html --height 1.65
+    gait report clip.mp4 --out report.html --height 1.65 --model none
     gait report walk.csv --age 70 --sex female --model outputs/knowledge
     """
     output_files(out, 1, (".html",), force)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    folder = report_model(model)
-    if folder is None:
+    if model == "none":
         from ..drawing.report_html import write_report
         from ..gait_report import measured_report
         from ..recording import read_recording
@@ -374,6 +373,7 @@ def report(
         result = measured_report(read_recording(file, fps, height=height, person=person), age, sex)
         write_report(result, out)
         return report_answer(result, file, out)
+    folder, _ = find_model(model, KNOWLEDGE)
     from transformers import pipeline
 
     from .. import pipeline_gait_report  # noqa: F401  registers the pipeline
@@ -385,21 +385,11 @@ def report(
     return report_answer(result, file, out)
 
 
-def report_model(model: str | None) -> Path | None:
-    """The knowledge model that is given or set; None where none is, or what GAIT_MODEL names is a model for something else."""
-    try:
-        return find_model(model, KNOWLEDGE)[0]
-    except ValueError:
-        if model:
-            raise
-        return None
-
-
 def report_answer(result, file: Path, out: Path) -> Answer:
     names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
     names += ("stated",)
     problems = [f"problem: {p}" for p in result.problems]
-    said = ranked(result.class_probabilities) if result.class_probabilities else "not asked: no knowledge model was given"
+    said = ranked(result.class_probabilities) if result.class_probabilities else "no model was asked"
     lines = [f"report of {file} in {out}", f"classes: {said}", result.sentence, *problems]
     return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
 
@@ -469,13 +459,17 @@ def personalize(
     files: Annotated[list[Path], typer.Argument(help="Walks or gait cycles of one person.", metavar="FILE...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter.")],
     steps: Annotated[int | None, typer.Option(min=0, help="Gradient steps. Default: the model's.")] = None,
+    activity: Annotated[str | None, typer.Option(help="What is done in them. Default: the likeliest.")] = None,
     model: Model = None,
     fps: Fps = None,
+    up: Up = "auto",
+    height: Height = None,
+    person: Person = None,
     force: Force = False,
 ) -> Answer:
     """Adapt a network for gait cycles (GaitTCNModel) to a person, and save what changed.
 
-    Files: skeleton walks, from which cycles are cut, for a model of skeletons. NPZ or NPY for any model: array `values`, cycles
+    Files: walks of any kind that is read, videos too, for a model of skeletons. NPZ or NPY for any model: `values`, cycles
     (K, phases, channels) with optional `channel_mask`; or samples (T, 36) of six leg sensors as in HuGaDB, with `fps`.
 
     \b
@@ -494,18 +488,26 @@ def personalize(
 
     quiet()
     base = GaitTCNModel.from_pretrained(folder).eval()
-    parts = [read_cycles(file, base.config, fps) for file in progress(files, "files")]
+    options = {"up": up, "height": height, "person": person}
+    parts = [read_cycles(file, base.config, fps, **options) for file in progress(files, "files")]
     values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
-    person = base.personalize(values, channel_mask=mask, steps=steps)
+    own = base.personalize(values, channel_mask=mask, activity=activity, steps=steps)
+    known, seen = own.interval(), mask.any(0)
+    sure = {"doubt": known["doubt"][:, seen], "spread": (known["high"] - known["low"])[:, seen] / 2}
+    sure = {name: float(x.square().mean().sqrt()) for name, x in sure.items()}
     named = model or os.environ.get("GAIT_MODEL") or NAME
     if named == NAME or Path(named).is_dir():
         named = str(folder)  # where in a family the network is
     with atomic_folder(out) as temporary:
-        person.save_adapter(temporary, base_model=named)
+        own.save_adapter(temporary, base_model=named)
     size = sum(f.stat().st_size for f in out.iterdir())
-    data = {"adapter": out, "base_model": named, "cycles": len(values), "steps": person.adapter["steps"], "bytes": size}
+    data = {"adapter": out, "base_model": named, "cycles": len(values), "steps": own.adapter["steps"], "bytes": size, **sure}
     data["cycles_of_files"] = {str(file): len(part[0]) for file, part in zip(files, parts)}
-    text = f"{len(values)} gait cycles of {len(files)} file(s); adapter of {size / 1e3:.0f} kB in {out}"
+    data["activity"] = [*own.config.activities, "any"][int(own.activity)]
+    unit = "m" if base.config.num_channels != 36 else "m/s^2 or rad/s"
+    text = f"{len(values)} gait cycles of {len(files)} file(s), {data['activity']}; adapter of {size / 1e3:.0f} kB in {out}\n"
+    text += f"the expected cycle is sure to {sure['doubt']:.3g} {unit} (1 SD); nine of ten samples of a further one lie within "
+    text += f"{sure['spread']:.3g} {unit} of it"
     return Answer(data, f"{text}\nin Python: GaitTCNModel.from_pretrained({str(out)!r}).generate(20)")
 
 
@@ -553,7 +555,8 @@ def convert(
     repaired = []
     with whole_files(files) as paths:
         for path, (walk, name) in progress(zip(paths, walks), "files"):
-            joints, done = clean(walk, name) if repair else (walk.joints, None)
+            # a film always has gaps
+            joints, done = clean(walk, name) if repair or walk.poses is not None else (walk.joints, None)
             repaired.append(done)
             try:
                 save_walk(path, joints, walk.fps, walk.skeleton)

@@ -4,9 +4,9 @@
     make = Pathologies().fit(normal)                  # rows of the walk schema, all of them normal
     data = normal.map(make, batched=True, with_indices=True, remove_columns=normal.column_names, features=walk_features())
 
-In: normal walks (T, J, 3) [m] along +y of the 25 joints of Kinect v2. Out: `copies` walks of each, the classes in turn, each with
-its severity and side. What is added is the simulator's change from normal to the class, x + severity (S[q, class] - S[q, normal]) at
-the walk's own phase, S the mean cycle of a simulated person q with q's ways of showing the class (`gait_curves.DEGREES`),
+In: normal walks (T, J, 3) [m] along +y of the 25 joints of Kinect v2. Out: `copies` walks of each, the classes in turn, with
+severity and side. What is added is the simulator's change from normal to the class, x + severity (S[q, class] - S[q, normal])
+at the walk's own phase, S the mean cycle of a simulated person q with q's ways of showing the class (`gait_curves.DEGREES`),
 scaled to the legs of who walks; rhythm and speed change as the class has it, and the walk goes on by whole strides over the
 same way. The person's own body, posture, arm swing and sensor stay.
 """

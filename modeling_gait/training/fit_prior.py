@@ -52,17 +52,15 @@ def fit_prior(
     layout: Layout | None = None,
     shrink_between: float = 0.3,
     shrink_within: float = 0.6,
-    pairs: float = 1.0,
-) -> None:
+) -> dict[str, torch.Tensor]:
     """Fit to tasks, (activity, rows) of one person each; scale, offset (C,) turn standardised channels into units.
 
-    Raises ValueError where nobody has two cycles of one activity.
-    pairs: how much of the correlation of left and right stays, 0: as of any two channels.
+    Returns what `shrink` needs, to shrink otherwise. Raises ValueError where nobody has two cycles of one activity.
     """
     activities = len(prior.mean) - 1
-    cycles, observed, scale = cycles.double(), observed.double(), scale.double()
+    observed, scale = observed.double(), scale.double()
     counts = torch.stack([observed[rows].sum(0) for _, rows in tasks])
-    means = torch.stack([cycles[rows].sum(0) for _, rows in tasks]) / counts.clamp(min=1)[:, None]
+    means = torch.stack([cycles[rows].sum(0).double() for _, rows in tasks]) / counts.clamp(min=1)[:, None]
     known = (counts >= LEAST).double()
     if not known.any():
         raise ValueError(f"nobody has {LEAST} cycles of one activity; a person's mean cycle needs that many")
@@ -101,10 +99,11 @@ def fit_prior(
     stretch = torch.tensor([(n / max(n - 1, 1)) ** 0.5 for n in (len(groups[a]) for a in label)])
     people = off / total[label] * stretch[:, None, None]
     noise = torch.cat([s / within[a].sqrt() for s, a in zip(spectra, label)])
-    for name, z, k, keep in (("between", people, known, shrink_between), ("within", noise, torch.cat(seen), shrink_within)):
-        product = torch.einsum("nhc,nhd->hcd", z, z.conj()) / (k.T @ k).clamp(min=1)
-        correlation = _shrunk(product, keep, pairs, layout)
-        getattr(prior, f"{name}_correlation").copy_(torch.view_as_real(correlation))
+    products = {
+        name: torch.einsum("nhc,nhd->hcd", z, z.conj()) / (k.T @ k).clamp(min=1)
+        for name, z, k in (("between", people, known), ("within", noise, torch.cat(seen)))
+    }
+    shrink(prior, products, layout, shrink_between, shrink_within)
     prior.mean.copy_(mean)
     prior.between.copy_(between)
     prior.within.copy_(mixed)
@@ -113,6 +112,14 @@ def fit_prior(
         turns = torch.stack([_turns(m, layout.rigid, scale, offset.double()) for m in mean])
         size = _turned(turns[label], means - mean[label], known, between[label], counts, mixed[label])
         prior.directions.copy_(turns * size)
+    return products
+
+
+@torch.no_grad()
+def shrink(prior: GaitPrior, products: dict, layout: Layout | None, shrink_between: float, shrink_within: float) -> None:
+    """Set the prior's correlations from what `fit_prior` found."""
+    for name, keep in (("between", shrink_between), ("within", shrink_within)):
+        getattr(prior, f"{name}_correlation").copy_(torch.view_as_real(_shrunk(products[name], keep, layout)))
 
 
 def _residuals(cycles, observed, rows, mean, known) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,11 +127,11 @@ def _residuals(cycles, observed, rows, mean, known) -> tuple[torch.Tensor, torch
     rows = torch.as_tensor(rows)
     some = rows[torch.linspace(0, len(rows) - 1, min(PER_TASK, len(rows))).long()]
     seen = observed[some] * known
-    return (cycles[some] - mean) * seen[:, None] * (len(rows) / max(len(rows) - 1, 1)) ** 0.5, seen
+    return (cycles[some].double() - mean) * seen[:, None] * (len(rows) / max(len(rows) - 1, 1)) ** 0.5, seen
 
 
-def _shrunk(product: torch.Tensor, keep: float, pairs: float, layout: Layout | None) -> torch.Tensor:
-    """Covariances (H, C, C) -> correlations; off the diagonal a part of them stays."""
+def _shrunk(product: torch.Tensor, keep: float, layout: Layout | None) -> torch.Tensor:
+    """Covariances (H, C, C) -> correlations; off the diagonal a part of them stays, and all of left and right's."""
     deviation = product.diagonal(dim1=-2, dim2=-1).real.clamp(min=1e-6).sqrt()
     correlation = product / deviation[..., None] / deviation[..., None, :]
     eye = torch.eye(product.shape[-1], dtype=torch.float64)
@@ -138,8 +145,7 @@ def _shrunk(product: torch.Tensor, keep: float, pairs: float, layout: Layout | N
         half = (-1.0) ** torch.arange(len(product))[:, None] * layout.signs[side]
         pair = correlation[:, side, other[side]].real * half
         pair = (0.5 * pair + 0.5 * pair.mean(1, keepdim=True)) * half
-        if pairs:
-            out[:, side, other[side]] = (pairs * pair).to(out)
+        out[:, side, other[side]] = pair.to(out)
     values, vectors = torch.linalg.eigh((out + out.mH) / 2)
     return vectors @ (values.clamp(min=0.02)[..., None] * vectors.mH)
 

@@ -32,13 +32,13 @@ from modeling_gait.training.classifier import Walks, share_of_walks
 from modeling_gait.training.data import StepBatches, class_labels, fingerprint, load_walks
 from modeling_gait.training.filmed import as_filmed
 from modeling_gait.training.loop import save_model, start, training_loop
-from modeling_gait.video import WINDOW
+from modeling_gait.video_crops import WINDOW
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 VIDEO_FRAMES = 16  # of the WINDOW frames that a video shows, those that are drawn
 VIDEO_COPIES = 8  # videos of a walk: its middle, and random stretches; each with a camera, background and clothes of its own
 VIDEO_SIZE = 64
-FILMED_COPIES = 2  # films of a walk, each of another camera and with errors of its own; the first is tested on
+FILMED_COPIES = 1  # films of a walk, each of another camera and with errors of its own; the first is tested on
 
 
 @dataclass

@@ -108,14 +108,13 @@ def skeleton_cycles(walks: Dataset) -> Cycles:
     return Cycles(cycles, torch.ones(len(cycles), cycles.shape[2], dtype=torch.bool), np.array(subject), np.array(activity))
 
 
-def fit_model(model: GaitTCNModel, cycles: Cycles, **options) -> None:
-    """Scales and prior of the model, from the training people. options: of `fit_prior`."""
+def fit_model(model: GaitTCNModel, cycles: Cycles, **options) -> dict:
+    """Scales and prior of the model, from the training people. options, and what is returned: of `fit_prior`."""
     model.fit_scales(cycles.values, cycles.mask)
     values, observed = model.standardise(cycles.values, cycles.mask)
     known = list(model.config.activities)
     tasks = [(known.index(str(cycles.activity[rows[0]])), torch.from_numpy(rows)) for rows in cycles.tasks()]
-    layout = options.pop("layout", layout_of(values.shape[2]))
-    fit_prior(model.prior, values, observed[:, 0], tasks, model.channel_std, model.channel_mean, layout, **options)
+    return fit_prior(model.prior, values, observed[:, 0], tasks, model.channel_std, model.channel_mean, **options)
 
 
 class EpisodeSampler:
@@ -236,12 +235,12 @@ def query_losses(network: torch.nn.Module, parameters: dict, task: dict[str, tor
     return masked_mse(generation[0], queries, mask), masked_mse(reconstruction[1:], some, mask[: len(shown)])
 
 
-def build(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
-    """An untrained model for these cycles, its scales fitted."""
+def build(args: MamlArguments, cycles: Cycles, **options) -> GaitTCNModel:
+    """A model of these cycles, its scales and prior fitted (options: of `fit_prior`), its network untrained."""
     if args.algorithm not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {args.algorithm!r}; expected one of {', '.join(ALGORITHMS)}")
     phases, channels = cycles.values.shape[1:]
-    layout = layout_of(channels)
+    layout = options.setdefault("layout", layout_of(channels))
     config = GaitTCNConfig(
         num_channels=channels,
         num_phases=phases,
@@ -254,14 +253,14 @@ def build(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
         adapted="heads" if args.algorithm == "anil" else "all",
     )
     model = GaitTCNModel(config)
-    fit_model(model, cycles)
+    model.products = fit_model(model, cycles, **options)
     return model
 
 
-def train_model(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
+def train_model(args: MamlArguments, cycles: Cycles, **options) -> GaitTCNModel:
     """Train on these cycles, resuming where a checkpoint is, and save the model. Returns it in eval mode."""
     accelerator = start(args, unused=True)  # the rates in the first steps
-    model = build(args, cycles)
+    model = build(args, cycles, **options)
     if args.algorithm in ("pretrain", "reptile"):
         model.log_rates.requires_grad_(False)
     sampler = EpisodeSampler(model, cycles, args)

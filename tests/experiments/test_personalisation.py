@@ -10,7 +10,7 @@ from test_train_maml import P, folder  # noqa: F401
 from experiments import personalisation
 from experiments import personalisation_arms as arms
 
-RECONSTRUCTIONS = ("maml", "maml_no_support", "pretrain", "interpolation", "pca", "support_mean")
+RECONSTRUCTIONS = ("maml", "maml_no_support", "gaussian", "interpolation", "pca", "support_mean")
 
 
 def test_interpolation_and_pca_fill_in():
@@ -28,12 +28,12 @@ def test_interpolation_and_pca_fill_in():
 
 def test_the_personalisation_writes_resumes_and_measures(folder, tmp_path, cards, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
-    config = {"batch_size": 2, "hidden_size": 8, "inner_steps": 1, "num_queries": 5, "warmup_steps": 1}
+    config = {"batch_size": 2, "hidden_size": 8, "inner_steps": 1, "warm_steps": 1, "num_queries": 5, "warmup_steps": 1}
     (tmp_path / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr(personalisation, "ADAM_STEPS", (1, 3))
     monkeypatch.setattr(personalisation, "PCA", [(3, 0.1), (5, 0.3)])
     base = ["--dataset", folder, "--config", "config.json", "--num_folds", "3", "--seeds", "0", "--shots", "1", "5"]
-    base += ["--draws", "1", "--max_steps", "4", "--name", "tiny", "--output_dir", "out"]
+    base += ["--draws", "1", "--max_steps", "2", "--tuning", "3", "--name", "tiny", "--output_dir", "out"]
     with pytest.raises(ValueError, match="num_folds must be 3"):
         run_script(personalisation, [*base, "--num_folds", "2"])
     run_script(personalisation, [*base, "--folds", "0"])

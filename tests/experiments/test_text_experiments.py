@@ -230,6 +230,12 @@ def test_fair_scores_weigh_each_activity_and_both_groups():
     assert found["harmonic_mean"] == pytest.approx(0.6) and found["none_of_these_auroc"] == 1
 
 
+def test_an_interval_is_of_the_rows_that_its_mean_is_of():
+    rows = [{"kind": "unseen_0", "fold": f, "seed": 0, "zero_shot_top1_of_all": 0.0} for f in (0, 1)]
+    metrics = actions.result_metrics([*rows, {"kind": "fair_0", "fold": 0, "seed": 0, "zero_shot_top1_of_all": 0.5}])
+    assert metrics == {"zero_shot_top1_of_all": 0.5}
+
+
 def test_actions(tmp_path, cards, monkeypatch):
     encoder, real, fit, fits = (
         write_sentence_encoder(tmp_path / "encoder", limit=512),
