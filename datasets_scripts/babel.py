@@ -15,8 +15,8 @@ Out: one row a segment of at most `--max_seconds` (5, as BABEL's benchmark cuts 
 Punnakkal et al. (2021): BABEL: Bodies, Action and Behavior with English Labels, arXiv 2106.09696,
 https://github.com/abhinanda-punnakkal/BABEL; Mahmood et al. (2019): AMASS, https://amass.is.tue.mpg.de. The JSON was checked
 against extra_val.json and test.json as published (test.json has no labels); train.json and the motions could not be had here.
-Joint positions from AMASS poses use the package's mean body, not the licensed SMPL model and the person's betas: directions of
-the bones are the person's, their lengths are not. That joint_pos is z up, as AMASS is, was not verified.
+Joint positions from AMASS poses use SMPL's mean body as rounded in points.py, not the licensed model and the person's betas:
+directions of the bones are the person's, their lengths are not. That joint_pos is z up, as AMASS is, was not verified.
 Nothing is unpickled; BABEL's preprocessed features (label .pkl) are refused with what to use instead.
 """
 
@@ -33,14 +33,12 @@ from zipfile import BadZipFile
 
 import datasets
 import numpy as np
-import torch
-from scipy.spatial.transform import Rotation
 
 from datasets_scripts.densegait import NOT_MEASURED
 from modeling_gait import schema as common
 from modeling_gait.cleaning import canonicalise, floor_height
-from modeling_gait.forward_kinematics import forward_kinematics
 from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.points import from_arrays
 from modeling_gait.skeletons import SMPL_22
 
 REPOSITORY = "https://github.com/abhinanda-punnakkal/BABEL"
@@ -186,10 +184,12 @@ def read_motion(path: Path, fps: float | None = None) -> tuple[np.ndarray, float
             if missing or rate is None:
                 wanted = ", ".join([*missing, *([] if rate else ["mocap_framerate"])])
                 raise ValueError(f"{path}: fields missing: {wanted}; it has {', '.join(archive.files)}")
-            poses, trans = _field(archive, path, "poses"), _field(archive, path, "trans")
-            if poses.ndim != 2 or poses.shape[1] < 66 or trans.shape != (len(poses), 3) or poses.dtype.kind != "f":
-                raise ValueError(f"{path}: poses {poses.shape}, trans {trans.shape}; expected (T, 66 or more) and (T, 3)")
-            joints, fps = smpl_positions(poses, trans), float(_field(archive, path, rate))
+            arrays = {name: _field(archive, path, name) for name in ("poses", "trans", rate)}
+            if arrays["poses"].dtype.kind == "f" and not np.isfinite(arrays["poses"]).all():
+                frame = int(np.argwhere(~np.isfinite(arrays["poses"]))[0][0])
+                raise ValueError(f"{path}: frame {frame}: not a finite number")
+            found = from_arrays(arrays, SMPL_22, path)
+            joints, fps = np.stack([found.points[name] for name in SMPL_22.joint_names], axis=1), found.fps
             try:
                 said = _field(archive, path, "gender").item() if "gender" in archive else ""
                 gender = (said.decode("ascii", "ignore") if isinstance(said, bytes) else str(said)).lower()
@@ -200,23 +200,6 @@ def read_motion(path: Path, fps: float | None = None) -> tuple[np.ndarray, float
     if not 0 < fps < math.inf:
         raise ValueError(f"{path}: frame rate {fps!r}")
     return joints, fps, gender if gender in ("female", "male") else ""
-
-
-def _t_pose() -> np.ndarray:
-    """Bones (22, 3) [m] of the package's mean body in SMPL's zero pose: arms level; x to the left, y up, z forward."""
-    rest = np.asarray(SMPL_22.rest_offsets)
-    out = np.stack((-rest[:, 0], rest[:, 2], rest[:, 1]), axis=1)
-    for j, name in enumerate(SMPL_22.joint_names):
-        if name.endswith(("_elbow", "_wrist")):
-            out[j] = (np.linalg.norm(out[j]) * (1 if name.startswith("left") else -1), 0, 0)
-    return out
-
-
-def smpl_positions(poses: np.ndarray, trans: np.ndarray) -> np.ndarray:
-    """SMPL joint rotations (T, 66 or more; axis-angle) and translation (T, 3) -> positions (T, 22, 3) of the mean body."""
-    rotations = Rotation.from_rotvec(poses[:, :66].reshape(-1, 3)).as_matrix().reshape(-1, 22, 3, 3)
-    parts = [torch.from_numpy(np.asarray(a, np.float64)) for a in (rotations, trans, _t_pose())]
-    return forward_kinematics(*parts, SMPL_22).numpy()
 
 
 def resample(joints: np.ndarray, fps: float) -> np.ndarray:

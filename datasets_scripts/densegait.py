@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from modeling_gait import schema as common
-from modeling_gait.cleaning import floor_height
+from modeling_gait.cleaning import bridged, floor_height
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from modeling_gait.skeletons import OPENPOSE_18
 
@@ -168,13 +168,9 @@ def to_joints(tracklet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     neck = OPENPOSE_18.root
     if not found[:, neck].any():
         raise ValueError("the neck was found in no frame")
-    flat = np.zeros((*found.shape, 2))
-    frames = np.arange(len(tracklet))
+    flat = bridged(np.where(found[..., None], tracklet[..., :2], np.nan))
     for j in OPENPOSE_18.order:
-        if found[:, j].any():
-            for axis in range(2):
-                flat[:, j, axis] = np.interp(frames, frames[found[:, j]], tracklet[found[:, j], j, axis])
-        else:
+        if not found[:, j].any():
             flat[:, j] = flat[:, OPENPOSE_18.parents[j]]
     hips = [OPENPOSE_18.index("left_hip"), OPENPOSE_18.index("right_hip")]
     trunk = float(np.median(np.linalg.norm(flat[:, neck] - flat[:, hips].mean(1), axis=1)))

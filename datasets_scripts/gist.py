@@ -281,10 +281,10 @@ split by row puts the same steps on both sides and measures memory.
 Files skipped: {len(skipped)}.{lost}
 
 Bad samples are interpolated linearly as offsets from the pelvis; all joints are then resampled from the irregular stamps to
-{FPS:g} frames a second by monotone cubic interpolation. Nothing is low-pass filtered (`modeling_gait.cleaning.smooth` does
-that). Each walk is turned about the vertical so that it travels along +y, and lifted or lowered so that the ankle of the
-standing leg (20th percentile over time of the lower ankle) is 9 cm above the floor: Kinect v2 places it 3 to 4 cm higher. A
-tilt of the floor of up to one degree between sensors is left as it is.
+{FPS:g} frames a second by monotone cubic interpolation. Nothing is low-pass filtered. Each walk is turned about the vertical
+so that it travels along +y, and lifted or lowered so that the ankle of the standing leg (20th percentile over time of the
+lower ankle) is 9 cm above the floor: Kinect v2 places it 3 to 4 cm higher. A tilt of the floor of up to one degree between
+sensors is left as it is.
 
 ## Limits
 

@@ -142,7 +142,7 @@ class Experiment:
         like = new_model(args, "imu", train.values.shape[1], train.fps, self.encoder)
         windows = RecordingWindows(train, args.channel_dropout)
         some = np.unique(np.linspace(0, len(train) - 1, 512).astype(int))
-        like.set_normalization(*nan_moments(windows.batch(some, None)["input_values"].flatten(0, 1)))
+        like.set_normalization(nan_moments(windows.batch(some, None)["input_values"].flatten(0, 1)))
         file = Path(args.output_dir) / "model.safetensors"
         if not file.exists():
             self.train_classifier(args, windows, PlainClassifier(like), accelerator, file)

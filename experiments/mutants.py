@@ -69,7 +69,7 @@ MUTANTS = [
     (f"{M}/gait_waves.py", "b * cos - a * sin", "b * cos + a * sin", "gait_waves"),
     (f"{M}/gait_waves.py", "torch.remainder(growth[:, 0] - shift", "torch.remainder(growth[:, 0]", "gait_waves"),
     (f"{M}/quantization.py", "@ member - 2 * cross", "@ member + 2 * cross", "quantization"),
-    (f"{M}/quantization.py", " * (self.group >= 0)", "", "quantization"),
+    (f"{M}/quantization.py", "rate.cumsum(0) - rate / 2", "0 * rate", "quantization"),
     (f"{M}/modeling_gait_vq.py", "self.person + severity * self.pathology", "self.person + self.pathology", "modeling_gait_vq"),
     (f"{M}/modeling_gait_vq.py", "return vectors * (label != self.normal)[:, None]", "return vectors", "modeling_gait_vq"),
     (f"{M}/modeling_gait_vq.py", "codes[:, 0] >= self.num_labels)", "codes[:, 0] < 0)", "modeling_gait_vq"),

@@ -1,7 +1,7 @@
 """Text -> walk retrieval with people held out, one after another.
 
     python -m experiments.retrieval --dataset data/gist --num_threads 1          # ten people, seed 0
-    python -m experiments.retrieval --dataset data/gist --variants clip label --seeds 0 1 2
+    python -m experiments.retrieval --dataset data/gist --variants values clip label --seeds 0 1 2
     python -m experiments.retrieval --dataset data/gist --variants mse triplet siglip mse+triplet paper --seeds 0 1 2
 
 In: walks of the walk schema. Out: a model and a row for each variant, held-out subject and seed (runner.py),
@@ -12,7 +12,10 @@ person's recordings. `recall_at_k`: the recording itself is among the first k; `
 sensor saw it. `ndcg_at_10`: the gain of a recording is how many attributes it shares with the described one (class, affected
 side, and the measured numbers within TOLERANCES); `ndcg_exponential_at_10`: 2 to the power of that, less 1. `chance_` is the
 expectation of a random order. `parameters_`: the numbers that the caption states against the gallery's measured ones, which
-were computed as the caption's were: it knows no class, but its numbers are exact.
+were computed as the caption's were: it knows no class, but its numbers are exact. `hybrid_`: `GaitSearch.scores`, what the
+caption states against what was measured and the rest by the dual encoder; the gallery's labels are hidden. `paraphrase_`: the
+second caption, which leaves facts out; `ceiling_paraphrase_`: its numbers and the true class, all that it can tell;
+`stated_ndcg`: only what the query states counts.
 """
 
 import json
@@ -21,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import Dataset
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, f1_score
 
@@ -29,7 +33,8 @@ from modeling_gait.caption_words import cadence_band, speed_band
 from modeling_gait.captions import WalkDescription, describe_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import load_classes
-from modeling_gait.gait_search import read_joints
+from modeling_gait.gait_query import read_query
+from modeling_gait.gait_search import GaitSearch, measured_row, read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training.data import load_walks, pathology_names
@@ -40,12 +45,14 @@ from modeling_gait.training.text import TextArguments, WalkWindows, fit_model, f
 TOLERANCES = {"speed": 0.1, "cadence": 6.0, "stride_length": 0.1, "knee_range_left": 5.0, "knee_range_right": 5.0}
 KS = (1, 5, 10)
 # How each variant is trained; the first is the one that is reported, the others are compared with it.
+DIGITS = {"numbers": [], "mirror": 0.0}
 VARIANTS: dict[str, dict] = {
-    "clip": {"losses": ["clip"]},
-    "label": {"losses": ["clip"], "captions": "label"},
-    **{name: {"losses": name.split("+")} for name in ("mse", "triplet", "siglip", "mse+triplet")},
-    **{name: {"losses": name.split("+")} for name in ("clip+triplet", "mse+triplet+clip")},
-    "paper": {"losses": ["mse", "triplet"], "text_projection_layers": 0},
+    "values": {"losses": ["clip", "numbers"]},  # numbers as values, hard negatives, mirrored walks
+    "clip": {"losses": ["clip"]} | DIGITS,
+    "label": {"losses": ["clip"], "captions": "label"} | DIGITS,
+    **{name: {"losses": name.split("+")} | DIGITS for name in ("mse", "triplet", "siglip", "mse+triplet")},
+    **{name: {"losses": name.split("+")} | DIGITS for name in ("clip+triplet", "mse+triplet+clip")},
+    "paper": {"losses": ["mse", "triplet"], "text_projection_layers": 0} | DIGITS,
 }  # fmt: skip
 # Zero-shot questions, attribute -> value -> words; a value counts where the held-out person shows it in five recordings.
 QUESTIONS = {
@@ -68,7 +75,7 @@ class RetrievalArguments(RunArguments):
     config: str = field(default="train/configs/text_gist.json", metadata={"help": "arguments of train_text.py"})
     output_dir: str = field(default="outputs/retrieval_gist", metadata={"help": "models and rows"})
     name: str = "retrieval_gist"
-    variants: list[str] = field(default_factory=lambda: ["clip", "label"], metadata={"help": ", ".join(VARIANTS)})
+    variants: list[str] = field(default_factory=lambda: ["values"], metadata={"help": ", ".join(VARIANTS)})
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
     max_steps: int = field(default=0, metadata={"help": "instead of the configuration's"})
 
@@ -104,16 +111,21 @@ def chance_ndcg(gains: np.ndarray, k: int = 10) -> float:
     return float(np.mean(gains.mean(1) * discount.sum() / np.maximum(ideal, 1e-12)))
 
 
-def shared_attributes(descriptions: list[WalkDescription]) -> np.ndarray:
-    """(N, N): how many of class, side and the numbers of TOLERANCES two walks share; nothing is shared where it is unknown."""
-    shared = np.zeros((len(descriptions), len(descriptions)), int)
+def matches(descriptions: list[WalkDescription]) -> dict[str, np.ndarray]:
+    """Class, side and the numbers of TOLERANCES -> (N, N): do two walks share it? What is unknown is not."""
+    out = {}
     for name in ("pathology", "side"):
         value = np.array([getattr(d, name) or "unknown" for d in descriptions])
-        shared += (value[:, None] == value) & (value != "unknown")
+        out[name] = (value[:, None] == value) & (value != "unknown")
     for name, tolerance in TOLERANCES.items():
         value = np.array([np.nan if getattr(d, name) is None else getattr(d, name) for d in descriptions], float)
-        shared += np.abs(value[:, None] - value) <= tolerance  # nan is near nothing
-    return shared
+        out[name] = np.abs(value[:, None] - value) <= tolerance  # nan is near nothing
+    return out
+
+
+def shared_attributes(descriptions: list[WalkDescription]) -> np.ndarray:
+    """(N, N): how many of `matches` two walks share."""
+    return sum(m.astype(int) for m in matches(descriptions).values())
 
 
 def retrieval_scores(scores: np.ndarray, shared: np.ndarray, walk_ids: np.ndarray, prefix: str = "") -> dict[str, float]:
@@ -187,6 +199,7 @@ class Walks:
     texts: dict[str, list[list[str]]]
     numbers: dict[str, np.ndarray]
     descriptions: list[WalkDescription]
+    parameters: list[dict]
     subjects: np.ndarray
     walk_ids: np.ndarray
 
@@ -196,12 +209,14 @@ def load_all(dataset: str) -> Walks:
     data = load_walks(dataset)
     names = pathology_names(data)
     captions = {kind: walk_captions(data, kind) for kind in ("measured", "label")}
+    parameters = [json.loads(p) for p in data["gait_parameters"]]
     descriptions = [
-        describe_walk(json.loads(p), names[int(c)], attributes=json.loads(a or "{}"))
-        for p, c, a in zip(data["gait_parameters"], data["pathology"], data["attributes"])
+        describe_walk(p, names[int(c)], attributes=json.loads(a or "{}"))
+        for p, c, a in zip(parameters, data["pathology"], data["attributes"])
     ]
     texts, numbers = ({k: v[i] for k, v in captions.items()} for i in (0, 1))
-    return Walks(list(read_joints(data)), texts, numbers, descriptions, np.array(data["subject_id"]), np.array(data["walk_id"]))
+    people, walk_ids = np.array(data["subject_id"]), np.array(data["walk_id"])
+    return Walks(list(read_joints(data)), texts, numbers, descriptions, parameters, people, walk_ids)
 
 
 def text_arguments(args, **more) -> TextArguments:
@@ -250,6 +265,8 @@ class Experiment:
                 embed_texts(model, [t[min(1, len(t) - 1)] for t in texts]) @ gait.T, shared, ids, "paraphrase_"
             )
             row |= retrieval_scores(parameter_scores(descriptions), shared, ids, "parameters_")
+            if model.config.numbers:
+                row |= hybrid_scores(model, extractor, gait, [walks.parameters[i] for i in test], texts, descriptions, ids)
             row |= chance_scores(shared, ids)
         row["questions"] = {}
         for attribute, words in QUESTIONS.items():
@@ -257,6 +274,26 @@ class Experiment:
             found = question_scores(gait, embed_texts(model, list(words.values())), list(words), truth)
             row["questions"] |= {attribute: found} if found else {}
         return row | {"recordings": len(test)}
+
+
+def hybrid_scores(model, extractor, gait, parameters: list[dict], texts, descriptions, walk_ids: np.ndarray) -> dict:
+    """Retrieval by `GaitSearch` without labels, by captions and by paraphrases; see the head of this file."""
+    measured = np.stack([measured_row(p) for p in parameters])
+    unlabelled = Dataset.from_dict({"row": range(len(gait))})
+    search, both, out = GaitSearch(model, unlabelled, gait, measured, extractor=extractor), matches(descriptions), {}
+    shared = sum(m.astype(int) for m in both.values())
+    pathology = np.array([d.pathology for d in descriptions])
+    for number, front in enumerate(("", "paraphrase_")):
+        queries = [read_query(t[min(number, len(t) - 1)]) for t in texts]
+        scores = np.stack([search.scores(q) for q in queries])
+        out |= retrieval_scores(scores, shared, walk_ids, f"hybrid_{front}")
+        said = {n: np.array([any(c.quantity == n for c in q.conditions) for q in queries]) for n in both}
+        stated = sum(m * said[n][:, None] for n, m in both.items())
+        out[f"hybrid_{front}stated_ndcg_at_10"] = ndcg(scores, stated.astype(float))
+    numbers = [replace(q, conditions=tuple(c for c in q.conditions if not c.values), words="") for q in queries]
+    best = np.stack([search.scores(q) if q.conditions else np.zeros(len(gait)) for q in numbers])
+    best += 3.0 * (pathology[:, None] == pathology)
+    return out | {"ceiling_paraphrase_ndcg_at_10": ndcg(best, shared.astype(float))}
 
 
 def attribute_of(description: WalkDescription, attribute: str) -> str:
@@ -302,7 +339,13 @@ def result_metrics(rows: list[dict], main: str = next(iter(VARIANTS))) -> dict[s
         own = table.pick(variant=variant)
         for key in [k for k, v in own[0].items() if isinstance(v, float)]:
             means = table.means(key, variant=variant)
-            shown = key in ("ndcg_at_10", "recall_at_1", "recall_at_10", "pathology_accuracy")
+            shown = key.endswith("ndcg_at_10") or key in (
+                "recall_at_1",
+                "recall_at_10",
+                "walk_recall_at_10",
+                "pathology_accuracy",
+            )
+            shown |= key == "hybrid_walk_recall_at_10"
             metrics |= interval(front + key, means) if shown else {front + key: float(means.mean())}
         gains = table.gains("ndcg_at_10", {"variant": variant}, {"variant": main})
         if front and len(gains):
@@ -321,7 +364,13 @@ def draw(metrics: dict, name: str) -> None:
         "walk_recall_at_10": "same walk, @10",
         "ndcg_at_10": "nDCG@10",
     }
-    arms = {"": "caption", "paraphrase_": "paraphrase", "label_": "class name only", "parameters_": "measured numbers"}
+    arms = {
+        "hybrid_": "caption, hybrid",
+        "hybrid_paraphrase_": "paraphrase, hybrid",
+        "": "caption",
+        "paraphrase_": "paraphrase",
+    }
+    arms |= {"label_": "class name only", "parameters_": "measured numbers"}
     arms |= {"chance_": "chance"}
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axis = figure.subplots()

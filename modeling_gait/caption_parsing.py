@@ -44,18 +44,18 @@ class Facts:
 
 
 _NUM = r"(?<![\w.,])(?P<n>(?:(?<![\w)])[-+])?(?:\d+(?:[.,]\d+)?|\.\d+))"
-_SPEED_UNITS = {
+SPEED_UNITS = {
     r"m ?/ ?s(?:ec)?\b|m ?s ?\^? ?-1\b|m·s\^?-1\b|mps\b|(?:m|met(?:er|re)s?) ?(?:per|a|/) ?s(?:econd)?\b": 1.0,
     r"cm ?/ ?s(?:ec)?\b|(?:cm|centimet(?:er|re)s?) (?:per|a) s(?:econd)?\b": 0.01,
     r"km ?/ ?hr?\b|kph\b|kmh\b|(?:km|kilomet(?:er|re)s?) ?(?:per|an|/) ?h(?:our)?\b": 1 / 3.6,
     r"mph\b|mi ?/ ?h\b|miles? (?:per|an) h(?:our)?\b": 0.44704,
 }
-_CADENCE_UNITS = {
+CADENCE_UNITS = {
     r"steps? ?(?:/|per|a|every) ?min(?:ute)?\b|spm\b": 1.0,
     r"strides? ?(?:/|per|a|every) ?min(?:ute)?\b": 2.0,
     r"steps? ?(?:/|per|a|every) ?s(?:ec|econd)?\b": 60.0,
 }
-_LENGTH_UNITS = {r"m\b|met(?:er|re)s?\b": 1.0, r"cm\b|centimet(?:er|re)s?\b": 0.01, r"(?:ft\b|feet\b|foot\b)": 0.3048}
+LENGTH_UNITS = {r"m\b|met(?:er|re)s?\b": 1.0, r"cm\b|centimet(?:er|re)s?\b": 0.01, r"(?:ft\b|feet\b|foot\b)": 0.3048}
 _DEGREES = r"(?:°|deg\b|degrees?\b)"
 _GLUE = (
     r"(?: (?:length|is|are|was|were|of|at|about|around|roughly|approximately|some|equal to|to|set|measures?|measuring|near))*"
@@ -120,7 +120,7 @@ _ADJACENT = (
 )
 
 
-class _Reader:
+class Reader:
     """The text with what has been read blanked out, so that no word is read twice."""
 
     def __init__(self, text: str, classes: GaitClasses) -> None:
@@ -153,7 +153,7 @@ class _Reader:
 
 def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     """Everything `text` states about a gait (see `Facts`), whose kinds are `classes`; never raises on a string."""
-    r = _Reader(text, classes or load_classes())
+    r = Reader(text, classes or load_classes())
     r.facts.mentions_walking = bool(re.search(r"\b(?:walk(?:s|ing|ed|er)?|gait|stroll\w*|stride[sd]?|steps?|pace)\b", r.whole))
     for key in ("sex", "load", "footwear", "clothing"):
         rest = r.whole
@@ -162,8 +162,8 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
             r.facts.attributes += [(key, value)] if found else []
     _read_ranges(r)
     _read_speed_cadence_length(r)
-    _read_scores(r)
-    _read_angles(r)
+    read_scores(r)
+    read_angles(r)
     _read_speed_words(r)
     _read_severity_words(r)
     _read_pathologies(r)
@@ -174,12 +174,22 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     return r.facts
 
 
-def _read_ranges(r: _Reader) -> None:
+def read_numbers(text: str) -> tuple[str, list[Number]]:
+    """The text in lower case with # for each number of a walk that it gives, and those numbers; ranges and ages give none."""
+    r = Reader(text, None)
+    _read_ranges(r)
+    read_scores(r)
+    _read_speed_cadence_length(r)
+    read_angles(r)
+    return re.sub(r"~+", "#", r.rest), r.facts.numbers
+
+
+def _read_ranges(r: Reader) -> None:
     units = r"(?:m ?/|km|mph|cm|m\b|met|steps|strides|spm|°|deg)"
     r.facts.ranges = [m[0] for m in r.find(rf"(?<![\w.])\d+(?:[.,]\d+)? ?(?:-|to|or) ?\d+(?:[.,]\d+)? ?{units}[^ ,]*")]
 
 
-def _read_scores(r: _Reader) -> None:
+def read_scores(r: Reader) -> None:
     for m in r.find(rf"{_NUM}[ -]?years?[ -]olds?\b|\bage[d:]? ?(?P<age>\d+)\b"):
         age = m["n"] or m["age"]
         r.facts.numbers.append(Number("age", float(age.replace(",", ".")), 0.5, m[0]))
@@ -196,21 +206,21 @@ def _read_scores(r: _Reader) -> None:
         r.facts.numbers.append(Number("severity", float(m["n"].replace(",", ".")) / 3, 1 / 6, m[0]))  # as the simulator
 
 
-def _read_speed_cadence_length(r: _Reader) -> None:
-    for quantity, units in (("speed", _SPEED_UNITS), ("cadence", _CADENCE_UNITS)):
+def _read_speed_cadence_length(r: Reader) -> None:
+    for quantity, units in (("speed", SPEED_UNITS), ("cadence", CADENCE_UNITS)):
         for unit, factor in units.items():
             for m in r.find(rf"{_NUM}[ -]?(?:{unit})"):
                 r.number(quantity, m, factor)
     for m in r.find(rf"\bcadence{_GLUE}[ :=]*{_NUM}(?! ?(?:%|°|deg|m\b|cm\b))"):
         r.number("cadence", m)
-    for unit, factor in _LENGTH_UNITS.items():
+    for unit, factor in LENGTH_UNITS.items():
         for m in r.find(rf"\b(?P<what>stride|step)s?(?: length)?{_GLUE}(?: only| just| each)?[ :=]*{_NUM} ?(?:{unit})"):
             r.number("stride_length", m, factor * (2 if m["what"] == "step" else 1))
         for m in r.find(rf"{_NUM}[ -]?(?:{unit})[ -]?(?:long )?(?P<what>stride|step)s?\b(?! (?:/|per|a) )"):
             r.number("stride_length", m, factor * (2 if m["what"] == "step" else 1))
 
 
-def _read_angles(r: _Reader) -> None:
+def read_angles(r: Reader) -> None:
     """Joint ranges: the joint named last before the number; the side right after it, or next to the joint before it."""
     previous = 0
     for m in list(re.finditer(rf"{_NUM} ?{_DEGREES}", r.rest)):
@@ -243,12 +253,12 @@ _PACE = r"(?:pace|speed|tempo|rate|velocity)"
 _SLOW = r"slow(?:ly|ed|er)?|low|reduced|leisurely|unhurried"
 _EASY = r"comfortabl[ey]|normal|easy|usual|natural|self[- ]selected|average|medium|moderate|typical|ordinary|preferred"
 _FAST = r"fast(?:er)?|quick(?:ly)?|brisk(?:ly)?|high|rapid(?:ly)?|hurried|swift"
-_CADENCE_WORDS = {  # read before speed words
+CADENCE_WORDS = {  # read before speed words
     "low": rf"\b(?:{_SLOW}|low) (?:cadence|rhythm|step rate|step frequency)\b",
     "usual": rf"\b(?:{_EASY}) (?:cadence|rhythm|step rate|step frequency)\b",
     "high": rf"\b(?:{_FAST}) (?:cadence|rhythm|step rate|step frequency)\b|\b(?:quick|fast|rapid|hurried) steps\b",
 }
-_SPEED_WORDS = {
+SPEED_WORDS = {
     "very slow": rf"\b(?:very|extremely|really) (?:(?:{_SLOW}) {_PACE}\b|slow(?:ly)?\b)(?:[- ]paced\b)?|\bat a crawl\b",
     "slow": rf"\b(?:{_SLOW})[ -](?:walking )?{_PACE}d?\b|\bslow(?:ly|ed)?\b|\bunhurried\b|\bleisurely\b",
     "comfortable": rf"\b(?:{_EASY})(?:ly)?[ -](?:walking )?{_PACE}d?\b|\bnormally[ -]paced\b",
@@ -257,15 +267,15 @@ _SPEED_WORDS = {
 }
 
 
-def _read_speed_words(r: _Reader) -> None:
-    assert set(_SPEED_WORDS) == set(SPEED_BANDS) and set(_CADENCE_WORDS) == set(CADENCE_BANDS)
-    for words, out in ((_CADENCE_WORDS, r.facts.cadence_words), (_SPEED_WORDS, r.facts.speed_words)):
+def _read_speed_words(r: Reader) -> None:
+    assert set(SPEED_WORDS) == set(SPEED_BANDS) and set(CADENCE_WORDS) == set(CADENCE_BANDS)
+    for words, out in ((CADENCE_WORDS, r.facts.cadence_words), (SPEED_WORDS, r.facts.speed_words)):
         for band, pattern in words.items():
             out += [band for m in r.find(pattern) if not r.negated(m.start(), _ADJACENT)]
     r.find(rf"\b(?:{_EASY}) (?:strides?|steps?|(?:step|stride) length|range|knee range)\b")  # 'normal' here is no class
 
 
-def _read_severity_words(r: _Reader) -> None:
+def _read_severity_words(r: Reader) -> None:
     for level, phrases in SEVERITY_SYNONYMS.items():
         r.facts.severities += [level for m in r.find(_phrases(phrases)) if not r.negated(m.start(), _ADJACENT)]
 
@@ -286,7 +296,7 @@ _CALLED_NORMAL = (
 )
 
 
-def _read_pathologies(r: _Reader) -> None:
+def _read_pathologies(r: Reader) -> None:
     for m in re.finditer(r"\b((?!\d)[\w'-]+) (?:gaits?|walk)\b", r.rest):
         word = m[1].strip("-'")
         known = re.search(r.classes.everything, m[0]) or any(re.search(pattern, m[0]) for _, pattern in r.classes.hints)
@@ -311,7 +321,7 @@ def _read_pathologies(r: _Reader) -> None:
         r.facts.unsupported.append("abnormal gait")
 
 
-def _read_sides(r: _Reader) -> None:
+def _read_sides(r: Reader) -> None:
     if r.find(r"\bboth (?:sides|legs|limbs|feet|knees|hips|lower limbs)\b|\bbilateral(?:ly)?\b|\bboth sides\b|"
               r"\bleft and (?:the )?right\b|\bright and (?:the )?left\b|\btwo[- ]sided\b"):  # fmt: skip
         r.facts.sides.append("both")

@@ -4,7 +4,7 @@ In: time stamps (T,) [s] and joints (T, J, 3) [m], z up, as a depth camera deliv
 inf, 1e31, joints stuck at the origin, tracker jumps. Out: float32 joints (T', J, 3) [m] at a constant frame rate, x right,
 y forward (direction of travel), z up, and a `CleaningReport` that counts every artefact and what was done about it.
 
-The walk is not low-pass filtered: `clean_walk` returns the measured signal. `smooth` is there for analysis.
+The walk is not low-pass filtered: `clean_walk` returns the measured signal.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import median_filter
-from scipy.signal import butter, sosfiltfilt
 
 from .skeletons import KINECT_V2, Skeleton, convert_joints
 
@@ -206,29 +205,6 @@ def floor_height(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> float:
     return float(np.percentile(joints[:, ankles, 2].min(axis=1), 20) - rest)
 
 
-def smooth(joints: np.ndarray, fps: float, cutoff: float = 6.0) -> np.ndarray:
-    """Zero-lag low-pass filter for analysis: Butterworth, 4th order over both passes (Winter 2009, section 3.4.4.2).
-
-    Args:
-        joints: (T, ...) finite positions [m].
-        fps: frames a second.
-        cutoff: frequency [Hz] at which the two passes together reach half the power; Winter's correction is applied.
-
-    Returns: same shape. A walk too short to filter (T < 10), or a cutoff over 0.45 fps, comes back as it is.
-
-    Raises:
-        ValueError: fps or cutoff not positive.
-    """
-    if not (fps > 0 and cutoff > 0):
-        raise ValueError(f"fps and cutoff must be positive, got {fps} and {cutoff}")
-    joints = np.asarray(joints)
-    corrected = cutoff / (np.sqrt(2.0) - 1.0) ** 0.25
-    if len(joints) < 10 or corrected > 0.45 * fps:
-        return joints.copy()
-    sos = butter(2, corrected, fs=fps, output="sos")
-    return sosfiltfilt(sos, joints, axis=0, padlen=min(len(joints) - 1, int(fps // 2))).astype(joints.dtype)
-
-
 def _unwrap_clock(times: np.ndarray, report: CleaningReport) -> tuple[np.ndarray, np.ndarray]:
     """Stamps with the wraps undone, and which frames (T,) advance the clock."""
     finite = np.isfinite(times)
@@ -274,7 +250,7 @@ def _body_path(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 def _spikes(joints: np.ndarray, step: float, report: CleaningReport) -> np.ndarray:
     """(T, J) samples that leave the running median of their joint (Hampel 1974); bad samples are nan and stay unmarked."""
-    filled = _bridge(joints)
+    filled = bridged(joints)
     away = np.linalg.norm(filled - median_filter(filled, size=(7, 1, 1), mode="mirror"), axis=-1)
     scale = 1.4826 * np.median(away, axis=0)
     spikes = (away > np.maximum(SPIKE, 6 * scale)) & np.isfinite(joints).all(-1)
@@ -287,11 +263,11 @@ def _spikes(joints: np.ndarray, step: float, report: CleaningReport) -> np.ndarr
     return spikes
 
 
-def _bridge(values: np.ndarray) -> np.ndarray:
+def bridged(values: np.ndarray) -> np.ndarray:
     """(T, ...) with nan interpolated over the frames (the ends held); a channel without a number becomes 0."""
     flat = values.reshape(len(values), -1).copy()
     steps = np.arange(len(flat))
-    for c in np.flatnonzero(np.isnan(flat).any(0)):
+    for c in np.flatnonzero((~np.isfinite(flat)).any(0)):
         good = np.isfinite(flat[:, c])
         flat[:, c] = np.interp(steps, steps[good], flat[good, c]) if good.any() else 0.0
     return flat.reshape(values.shape)
@@ -305,7 +281,7 @@ def _broken_frames(joints: np.ndarray, skeleton: Skeleton, report: CleaningRepor
     known = np.isfinite(lengths)
     middle = np.array([np.median(lengths[k, i]) if k.any() else 1.0 for i, k in enumerate(known.T)])
     off = known & (np.abs(np.nan_to_num(lengths) - middle) > 0.3 * middle)
-    height = _bridge(_body_path(joints, skeleton)[:, 2])
+    height = bridged(_body_path(joints, skeleton)[:, 2])
     sunk = np.abs(height - median_filter(height, size=31, mode="mirror")) > SUNK
     broken = (off.sum(1) > 0.25 * np.maximum(known.sum(1), 1)) | sunk
     report.broken_frames = int((broken & np.isfinite(joints).any((1, 2))).sum())

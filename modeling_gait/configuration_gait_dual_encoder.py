@@ -6,8 +6,9 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from .skeletons import SKELETONS
+from .walk_description import QUANTITIES
 
-LOSSES = ("mse", "triplet", "clip", "siglip")
+LOSSES = ("mse", "triplet", "clip", "siglip", "numbers")
 
 
 @strict
@@ -96,7 +97,9 @@ class GaitDualEncoderConfig(PreTrainedConfig):
         text_projection_layers: 0: the shared space is the sentence encoder's own (width `text_config.hidden_size`), as in
             Walking to LLM-Generated Descriptions (arXiv 2404.12192); 1: a linear map of it; 2: a small network, which can also
             bring out the numbers in a caption.
-        losses: name -> weight, of "mse", "triplet", "clip", "siglip".
+        losses: name -> weight, of "mse", "triplet", "clip", "siglip", and "numbers": what the text states, read off the walk.
+        numbers: quantities (of `QUANTITIES`) that are read as values of a text, in which # then stands for them.
+        hard_negatives: texts of a walk's own in which one number is changed, for each pair in training.
         triplet_margin: of the triplet loss, in cosine similarity.
         logit_scale_init: factor of the cosine similarities at the start of training; it is learned.
         logit_bias_init: added to them, learned with "siglip" only.
@@ -113,6 +116,8 @@ class GaitDualEncoderConfig(PreTrainedConfig):
     projection_size: int = 128
     text_projection_layers: int = 2
     losses: dict[str, float | int] | None = None
+    numbers: list[str] | None = None
+    hard_negatives: int = 0
     triplet_margin: float | int = 0.2
     logit_scale_init: float | int = 14.0
     logit_bias_init: float | int = -10.0
@@ -124,6 +129,7 @@ class GaitDualEncoderConfig(PreTrainedConfig):
                 setattr(self, name, kind(**{k: v for k, v in (value or {}).items() if k != "model_type"}))
         if self.losses is None:
             self.losses = {"clip": 1.0}
+        self.numbers = list(self.numbers or ())
         if self.text_projection_layers == 0:
             self.projection_size = self.text_config.hidden_size
         super().__post_init__(**kwargs)
@@ -137,6 +143,10 @@ class GaitDualEncoderConfig(PreTrainedConfig):
                 "projection_size must be positive and text_projection_layers 0, 1 or 2, "
                 f"got {self.projection_size}, {self.text_projection_layers}"
             )
+        if set(self.numbers) - set(QUANTITIES) or (self.numbers and not self.text_projection_layers):
+            raise ValueError(f"numbers: expected some of {', '.join(QUANTITIES)}, with a text projection, got {self.numbers}")
+        if not self.numbers and ("numbers" in self.losses or self.hard_negatives):
+            raise ValueError("the loss numbers and hard negatives need numbers")
         if not self.logit_scale_init > 0 or not 0 <= self.triplet_margin <= 2:
             raise ValueError(
                 "logit_scale_init must be positive and triplet_margin in [0, 2], "

@@ -67,14 +67,7 @@ def from_markers(markers: dict[str, np.ndarray], out: Points, path: Path, widths
 def _anatomy(name: str) -> str | None:
     """'LKNE', 'R.Knee', 'r_mknee_study' -> 'left_knee_lateral', 'right_knee_lateral', 'right_knee_medial'."""
     key = re.sub("[^a-z0-9]", "", name.lower()).removesuffix("study")
-    if key in _MIDDLE:
-        return _MIDDLE[key]
-    for side in SIDES:
-        for mark in (side, side[0]):
-            for base in (key.removeprefix(mark), key.removesuffix(mark)):
-                if base != key and base in _SIDED:
-                    return f"{side}_{_SIDED[base]}"
-    return None
+    return _MIDDLE.get(key) or joint_name([key], _SIDED)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import integrate, interpolate, ndimage, signal
 
+from .cleaning import bridged
 from .kinematics import joint_track, pelvis_track
 from .skeletons import KINECT_V2, Skeleton
 
@@ -123,9 +124,7 @@ def _trusted(foot: np.ndarray, ankle: np.ndarray) -> bool:
 
 def _smoothed(track: np.ndarray, fps: float) -> np.ndarray:
     """(T, 3) with its gaps bridged, low-passed."""
-    known = np.flatnonzero(np.isfinite(track).all(axis=1))
-    filled = [np.interp(np.arange(len(track)), known, track[known, axis]) for axis in range(3)]
-    return smooth_positions(np.stack(filled, axis=1), fps, _CUTOFF_HZ)
+    return smooth_positions(bridged(track), fps, _CUTOFF_HZ)
 
 
 def _cycle(spread: np.ndarray, fps: float) -> float:

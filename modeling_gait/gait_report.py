@@ -6,20 +6,29 @@ In: clean joints, what a model says of them. Out: dataclasses; `drawing.report_h
 import html
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from transformers import PreTrainedConfig
 
 from .configuration_gait_classifier import GIST_LABELS
 from .gait_norms import normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from .loading import Walk
-from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, display_name, number
-from .saliency import Saliency
+from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, display_name, number, spoken_sentence
+from .recording import Recording
+from .skeletons import KINECT_V2
 from .walk_description import severity_from_parameters
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig
+
+    from .saliency import Saliency
+
+SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
+SPOKEN += ("single_support_percent_left", "single_support_percent_right")
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)  # in the order in which a model says them
 # What a sentence about a class says where it speaks of a parameter below or above its norm.
 _SPEAKS_OF = (
@@ -51,6 +60,7 @@ class ReportParameter:
         origin: "measured" from the skeleton, or "model": what the model reads from the video.
         low, high, people, source: its norm; None where no norm is known.
         in_range: whether the value lies in the norm; None without a value or a norm.
+        sd: one SD of the error of the method, where it is known (a camera's), in the unit.
     """
 
     name: str
@@ -63,6 +73,7 @@ class ReportParameter:
     people: str | None = None
     source: str | None = None
     in_range: bool | None = None
+    sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,9 @@ class GaitReport:
         walk: the skeleton, cleaned and walking along +y; None without one.
         video: uint8 (T, H, W, 3), the frames that the model saw; None without one.
         stated: what the file itself states, beside what was measured: rows of `Recording.beside_the_file`.
+        poses: of a film, where the person is in it (`Recording.poses`), for the picture of the skeleton over the film.
+
+    Without a model (`measured_report`) there are no probabilities, no label, no evidence and no saliency.
     """
 
     name: str
@@ -102,17 +116,18 @@ class GaitReport:
     parameters: list[ReportParameter]
     sentence: str
     evidence: list[Evidence]
-    saliency: Saliency | None
+    saliency: "Saliency | None"
     problems: list[str] = field(default_factory=list)
     walk: Walk | None = None
     video: np.ndarray | None = None
     video_fps: float = 30.0
     stated: list[dict] = field(default_factory=list)
+    poses: object | None = None
 
     @property
-    def label(self) -> str:
-        """The most likely class."""
-        return next(iter(self.class_probabilities))
+    def label(self) -> str | None:
+        """The most likely class; None where no model was asked."""
+        return next(iter(self.class_probabilities), None)
 
     def _repr_html_(self) -> str | None:
         """The page, for notebooks; None (the plain text) where the package that draws it is not installed."""
@@ -123,8 +138,51 @@ class GaitReport:
         return f'<iframe srcdoc="{html.escape(report_page(self))}" width="100%" height="900" style="border:0"></iframe>'
 
 
+def measured_report(recording: Recording, age: float | None = None, sex: str | None = None) -> GaitReport:
+    """What can be said of a walk without a model: its numbers beside their norms, in words, curves and doubts."""
+    parameters = report_parameters(recording.gait_parameters, None, False, age, sex, recording.uncertainty)
+    joints = recording.for_model(KINECT_V2, recording.fps)
+    return GaitReport(
+        name=recording.name,
+        class_probabilities={},
+        severity=None,
+        severity_scale=None,
+        parameters=parameters,
+        sentence=report_sentence(parameters),
+        evidence=[],
+        saliency=None,
+        problems=[*recording.sentences(), *measured_doubts(parameters)],
+        walk=Walk(joints, recording.fps, KINECT_V2, recording.name),
+        stated=recording.beside_the_file(),
+        poses=recording.poses,
+    )
+
+
+def report_sentence(parameters: list[ReportParameter]) -> str:
+    """The main numbers in words; "" where there are none."""
+    values = {p.name: p.value for p in parameters}
+    return spoken_sentence(values, [PARAMETER_NAMES.index(n) for n in SPOKEN]) if values else ""
+
+
+def measured_doubts(parameters: list[ReportParameter]) -> list[str]:
+    """Sentences on numbers that are measured otherwise than their norms were, and on those that are missing."""
+    out = []
+    if any(p.in_range is False and p.name.startswith("peak_knee_flexion") and p.value < p.low for p in parameters):
+        out.append("the norm of the knee flexion is of angles from markers; depth cameras read lower ones")
+    missing = [p for p in parameters if p.origin == "measured" and not np.isfinite(p.value)]
+    if missing:
+        names = ", ".join(p.name.replace("_", " ") for p in missing[:6]) + (", ..." if len(missing) > 6 else "")
+        out.append(f"{len(missing)} of {len(parameters)} parameters could not be measured: {names}")
+    return out
+
+
 def report_parameters(
-    measured: Mapping[str, float], decoded: torch.Tensor | None, video: bool, age: float | None, sex: str | None
+    measured: Mapping[str, float],
+    decoded: "torch.Tensor | None",
+    video: bool,
+    age: float | None,
+    sex: str | None,
+    uncertainty: Mapping[str, float] = MappingProxyType({}),
 ) -> list[ReportParameter]:
     """`measured` where there is a skeleton (else empty); from the model where only a video shows them."""
     said = dict(zip((p.name for p in PARAMETERS), decoded.tolist())) if decoded is not None and video else {}
@@ -142,7 +200,7 @@ def report_parameters(
         if norm:
             inside = norm.contains(value) if np.isfinite(value) else None
             row = ReportParameter(*list(vars(row).values())[:5], norm.low, norm.high, norm.people, norm.source, inside)
-        out.append(row)
+        out.append(replace(row, sd=uncertainty.get(p.name)) if origin == "measured" else row)
     return out
 
 
@@ -159,7 +217,7 @@ def report_severity(
     return (severity, "0 (as normal walks) to 1") if np.isfinite(severity) else (None, None)
 
 
-def class_sentences(config: PreTrainedConfig, label: str) -> list[tuple[str, str]]:
+def class_sentences(config: "PreTrainedConfig", label: str) -> list[tuple[str, str]]:
     """What the model was told of a class: sentences and their citations."""
     texts = (config.class_descriptions or {}).get(label, [])
     return list(zip(texts, (config.class_sources or {}).get(label) or ["class description of the model"] * len(texts)))
@@ -213,6 +271,7 @@ __all__ = [
     "ReportParameter",
     "class_sentences",
     "find_evidence",
+    "measured_report",
     "phrase",
     "report_parameters",
     "report_severity",

@@ -35,6 +35,7 @@ class Walk:
         stated: gait parameters that the file states, name -> (value, unit).
         unseen: gait parameters that cannot be measured in it, whatever the joints say (the view of a camera).
         accuracy: gait parameters -> one SD of the error of the method: (share of the value, amount in its unit).
+        poses: of a film, the `pose_estimation.PoseTrack` that the walk was made of.
     """
 
     joints: np.ndarray
@@ -48,6 +49,7 @@ class Walk:
     stated: dict[str, tuple[float, str]] | None = None
     unseen: tuple[str, ...] = ()
     accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
+    poses: object | None = None
 
 
 def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: float | None = None, up: str = "auto") -> Walk:

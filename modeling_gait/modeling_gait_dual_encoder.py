@@ -33,6 +33,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
+from .caption_parsing import read_numbers
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
 
 # Names of encoders that packages bring along: module, name on PyPI, folder. Usable where the Hub cannot be reached.
@@ -244,6 +245,18 @@ class GaitEncoder(nn.Module):
         return 0.5 * torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
 
 
+class NumberFeatures(nn.Module):
+    """Numbers (..., Q) in units of their spread, nan where not known -> (..., Q K): how near each is to K places (numeric
+    embeddings by radial functions, as of Gorishniy et al. 2022, arXiv 2203.05556, with fixed places); 0 where not known."""
+
+    size = 13
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        places = torch.linspace(-3, 3, self.size, device=values.device)
+        near = torch.exp(-2 * (values.clamp(-3, 3)[..., None] - places) ** 2)
+        return torch.nan_to_num(near).flatten(-2)
+
+
 # --- both --------------------------------------------------------------------------------------------------------------------
 
 
@@ -259,11 +272,20 @@ class GaitDualEncoderModel(PreTrainedModel):
         super().__init__(config)
         width, text = config.projection_size, config.text_config.hidden_size
         self.gait_encoder = GaitEncoder(config.gait_config)
-        self.gait_projection = nn.Linear(config.gait_config.hidden_size, width, bias=False)
-        layers = {0: [], 1: [nn.Linear(text, width)], 2: [nn.Linear(text, 2 * width), nn.GELU(), nn.Linear(2 * width, width)]}
+        self.number_features, count = NumberFeatures(), len(config.numbers)
+        extra = count * NumberFeatures.size
+        self.number_head = nn.Linear(config.gait_config.hidden_size, count) if count else None
+        self.gait_projection = nn.Linear(config.gait_config.hidden_size + extra, width, bias=False)
+        layers = {
+            0: [],
+            1: [nn.Linear(text + extra, width)],
+            2: [nn.Linear(text + extra, 2 * width), nn.GELU(), nn.Linear(2 * width, width)],
+        }
         self.text_projection = nn.Sequential(*layers[config.text_projection_layers])
         self.register_buffer("text_mean", torch.zeros(text))
         self.register_buffer("text_std", torch.ones(text))
+        self.register_buffer("number_mean", torch.zeros(count))
+        self.register_buffer("number_std", torch.ones(count))
         self.register_buffer("text_fingerprint", torch.zeros(text))  # zero: not known yet
         self.logit_scale = nn.Parameter(torch.tensor(math.log(config.logit_scale_init)))
         self.logit_bias = nn.Parameter(torch.tensor(float(config.logit_bias_init)), requires_grad="siglip" in config.losses)
@@ -287,6 +309,8 @@ class GaitDualEncoderModel(PreTrainedModel):
             init.constant_(module.logit_bias, module.config.logit_bias_init)
             init.zeros_(module.text_mean)
             init.ones_(module.text_std)
+            init.zeros_(module.number_mean)
+            init.ones_(module.number_std)
             init.zeros_(module.text_fingerprint)
 
     @property
@@ -312,31 +336,62 @@ class GaitDualEncoderModel(PreTrainedModel):
             raise ValueError(f"sentence encoder {encoder.name!r} is not the one that this model was trained with")
         self._sentence_encoder = encoder
 
-    def set_normalization(self, gait_mean, gait_std, text_mean=None, text_std=None) -> None:
-        """Means and standard deviations of the channels (C,) and of the sentence embeddings (H,), from training data."""
-        for name, value in (("channel_mean", gait_mean), ("channel_std", gait_std)):
-            getattr(self.gait_encoder, name).copy_(torch.as_tensor(value))
-        if text_mean is not None:
-            self.text_mean.copy_(torch.as_tensor(text_mean))
-            self.text_std.copy_(torch.as_tensor(text_std))
+    def set_normalization(self, gait, text=None, numbers=None) -> None:
+        """(mean, SD) of the channels (C,), the sentence embeddings (H,) and the numbers (Q,), of training data."""
+        for module, name, values in ((self.gait_encoder, "channel", gait), (self, "text", text), (self, "number", numbers)):
+            for kind, value in zip(("mean", "std"), values or ()):
+                getattr(module, f"{name}_{kind}").copy_(torch.as_tensor(value))
 
     def get_gait_features(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None, **_) -> torch.Tensor:
         """Walks (B, T, C) -> unit vectors (B, P). Raises ValueError for frames of another layout."""
-        return F.normalize(self.gait_projection(self.gait_encoder(input_values, attention_mask)).float(), dim=-1)
+        return self._gait(input_values, attention_mask)[0]
+
+    def _gait(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit vectors (B, P), and the numbers (B, Q) that are read off the walks, in units of their spread."""
+        summary = self.gait_encoder(input_values, attention_mask)
+        numbers = summary.new_zeros(len(summary), 0) if self.number_head is None else self.number_head(summary)
+        both = torch.cat((summary, self.number_features(numbers.float()).to(summary)), dim=-1)
+        return F.normalize(self.gait_projection(both).float(), dim=-1), numbers.float()
+
+    def read_texts(self, texts: list[str], progress: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """Texts -> sentence embeddings (N, H) and the numbers that they state (N, Q), nan where they state none."""
+        names, numbers = self.config.numbers, torch.full((len(texts), len(self.config.numbers)), torch.nan)
+        if names:
+            self.sentence_encoder.check(texts)
+            read = [read_numbers(text) for text in texts]
+            texts = [text for text, _ in read]
+            for row, (_, found) in zip(numbers, read):
+                for number in found:
+                    if number.quantity in names:
+                        row[names.index(number.quantity)] = number.value
+        return self.sentence_encoder.encode(texts, progress=progress), numbers
 
     def get_text_features(
-        self, texts: str | list[str] | None = None, sentence_embeds: torch.Tensor | None = None
+        self,
+        texts: str | list[str] | None = None,
+        sentence_embeds: torch.Tensor | None = None,
+        numbers: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Texts, or their sentence embeddings (N, H) -> unit vectors (N, P).
+        """Texts, or their sentence embeddings (N, H) and numbers (N, Q) as of `read_texts` -> unit vectors (N, P).
 
         Raises ValueError for an empty text, one over the encoder's limit, or neither or both arguments given.
         """
         if (texts is None) == (sentence_embeds is None):
             raise ValueError("give either texts or sentence_embeds")
         if sentence_embeds is None:
-            sentence_embeds = self.sentence_encoder.encode([texts] if isinstance(texts, str) else list(texts))
-        scaled = (sentence_embeds.to(self.text_mean) - self.text_mean) / self.text_std
-        return F.normalize(self.text_projection(scaled).float(), dim=-1)
+            sentence_embeds, numbers = self.read_texts([texts] if isinstance(texts, str) else list(texts))
+        return self._text(sentence_embeds, self._scaled(sentence_embeds, numbers))
+
+    def _scaled(self, sentence_embeds: torch.Tensor, numbers: torch.Tensor | None) -> torch.Tensor:
+        """Numbers (N, Q) of texts in units of their spread; unknown, where none are given."""
+        if numbers is None:
+            numbers = sentence_embeds.new_full((len(sentence_embeds), len(self.config.numbers)), torch.nan)
+        return (numbers.to(self.number_mean) - self.number_mean) / self.number_std
+
+    def _text(self, sentence_embeds: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        words = (sentence_embeds.to(self.text_mean) - self.text_mean) / self.text_std
+        both = torch.cat((words, self.number_features(numbers).to(words)), dim=-1)
+        return F.normalize(self.text_projection(both).float(), dim=-1)
 
     @can_return_tuple
     def forward(
@@ -345,20 +400,28 @@ class GaitDualEncoderModel(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         texts: list[str] | None = None,
         sentence_embeds: torch.Tensor | None = None,
+        numbers: torch.Tensor | None = None,
+        walk_numbers: torch.Tensor | None = None,
         description_ids: torch.Tensor | None = None,
         return_loss: bool = False,
     ) -> GaitDualEncoderOutput:
         """Similarities of B walks and N texts, and the loss of B pairs.
 
         Args:
-            texts, sentence_embeds: one of the two, see `get_text_features`.
+            texts, sentence_embeds, numbers: see `get_text_features`.
+            walk_numbers: (B, Q) what was measured of the walks, for the loss "numbers"; default: what their texts state.
             description_ids: (B,) integers, equal for texts that describe the same: these are never negatives of each other.
                 By default each text is its own description, but equal texts have one.
             return_loss: texts belong to the walks, pair by pair. In training by several processes the loss is that of all
                 their pairs together, of each as many; `description_ids` must be given then.
         """
-        gait = self.get_gait_features(input_values, attention_mask)
-        text = self.get_text_features(texts, sentence_embeds)
+        gait, read = self._gait(input_values, attention_mask)
+        if (texts is None) == (sentence_embeds is None):
+            raise ValueError("give either texts or sentence_embeds")
+        if sentence_embeds is None:
+            sentence_embeds, numbers = self.read_texts([texts] if isinstance(texts, str) else list(texts))
+        numbers = self._scaled(sentence_embeds, numbers)
+        text = self._text(sentence_embeds, numbers)
         with torch.autocast(gait.device.type, enabled=False):  # bfloat16 is too coarse for what a softmax is to tell apart
             similarity = gait @ text.T
         logits = similarity * self.logit_scale.exp().clamp(max=100)
@@ -373,14 +436,19 @@ class GaitDualEncoderModel(PreTrainedModel):
                 number = {t: i for i, t in enumerate(dict.fromkeys(texts))}
                 description_ids = torch.tensor([number[t] for t in texts])
             ids = torch.arange(len(gait)) if description_ids is None else description_ids
-            pairs = gait, text, ids.to(gait.device)
+            changed = [self._text(sentence_embeds, one_changed(numbers)) for _ in range(self.config.hard_negatives)]
+            wrong = torch.stack([(gait * t).sum(-1) for t in changed], 1) if changed else gait.new_zeros(len(gait), 0)
+            wrong = torch.where(numbers.isfinite().any(1, keepdim=True), wrong, -1.0) if changed else wrong
+            known = numbers if walk_numbers is None else self._scaled(sentence_embeds, walk_numbers)
+            pairs = gait, text, ids.to(gait.device), read, known, wrong
             loss = self._loss(*(map(Everybody.apply, pairs) if together else pairs))
         if "siglip" in self.config.losses:
             logits = logits + self.logit_bias
         return GaitDualEncoderOutput(loss, logits, logits.T, gait, text)
 
-    def _loss(self, gait: torch.Tensor, text: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """The weighted losses of matched pairs of unit vectors (B, P); pairs of equal `ids` (B,) describe the same."""
+    def _loss(self, gait, text, ids, read, numbers, wrong) -> torch.Tensor:
+        """The weighted losses of matched pairs of unit vectors (B, P); pairs of equal `ids` (B,) describe the same. `read` and
+        `numbers` (B, Q): of the walks and of their texts; `wrong` (B, K): similarities of walks and hard negatives."""
         same = ids[:, None] == ids
         with torch.autocast(gait.device.type, enabled=False):
             similarity = gait @ text.T
@@ -388,8 +456,9 @@ class GaitDualEncoderModel(PreTrainedModel):
         terms = {
             "mse": lambda: (gait - text.detach()).square().sum(-1).mean(),
             "triplet": lambda: triplet_loss(similarity, same, self.config.triplet_margin),
-            "clip": lambda: clip_loss(logits, same),
+            "clip": lambda: clip_loss(logits, same, wrong * self.logit_scale.exp().clamp(max=100)),
             "siglip": lambda: siglip_loss(logits + self.logit_bias, same),
+            "numbers": lambda: F.smooth_l1_loss(read[numbers.isfinite()], numbers[numbers.isfinite()].clamp(-3, 3)),
         }
         return sum(weight * terms[name]() for name, weight in self.config.losses.items())
 
@@ -419,10 +488,21 @@ def triplet_loss(similarity: torch.Tensor, same: torch.Tensor, margin: float) ->
     return hinges.sum() / (hinges > 0).sum().clamp(min=1)
 
 
-def clip_loss(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
-    """Symmetric cross-entropy (Radford et al. 2021); pairs of the same description share the target (Khosla et al. 2020)."""
+def one_changed(numbers: torch.Tensor) -> torch.Tensor:
+    """Numbers (N, Q) in units of their spread, one of the known ones of each row 0.3 to 2 up or down; none if none is known."""
+    chosen = torch.where(numbers.isfinite(), torch.rand_like(numbers), -1.0).argmax(1, keepdim=True)
+    step = (0.3 + 1.7 * torch.rand_like(numbers)) * (2 * torch.randint_like(numbers, 2) - 1)
+    return numbers + torch.zeros_like(numbers).scatter(1, chosen, step.gather(1, chosen))
+
+
+def clip_loss(logits: torch.Tensor, same: torch.Tensor, wrong: torch.Tensor | None = None) -> torch.Tensor:
+    """Symmetric cross-entropy (Radford et al. 2021); pairs of the same description share the target (Khosla et al. 2020).
+    `wrong` (B, K): logits of each walk with further texts that do not describe it."""
     target = same.float() / same.sum(1, keepdim=True)
-    return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
+    rows, row_target = logits, target
+    if wrong is not None and wrong.shape[1]:
+        rows, row_target = torch.cat((logits, wrong), 1), F.pad(target, (0, wrong.shape[1]))
+    return 0.5 * (F.cross_entropy(rows, row_target) + F.cross_entropy(logits.T, target))
 
 
 def siglip_loss(logits: torch.Tensor, same: torch.Tensor) -> torch.Tensor:

@@ -15,18 +15,25 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
-from .gait_report import GaitReport, ReportParameter, class_sentences, find_evidence, report_parameters, report_severity
+from .gait_report import (
+    GaitReport,
+    ReportParameter,
+    class_sentences,
+    find_evidence,
+    measured_doubts,
+    report_parameters,
+    report_sentence,
+    report_severity,
+)
 from .loading import VIDEO_SUFFIXES, Walk, without_package
 from .modeling_gait_knowledge import prepare_knowledge_input
-from .numeric_text import PARAMETER_NAMES, check_spoken, spoken_sentence
+from .numeric_text import check_spoken
 from .pipeline_saving import know_pipeline, save_pipeline
 from .recording import each_thing, is_one, read_recording
 from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
 
 TASK = "gait-report"
-SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
-SPOKEN += ("single_support_percent_left", "single_support_percent_right")
 
 
 class GaitReportPipeline(Pipeline):
@@ -123,7 +130,8 @@ class GaitReportPipeline(Pipeline):
             given = {"skeleton": skeleton, "rate": self.fps, "default_fps": self.fps, "height": height, "person": person}
             read = read_recording(recording, fps, **given)
             joints = read.for_model(self.skeleton, self.fps)
-            out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters}
+            out |= {"walk": Walk(joints, self.fps, self.skeleton, name), "measured": read.gait_parameters, "poses": read.poses}
+            out["uncertainty"] = read.uncertainty
             out["problems"] += read.sentences()
             out["stated"] = read.beside_the_file()
             frames = config.skeleton_config.resample_frames
@@ -164,10 +172,10 @@ class GaitReportPipeline(Pipeline):
         labels = self.model.config.id2label
         ranked = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)
         label, walk, problems = labels[ranked[0]], outputs["walk"], list(outputs["problems"])
-        parameters = report_parameters(outputs["measured"], outputs["decoded"], "pixel_values" in outputs["inputs"], age, sex)
-        values = {p.name: p.value for p in parameters}
-        sentence = spoken_sentence(values, [PARAMETER_NAMES.index(n) for n in SPOKEN]) if values else ""
-        problems += check_spoken(sentence, values) if sentence else []
+        pixels, sd = "pixel_values" in outputs["inputs"], outputs.get("uncertainty", {})
+        parameters = report_parameters(outputs["measured"], outputs["decoded"], pixels, age, sex, sd)
+        sentence = report_sentence(parameters)
+        problems += check_spoken(sentence, {p.name: p.value for p in parameters}) if sentence else []
         problems += self._doubts(probabilities[ranked[0]], parameters, walk)
         measured = {p.name: p.value for p in parameters if p.origin == "measured"}
         severity, scale = report_severity([labels[i] for i in range(len(labels))], probabilities, label, measured, reference)
@@ -186,6 +194,7 @@ class GaitReportPipeline(Pipeline):
             video=video,
             video_fps=outputs["video_fps"],
             stated=outputs["stated"],
+            poses=outputs.get("poses"),
         )
 
     def _doubts(self, highest: float, parameters: list[ReportParameter], walk: Walk | None) -> list[str]:
@@ -201,12 +210,7 @@ class GaitReportPipeline(Pipeline):
             impossible = [p.name.replace("_", " ") for p in parameters if not np.isfinite(p.value)]
             out += [f"impossible estimates are left out: {', '.join(impossible)}"] if impossible else []
         else:
-            if any(p.in_range is False and p.name.startswith("peak_knee_flexion") and p.value < p.low for p in parameters):
-                out.append("the norm of the knee flexion is of angles from markers; depth cameras read lower ones")
-            missing = [p for p in parameters if p.origin == "measured" and not np.isfinite(p.value)]
-            if missing:
-                names = ", ".join(p.name.replace("_", " ") for p in missing[:6]) + (", ..." if len(missing) > 6 else "")
-                out.append(f"{len(missing)} of {len(parameters)} parameters could not be measured: {names}")
+            out += measured_doubts(parameters)
         return out
 
     def _saliency(self, outputs: dict) -> tuple[Saliency, np.ndarray | None]:

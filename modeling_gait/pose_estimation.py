@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import binary_closing, median_filter
 
 from .points import MEDIAPIPE_33
 from .video import Background, VideoReader, camera_path
@@ -340,7 +341,8 @@ def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, in
     span = range(first, last + 1)
     keypoints, landmarks = np.full((len(span), 33, 2), np.nan), np.full((len(span), 33, 3), np.nan)
     visibility, whole = np.zeros((len(span), 33)), np.zeros(len(span), bool)
-    cut_off = []
+    cut_off, sizes = [], {f: _height(p) for f, p in track.poses.items()}
+    usual = dict(zip(sizes, median_filter(list(sizes.values()), max(3, round(fps)), mode="nearest")))
     for n, frame in enumerate(span):
         pose = track.poses.get(frame)
         if pose is None:
@@ -350,8 +352,12 @@ def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, in
         inside &= ((pose.keypoints[LEGS] > 1) & (pose.keypoints[LEGS] < np.array(size) - 1)).all()
         if not inside:
             cut_off.append(frame)
-        elif pose.visibility[LEGS].reshape(2, 3).mean(1).max() > 0.5 and _height(pose) >= SMALLEST:
+        elif pose.visibility[LEGS].reshape(2, 3).mean(1).max() > 0.5 and sizes[frame] >= SMALLEST:
+            if abs(sizes[frame] - usual[frame]) > 0.3 * usual[frame]:  # another shape than before and after
+                continue
             keypoints[n], landmarks[n], whole[n] = pose.keypoints, pose.landmarks, True
+    out = np.isin(np.arange(first, last + 1), cut_off)
+    whole &= ~binary_closing(np.pad(out, len(out)), np.ones(max(3, round(0.3 * fps))))[len(out) : -len(out)]  # a moment between
     if whole.sum() < 0.8 * fps:
         if len(cut_off) > 0.5 * len(track.poses):
             raise ValueError(f"{name}: the legs are cut off by the edge of the picture in {_spans(cut_off)}")

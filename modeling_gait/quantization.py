@@ -65,7 +65,7 @@ class ProductQuantizer(nn.Module):
             raise ValueError(f"expected codes (B, {self.tokens}), got {tuple(codes.shape)}")
         if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= self.codebook_size):
             raise ValueError(f"codes {int(codes.min())}..{int(codes.max())} outside a codebook of {self.codebook_size}")
-        z = self.codebook.gather(0, codes[:, self.group.clamp(min=0)]) * (self.group >= 0)
+        z = self.codebook.gather(0, codes[:, self.group.clamp(min=0)])  # 0 for what has no group
         return self.mean + z @ self.basis.T
 
 

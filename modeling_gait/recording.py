@@ -62,7 +62,7 @@ class Recording:
         repairs: counts of what was repaired, see `cleaning.CleaningReport`; `legs_exchanged` (frames), `sides_exchanged` (1: in
             all frames), `floor_levelled_degrees`.
         doubts: what was assumed, left out or looks wrong, a sentence each.
-        unseen, accuracy: as of `Walk`.
+        unseen, accuracy, poses: as of `Walk`.
         events, stated: the file's own gait events and parameters, as of `Walk`; see `beside_the_file`.
     """
 
@@ -82,6 +82,7 @@ class Recording:
     accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
     events: dict[str, np.ndarray] | None = None
     stated: dict[str, tuple[float, str]] | None = None
+    poses: object | None = None
 
     @cached_property
     def gait_events(self) -> dict[str, np.ndarray]:
@@ -243,6 +244,7 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
         accuracy=walk.accuracy,
         events=walk.events,
         stated=walk.stated,
+        poses=walk.poses,
     )
     more = _unsure(recording)
     return replace(recording, doubts=(*recording.doubts, *more)) if more else recording

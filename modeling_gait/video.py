@@ -4,9 +4,10 @@ In: an MP4, WebM, AVI or other file that FFmpeg reads (through PyAV). Out: frame
 and pixel values uint8 (N, 70, 3, H, W). Every refusal is a ValueError that names the file and what is wrong with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +26,27 @@ MOST_FPS = 32.0  # a pose estimator reads every second frame of a film with more
 MARGIN = 1.15  # of a crop's height over the person's
 
 
-def write_video(frames: np.ndarray, path: str | Path, fps: float = 30.0) -> None:
-    """Write frames uint8 (T, H, W, 3) as .mp4 (H.264), .webm (VP8) or .avi (MPEG-4); an odd last row or column is left out.
+def write_video(frames: Iterable[np.ndarray], path: str | Path, fps: float = 30.0) -> None:
+    """Write frames uint8 (T, H, W, 3), or one by one, as .mp4 (H.264), .webm (VP8) or .avi (MPEG-4); an odd last row or column
+    is left out.
 
     Raises ValueError for another suffix or shape, ImportError without PyAV.
     """
-    suffix, frames = Path(path).suffix.lower(), np.asarray(frames)
+    suffix, frames = Path(path).suffix.lower(), iter(frames)
     if suffix not in CODECS:
         raise ValueError(f"{path}: cannot write {suffix!r}; expected one of {', '.join(CODECS)}")
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
-        raise ValueError(f"expected frames uint8 (T, H, W, 3), got {frames.dtype} {frames.shape}")
+    first = next(frames, None)
+    if np.ndim(first) != 3 or first.shape[-1] != 3 or first.dtype != np.uint8:
+        got = "nothing" if first is None else f"{first.dtype} (T, {', '.join(map(str, first.shape))})"
+        raise ValueError(f"expected frames uint8 (T, H, W, 3), got {got}")
     av = _pyav()
-    height, width = (n // 2 * 2 for n in frames.shape[1:3])  # yuv420p knows no odd sizes
+    height, width = (n // 2 * 2 for n in first.shape[:2])  # yuv420p knows no odd sizes
     options = {"crf": "18"} if suffix == ".mp4" else {"qmin": "2", "qmax": "8"}
     with atomic_path(path) as temporary, av.open(str(temporary), "w") as container:
         stream = container.add_stream(CODECS[suffix], rate=Fraction(fps).limit_denominator(1000), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.bit_rate = 0 if suffix == ".mp4" else 4 * width * height * 10
-        for frame in frames:
+        for frame in chain([first], frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())

@@ -10,6 +10,7 @@ Upright is the mean of the line from ankles to shoulders, and level the path of 
 those across the picture are sure while those into it stand on lifted depth.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,9 +98,7 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
     unseen = {"side": ACROSS, "front": ALONG, "oblique": ()}[view] + ("body_height",)
     times = (track.start + np.arange(len(joints))) / track.fps
     notes = (*notes, *walk.notes)
-    return Walk(
-        walk.joints, walk.fps, walk.skeleton, name, times, walk.measured, notes, None, None, unseen, accuracy(view, height)
-    )
+    return replace(walk, times=times, notes=notes, unseen=unseen, accuracy=accuracy(view, height), poses=track)
 
 
 def stature(landmarks: np.ndarray) -> float:

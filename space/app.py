@@ -192,19 +192,21 @@ def reading_tab(demo: GaitDemo) -> None:
             by = "classifier" if demo.classifier else "from the walk's pathological codes"
             scores = gr.Label(label=f"Class probabilities ({by})", num_top_classes=4, elem_id="scores")
         with gr.Column(scale=9):
-            plot = gr.Plot(show_label=False, elem_id="read-walk")
+            with gr.Row():
+                plot = gr.Plot(show_label=False, elem_id="read-walk", scale=3)
+                film = gr.Video(label="The video, and the skeleton found in it", visible=False, elem_id="film", scale=2)
             notes = gr.Markdown(CAN_READ, elem_id="notes")
     with gr.Tab("Joint angles"):
         angles = gr.Plot(show_label=False, elem_id="read-angles")
     with gr.Tab("Parameters"):
         table = parameter_table()
-    outputs = [problem, text, scores, plot, angles, table, notes]
+    outputs = [problem, text, scores, plot, angles, table, notes, film]
     if demo.knowledge:
         with gr.Tab("Report"):
             outputs += [gr.HTML(elem_id="report"), gr.DownloadButton("Download the report")]
 
     def show(path: str | None, fps: float) -> list:
-        empty = [None] * 5 + [CAN_READ] + [None] * (len(outputs) - 7)
+        empty = [None] * 5 + [CAN_READ, gr.Video(value=None, visible=False)] + [None] * (len(outputs) - 8)
         if path is None:
             return [gr.HTML(visible=False), *empty]
         try:
@@ -220,7 +222,7 @@ def reading_tab(demo: GaitDemo) -> None:
 
 
 def read(reading: Reading) -> list:
-    """Text, probabilities, plot, joint angles, rows, notes, report as HTML, report as a file."""
+    """Text, probabilities, plot, joint angles, rows, notes, film, report as HTML, report as a file."""
     figures = [None, None]
     if reading.joints is not None:
         about = reading.fps, reading.skeleton
@@ -232,7 +234,8 @@ def read(reading: Reading) -> list:
         page = f'<iframe srcdoc="{html.escape(reading.report.read_text(encoding="utf-8"))}" sandbox></iframe>'
     rows = parameter_rows(reading.parameters)
     report = str(reading.report) if reading.report else None
-    return [reading.text or "(no words)", reading.probabilities, *figures, rows, notes, page, report]
+    film = gr.Video(value=str(reading.film) if reading.film else None, visible=reading.film is not None)
+    return [reading.text or "(no words)", reading.probabilities, *figures, rows, notes, film, page, report]
 
 
 # ---------------------------------------------------------------- shared

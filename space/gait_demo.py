@@ -19,6 +19,7 @@ from transformers import pipeline
 
 from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
 from modeling_gait.captions import read_prompt
+from modeling_gait.drawing.overlay import write_overlay
 from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
@@ -53,7 +54,8 @@ class Generated:
 
 @dataclass
 class Reading:
-    """What was read from a file; `joints` (T, J, 3) [m] are None for a video, `report` is a page of HTML or None."""
+    """What was read from a file; `joints` (T, J, 3) [m] are None where pixels were read, `report` is a page of HTML or None,
+    `film` the video with its skeleton or None."""
 
     name: str
     text: str
@@ -64,6 +66,7 @@ class Reading:
     skeleton: Skeleton
     notes: list[str] = field(default_factory=list)
     report: Path | None = None
+    film: Path | None = None
 
 
 class GaitDemo:
@@ -170,7 +173,11 @@ class GaitDemo:
             report, page = self._write_report(walk)
             notes += report.problems
         about = read["gait_parameters"], joints, extractor.fps, SKELETONS[extractor.skeleton], notes
-        return Reading(path.name, read["text"], scores, *about, page)
+        film = None
+        if walk.poses is not None:
+            film = new_folder() / "skeleton.mp4"
+            write_overlay(replace(walk.poses, name=str(path)), film)
+        return Reading(path.name, read["text"], scores, *about, page, film)
 
     def _read_video(self, path: Path) -> Reading:
         report, page = self._write_report(path)

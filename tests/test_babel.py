@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import load_dataset
-from scipy.spatial.transform import Rotation
 
 from datasets_scripts import babel
 from modeling_gait.skeletons import SMPL_22
@@ -81,24 +80,17 @@ def test_segments_load(raw):
     assert json.loads(rows[2]["gait_parameters"])["speed"] is None
 
 
-def test_positions_from_poses_are_upright_and_travel_forward():
-    data = amass(240)
-    joints = babel.smpl_positions(data["poses"], data["trans"])
-    index = SMPL_22.index
+def test_positions_from_poses_are_upright_and_travel_forward(raw):
+    joints, fps, gender = babel.read_motion(raw / "amass" / WALK)
+    index, trans = SMPL_22.index, amass(960)["trans"]
+    assert (joints.shape, fps, gender) == ((960, 22, 3), 120.0, "female")
     assert joints[0, index("head"), 2] - joints[0, index("left_ankle"), 2] > 1.3
     assert joints[0, index("left_hip"), 0] > joints[0, index("right_hip"), 0]  # it faces -y
-    np.testing.assert_allclose(joints[:, 0], data["trans"])
-    lengths = np.linalg.norm(joints[:, 1:] - joints[:, list(SMPL_22.parents[1:])], axis=-1)
-    np.testing.assert_allclose(lengths, np.linalg.norm(SMPL_22.rest_offsets, axis=1)[1:][None].repeat(240, 0), atol=1e-9)
-    turn = Rotation.from_euler("z", 90, degrees=True)
-    data["poses"][:, :3] = (turn * Rotation.from_rotvec(data["poses"][:, :3])).as_rotvec()
-    np.testing.assert_allclose(
-        babel.smpl_positions(data["poses"], turn.apply(data["trans"])), joints @ turn.as_matrix().T, atol=1e-9
-    )
+    assert joints[-1, 0, 1] - joints[0, 0, 1] == pytest.approx(trans[-1, 1])
 
 
 def test_joint_positions_need_the_frame_rates(raw):
-    joints = babel.smpl_positions(amass(960)["poses"], amass(960)["trans"])
+    joints = babel.read_motion(raw / "amass" / WALK)[0]
     more = np.concatenate([joints, np.zeros((960, 51, 3))], axis=1).reshape(960, -1).astype(np.float32)
     np.savez(raw / "amass" / WALK, joint_pos=more)
     with pytest.raises(ValueError, match="states no frame rate; featp_2_fps.json"):
@@ -150,9 +142,9 @@ def test_annotations_that_are_no_json(raw):
     [
         ({"trans": None}, "fields missing: trans"),
         ({"mocap_framerate": None}, "fields missing: mocap_framerate"),
-        ({"poses": np.zeros((960, 30))}, r"poses \(960, 30\)"),
+        ({"poses": np.zeros((960, 30))}, r"'poses' must be numbers \(T, >= 66\), got float64 \(960, 30\)"),
         ({"poses": np.full((960, 156), np.nan)}, "frame 0: not a finite number"),
-        ({"mocap_framerate": np.array(0.0)}, "frame rate 0.0"),
+        ({"mocap_framerate": np.array(0.0)}, "'fps' must be one positive number, got 0.0"),
         ({"poses": np.array([{}] * 960, dtype=object)}, "field 'poses' is a pickled object.*plain array"),
     ],
 )

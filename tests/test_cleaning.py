@@ -1,11 +1,11 @@
-"""Tests of modeling_gait.cleaning: every artefact of a depth camera, heading and origin, the filter; and properties."""
+"""Tests of modeling_gait.cleaning: every artefact of a depth camera, heading and origin; and properties."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.cleaning import canonicalise, clean_walk, floor_height, heading, smooth
+from modeling_gait.cleaning import canonicalise, clean_walk, floor_height, heading
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, convert_joints
 
@@ -235,8 +235,6 @@ def test_errors_say_what_was_expected():
         canonicalise(np.full_like(joints, np.nan))
     with pytest.raises(ValueError, match=r"expected joints \(T, 25, 3\)"):
         canonicalise(joints[0])
-    with pytest.raises(ValueError, match="must be positive"):
-        smooth(joints, 30.0, cutoff=-1)
 
 
 # --- properties --------------------------------------------------------------------------------------------------------------
@@ -299,30 +297,6 @@ def test_backward_walk_faces_backward():
     _, joints = walk(speed=-1.0)
     out = canonicalise(joints)
     assert out[-1, 0, 1] > 2.5 and out[0, KINECT_V2.index("left_hip"), 0] > 0
-
-
-# --- smooth ------------------------------------------------------------------------------------------------------------------
-
-
-def test_smooth_keeps_slow_motion_and_removes_fast():
-    t = np.arange(300) / 30
-    slow, fast = np.sin(2 * np.pi * t), np.sin(2 * np.pi * 12 * t)
-    out = smooth(np.stack([slow, fast], axis=-1), 30.0, cutoff=6.0)
-    assert np.abs(out[30:-30, 0] - slow[30:-30]).max() < 0.01  # no lag, no loss
-    assert np.abs(out[30:-30, 1]).max() < 0.06
-
-
-def test_smooth_halves_the_power_at_the_cutoff():
-    t = np.arange(3000) / 100
-    out = smooth(np.sin(2 * np.pi * 6 * t), 100.0, cutoff=6.0)
-    assert np.abs(out[500:-500]).max() ** 2 == pytest.approx(0.5, abs=0.02)
-
-
-def test_smooth_keeps_shape_and_type_and_leaves_short_walks_alone():
-    joints = walk(frames=20)[1].astype(np.float32)
-    assert smooth(joints, 30.0).shape == joints.shape and smooth(joints, 30.0).dtype == np.float32
-    np.testing.assert_array_equal(smooth(joints[:6], 30.0), joints[:6])
-    assert len(smooth(joints[:10], 30.0)) == 10
 
 
 def test_joints_that_a_layout_lacks_are_put_in_front_whatever_the_heading():

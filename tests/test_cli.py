@@ -222,8 +222,16 @@ def test_search_files_and_tables(dataset_folder, folder, tmp_path):
         (walks / name).write_bytes((folder / name).read_bytes())
     best = answer("search", walks / "b.bvh", walks, "--model", model)
     assert len(best) == 2 and best[0]["file"] == str(walks / "b.bvh") and best[0]["score"] == pytest.approx(1, abs=1e-4)
-    found = answer("search", "a slow walk", dataset_folder, "-k", 3, "--model", model)
+    found = answer("search", "hobbling, cadence over 60", dataset_folder, "-k", 3, "--model", model, "--where", "speed<1.1")
     assert len(found) == 3 and found[0]["score"] >= found[2]["score"] and "walk_id" in found[0]
+    assert [w["asked"] for w in found[0]["why"]] == ["cadence at least 60 steps/min", "the words"]
+    assert "cadence over 60: cadence at least 60" in gait("search", "cadence over 60", dataset_folder, "--model", model).stdout
+    index = walks / "index"
+    (walks / "broken.txt").write_text("no walk")
+    for gone in ("none", "a.csv"):  # made, then brought up to date
+        (walks / gone).unlink(missing_ok=True)
+        found = answer("search", walks / "b.bvh", walks, "--model", model, "--index", index, "--by", "person")
+        assert len(found) == 2 - (gone == "a.csv") and found[0]["file"] == str(walks / "b.bvh")
     assert "no such file" in gait("search", "none.csv", walks, "--model", model, code=1).stderr
     assert "no such folder" in gait("search", "slow", tmp_path / "none", "--model", model, code=1).stderr
 

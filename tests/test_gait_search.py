@@ -1,17 +1,19 @@
-"""Search among walks by words and by a walk."""
+"""Search among walks by numbers, words and walks."""
 
 import sys
 
 import numpy as np
 import pytest
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
 
+from modeling_gait import gait_search
 from modeling_gait.export import save_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.gait_search import GaitSearch, encode_walks
+from modeling_gait.gait_search import MEASURED, GaitSearch, body_row, encode_walks, measured_row
+from modeling_gait.skeletons import KINECT_V2
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +32,101 @@ def search(parts, dataset_folder):
     return GaitSearch.from_dataset(model, rows, extractor, progress=False)
 
 
-def test_text_search_is_the_exact_order_of_cosines(search):
-    text = "a slow walk"
-    cosines = search.embeddings @ search.model.get_text_features(text)[0].detach().numpy()
-    found = search.by_text(text, k=21)
-    assert [f["score"] for f in found] == pytest.approx(sorted(cosines.tolist(), reverse=True), abs=1e-5)
-    assert [cosines[f["row"]] for f in found] == pytest.approx([f["score"] for f in found], abs=1e-5)
+@pytest.fixture(scope="module")
+def joints(dataset_folder):
+    rows = load_dataset("parquet", data_files=str(dataset_folder / "data" / "*.parquet"), split="train")
+    return [np.asarray(j, np.float32) for j in rows["joints"]]
+
+
+def test_numbers_come_first_with_what_was_measured(search):
+    speeds = search.column("speed")
+    low, high = np.nanpercentile(speeds, (30, 60))
+    found = search.by_text(f"between {low:.2f} and {high:.2f} m/s", k=21)
+    fits = [low - 0.005 <= speeds[f["row"]] <= high + 0.005 for f in found]
+    assert fits == sorted(fits, reverse=True) and 0 < sum(fits) < 21
+    assert [f["score"] for f in found] == sorted((f["score"] for f in found), reverse=True)
+    (why,) = found[0]["why"]
+    assert why["found"] == pytest.approx(speeds[found[0]["row"]]) and why["fit"] == pytest.approx(found[0]["score"])
+    assert why["asked"].startswith("speed ") and 0.5 < why["fit"] <= 1
     assert found[0]["walk_id"] == search.walks[found[0]["row"]]["walk_id"] and "joints" not in found[0]
-    assert len(search.by_text(text, k=3)) == 3 and len(search.by_text(text, k=99)) == 21
 
 
-def test_a_walk_finds_itself(search):
-    joints = np.asarray(search.walks[4]["joints"], np.float32)
-    best = search.by_vector(encode_walks(search.model, [joints], search.extractor, clean=False)[0], k=1)[0]
+def test_labels_words_and_numbers_make_one_score(search):
+    names = search.column("pathology")
+    found = search.by_text(f"{names[0]} gait, hobbling, cadence over 40", k=len(names))
+    same = [names[f["row"]] == names[0] for f in found]
+    assert same == sorted(same, reverse=True)
+    whys = {w["asked"].split()[0]: w for w in found[0]["why"]}
+    assert set(whys) == {"pathology", "cadence", "the"} and whys["pathology"]["found"] == names[0]
+    assert found[0]["score"] == pytest.approx(np.prod([w["fit"] for w in found[0]["why"]]), rel=1e-4)
+    none = search.by_text(f"no {names[0]} gait, cadence over 40", k=1)[0]
+    assert names[none["row"]] != names[0]
+
+
+def test_without_labels_the_model_judges_class_and_side(search):
+    bare = GaitSearch(
+        search.model, Dataset.from_dict({"n": range(21)}), search.embeddings, search.measured, None, search.extractor
+    )
+    found = bare.by_text("steppage gait, right side", k=21)
+    assert all(w["found"] is None and 0 < w["fit"] < 1 for f in found for w in f["why"])
+    either, one, other = (
+        np.array([f["why"][0]["fit"] for f in sorted(bare.by_text(t, k=21), key=lambda f: f["row"])])
+        for t in ("steppage gait", "not steppage gait", "steppage or lurch gait")
+    )
+    np.testing.assert_allclose(either + one, 1, atol=1e-6)
+    assert not np.allclose(either, other)
+
+
+def test_filters_are_hard(search):
+    speeds, subject = search.column("speed"), search.walks["subject_id"][0]
+    least = round(float(np.nanmedian(speeds)), 3)
+    found = search.by_text("cadence over 40", k=21, where=f"subject_id={subject} speed>{least}")
+    mine = (np.array(search.walks["subject_id"]) == subject) & (speeds > least)
+    assert {f["row"] for f in found} == set(np.flatnonzero(mine))
+    with pytest.raises(ValueError, match="none of 21 walks passes"):
+        search.by_text("cadence over 40", where="speed>5")
+    with pytest.raises(ValueError, match="no such column"):
+        search.by_text("cadence over 40", where="colour=red")
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("", "empty"),
+        ("limping " * 40, "tokens"),
+        ("slower than 0.05 m/s", "no walk here has speed at most 0.05 m/s.*they have"),
+        ("age over 110 years", "no walk here"),
+    ],
+)
+def test_bad_queries_get_a_sentence(search, query, message):
+    with pytest.raises(ValueError, match=message):
+        search.by_text(query)
+
+
+def test_a_walk_finds_itself_and_its_person(search, joints):
+    best = search.by_vector(encode_walks(search.model, [joints[4]], search.extractor, clean=False)[0], k=1)[0]
     assert best["row"] == 4 and best["score"] == pytest.approx(1, abs=1e-5)
-    assert 4 in [f["row"] for f in search.by_walk(joints, k=3, fps=30)]
+    people = search.walks["subject_id"]
+    for by in ("gait", "person", "both"):
+        found = search.by_walk(joints[4], k=3, fps=30, by=by)
+        assert 4 in [f["row"] for f in found]
+    assert [people[f["row"]] for f in search.by_walk(joints[4], k=2, fps=30, by="person")] == [people[4]] * 2
+    with pytest.raises(ValueError, match="gait, person or both"):
+        search.by_walk(joints[4], fps=30, by="name")
+    with pytest.raises(ValueError, match="unknown skeleton"):
+        search.by_walk(np.zeros((40, 25, 3)), fps=30, skeleton="octopus")
+
+
+def test_bones_do_not_depend_on_side_or_way(walks):
+    body = body_row(walks.joints[0], KINECT_V2)
+    turned = walks.joints[0] @ np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], np.float32)
+    assert body.shape == (24,) and body == pytest.approx(body_row(turned, KINECT_V2), abs=1e-5)
+
+
+def test_measured_row():
+    row = dict(zip(MEASURED, measured_row({"speed": 0.7, "stride_length_left": 1.0, "cadence": None})))
+    assert row["speed"] == pytest.approx(0.7) and row["stride_length"] == 1 and np.isnan(row["cadence"])
+    assert np.isnan(row["asymmetry"])
 
 
 def test_batches_do_not_change_the_vectors(parts, walks):
@@ -61,39 +143,76 @@ def test_scores_of_attributes_are_probabilities(search):
         np.testing.assert_allclose(values.sum(1), 1, atol=1e-5)
 
 
-def test_folder_of_files(parts, walks, tmp_path):
+def test_a_folder_with_a_broken_file_is_searched_saved_and_updated(parts, walks, tmp_path):
     model, extractor = parts
+    folder, index = tmp_path / "walks", tmp_path / "walks" / "index"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="no walks; looked for .*\\.json.*\\.mp4"):
+        GaitSearch.from_folder(model, folder, extractor)
+    (folder / "bad.txt").write_text("this,is\nno,walk\n")
+    with pytest.warns(UserWarning, match=r"left out.*bad\.txt"), pytest.raises(ValueError, match="none of 1 files is a walk"):
+        GaitSearch.from_folder(model, folder, extractor, progress=False)
     for i in range(3):
-        save_walk(tmp_path / f"walk{i}.npz", walks.joints[i], 30.0)
-    search = GaitSearch.from_folder(model, tmp_path, extractor)
-    assert search.by_walk(tmp_path / "walk1.npz", k=1)[0]["file"].endswith("walk1.npz")
-    with pytest.raises(ValueError, match="no walks"):
-        GaitSearch.from_folder(model, tmp_path / "none", extractor)
-    (tmp_path / "bad.csv").write_text("this,is\nno,walk\n")
-    with pytest.raises(ValueError, match=r"bad\.csv"):
-        GaitSearch.from_folder(model, tmp_path, extractor)
+        save_walk(folder / f"walk{i}.npz", walks.joints[i], 30.0)
+    with pytest.warns(UserWarning, match=r"left out.*bad\.txt"):
+        search = GaitSearch.from_folder(model, folder, extractor, progress=False)
+    assert list(search.failed) == [str(folder / "bad.txt")] and len(search.walks) == 3
+    assert search.by_walk(folder / "walk1.npz", k=1)[0]["file"].endswith("walk1.npz")
+    search.save(index)
+    save_walk(folder / "walk3.npz", walks.joints[3], 30.0)
+    (folder / "walk0.npz").unlink()
+    again = GaitSearch.load(model, index, extractor)
+    assert again.update(folder) == (1, 1) and again.update(folder) == (0, 0)
+    assert [f[-9:-4] for f in again.walks["file"]] == ["walk1", "walk2", "walk3"]
+    fresh = GaitSearch.from_folder(model, folder, extractor, progress=False)
+    for name in ("embeddings", "measured", "bodies"):
+        np.testing.assert_allclose(getattr(again, name), getattr(fresh, name), atol=1e-5)
+    again.save(index)
+    assert len(GaitSearch.load(model, index, extractor).walks) == 3
 
 
-def test_saved_search_finds_the_same(search, tmp_path):
-    search.save(tmp_path)
-    again = GaitSearch.load(search.model, tmp_path, search.extractor)
-    assert [f["row"] for f in again.by_text("limping", k=5)] == [f["row"] for f in search.by_text("limping", k=5)]
+def test_saved_search_finds_the_same_and_knows_its_model(search, tmp_path):
+    search.save(tmp_path / "index")
+    again = GaitSearch.load(search.model, tmp_path / "index", search.extractor)
+    assert again.by_text("limping, cadence over 40", k=5) == search.by_text("limping, cadence over 40", k=5)
     with pytest.raises(ValueError, match="no saved search"):
-        GaitSearch.load(search.model, tmp_path / "walks", search.extractor)
+        GaitSearch.load(search.model, tmp_path, search.extractor)
+    other = tiny(search.model.config.text_config.name, gait_config=search.model.config.gait_config.to_dict())
+    other.gait_projection.weight.data += 1
+    with pytest.raises(ValueError, match="made with the model"):
+        GaitSearch.load(other, tmp_path / "index", search.extractor)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").touch()
+    with pytest.raises(FileExistsError, match="no saved search"):
+        search.save(tmp_path / "full")
 
 
-def test_bad_input_gets_a_clear_error(search, monkeypatch):
-    for wrong, message in (("", "empty"), ("x" * 99, "tokens")):
-        with pytest.raises(ValueError, match=message):
-            search.by_text(wrong)
-    with pytest.raises(TypeError, match="one text"):
-        search.by_text(["a", "b"])
+def test_a_row_that_is_added_needs_its_columns(search, joints):
+    with pytest.raises(ValueError, match="needs .*subject_id"):
+        search.add(joints[0], fps=30, walk_id="w")
+
+
+def test_large_indices_ask_a_graph(search, monkeypatch, tmp_path):
+    pytest.importorskip("faiss", reason="needs FAISS: pip install faiss-cpu")
+    exact = search.by_vector(search.embeddings[3], k=5)
+    monkeypatch.setattr(gait_search, "EXACT_ROWS", 20)
+    found = search.by_vector(search.embeddings[3], k=5)
+    assert [f["row"] for f in found] == [f["row"] for f in exact]
+    search.save(tmp_path / "index")
+    assert (tmp_path / "index" / "graph.faiss").is_file()
+    again = GaitSearch.load(search.model, tmp_path / "index", search.extractor)
+    assert again._graph is not None and again.by_vector(search.embeddings[3], k=1)[0]["row"] == 3
+    search._graph = None
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ImportError, match="pip install faiss-cpu"):
+        search.by_vector(search.embeddings[3])
+
+
+def test_tables_must_fit_the_rows(search):
+    with pytest.raises(ValueError, match="embeddings: expected"):
+        GaitSearch(search.model, search.walks, search.embeddings[:3], extractor=search.extractor)
     with pytest.raises(ValueError, match="k must be"):
         search.by_text("slow", k=0)
-    with pytest.raises(ValueError, match="unknown skeleton"):
-        search.by_walk(np.zeros((40, 25, 3)), fps=30, skeleton="octopus")
-    with pytest.raises(ValueError, match="embeddings: expected"):
-        GaitSearch(search.model, search.walks, search.embeddings[:3], search.extractor)
 
 
 @settings(max_examples=10, deadline=None)
@@ -104,7 +223,3 @@ def test_best_come_first(search, k, seed):
     scores = [f["score"] for f in found]
     assert len(found) == min(k, 21) and scores == sorted(scores, reverse=True)
     assert len({f["row"] for f in found}) == len(found)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "faiss", None)  # as where FAISS is not installed
-        without = GaitSearch(search.model, search.walks, search.embeddings, search.extractor)
-    assert [f["row"] for f in without.by_vector(vector, k)] == [f["row"] for f in found]

@@ -87,7 +87,7 @@ def test_valid_frames_and_their_order_do_reach_the_vector():
 
 def test_a_channel_that_was_not_measured_counts_as_its_mean():
     model = tiny()
-    model.set_normalization(torch.full((CHANNELS,), 2.0), torch.full((CHANNELS,), 3.0))
+    model.set_normalization((torch.full((CHANNELS,), 2.0), torch.full((CHANNELS,), 3.0)))
     walk = torch.randn(1, 8, CHANNELS)
     missing, mean = walk.clone(), walk.clone()
     missing[..., 1], mean[..., 1] = torch.nan, 2.0
@@ -189,7 +189,7 @@ def test_equal_texts_are_one_description(encoder_folder):
     assert model(walks, texts=["a", "b", "c"], description_ids=ids, return_loss=True).loss.item() == 0
 
 
-@pytest.mark.parametrize("losses", [*[(name,) for name in LOSSES], ("mse", "triplet", "clip")])
+@pytest.mark.parametrize("losses", [*[(name,) for name in LOSSES if name != "numbers"], ("mse", "triplet", "clip")])
 def test_every_loss_brings_pairs_together(losses):
     model = tiny(losses={name: 1.0 for name in losses}, logit_bias_init=-2.0).train()
     walks, texts = torch.randn(6, 16, CHANNELS), torch.nn.functional.normalize(torch.randn(6, 16), dim=-1)

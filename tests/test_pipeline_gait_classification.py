@@ -11,7 +11,6 @@ from conftest import run_script
 from hypothesis import given
 from hypothesis import strategies as st
 from test_gist import lines_of, restored, write
-from test_remote_code import run_blocked
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -304,25 +303,3 @@ def test_the_folder_asks_for_no_trust_where_the_package_is_installed(folder, tmp
     assert type(pipe.model.config) is GaitClassifierConfig
     assert json.loads((tmp_path / "again" / "config.json").read_text()) == config
     assert pipeline(TASK, model=str(tmp_path / "again"))(joints[0]) == pipe(joints[0])
-
-
-REMOTE = """
-import json
-import numpy as np
-import torch
-from transformers import pipeline
-torch.set_num_threads(1)
-walk = {"joints": np.load(WALK), "fps": 30.0}
-pipe = pipeline("gait-classification", model=FOLDER, trust_remote_code=True)
-print(json.dumps({"module": type(pipe).__module__, "model": type(pipe.model).__module__, "result": pipe(walk)}))
-"""
-
-
-def test_the_pipeline_runs_from_the_folders_own_code(folder, pipe, joints, tmp_path):
-    np.save(tmp_path / "walk.npy", joints[0])
-    names = f"FOLDER = {str(folder)!r}\nWALK = {str(tmp_path / 'walk.npy')!r}\n"
-    seen = run_blocked(names + REMOTE, tmp_path)
-    assert seen["module"].startswith("transformers_modules") and seen["model"].startswith("transformers_modules")
-    assert as_dict(seen["result"]) == pytest.approx(as_dict(pipe({"joints": joints[0], "fps": 30.0})), abs=1e-5)
-    for file in folder.glob("*.py"):
-        assert "\nfrom modeling_gait" not in file.read_text(encoding="utf-8"), file

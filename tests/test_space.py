@@ -4,11 +4,13 @@ import json
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from films import filmed
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
@@ -27,6 +29,8 @@ from modeling_gait.loading import load_walk  # noqa: E402
 from modeling_gait.released import released  # noqa: E402
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks  # noqa: E402
 from modeling_gait.skeletons import SKELETONS  # noqa: E402
+from modeling_gait.video import read_video, write_video  # noqa: E402
+from modeling_gait.video_walk import walk_from_poses  # noqa: E402
 
 PROMPT = "severe steppage gait, right side, 0.6 m/s"
 
@@ -212,6 +216,19 @@ def test_broken_files_are_refused_by_name_and_without_our_paths(demo, tmp_path, 
     with pytest.raises(ValueError, match=message) as error:
         demo.read(tmp_path / name)
     assert name in str(error.value) and str(tmp_path) not in str(error.value)
+
+
+def test_a_film_is_shown_with_its_skeleton(demo, tmp_path, monkeypatch):
+    pytest.importorskip("av")
+    track, path = filmed(90, seconds=4), tmp_path / "clip.mp4"
+    write_video(np.full((len(track.keypoints), 180, 320, 3), 120, np.uint8), path, track.fps)
+    track = replace(track, name=str(path), keypoints=track.keypoints / 4, size=(320, 180))
+    monkeypatch.setattr(gait_demo, "as_walk", lambda *_: (walk_from_poses(track), str(path)))
+    reading = demo.read(path)
+    seen = read_video(reading.film).frames
+    assert len(seen) == len(track.keypoints) and np.ptp(seen.astype(int), axis=(1, 2, 3)).min() > 100
+    assert reading.joints is not None and app.read(reading)[6].visible
+    assert not app.read(replace(reading, film=None))[6].visible
 
 
 def test_what_was_doubted_of_one_file_is_not_said_of_another(demo, walk_file, tmp_path):

@@ -346,16 +346,26 @@ def report(
     fps: Fps = None,
     force: Force = False,
 ) -> Answer:
-    """Write a page about a walk: parameters beside norms, joint angles, classes and why. It needs no network to be read.
+    """Write a page about a walk: parameters beside norms, joint angles, doubts, and with a model classes and why.
+
+    It needs no network to be read. Without a knowledge model it holds what is measured.
 
     \b
-    gait report walk.csv
-    gait report walk.csv --out report.html --age 70 --sex female --model outputs/knowledge
+    gait report clip.mp4 --out report.html --height 1.65
+    gait report walk.csv --age 70 --sex female --model outputs/knowledge
     """
     output_files(out, 1, (".html",), force)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    folder, _ = find_model(model, KNOWLEDGE)
+    folder = report_model(model)
+    if folder is None:
+        from ..drawing.report_html import write_report
+        from ..gait_report import measured_report
+        from ..recording import read_recording
+
+        result = measured_report(read_recording(file, fps, height=height, person=person), age, sex)
+        write_report(result, out)
+        return report_answer(result, file, out)
     from transformers import pipeline
 
     from .. import pipeline_gait_report  # noqa: F401  registers the pipeline
@@ -364,48 +374,86 @@ def report(
     pipe = pipeline("gait-report", model=str(folder))
     with whole_files([out]) as paths:
         result = pipe(str(file), html=str(paths[0]), fps=fps, age=age, sex=sex, height=height, person=person)
+    return report_answer(result, file, out)
+
+
+def report_model(model: str | None) -> Path | None:
+    """The knowledge model that is given or set; None where none is, or what GAIT_MODEL names is a model for something else."""
+    try:
+        return find_model(model, KNOWLEDGE)[0]
+    except ValueError:
+        if model:
+            raise
+        return None
+
+
+def report_answer(result, file: Path, out: Path) -> Answer:
     names = ("name", "class_probabilities", "severity", "severity_scale", "parameters", "sentence", "evidence", "problems")
     names += ("stated",)
     problems = [f"problem: {p}" for p in result.problems]
-    lines = [f"report of {file} in {out}", f"classes: {ranked(result.class_probabilities)}", result.sentence, *problems]
+    said = ranked(result.class_probabilities) if result.class_probabilities else "not asked: no knowledge model was given"
+    lines = [f"report of {file} in {out}", f"classes: {said}", result.sentence, *problems]
     return Answer({"file": file, "out": out, **{n: getattr(result, n) for n in names}}, "\n".join(lines))
 
 
 @command
 def search(
-    query: Annotated[str, typer.Argument(help="Words, or a skeleton file.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of skeleton files, or of Parquet in the walk schema.")],
+    query: Annotated[str, typer.Argument(help="Words and numbers, or a walk: any of `gait formats`.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of walks, or of Parquet in the walk schema.")],
     count: Annotated[int, typer.Option("-k", "--count", min=1, help="Walks to show.")] = 10,
+    where: Annotated[str | None, typer.Option(help='Only walks that pass: "pathology=steppage speed<0.7".')] = None,
+    by: Annotated[str, typer.Option(help="Of a walk: gait, person or both.")] = "gait",
+    index: Annotated[Path | None, typer.Option(help="Folder where the index is kept; made, or brought up to date.")] = None,
     model: Model = None,
     fps: Fps = None,
 ) -> Answer:
-    """Find the walks that words describe best, or that are most like a walk.
+    """Find the walks that fit words and numbers best, or that are most like a walk; below each, why.
+
+    A score is 0 to 1: how well all that was asked fits. Numbers are compared with what was measured, other words by the model.
 
     \b
-    gait search "slow walk, the right knee hardly bends" walks/
-    gait search walk.csv data/simulated -k 3 --model outputs/text
+    gait search "steppage gait, right side, slower than 0.7 m/s" walks/
+    gait search "no limp, at least 100 steps/min" walks/ --index walks.index --where "step_width<0.15"
+    gait search walk.csv data/simulated -k 3 --by person
     """
+    from ..file_formats import SUFFIXES
+    from ..loading import VIDEO_SUFFIXES
+
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder")
-    if Path(query).suffix.lower() in (".csv", ".tsv", ".npz", ".npy", ".bvh") and not Path(query).is_file():
+    walk = Path(query).suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES)
+    if walk and not Path(query).is_file():
         raise FileNotFoundError(f"{query}: no such file")
     place, _ = find_model(model, TEXT)
     from datasets import load_dataset
 
-    from ..gait_search import GaitSearch
+    from ..gait_search import ABOUT, GaitSearch
     from ..modeling_gait_dual_encoder import GaitDualEncoderModel
 
     quiet()
     encoder = GaitDualEncoderModel.from_pretrained(place).eval()
-    tables = sorted(str(p) for p in folder.rglob("*.parquet"))
-    if tables:
+    tables, about = sorted(str(p) for p in folder.rglob("*.parquet")), {} if fps is None else {"fps": fps}
+    known = index is not None and (index / ABOUT).is_file()
+    if known:
+        walks = GaitSearch.load(encoder, index)
+        changed = not tables and any(walks.update(folder, **about))
+    elif tables:
         walks = GaitSearch.from_dataset(encoder, load_dataset("parquet", data_files=tables, split="train"))
     else:
-        walks = GaitSearch.from_folder(encoder, folder, fps=fps)
-    found = walks.by_walk(query, count, fps) if Path(query).is_file() else walks.by_text(query, count)
+        walks = GaitSearch.from_folder(encoder, folder, **about)
+    if index is not None and (not known or changed):
+        walks.save(index)
+    found = walks.by_walk(query, count, fps, by=by, where=where) if walk else walks.by_text(query, count, where)
     rows = [{"file": str(folder), **row} for row in found]
-    titles = [row["walk_id"] if "walk_id" in row else row["file"] for row in rows]
-    return Answer(rows, "\n".join(f"{row['score']:.3f}  {title}" for row, title in zip(rows, titles)))
+    lines = []
+    for row in rows:
+        lines.append(f"{row['score']:.3f}  {row.get('walk_id', row['file'])}")
+        for why in row.get("why", ()):
+            value = why["found"] if not isinstance(why["found"], float) else number(why["found"])
+            lines.append(
+                f"    {why['fit']:.2f}  {why['words']}: {why['asked']}" + (f", found {value}" if value is not None else "")
+            )
+    return Answer(rows, "\n".join(lines))
 
 
 @command

@@ -1,4 +1,4 @@
-"""Pictures of walks: animations (GIF, MP4), pose strips, joint-angle curves, confusion matrices.
+"""Pictures of walks: animations (GIF, MP4), pose strips, joint-angle curves.
 
 In: joints (T, J, 3) in metres (x right, y forward, z up), nan where missing. Out: a picture file. Left is blue, right is
 orange (Okabe & Ito's colours, told apart by colour-blind people). Animations are drawn with Pillow, figures with matplotlib.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from ..cleaning import bridged
 from ..files import atomic_path
 from ..gait_events import detect_gait_events
 from ..kinematics import joint_angles
@@ -127,7 +128,7 @@ class _Panel:
             self.joints = joints
             self.floor = float(np.nanpercentile(np.nanmin(joints[..., 2], axis=1), 10)) - 0.03
         margin = min(len(joints) - 1, int(walk.fps))  # the path goes on straight at both ends
-        path = np.pad(_without_gaps(centre[:, 0]), ((margin, margin), (0, 0)), "reflect", reflect_type="odd")
+        path = np.pad(bridged(centre[:, 0]), ((margin, margin), (0, 0)), "reflect", reflect_type="odd")
         self.target = gaussian_filter1d(path, 0.3 * walk.fps, axis=0)[margin : margin + len(joints)]
         self.target[:, 2] = self.floor + 0.4 * _HEIGHT
         azimuth, elevation = np.radians((VIEWS[view], 10.0) if isinstance(view, str) else view)
@@ -185,15 +186,6 @@ class _Panel:
         if skeleton.has("head") and np.isfinite(pixels[skeleton.index("head")]).all():
             j = skeleton.index("head")
             _disc(draw, pixels[j], 0.1 * scale[j], colour or _paler(SIDE_COLOURS["centre"], 0.15))
-
-
-def _without_gaps(values: np.ndarray) -> np.ndarray:
-    """(T, 3) with nan replaced by interpolation over time."""
-    out, frames = values.copy(), np.arange(len(values))
-    for axis in range(3):
-        good = np.isfinite(values[:, axis])
-        out[:, axis] = np.interp(frames, frames[good], values[good, axis])
-    return out
 
 
 def _side(joint: str) -> str:
@@ -334,6 +326,7 @@ def plot_joint_angles(
     skeleton: Skeleton = KINECT_V2,
     normative: bool = True,
     title: str | None = None,
+    unseen: tuple[str, ...] = (),
 ) -> None:
     """Hip, knee, ankle and pelvis over the gait cycle, the mean of each walk's cycles; PNG, PDF or SVG.
 
@@ -341,6 +334,7 @@ def plot_joint_angles(
         walks: label -> (joints (T, J, 3) [m] along +y, fps). One walk: blue left, orange right, thin lines for its single
             cycles; several: a colour each, left dashed, right solid.
         normative: draw the band of `normative_curves`, mean +- one standard deviation.
+        unseen: names of curves that were not measured; "not measured" stands in their place.
 
     Raises ValueError if there is no walk, or one without a complete gait cycle.
     """
@@ -361,12 +355,16 @@ def plot_joint_angles(
         for side, style in (("right", "-"), ("left", (0, (5, 2)))):  # dashes stay visible on top
             colour = SIDE_COLOURS[side] if len(walks) == 1 else LABEL_COLOURS[k % len(LABEL_COLOURS)]
             for ax, name in zip(axes, _PANELS):
-                curves = cycles[side][name]
+                curves = cycles[side][name][: 0 if name in unseen else None]
                 if len(walks) == 1:
                     ax.plot(percent, curves.T, color=colour, lw=0.6, alpha=0.35)
                 if len(curves):
                     ax.plot(percent, curves.mean(0), color=colour, ls=style, lw=1.8, label=f"{label}, {side} ({len(curves)})")
-    handles, labels = axes[0].get_legend_handles_labels()
+    for ax, name in zip(axes, _PANELS):
+        if name in unseen:
+            ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color="#666666")
+    seen = next((ax for ax, name in zip(axes, _PANELS) if name not in unseen), axes[0])
+    handles, labels = seen.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     if title:
         figure.suptitle(title, fontsize=13)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..files import atomic_path
 from ..numeric_text import display_name, number
+from .overlay import plot_overlay
 from .rendering import SIDE_COLOURS, plot_joint_angles, plot_pose_strip
 from .saliency import plot_saliency, plot_video_saliency
 
@@ -52,7 +53,7 @@ def report_page(report) -> str:
         mixed=origin == _ORIGINS["both"],
         sources=sorted({p.source for p in report.parameters if p.source}),
         people=next((p.people for p in report.parameters if p.people), "healthy adults"),
-        title=display_name(report.label),
+        title=display_name(report.label) if report.label else "",
         classes=_classes(report),
         outside=_outside(report.parameters),
         evidence=_grouped(report.evidence),
@@ -76,9 +77,12 @@ def write_report(report, path: str | Path) -> None:
 def _figures(report, problems: list[str]) -> dict[str, str]:
     """Name -> data URL of a PNG."""
     walk, found, drawn = report.walk, report.saliency, {}
+    if report.poses is not None:
+        drawn["film"] = lambda path: plot_overlay(report.poses, path)
     if walk is not None:
         drawn["poses"] = lambda path: plot_pose_strip(walk.joints, path, walk.fps, walk.skeleton, frames=12)
-        drawn["angles"] = lambda path: plot_joint_angles({"this walk": (walk.joints, walk.fps)}, path, walk.skeleton)
+        this, unseen = {"this walk": (walk.joints, walk.fps)}, _unseen_curves(report.parameters)
+        drawn["angles"] = lambda path: plot_joint_angles(this, path, walk.skeleton, unseen=unseen)
         if found is not None and found.joints is not None:
             drawn["saliency"] = lambda path: plot_saliency(
                 path, found.frames[0], found.joints[0], walk.joints, walk.fps, walk.skeleton
@@ -91,11 +95,19 @@ def _figures(report, problems: list[str]) -> dict[str, str]:
             path = Path(folder) / f"{name}.png"
             try:
                 draw(path)
-            except ValueError as error:  # such as no complete gait cycle
+            except (ValueError, OSError) as error:  # such as no complete gait cycle, a film that is no longer there
                 problems.append(f"no figure of the {name}: {error}")
             else:
                 out[name] = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
     return out
+
+
+def _unseen_curves(parameters: list) -> tuple[str, ...]:
+    """Names of the curves of `plot_joint_angles` of which no range was measured."""
+    known = {p.name.removesuffix("_left").removesuffix("_right") for p in parameters if np.isfinite(p.value)}
+    ranges = {"hip_flexion": "hip_range", "knee_flexion": "knee_range", "ankle_dorsiflexion": "ankle_range"}
+    ranges["pelvic_obliquity"] = "pelvic_obliquity_range"
+    return tuple(curve for curve, name in ranges.items() if name not in known)
 
 
 def _rows(parameters: list) -> list[dict]:
@@ -114,6 +126,7 @@ def _rows(parameters: list) -> list[dict]:
             "in_range": p.in_range,
             "note": p.description,
             "origin": p.origin,
+            "sd": number(p.sd, p.unit) if p.sd is not None and np.isfinite(p.value) else "",
         }
         if p.low is None:
             continue
@@ -192,10 +205,11 @@ _PAGE = """<!DOCTYPE html>
  @media (max-width: 800px) { .grid { grid-template-columns: 1fr } }
 </style></head><body>
 <header><h1>Gait report: {{ report.name }}</h1><span class="muted">{{ today }}</span></header>
-<div class="banner">{{ disclaimer }} The classes and estimates below are outputs of a statistical model.</div>
+<div class="banner">{{ disclaimer }}
+{{- ' The classes and estimates below are outputs of a statistical model.' if classes }}</div>
 <div class="grid">
 <div>
-<section><h2>Most like: {{ title }}</h2>
+{% if classes %}<section style="margin-bottom:14px"><h2>Most like: {{ title }}</h2>
 {% for c in classes %}
 <div class="class{{ ' first' if c.first }}"><span>{{ c.name }}</span>
 <span class="track"><span class="fill" style="width:{{ '%.1f' % (100 * c.p) }}%"></span></span>
@@ -205,9 +219,9 @@ _PAGE = """<!DOCTYPE html>
 <p style="margin-top:10px"><span class="score">{{ '%.1f' % report.severity }}</span>
  <span class="muted">severity: {{ report.severity_scale }}</span></p>
 {% endif %}
-</section>
+</section>{% endif %}
 {% if problems %}
-<section style="margin-top:14px;border-color:#E0B100"><h2>Read with care</h2><ul>
+<section style="border-color:#E0B100"><h2>Read with care</h2><ul>
 {% for problem in problems %}<li>{{ problem }}</li>{% endfor %}
 </ul></section>
 {% endif %}
@@ -223,11 +237,13 @@ _PAGE = """<!DOCTYPE html>
 <li>{{ e.statements | join('; ') }}.<br><q>{{ e.sentence }}</q> <span class="muted small">{{ e.source }}</span></li>
 {% endfor %}
 </ul>
-{% elif outside %}
+{% elif outside and classes %}
 <p class="muted">The knowledge of {{ title }} says nothing of these.</p>
 {% endif %}
 </section>
 </div>
+{% if figures.film %}<section class="wide"><h2>The film, and the skeleton that was found in it</h2>
+<img src="{{ figures.film }}" alt="pictures of the film with the skeleton drawn over the person"></section>{% endif %}
 {% if figures.poses %}<section class="wide"><h2>The walk, from its right side</h2>
 <img src="{{ figures.poses }}" alt="poses of the walk"></section>{% endif %}
 <div class="grid">
@@ -238,7 +254,9 @@ _PAGE = """<!DOCTYPE html>
 <span class="out">▼ ▲</span> below, above it.</p>
 <table><tr><th></th><th>left</th><th>right</th><th>R − L</th><th>norm</th><th class="bar"></th></tr>
 {% macro cell(c) %}{% if c and c.text %}<span{% if c.in_range == false %} class="out"{% endif %} title="{{ c.note }}">
-{{- c.arrow or '' }}{{ '~' if c.origin == 'model' and mixed }}{{ c.text }}</span>{% endif %}{% endmacro %}
+{{- c.arrow or '' }}{{ '~' if c.origin == 'model' and mixed }}{{ c.text }}</span>
+{%- if c.sd %} <span class="muted small" title="one SD of the method's error">±{{ c.sd }}</span>{% endif %}
+{%- endif %}{% endmacro %}
 {% for r in rows %}
 <tr><td>{{ r.name }} <span class="muted small">{{ '' if r.unit == '1' else r.unit }}</span></td>
 {% if r.cells.both %}<td colspan="2" style="text-align:center">{{ cell(r.cells.both) }}</td><td></td>

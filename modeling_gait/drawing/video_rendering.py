@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from ..cleaning import bridged
 from ..skeletons import KINECT_V2, Skeleton, check_walk, convert_joints
 from ..video import write_video
 
@@ -162,12 +163,7 @@ def _colour(rng, saturation: tuple, value: tuple, hue: tuple = (0.0, 1.0)) -> np
 
 def _complete(joints: np.ndarray) -> np.ndarray:
     """Float64 (T, 25, 3) without nan: gaps and strays interpolated over time, unseen joints at rest beside their parent."""
-    joints, frames = joints.astype(np.float64), np.arange(len(joints))
-
-    def bridged(values: np.ndarray) -> np.ndarray:
-        good = np.isfinite(values[:, 0])
-        return np.stack([np.interp(frames, frames[good], column[good]) for column in values.T], axis=-1)
-
+    joints = joints.astype(np.float64)
     joints[~(np.abs(joints).max(-1) < 1e6)] = np.nan
     if not np.isfinite(joints).any():
         raise ValueError("the walk has no finite joint to draw")

@@ -108,7 +108,8 @@ def train_classifier(
     model = GaitForSequenceClassification(config)
     flat = inputs.reshape(-1, inputs.shape[-1])
     model.set_normalization(flat.mean(0), np.maximum(flat.std(0), 0.01))
-    device = accelerator.device if accelerator else torch.accelerator.current_accelerator() or torch.device("cpu")
+    alone = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    device = accelerator.device if accelerator else alone
     trained = model.train().to(device) if accelerator is None else accelerator.prepare_model(model.train())
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
     batch_size = min(batch_size, len(inputs))

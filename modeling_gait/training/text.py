@@ -8,6 +8,7 @@ Two captions of one walk, or captions that say the same of two walks, are never 
 """
 
 import json
+import re
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -21,16 +22,23 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.captions import describe_walk
-from modeling_gait.configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig, SentenceEncoderConfig
+from modeling_gait.configuration_gait_dual_encoder import (
+    LOSSES,
+    GaitDualEncoderConfig,
+    GaitEncoderConfig,
+    SentenceEncoderConfig,
+)
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_search import read_joints
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
+from modeling_gait.skeletons import SKELETONS, mirror
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.data import StepBatches, dataset_classes, fingerprint, load_walks, pathology_names
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, RecordingWindows, is_recordings, load_recordings
+from modeling_gait.walk_description import QUANTITIES
 
 
 @dataclass
@@ -41,7 +49,12 @@ class TextArguments(TrainArguments):
     text_cache: str = field(default="outputs/text_cache", metadata={"help": "folder of embedded captions, shared by all runs"})
     captions: str = field(default="measured", metadata={"help": "measured (the column captions) or label (the class alone)"})
     exclude_activities: list[str] = field(default_factory=list, metadata={"help": "recordings: activities never trained on"})
-    losses: list[str] = field(default_factory=lambda: ["clip"], metadata={"help": "mse, triplet, clip, siglip; any of them"})
+    losses: list[str] = field(default_factory=lambda: ["clip"], metadata={"help": f"any of {', '.join(LOSSES)}"})
+    numbers: list[str] = field(
+        default_factory=lambda: list(QUANTITIES), metadata={"help": "walks: what of a text is read as a value, not as digits"}
+    )
+    hard_negatives: int = field(default=2, metadata={"help": "walks: texts with one number changed, for each pair"})
+    mirror: float = field(default=0.5, metadata={"help": "walks: share that is mirrored, and left and right of their texts"})
     text_projection_layers: int = field(default=2, metadata={"help": "0: align to the sentence encoder's own space"})
     projection_size: int = 128
     num_frames: int = field(default=128, metadata={"help": "frames of a training window"})
@@ -76,8 +89,10 @@ class WalkWindows:
         descriptions: np.ndarray,
         extractor: GaitFeatureExtractor,
         posture: float = 0,
+        mirror: float = 0,
     ):
         self.joints, self.texts, self.descriptions, self.extractor = joints, texts, np.asarray(descriptions), extractor
+        self.mirror = mirror
         still = {"mirror": 0, "yaw": 0, "scale": 0, "window": 0, "body": 0, "bone": 0, "jitter": 0}
         self.augmentation = Augmentation(**still, posture=posture) if posture else None
 
@@ -91,11 +106,25 @@ class WalkWindows:
         for row in rows:
             late = max(0, len(self.joints[row]) - self.extractor.num_frames)
             cut.append(self.extractor.window(self.joints[row], None if seed is None else int(rng.integers(0, late + 1))))
-        joints = torch.from_numpy(np.stack([c[0] for c in cut]))
+        joints = np.stack([c[0] for c in cut])
+        if seed is not None and self.mirror:
+            turned = self.mirrored(len(rows), seed)
+            joints[turned] = mirror(joints[turned], SKELETONS[self.extractor.skeleton])
+        joints = torch.from_numpy(joints)
         if seed is not None and self.augmentation is not None:
             joints = self.augmentation(joints, torch.Generator().manual_seed(seed))
         mask = torch.from_numpy(np.stack([c[1] for c in cut]))
         return {"input_values": self.extractor.to_features(joints), "attention_mask": mask}
+
+    def mirrored(self, count: int, seed: int) -> np.ndarray:
+        """Which walks of the batch of this seed are mirrored, bool (count,); their texts must be (`mirror_text`)."""
+        return np.random.default_rng([seed, 2]).random(count) < self.mirror
+
+
+def mirror_text(text: str) -> str:
+    """The text of the mirrored walk: left and right change places."""
+    other = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    return re.sub(r"\b(left|right)(?=\b|-)", lambda m: other[m[0]], text, flags=re.IGNORECASE)
 
 
 def walk_captions(data: Dataset, kind: str, classes: GaitClasses | None = None) -> tuple[list[list[str]], np.ndarray]:
@@ -124,6 +153,7 @@ def walk_captions(data: Dataset, kind: str, classes: GaitClasses | None = None) 
 
 def new_model(args: TextArguments, layout: str, channels: int, fps: float, encoder: SentenceEncoder) -> GaitDualEncoderModel:
     """An untrained model for this layout."""
+    numbers = args.numbers if layout != "imu" and args.text_projection_layers else []
     config = GaitDualEncoderConfig(
         gait_config=GaitEncoderConfig(
             layout=layout,
@@ -141,6 +171,8 @@ def new_model(args: TextArguments, layout: str, channels: int, fps: float, encod
         projection_size=args.projection_size,
         text_projection_layers=args.text_projection_layers,
         losses={name: 1.0 for name in args.losses},
+        numbers=numbers,
+        hard_negatives=args.hard_negatives if numbers else 0,
         logit_bias_init=-10.0 if "siglip" in args.losses else 0.0,
     )
     model = GaitDualEncoderModel(config)
@@ -154,30 +186,39 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
     The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
     """
     accelerator = start(args, unused=not {"clip", "siglip"} & set(args.losses))  # their scale and the words' projection
-    unique = sorted({t for texts in windows.texts for t in texts})
-    embedded = encoder.encode(unique, progress=True)
+    turned = getattr(windows, "mirror", 0) > 0
+    unique = sorted({s for texts in windows.texts for t in texts for s in ((t, mirror_text(t)) if turned else (t,))})
     number = {t: i for i, t in enumerate(unique)}
     choices = [np.array([number[t] for t in texts]) for texts in windows.texts]
+    other = np.array([number[mirror_text(t)] if turned else 0 for t in unique])
     some = np.unique(np.linspace(0, len(windows) - 1, min(512, len(windows))).astype(int))
     sample = windows.batch(some, None)
     frames = sample["input_values"][sample["attention_mask"] > 0]
     model = new_model(args, layout, frames.shape[-1], fps, encoder)
-    mean, std = nan_moments(frames)
+    embedded, stated = model.read_texts(unique, progress=True)
     text_std, text_mean = torch.std_mean(embedded, dim=0, correction=0)
-    model.set_normalization(mean, std, text_mean, text_std.clamp(min=1e-3) if len(unique) > 1 else torch.ones_like(text_std))
+    text_std = text_std.clamp(min=1e-3) if len(unique) > 1 else torch.ones_like(text_std)
+    model.set_normalization(nan_moments(frames), (text_mean, text_std), nan_moments(stated))
     batches = StepBatches(len(windows), args.batch_size, args.seed, accelerator.process_index, accelerator.num_processes)
     device = accelerator.device
 
     def step_loss(prepared: torch.nn.Module, step: int, seed: int) -> tuple[torch.Tensor, dict[str, float]]:
         rows = windows.balanced(args.batch_size, seed) if hasattr(windows, "balanced") else batches.rows(step)
         rng = np.random.default_rng([seed, 1])
-        texts = [choices[r][rng.integers(len(choices[r]))] for r in rows]
+        texts = np.array([choices[r][rng.integers(len(choices[r]))] for r in rows])
+        whole = np.array([choices[r][0] for r in rows])  # the prompt, which gives most numbers
+        ids = windows.descriptions[rows]
+        if turned:
+            flip = windows.mirrored(len(rows), seed)
+            texts, whole, ids = np.where(flip, other[texts], texts), np.where(flip, other[whole], whole), 2 * ids + flip
         # A CPU's fused attention takes six times as long backwards through these few tokens in bf16.
         with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
             output = prepared(
                 **{k: v.to(device) for k, v in windows.batch(rows, seed).items()},
                 sentence_embeds=embedded[texts].to(device),
-                description_ids=torch.from_numpy(windows.descriptions[rows]).to(device),
+                numbers=stated[texts].to(device),
+                walk_numbers=stated[whole].to(device),
+                description_ids=torch.from_numpy(ids).to(device),
                 return_loss=True,
             )
         return output.loss, {"loss": output.loss.item()}
@@ -207,7 +248,7 @@ def fitted_windows(
     """Walks of training people as windows, and the feature extractor fitted to them."""
     extractor = GaitFeatureExtractor(num_frames=args.num_frames, frame_multiple=args.frames_per_token)
     extractor.fit(joints[:: max(1, len(joints) // 1000)])
-    return WalkWindows(joints, texts, descriptions, extractor, args.posture), extractor
+    return WalkWindows(joints, texts, descriptions, extractor, args.posture, args.mirror), extractor
 
 
 def train(args: TextArguments) -> GaitDualEncoderModel:

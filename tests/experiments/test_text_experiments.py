@@ -94,7 +94,7 @@ def test_questions_of_an_attribute():
 
 
 def test_metrics_are_paired_and_seeds_are_those_of_everybody():
-    values = (("clip", "1", 0, 0.4), ("clip", "1", 1, 0.6), ("clip", "2", 0, 0.9), ("clip", "3", 0, 0.1))
+    values = (("values", "1", 0, 0.4), ("values", "1", 1, 0.6), ("values", "2", 0, 0.9), ("values", "3", 0, 0.1))
     values += (("mse", "1", 0, 0.3), ("mse", "2", 0, 0.7))
     rows = [{"variant": v, "subject": s, "seed": i, "ndcg_at_10": x, "questions": {}} for v, s, i, x in values]
     found = retrieval.result_metrics(rows)
@@ -123,13 +123,15 @@ def result_of(cards) -> dict:
 def test_retrieval(dataset_folder, tmp_path, cards, monkeypatch):
     seen, real = [], retrieval.fit_model
     monkeypatch.setattr(retrieval, "fit_model", lambda a, w, *r: seen.append(len(w)) or real(a, w, *r))
-    arguments = of(tmp_path, dataset_folder, "--subjects", "sim0_0001", "--variants", "clip", "label", "paper")
+    arguments = of(tmp_path, dataset_folder, "--subjects", "sim0_0001", "--variants", "values", "label", "paper")
     run_script(retrieval, arguments)
     assert seen == [14, 14, 14]  # 21 walks of three people, without one person's
     result = result_of(cards)
     metrics = result["metrics"]
-    assert {r["variant"] for r in result["rows"]} == {"clip", "label", "paper"}
+    assert {r["variant"] for r in result["rows"]} == {"values", "label", "paper"}
     assert metrics["recall_at_10"] >= metrics["recall_at_1"] and 0 < metrics["chance_ndcg_at_10"] < 1
+    assert metrics["hybrid_ndcg_at_10"] > max(metrics["ndcg_at_10"], metrics["chance_ndcg_at_10"])
+    assert metrics["hybrid_paraphrase_ndcg_at_10"] > metrics["chance_ndcg_at_10"] and "label_hybrid_ndcg_at_10" not in metrics
     assert metrics["label_ndcg_at_10"] > 0 and metrics["paper_ndcg_at_10"] > 0 and "label_chance_ndcg_at_10" not in metrics
     run_script(retrieval, arguments)
     assert len(seen) == 3

@@ -1,0 +1,422 @@
+"""What somebody who looks for a walk asks for: numbers, ranges, class, side and words, each to be weighed as what it is.
+
+In: a query, "steppage gait, slower than 0.7 m/s, no more than 90 steps/min, not on the left". Out: `GaitQuery`, whose
+`Condition`s hold ranges in m/s, steps/min, m, s, degrees, %, or names. ValueError in one sentence where a query says nothing,
+contradicts itself, is not English, or wants what no walk has.
+
+`gait_search.py` weighs conditions against what was measured; units and class names are read by `caption_parsing.py`.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+
+from .caption_parsing import (
+    CADENCE_UNITS,
+    CADENCE_WORDS,
+    LENGTH_UNITS,
+    SPEED_UNITS,
+    SPEED_WORDS,
+    Reader,
+    read_angles,
+    read_facts,
+    read_scores,
+)
+from .caption_words import CADENCE_BANDS, SPEED_BANDS
+from .gait_classes import GaitClasses, load_classes
+
+EXAMPLE = 'write for example "steppage gait, right side, slower than 0.7 m/s"'
+MAX_CHARACTERS = 1000
+
+# quantity -> (words that name it, unit, what walks have at most, SD of a measurement). A quantity of two sides is measured as
+# NAME_left and NAME_right. The longer names come first. SDs: the median spread of the six cameras that see one walk of gist.
+_RANGE = r"(?: joint)?(?: (?:range(?: of motion)?|rom|motion|excursion|moves?|bends?|flexes|flexion))*"
+QUANTITIES = {
+    "step_width": (r"step width|(?:walking |stance )?base(?: of support| width)?|stance width", "m", (0, 0.8), 0.013),
+    "step_time": (r"step (?:time|duration)s?", "s", (0.1, 3), 0.026),
+    "cycle_time": (r"(?:stride|(?:gait )?cycle) (?:time|duration)s?|gait cycles?", "s", (0.2, 6), 0.04),
+    "swing_time": (r"swing (?:time|phase|duration)s?", "s", (0.05, 3), 0.042),
+    "single_support_percent": (r"single[- ](?:limb |leg )?support", "%", (0, 100), 2.9),
+    "double_support_percent": (r"double[- ](?:limb |leg )?support", "%", (0, 100), 3.7),
+    "cadence": (r"cadence|step (?:rate|frequency)|rhythm", "steps/min", (20, 250), 2.0),
+    "foot_height": (r"(?:foot|toe|step|ankle) (?:height|clearance|lift)", "m", (0, 1), 0.032),
+    "stride_length": (r"strides?(?: lengths?)?", "m", (0.05, 3), 0.031),
+    "step_length": (r"steps?(?: lengths?)?", "m", (-1, 1.5), 0.025),
+    "peak_knee_flexion": (r"(?:peak|max(?:imum|imal)?|largest) knee (?:flexion|angle|bend)|knee flexion", "deg", (0, 170), 4.8),
+    "knee_range": (rf"knees?{_RANGE}", "deg", (0, 170), 5.6),
+    "hip_range": (rf"hips?{_RANGE}", "deg", (0, 150), 4.3),
+    "ankle_range": (rf"ankles?{_RANGE}", "deg", (0, 120), 17.0),
+    "pelvic_obliquity_range": (r"pelvic (?:obliquity|drop|tilt)(?: range)?|pelvis(?: (?:drops|moves))?", "deg", (0, 90), 2.5),
+    "trunk_lean_sagittal": (r"(?:trunk|torso|forward) lean(?:s|ing)?|(?:trunk|torso)(?: leans| bends)?", "deg", (-90, 90), 0.9),
+    "foot_progression_angle": (r"foot progression(?: angle)?|toe[- ]?out(?: angle)?", "deg", (-90, 90), 12.0),
+    "body_height": (r"(?:body )?height|stature", "m", (0.4, 2.6), 0.015),
+    "age": (r"aged?", "years", (0, 120), 0.5),
+    "speed": (r"(?:walking |gait )?(?:speed|velocity|pace)", "m/s", (0, 6), 0.024),
+}  # fmt: skip
+SIDED = {
+    *(
+        "step_time",
+        "cycle_time",
+        "swing_time",
+        "single_support_percent",
+        "double_support_percent",
+        "foot_height",
+        "step_length",
+    ),
+    *("peak_knee_flexion", "knee_range", "hip_range", "ankle_range", "foot_progression_angle"),
+}
+# "0.7 m/s" means within about this much (SD), a twentieth of what people's walks differ by; "about 0.7" twice that.
+NEAR = {"speed": 0.06, "cadence": 3.6, "stride_length": 0.06, "step_length": 0.03, "knee_range": 3.0, "hip_range": 3.0}
+NEAR |= {"peak_knee_flexion": 3.0, "pelvic_obliquity_range": 2.0, "trunk_lean_sagittal": 2.0}
+# words -> (quantity, low, high): what they mean in numbers (Whittle, normal ranges; softened by the SD).
+MEANT = (
+    (r"(?:short|small|tiny) (?:steps?|strides?)(?: length)?", "stride_length", -math.inf, 0.9),
+    (r"(?:long|large|big) (?:steps?|strides?)(?: length)?", "stride_length", 1.3, math.inf),
+    (r"wide[- ](?:based?|stance)|(?:broad|wide) (?:walking )?base|feet (?:wide|far) apart", "step_width", 0.15, math.inf),
+    (r"narrow[- ](?:based?|stance)|narrow (?:walking )?base|feet close together", "step_width", -math.inf, 0.07),
+    (r"(?:the )?(?P<side>left |right )?knees? (?:hardly|barely|scarcely|does not|doesn't|do not|cannot) (?:bends?|flex(?:es)?)|"
+     r"(?:reduced|little|limited) (?P<side2>left |right )?knee (?:flexion|motion|range|bend)", "knee_range", -math.inf, 35.0),
+    (r"leans? (?:well |far )?forwards?|(?:bent|stooped|leaning) forwards?|stooped", "trunk_lean_sagittal", 8.0, math.inf),
+    (r"leans? (?:well |far )?back(?:wards?)?|leaning back(?:wards?)?", "trunk_lean_sagittal", -math.inf, -2.0),
+    (r"(?:asymmetric(?:al)?|uneven|unequal)(?: (?:gait|walk|steps?))?", "asymmetry", 0.2, math.inf),
+    (r"symmetric(?:al)?(?: (?:gait|walk|steps?))?", "asymmetry", -math.inf, 0.15),
+)  # fmt: skip
+SD = {name: about[3] for name, about in QUANTITIES.items()} | {"asymmetry": 0.09}
+UNIT = {name: about[1] for name, about in QUANTITIES.items()} | {"asymmetry": ""}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that a query says.
+
+    Attributes:
+        words: of the query.
+        quantity: of `QUANTITIES` (with its side, if the query gives one), "asymmetry", "pathology", "side" or an attribute.
+        low, high: range [unit of the quantity] in which a walk fits; equal for "0.7 m/s".
+        spread: SD of how far outside one still does.
+        values: names that fit, of a class, side or attribute.
+        negated: those do not fit.
+    """
+
+    words: str
+    quantity: str
+    low: float = -math.inf
+    high: float = math.inf
+    spread: float = 0.0
+    values: tuple[str, ...] = ()
+    negated: bool = False
+
+    @property
+    def asked(self) -> str:
+        """The condition in numbers: "speed below 0.7 m/s"."""
+        name = self.quantity.replace("_", " ")
+        if self.values:
+            return f"{name} {'not ' if self.negated else ''}{' or '.join(self.values)}"
+        stem = re.sub(r"_(left|right)$", "", self.quantity)
+        unit = f" {UNIT.get(stem, '')}".rstrip()
+        if self.low == self.high:
+            return f"{name} {self.low:.4g}{unit}"
+        if self.low == -math.inf or self.high == math.inf:
+            return f"{name} at most {self.high:.4g}{unit}" if self.low == -math.inf else f"{name} at least {self.low:.4g}{unit}"
+        return f"{name} {self.low:.4g} to {self.high:.4g}{unit}"
+
+
+@dataclass(frozen=True)
+class GaitQuery:
+    """`conditions` as read; `words`: the query itself where it says more than they do, else ""."""
+
+    text: str
+    conditions: tuple[Condition, ...]
+    words: str
+
+
+_NUMBER = r"(?:(?<![\w)])[-+])?(?:\d+(?:[.,]\d+)?|\.\d+)"
+_LESS = r"less|lower|slower|smaller|shorter|fewer|narrower"
+_MORE = r"more|greater|higher|faster|quicker|longer|larger|bigger|wider|taller"
+_BELOW = (
+    rf"(?:not|no|never) (?:{_MORE}|over|above)(?: than)?|(?:{_LESS})(?: than)?|under|below|at most|up to|max(?:imum)?(?: of)?|"
+    r"(?:does )?not exceed(?:ing)?|within|<=?|≤|younger than"
+)
+_ABOVE = (
+    rf"(?:not|no|never) (?:{_LESS}|under|below)(?: than)?|(?:{_MORE})(?: than)?|over|above|exceed(?:s|ing)?|at least|"
+    r"min(?:imum)?(?: of)?|>=?|≥|older than"
+)
+_ABOUT = r"about|around|roughly|approximately|nearly|circa|some|~"
+_UNITS = {
+    **{unit: ("speed", factor) for unit, factor in SPEED_UNITS.items()},
+    **{unit: ("cadence", factor) for unit, factor in CADENCE_UNITS.items()},
+    **{unit: ("m", factor) for unit, factor in LENGTH_UNITS.items()},
+    r"mm\b|millimet(?:er|re)s?\b": ("m", 0.001),
+    r"°|deg\b|degrees?\b": ("deg", 1.0),
+    r"%|percent\b": ("%", 1.0),
+    r"ms\b|milliseconds?\b": ("s", 0.001),
+    r"s\b|sec(?:ond)?s?\b": ("s", 1.0),
+    r"years?(?:[- ]olds?)?\b": ("age", 1.0),
+}
+_UNIT = "|".join(f"(?P<u{i}>{unit})" for i, unit in enumerate(_UNITS))
+_OR = (
+    rf"(?: ?(?:or|and) (?:(?P<or_less>{_LESS}|below|under|younger)|(?P<or_more>{_MORE}|above|over|up|older))\b(?! than| ?\d)|"
+    r"(?P<plus> ?\+))?"
+)
+_STATED = re.compile(
+    rf"(?:(?P<below>{_BELOW})|(?P<above>{_ABOVE})|(?P<about>{_ABOUT})|(?P<between>between|from))? ?"
+    rf"(?P<low>(?<![\w.,]){_NUMBER})(?: ?(?:{_UNIT.replace('(?P<u', '(?P<v')}))?"
+    rf"(?: ?(?:-|to|and|or) ?(?P<high>{_NUMBER}))?[ -]?(?:{_UNIT})?{_OR}"
+)
+_NAMED = r"\b(?:(left|right) )?(?:{})\b(?: (?:on|of|in) the (left|right))?"
+_NAMES = {name: re.compile(_NAMED.format(about[0])) for name, about in QUANTITIES.items()}
+_SPLIT = re.compile(r"[,;.:!?](?!\d)|\b(?:and|but|with|while|whose)\b")
+
+# Words that no English query has, but queries in other languages of Europe do.
+_FOREIGN_WORDS = """
+der das und mit ein eine einem einer gang gehen geht langsam langsamer schnell hinken hinkt rechts links ohne knie bein le
+les des une avec sans marche lente lent rapide boiterie droite gauche genou pied qui est pas jambe el los las con sin marcha
+cojera derecha izquierda rodilla pierna camina lenta una del que por il gli uno andatura cammina zoppia destra sinistra
+ginocchio gamba senza di della um uma com sem passo lento joelho perna direita esquerda een het loopt langzaam zonder rechter
+linker
+"""
+_FOREIGN = frozenset(_FOREIGN_WORDS.split())
+_ENGLISH_WORDS = """
+the a an of and or with without not no on in at than is are who walks walk gait walking person
+"""
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
+_BODY = """
+foot feet toe toes heel heels ankle ankles shin thigh thighs leg legs hip hips pelvis trunk torso back arm arms shoulder head
+body knee knees drag drags dragging scuff scuffs shuffle shuffles shuffling stagger staggers staggering sway sways swaying
+wobble wobbly wobbles unsteady unstable balance lift lifts lifting swing swings swinging bend bends bent straight stiff rigid
+relaxed lame limp limps limping hobble hobbles hobbling tiptoe tiptoes bouncy bounces bouncing hop hops waddle waddles crouch
+crouched stoop stooped hesitant careful cautious clumsy smooth jerky weak weakness pain painful hurt hurts injured injury
+drunk elderly old young tired run runs running stand standing sit sitting stairs climbing turn turning heavy light lean leans
+leaning tilt tilts tilting drop drops dropped rotate vault vaults cross crossing scissor steady even uneven rhythm rhythmic
+high low raise raises raised stretched
+"""
+_SMALL_WORDS = """
+a an the of on in at to and or with without for by is are was has have having be it its his her their this that these those
+who which whose somebody someone people person persons patient patients subject subjects walker walkers one any some all walk
+walks walking walked walker gait gaits show shows me find search give list please want need looking look like recording
+recordings side sided leg legs left right both affected than but very quite rather from as while speed cadence stride step
+steps strides pace moves move range knee hip no not only just about during
+"""
+_SMALL = frozenset(_SMALL_WORDS.split())
+
+
+def near(quantity: str) -> float:
+    """SD of what "0.7 m/s" of a quantity means."""
+    return NEAR.get(quantity) or 1.5 * SD.get(quantity, 0.1)
+
+
+def read_query(text: str, classes: GaitClasses | None = None) -> GaitQuery:
+    """What a query asks for.
+
+    Raises ValueError, saying what to write instead: empty or too long; not English; a number without a meaning or that no walk
+    can have; two classes (unless joined by "or"), sides or ranges that exclude each other.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"expected one text, got {type(text).__name__}")
+    if not text.strip():
+        raise ValueError(f"the query is empty; {EXAMPLE}")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"the query has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+    classes = classes or load_classes()
+    _refuse_other_languages(text)
+    reader = Reader(re.sub(r"\bhalf an? (?=m)", "0.5 ", text, flags=re.IGNORECASE), classes)
+    conditions = _stated(reader, compared=True) + _exact(reader) + _stated(reader) + _meant(reader) + _bands(reader)
+    facts = read_facts(reader.rest.replace("~", " "), classes)
+    if facts.unread_numbers or facts.ranges:
+        what = (facts.unread_numbers or facts.ranges)[0]
+        raise ValueError(f"what is the number {what!r}? Give it a name and a unit, e.g. speed 0.8 m/s, cadence 100 steps/min")
+    conditions += _classes(facts, reader, classes) + _sides(facts, reader)
+    for key in dict.fromkeys(k for k, _ in facts.attributes):
+        values = tuple(dict.fromkeys(v for k, v in facts.attributes if k == key))
+        conditions.append(Condition(" or ".join(values), key, values=values))
+    _refuse_contradictions(conditions)
+    left = set(re.findall(r"[a-z]{3,}", _unread(reader.rest, classes))) - _SMALL
+    if not conditions and not left & _vocabulary(classes):
+        raise ValueError(f"the query {text.strip()!r} says nothing about a walk; {EXAMPLE}")
+    return GaitQuery(text.strip(), tuple(conditions), text.strip() if left else "")
+
+
+def _refuse_other_languages(text: str) -> None:
+    letters = [c for c in text if c.isalpha()]
+    words = set(re.findall(r"[^\W\d_]+", text.lower()))
+    foreign = words & _FOREIGN
+    if sum(not c.isascii() for c in letters) > 0.3 * max(len(letters), 1) or len(foreign) > len(words & _ENGLISH):
+        raise ValueError(f"queries are read in English only; {EXAMPLE}")
+
+
+def _exact(reader: Reader) -> list[Condition]:
+    """Joint ranges of a side as captions give them, ages and severities."""
+    before = len(reader.facts.numbers)
+    read_scores(reader)
+    read_angles(reader)
+    found = reader.facts.numbers[before:]
+    names = {"trunk_lean": "trunk_lean_sagittal"}
+    pairs = [(names.get(n.quantity, n.quantity), n) for n in found]
+    return [Condition(n.text, name, n.value, n.value, near(re.sub("_(left|right)$", "", name))) for name, n in pairs]
+
+
+def _stated(reader: Reader, compared: bool = False) -> list[Condition]:
+    """Numbers with what they are of; `compared`: only those in a range or a comparison."""
+    out, previous = [], 0
+    for m in list(_STATED.finditer(reader.rest)):
+        if compared and not any(m[k] for k in ("below", "above", "high", "or_less", "or_more", "plus")):
+            continue
+        units = [k for k, v in m.groupdict().items() if re.fullmatch(r"[uv]\d+", k) and v]
+        unit = list(_UNITS.values())[int(units[0][1:])] if units else None
+        quantity, side, named = _quantity(reader.rest, m, unit, previous)
+        if quantity is None:
+            previous = m.end()
+            continue
+        own = unit[0] in (quantity, QUANTITIES[quantity][1]) if unit else True
+        if not own:
+            continue
+        factor = unit[1] if unit else 1.0
+        if quantity == "step_length" and side is None:  # of both legs on average
+            quantity, factor = "stride_length", 2 * factor
+        numbers = [float(m[k].replace(",", ".")) * factor for k in ("low", "high") if m[k]]
+        _refuse_impossible(quantity, numbers, m[0])
+        half = 0.5 * 10.0 ** -len(m["low"].replace(",", ".").partition(".")[2]) * abs(factor)
+        low, high, spread = min(numbers), max(numbers), SD[quantity]
+        if m["below"] or m["or_less"]:
+            low = -math.inf
+        elif m["above"] or m["or_more"] or m["plus"]:
+            high = math.inf
+        elif len(numbers) == 1:
+            spread = (2 if m["about"] else 1) * max(near(quantity), min(half, 2 * SD[quantity]))
+        start, end = min(m.start(), named[0]), max(m.end(), named[1])
+        name = f"{quantity}_{side}" if side and quantity in SIDED else quantity
+        out.append(Condition(_tidy(reader.whole[start:end]), name, low, high, spread))
+        reader.take(*m.span())
+        reader.take(*named)
+        previous = m.end()
+    return out
+
+
+def _quantity(text: str, m: re.Match, unit, previous: int) -> tuple[str | None, str | None, tuple[int, int]]:
+    """(quantity, side, span of its name) of a number: the one that its unit says, else the last named before it in the
+    clause, else the first after it."""
+    fits = [n for n, about in QUANTITIES.items() if unit is None or unit[0] in (n, about[1])]
+    cuts = [c.end() for c in _SPLIT.finditer(text, previous, m.start())]
+    begin = max([previous, *cuts])
+    after = _SPLIT.search(text, m.end())
+    end = after.start() if after else len(text)
+    for start, stop, last in ((begin, m.start(), True), (m.end(), end, False), (previous, m.start(), True)):
+        found = [(x.start(), -x.end(), n, x) for n in fits for x in _NAMES[n].finditer(text, start, stop)]
+        if found:
+            _, _, name, x = max(found, key=lambda f: (-f[1], -f[0])) if last else min(found)
+            return name, x[1] or x[2] or _side_near(text, m, begin, end), x.span()
+    if unit and unit[0] in QUANTITIES:
+        return unit[0], None, m.span()
+    comparator = m["below"] or m["above"] or ""
+    if unit is None and re.search(r"slower|faster|quicker", comparator):
+        return "speed", None, m.span()
+    if unit and unit[0] == "deg" and (joint := re.search(r"(left |right )?(knee|hip|ankle)", text[begin:end])):
+        return f"{joint[2]}_range", (joint[1] or "").strip() or None, m.span()
+    return None, None, m.span()
+
+
+def _side_near(text: str, m: re.Match, begin: int, end: int) -> str | None:
+    found = re.search(r" ?(?:on|at|in|of) the (left|right)\b", text[m.end() : end]) or re.search(
+        r"\b(left|right) (?:knee|hip|ankle|foot|step|leg)", text[begin : m.start()]
+    )
+    return found[1] if found else None
+
+
+def _refuse_impossible(quantity: str, numbers: list[float], words: str) -> None:
+    low, high = QUANTITIES[quantity][2]
+    for value in numbers:
+        if not low <= value <= high:
+            unit = UNIT[quantity]
+            said = f"{quantity.replace('_', ' ')} {value:.4g} {unit} ({_tidy(words)!r})"
+            raise ValueError(f"{said} is out of reach of any walk; expected {low:g} to {high:g} {unit}")
+
+
+def _tidy(words: str) -> str:
+    return words.strip(" ,.;:~-")
+
+
+def _meant(reader: Reader) -> list[Condition]:
+    """Words that stand for a range of a number."""
+    out = []
+    for pattern, quantity, low, high in MEANT:
+        for m in reader.find(rf"\b(?:{pattern})\b"):
+            side = next((v.strip() for k, v in m.groupdict().items() if k.startswith("side") and v), "")
+            if reader.negated(m.start(), r"(?:(?:a|an|the|any|very) )*"):
+                low, high = (high, math.inf) if low == -math.inf else (-math.inf, low)
+            out.append(Condition(m[0], f"{quantity}_{side}" if side else quantity, low, high, SD[quantity]))
+    return out
+
+
+def _bands(reader: Reader) -> list[Condition]:
+    """Slow, fast, a low cadence; "not slow"."""
+    out = []
+    for quantity, words, bands in (("cadence", CADENCE_WORDS, CADENCE_BANDS), ("speed", SPEED_WORDS, SPEED_BANDS)):
+        names = list(bands)
+        for name, pattern in words.items():
+            for m in reader.find(pattern):
+                low = (
+                    -math.inf if name in names[: names.index("slow" if quantity == "speed" else "low") + 1] else bands[name].low
+                )
+                high = math.inf if name == names[-1] else bands[name].high
+                if reader.negated(m.start(), r"(?:(?:the|a|an|very|too|so|at|in) )*"):
+                    if math.isfinite(low) and math.isfinite(high):
+                        continue  # "not at a normal pace" may be either way
+                    low, high = (high, math.inf) if low == -math.inf else (-math.inf, low)
+                out.append(Condition(m[0], quantity, low, high, 2 * SD[quantity]))
+    return out
+
+
+def _classes(facts, reader: Reader, classes: GaitClasses) -> list[Condition]:
+    named = list(dict.fromkeys(facts.pathologies))
+    denied = list(dict.fromkeys(facts.negated_pathologies))
+    if both := set(named) & set(denied):
+        raise ValueError(f"the query both asks for and excludes {min(both)} gait")
+    if len(named) > 1 and not re.search(r"\bor\b|/", reader.whole):
+        either = f'"{named[0]} or {named[1]}"'
+        raise ValueError(f"the query names {len(named)} kinds of gait ({', '.join(named)}); name one, or write {either}")
+    out = [Condition(" or ".join(named), "pathology", values=tuple(named))] if named else []
+    known = [d for d in denied if d in classes]
+    out += [Condition(f"no {' or '.join(known)}", "pathology", values=tuple(known), negated=True)] if known else []
+    if not named and "normal" in facts.weak_pathologies and "normal" in classes:
+        out.append(Condition("healthy", "pathology", values=("normal",)))
+    if "abnormal gait" in facts.unsupported and "normal" in classes:
+        out.append(Condition("abnormal", "pathology", values=("normal",), negated=True))
+    return out
+
+
+def _sides(facts, reader: Reader) -> list[Condition]:
+    denied = [
+        m[0] for m in re.finditer(r"\b(?:left|right)\b", reader.rest) if reader.negated(m.start(), r"(?:(?:the|on|in|a|of) )*")
+    ]
+    if denied and not facts.sides:
+        return [Condition(f"not {denied[0]}", "side", values=(denied[0],), negated=True)]
+    sides = list(dict.fromkeys(facts.sides))
+    if len(sides) > 1 and "both" not in sides:
+        raise ValueError(f'the query names two sides ({" and ".join(sides)}); write left, right or "both sides"')
+    return [Condition(sides[0], "side", values=(sides[0],))] if sides and sides[0] != "both" else []
+
+
+def _refuse_contradictions(conditions: list[Condition]) -> None:
+    normal = next((c for c in conditions if c.quantity == "pathology" and c.values == ("normal",) and not c.negated), None)
+    side = next((c for c in conditions if c.quantity == "side"), None)
+    if normal and side:
+        raise ValueError(f"a normal gait has no affected side, but the query says {side.words!r}")
+    for i, a in enumerate(conditions):
+        for b in conditions[:i]:
+            if a.quantity == b.quantity and not a.values and (a.low > b.high + b.spread or b.low > a.high + a.spread):
+                raise ValueError(f"the query contradicts itself: {b.asked} ({b.words!r}) and {a.asked} ({a.words!r})")
+
+
+def _unread(rest: str, classes: GaitClasses) -> str:
+    """What is left for the words: neither classes nor what is denied."""
+    rest = re.sub(classes.everything, " ", rest.replace("~", " "))
+    return re.sub(r"\b(?:no|not|without|never|nor)\s+(?:any\s+|an?\s+)?\w+(?:\s+(?:gait|walk))?", " ", rest)
+
+
+def _vocabulary(classes: GaitClasses) -> frozenset[str]:
+    """Words that speak of a walk: those of the classes, of bodies and of how they move."""
+    return frozenset(re.findall(r"[a-z]{3,}", f"{json.dumps(classes.to_dict())} {_BODY}".lower())) - _SMALL - _ENGLISH
+
+
+__all__ = ["Condition", "GaitQuery", "read_query"]
