@@ -40,6 +40,7 @@ class Facts:
     numbers: list[Number] = field(default_factory=list)
     unread_numbers: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
+    unread_words: list[str] = field(default_factory=list)
     mentions_walking: bool = False
 
 
@@ -155,11 +156,13 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     """Everything `text` states about a gait (see `Facts`), whose kinds are `classes`; never raises on a string."""
     r = Reader(text, classes or load_classes())
     r.facts.mentions_walking = bool(re.search(r"\b(?:walk(?:s|ing|ed|er)?|gait|stroll\w*|stride[sd]?|steps?|pace)\b", r.whole))
+    seen: list[re.Match] = []
     for key in ("sex", "load", "footwear", "clothing"):
         rest = r.whole
         for value, pattern in APPEARANCE[key].items():
             rest, found = take(rest, pattern)
             r.facts.attributes += [(key, value)] if found else []
+            seen += found
     _read_ranges(r)
     _read_speed_cadence_length(r)
     read_scores(r)
@@ -170,6 +173,10 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     _read_sides(r)
     left = re.sub(r"\b[23]d\b", "", r.rest)
     unit = r"m ?/ ?s\b|km ?/ ?h\b|mph\b|steps ?/ ?min\b|spm\b"  # a unit without a number that was understood, as in "nan m/s"
+    rest = r.rest
+    for m in seen:
+        rest = rest[: m.start()] + "~" * len(m[0]) + rest[m.end() :]
+    r.facts.unread_words = [w for w in re.findall(r"(?<![\w~'-])[a-z][a-z'-]+(?![\w~])", rest) if w not in _PLAIN]
     r.facts.unread_numbers = [m[0].strip("~.,;:()") for m in re.finditer(rf"[^\s~]*\d[^\s~]*|\S* ?(?:{unit})", left)]
     return r.facts
 
@@ -289,6 +296,15 @@ complete only such body man woman person adult child boy girl sided right left b
 participant volunteer men women affected presenting slow fast
 """  # words that may stand before "gait" or "walk" without naming a kind of it
 _BENIGN = frozenset(_BENIGN_WORDS.split())
+_PLAIN_WORDS = """
+walks walked walker side sides leg legs limb foot feet knee knees hip hips pelvis trunk body speed cadence pace rhythm
+stride strides step steps length range motion severity affected affects has have had having shows showing show makes make
+give me create generate about around approximately roughly almost only just very quite rather so than from while when then
+but not no without at with per min sec are were been does do did there here it them him her us be as up velocity rate
+lower upper joint mean average each more less most least somewhat clearly pelvic obliquity carrying wearing dressed aged
+lean leans leaning
+"""  # words of any description, which ask for nothing by themselves
+_PLAIN = _BENIGN.union(_PLAIN_WORDS.split())
 # "normal steppage", "healthy, severe left lurch": two kinds at once
 _CALLED_NORMAL = (
     r"(?<!otherwise )(?<!previously )\b(?:normal|healthy)(?:[ ,-]+(?:and|but|yet|left|right|both|bilateral|sided|slow|fast|"

@@ -15,7 +15,7 @@ import numpy as np
 from .caption_parsing import Facts, read_facts
 from .caption_words import CADENCE_BANDS, SEVERITY_VALUES, SPEED_BANDS, severity_level
 from .gait_classes import GaitClass, GaitClasses, load_classes
-from .walk_description import QUANTITIES, WalkDescription
+from .walk_description import IN_PROMPT, QUANTITIES, WalkDescription
 
 logger = logging.getLogger(__name__)
 MAX_PROMPT_CHARACTERS = 1000
@@ -87,7 +87,12 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
             )
     _fit_together(facts, numbers)
     severity = severity if entry.graded else None
-    return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes, notes=tuple(notes))
+    unused = [f"{k} {v}" for k, v in attributes.items()]
+    unused += [
+        f"{name.replace('_', ' ')} {v:g} {QUANTITIES[name].unit}" for name, v in numbers.items() if name not in IN_PROMPT
+    ]
+    said = {"notes": tuple(notes), "unused": (*unused, *facts.unread_words)}
+    return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes, **said)
 
 
 def _one_pathology(facts: Facts, text: str, classes: GaitClasses, notes: list[str]) -> str:

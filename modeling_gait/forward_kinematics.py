@@ -74,17 +74,22 @@ def positions_from_bones(
 
 
 def skeleton_from_positions(
-    positions: torch.Tensor, mask: torch.Tensor, skeleton: Skeleton = KINECT_V2, iterations: int = 4
+    positions: torch.Tensor,
+    mask: torch.Tensor,
+    skeleton: Skeleton = KINECT_V2,
+    lengths: torch.Tensor | None = None,
+    iterations: int = 4,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bone rotations and constant bone lengths close to proposed root-relative positions; differentiable.
 
-    Lengths are means over time. Positions are first moved, half a step an iteration and shared by both ends of a bone, to where
-    the bones have these lengths (position-based dynamics, Mueller et al. 2007), so that errors do not add up along the chains.
-    The root and its neighbours (hips, lower spine) are held: what a depth camera gets wrong of the thighs must not rock the
-    pelvis. A bone's rotation takes its direction at rest to that seen, without twist about the bone.
+    Lengths are given, or means over time. Positions are first moved, half a step an iteration and shared by both ends of a
+    bone, to where the bones have these lengths (position-based dynamics, Mueller et al. 2007), so that errors do not add up
+    along the chains. The root and its neighbours (hips, lower spine) are held: what a depth camera gets wrong of the thighs
+    must not rock the pelvis. A bone's rotation takes its direction at rest to that seen, without twist about the bone.
 
     Args:
         positions: (B, T, J, 3) [m], root at 0; mask: (B, T, 1), 1 for the frames that count in the lengths.
+        lengths: (B, J) [m] of the bones, or None.
 
     Returns: rotations (B, T, J, 3, 3), offsets (B, J, 3) [m], for `positions_from_bones`.
     """
@@ -98,7 +103,7 @@ def skeleton_from_positions(
         bones = x - x.index_select(2, parents)
         return bones, (bones.square().sum(-1, keepdim=True) + 1e-12).sqrt()
 
-    lengths = (bones_of(positions)[1] * weight).sum(1) * is_bone
+    lengths = (bones_of(positions)[1] * weight).sum(1) * is_bone if lengths is None else lengths[..., None] * is_bone
     for _ in range(iterations):
         bones, now = bones_of(positions)
         change = 0.5 * (lengths[:, None] / now - 1) * bones * is_bone

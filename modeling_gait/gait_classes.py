@@ -54,6 +54,8 @@ class GaitClass:
         also: classes whose hints are true of this one, too (any walk but a normal one may "limp").
         side: "one" (leg is affected), "both" or "none"; graded: has it a severity?
         moves: gait parameter -> "up" or "down", against normal walks; affected: the same of the affected leg against the other.
+        shown: gait parameters of a walk affected on the right -> weights; their sum is the clinical sign, by which severity is
+            graded; none: it is graded by how much of the class's mean pathology a walk has.
         sentences: may stand in captions, so they name no number and no side; keywords and descriptions are for classifiers.
     """
 
@@ -68,6 +70,7 @@ class GaitClass:
     graded: bool = True
     moves: dict[str, str] = field(default_factory=dict)
     affected: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, float] = field(default_factory=dict)
     sentences: tuple[Sentence, ...] = ()
     keywords: tuple[str, ...] = ()
     descriptions: tuple[Sentence, ...] = ()
@@ -78,6 +81,10 @@ class GaitClass:
         filled = {"title": title, "names": self.names or (title, f"{words} walk"), "signs": self.signs or (f"a {title}",)}
         for key, value in filled.items():
             object.__setattr__(self, key, value)
+
+    def sign(self, parameters: Mapping[str, float]) -> float:
+        """The clinical sign of a walk affected on the right (see `shown`); nan where a parameter was not measured."""
+        return sum(weight * parameters[name] for name, weight in self.shown.items())
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -129,7 +136,7 @@ class GaitClasses:
         """These classes in this order, the words of the rest as `others`; an unknown label becomes a class of that name."""
         everything = {c.name: c for c in (*self.others, *self.classes)}
         chosen = tuple(everything.pop(label, None) or GaitClass(label) for label in labels)
-        words = {"sentences": (), "keywords": (), "descriptions": (), "moves": {}, "affected": {}}
+        words = {"sentences": (), "keywords": (), "descriptions": (), "moves": {}, "affected": {}, "shown": {}}
         return replace(self, classes=chosen, others=tuple(replace(c, **words) for c in everything.values()))
 
     def merged(self, new: "GaitClasses") -> "GaitClasses":
@@ -306,6 +313,9 @@ def _parse_class(row: Mapping, sources: Mapping[str, str], where: str) -> GaitCl
             raise ValueError(f"{where}: there is no gait parameter {parameter!r}")
         if way not in ("up", "down"):
             raise ValueError(f"{where}: {parameter} goes {way!r}, expected up or down")
+    for parameter, weight in out.get("shown", {}).items():
+        if parameter not in _PARAMETERS or not isinstance(weight, int | float):
+            raise ValueError(f"{where}, shown: expected gait parameters and their weights, got {parameter!r}: {weight!r}")
     for text in (s.text for s in out.get("sentences", ())):
         if found := re.search(r"\d+|\b(?:left|right)\b", text):
             raise ValueError(f"{where}: the sentence {text!r} says {found[0]!r}, but it may stand in the caption of any walk")

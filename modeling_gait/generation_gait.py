@@ -4,9 +4,10 @@ In: a family's parts (GPT-2, tokeniser, decoder; for choosing its tokeniser of w
 Out: codes; joints float32 (N, T, J, 3) [m], x right, y forward, z up.
 
 What is asked for and is a part of the code is set, not sampled: class, side, speed and cadence; severity grades the pathology
-that was sampled. GPT-2 writes the rest, knowing all of it.
+that was sampled until the walk shows the clinical sign so much. GPT-2 writes the rest, knowing all of it.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,15 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from .captions import WalkDescription
-from .gait_parameters import compute_gait_parameters
+from .gait_classes import GaitClass
+from .gait_parameters import compute_gait_parameters, mirror_image
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer, stack_codes
+from .walk_description import QUANTITIES
+
+AMOUNTS = (0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8)  # of the mean pathology, which are tried for a severity
+SIGN_FRAMES = 192  # that a clinical sign is measured over
 
 
 @torch.no_grad()
@@ -136,6 +142,59 @@ def decode_walks(
     return np.concatenate(out)
 
 
+def shown_signs(decoder: GaitDecoderModel, codes: dict[str, torch.Tensor], entries: list[GaitClass]) -> np.ndarray:
+    """Clinical signs (N,) of walks affected on the right, measured on the skeleton without a sensor, over several strides."""
+    joints = decoder(**codes, num_frames=SIGN_FRAMES).joints.float().cpu().numpy()
+    fps, skeleton = decoder.config.fps, decoder.skeleton
+    return np.array([entry.sign(compute_gait_parameters(walk, fps, skeleton)) for entry, walk in zip(entries, joints)])
+
+
+def _between(fine: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Signs at amounts `fine`, between those at AMOUNTS that were measured; 0 where none was."""
+    known = np.isfinite(shown)
+    return np.interp(fine, np.array(AMOUNTS)[known], shown[known]) if known.any() else np.zeros(len(fine))
+
+
+@torch.no_grad()
+def grade(decoder: GaitDecoderModel, codes: list[GaitCodes], descriptions: list[WalkDescription]) -> list[GaitCodes]:
+    """Codes of walks affected on the right with as much pathology as the severities ask for; without one they stay.
+
+    A class with a clinical sign (`GaitClass.shown`) gets the amount whose walk shows what training people showed at that
+    severity, or the nearest to it; where their severities are unknown, 0 is their mildest tenth and 1 their severest fifth.
+    Any other class gets 0.4 to 1.6 of its mean pathology.
+    """
+    books, normal = decoder.codebooks, decoder.codebooks.normal
+    rows = [i for i, (c, d) in enumerate(zip(codes, descriptions)) if d.severity is not None and c.pathological[0] != normal]
+    if not rows:
+        return codes
+    part = {k: v.to(decoder.device) for k, v in stack_codes([replace(codes[i], sensor=None) for i in rows]).items()}
+    severity = torch.tensor([descriptions[i].severity for i in rows], device=decoder.device)
+    entries = [descriptions[i].classes[decoder.config.id2label[int(codes[i].pathological[0])]] for i in rows]
+    low, high = books.sign_range[part["pathological_codes"][:, 0]].unbind(1)
+    wanted, amount = (low + (high - low) * severity).cpu().numpy(), 0.4 + 1.2 * severity
+    signed = [i for i, entry in enumerate(entries) if entry.shown and high[i] > low[i]]
+    if signed:
+        some, own = {k: v[signed] for k, v in part.items()}, [entries[i] for i in signed]
+
+        def sign_at(amounts: torch.Tensor) -> np.ndarray:
+            graded = books.graded(some["pathological_codes"], amounts)
+            return shown_signs(decoder, some | {"pathological_codes": graded}, own)
+
+        target, fine = wanted[signed][:, None], np.linspace(AMOUNTS[0], AMOUNTS[-1], 181)
+        shown = np.stack([sign_at(amount.new_full((len(signed),), a)) for a in AMOUNTS], axis=1)
+        between = np.stack([_between(fine, row) for row in shown])
+        nearest = fine[np.abs(between - target).argmin(1)]
+        shown = np.concatenate((shown, sign_at(torch.from_numpy(nearest).to(amount))[:, None]), axis=1)
+        amounts = np.concatenate((np.tile(AMOUNTS, (len(signed), 1)), nearest[:, None]), axis=1)
+        best = np.nan_to_num(np.abs(shown - target), nan=np.inf).argmin(1)
+        amount[signed] = torch.from_numpy(amounts[np.arange(len(best)), best]).to(amount)
+    graded = books.graded(part["pathological_codes"], amount).cpu().numpy()
+    out = list(codes)
+    for i, pathological in zip(rows, graded):
+        out[i] = replace(codes[i], pathological=pathological)
+    return out
+
+
 @torch.no_grad()
 def generate_walks(
     model: PreTrainedModel,
@@ -161,20 +220,59 @@ def generate_walks(
     asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
     prompts = [d.to_prompt() + tokenizer.number_tokens(d) for d in asked]
     codes = sample_codes(model, tokenizer, prompts, given_codes(decoder, asked, person), sensor, **options)
-    pathological = torch.from_numpy(np.stack([c.pathological for c in codes])).to(decoder.device)
-    wanted = torch.tensor([np.nan if d.severity is None else d.severity for d in asked], device=decoder.device)
-    pathological = decoder.codebooks.graded(
-        pathological, decoder.codebooks.severity_line[0] + decoder.codebooks.severity_line[1] * wanted
-    )
-    pathological[:, 0] += torch.tensor(left, device=decoder.device).long() * decoder.config.num_labels
-    codes = [replace(c, pathological=p) for c, p in zip(codes, pathological.cpu().numpy())]
-    return decode_walks(
-        decoder, codes, num_frames, noise=sensor, seed=1_000_003 * (options.get("seed") or 0) + options.get("first", 0)
-    ), codes
+    codes = _turned(decoder, grade(decoder, codes, asked), left)
+    drawn = 1_000_003 * (options.get("seed") or 0) + options.get("first", 0)
+    return decode_walks(decoder, codes, num_frames, noise=sensor, seed=drawn), codes
+
+
+def _turned(decoder: GaitDecoderModel, codes: list[GaitCodes], left: list[bool]) -> list[GaitCodes]:
+    """Codes of walks affected on the right, those of `left` on the left."""
+    turn = np.eye(1, decoder.config.num_pathological_tokens, dtype=np.int64)[0] * decoder.config.num_labels
+    return [replace(c, pathological=c.pathological + turn * side) for c, side in zip(codes, left)]
 
 
 # What a walk's number may differ from the one asked for and still be near it.
 NEAR = {"speed": 0.1, "cadence": 6.0}  # m/s, steps/min
+TOLD = NEAR | {"stride_length": 0.15, "knee_range_left": 12.0, "knee_range_right": 12.0, "severity": 0.34}  # m, degrees, 1
+
+
+@torch.no_grad()
+def measure_walks(joints: np.ndarray, descriptions: list[WalkDescription], vq: GaitVQModel) -> list[dict]:
+    """What is measured in walks (N, T, J, 3), beside what was asked for: gait parameters, `pathology` and `side` as the
+    tokeniser reads them, `severity` by the clinical sign (None where the class has none), and `missed`, sentences."""
+    config, out = vq.config, []
+    said = torch.cat([vq.logits(vq.waves(part)) for part in torch.from_numpy(joints).to(vq.device).split(120)]).argmax(-1)
+    for walk, d, label in zip(joints, descriptions, said.tolist()):
+        found = compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton)
+        strides = [found[f"stride_length_{s}"] for s in ("left", "right")]
+        found |= {"stride_length": float(np.mean(strides)), "pathology": config.id2label[label % config.num_labels]}
+        sided = found["pathology"] in d.classes and d.classes[found["pathology"]].side == "one"
+        found |= {"side": ("left" if label >= config.num_labels else "right") if sided else None, "severity": None}
+        index = {name: int(i) for i, name in config.id2label.items()}.get(d.pathology, -1)
+        low, high = vq.codebooks.sign_range[index].tolist()
+        if d.entry and d.entry.shown and high > low:
+            right = {k: sign * found[other] for k in d.entry.shown for other, sign in [mirror_image(k)]}
+            sign = d.entry.sign(right if d.side == "left" else found)
+            found["severity"] = float(np.clip((sign - low) / (high - low), 0, 1)) if np.isfinite(sign) else None
+        found["missed"] = tuple(_missed(found, d))
+        out.append(found)
+    return out
+
+
+def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
+    if asked.pathology and found["pathology"] != asked.pathology:
+        yield f"{asked.pathology} gait was asked for, the walk is read as {found['pathology']}"
+    elif asked.side in ("left", "right") and found["side"] not in (asked.side, None):
+        yield f"the {asked.side} side was asked for, the walk is read as affected on the {found['side']}"
+    for name, near in TOLD.items():
+        wanted, value, unit = getattr(asked, name), found[name], QUANTITIES[name].unit if name in QUANTITIES else ""
+        if wanted is None or (name == "severity" and not asked.entry.graded):
+            continue
+        words = name.replace("_", " ")
+        if value is None or not np.isfinite(value):
+            yield f"{words} {wanted:g} {unit} was asked for and could not be measured".replace("  ", " ")
+        elif abs(value - wanted) > near:
+            yield f"{words} {wanted:g} {unit} was asked for, {value:.2f} is measured".replace("  ", " ")
 
 
 @torch.no_grad()
@@ -216,8 +314,18 @@ def best_walks(
     first: int = 0,
     **options,
 ) -> tuple[np.ndarray, list[GaitCodes]]:
-    """As `generate_walks`, the best of so many candidates for each description by `choose_walks`."""
-    each = [d for d in descriptions for _ in range(candidates)]
+    """As `generate_walks`, the best of so many candidates for each description by `choose_walks`.
+
+    They are chosen before the affected side is turned to the left, so that either side gets the same person.
+    """
+    left = [d.side == "left" for d in descriptions]
+    asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
+    each = [d for d in asked for _ in range(candidates)]
     joints, codes = generate_walks(model, tokenizer, decoder, each, first=first * candidates, **options)
-    chosen = choose_walks(joints, codes, descriptions, vq)
-    return joints[chosen], [codes[i] for i in chosen]
+    chosen = choose_walks(joints, codes, asked, vq)
+    joints, codes = joints[chosen], _turned(decoder, [codes[i] for i in chosen], left)
+    if any(left):
+        rows = np.flatnonzero(left)
+        noise = options.get("sensor", False)
+        joints[rows] = decode_walks(decoder, [codes[i] for i in rows], joints.shape[1], noise, options.get("seed") or 0)
+    return joints, codes

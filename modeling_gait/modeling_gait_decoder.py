@@ -5,7 +5,7 @@ In: `temporal_codes` (B, 4), `pathological_codes` (B, P), `spatial_codes` (B, S)
 Out: `joints` (B, T, J, 3) [m], x right, y forward, z up. By default those of a skeleton: bones of one length, knees and elbows
 within their limits, feet where the waves have them; then also `rotations` (B, T, J, 3, 3), global, of the bone that ends at
 each joint, `offsets` (B, J, 3) [m] and `root` (B, T, 3) [m]. With `noise`, as the sensor of the training data would measure
-that walk: bones stretch and joints tremble.
+that walk: bones stretch and joints tremble. How long the bones are is the person's alone, so no pathology changes it.
 
 Nothing is learned here: the codebooks are the tokeniser's (`GaitDecoderModel.from_vq`).
 """
@@ -95,13 +95,15 @@ class GaitDecoderModel(GaitPreTrainedModel):
             phase = phase_of(waves.rhythm, clock(mask, window), self.half)
             channels = channels + self.codebooks.noise.sample(parts.levels, phase, generator)
         joints = from_channels(channels, self.skeleton)
-        return GaitDecoderOutput(joints) if noise or not self.config.constrained else self._on_skeleton(joints, mask)
+        if noise or not self.config.constrained:
+            return GaitDecoderOutput(joints)
+        return self._on_skeleton(joints, mask, self.codebooks.bone_lengths(parts.person))
 
-    def _on_skeleton(self, joints: torch.Tensor, mask: torch.Tensor) -> GaitDecoderOutput:
-        """The motion of a skeleton of constant bones, raised or lowered so that the lower foot keeps its mean height."""
+    def _on_skeleton(self, joints: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor) -> GaitDecoderOutput:
+        """The motion of a skeleton with bones of lengths (B, J) [m], moved so that the lower foot keeps its mean height."""
         skeleton, r = self.skeleton, self.skeleton.root
         root, feet = joints[:, :, r], [j for j, n in enumerate(skeleton.joint_names) if n.endswith(("ankle", "foot"))]
-        rotations, offsets = skeleton_from_positions(joints - joints[:, :, [r]], mask[..., None], skeleton)
+        rotations, offsets = skeleton_from_positions(joints - joints[:, :, [r]], mask[..., None], skeleton, lengths)
         rotations = limit_rotations(rotations, offsets, skeleton)
         out = positions_from_bones(rotations, root, offsets[:, None], skeleton)
         sink = (out[:, :, feet, 2].amin(2) - joints[:, :, feet, 2].amin(2)) * mask

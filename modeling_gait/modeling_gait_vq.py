@@ -23,7 +23,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_vq import GaitVQConfig
-from .gait_waves import GaitWaves, fit_drift, fit_waves, from_channels, mirror_cycle, synthesise, to_channels
+from .gait_waves import GaitWaves, cycle_waves, fit_drift, fit_waves, from_channels, mirror_cycle, synthesise, to_channels
 from .quantization import ProductQuantizer
 from .sensor_noise import LEVELS, SensorNoise
 from .skeletons import SKELETONS
@@ -87,7 +87,7 @@ class GaitCodebooks(nn.Module):
         self.noise = SensorNoise(self.skeleton, config.num_frames)
         self.register_buffer("class_means", torch.zeros(config.num_labels, dim))
         self.register_buffer("pathological_basis", torch.zeros(dim, own))
-        self.register_buffer("severity_line", torch.zeros(2))  # amount = [0] + [1] x severity, 0..1
+        self.register_buffer("sign_range", torch.zeros(config.num_labels, 2))  # sign at severity 0 and 1; equal: unknown
 
     def scale(self) -> torch.Tensor:
         """(R, C): what coefficients are multiplied with before components are taken and squares compared.
@@ -148,6 +148,31 @@ class GaitCodebooks(nn.Module):
         same = ~torch.isfinite(factor)
         return torch.where(same, codes, torch.cat((codes[:, :1], self.pathological.encode(way.nan_to_num())), dim=1))
 
+    def _bones(self, cycle: torch.Tensor) -> torch.Tensor:
+        """Bones (B, R, J, 3) [m] of cycles: each joint's place less its parent's; the root's own slot stays."""
+        slots, parents = cycle.unflatten(2, (-1, 3)), [max(p, 0) for p in self.skeleton.parents]
+        from_root = slots.index_fill(2, torch.tensor(self.skeleton.root, device=slots.device), 0)
+        bones = from_root - from_root[:, :, parents]
+        return torch.cat([slots[:, :, [j]] if p < 0 else bones[:, :, [j]] for j, p in enumerate(self.skeleton.parents)], dim=2)
+
+    def bone_lengths(self, cycle: torch.Tensor) -> torch.Tensor:
+        """Mean length (B, J) [m] of each bone over cycles (B, R, C); 0 of the root."""
+        phase = 2 * torch.pi * torch.arange(24, dtype=cycle.dtype, device=cycle.device) / 24
+        along = torch.einsum("tr,brjc->btjc", cycle_waves(phase[None], self.rows // 2)[0], self._bones(cycle))
+        is_bone = torch.tensor([float(p >= 0) for p in self.skeleton.parents]).to(cycle)
+        return along.norm(dim=-1).mean(1) * is_bone
+
+    def person_of(self, cycle: torch.Tensor, pathology: torch.Tensor) -> torch.Tensor:
+        """Cycles (B, R, C) less their pathology, with bones as long as those of the cycles: the pathology changes none."""
+        person = cycle - pathology
+        ratio = self.bone_lengths(cycle) / self.bone_lengths(person).clamp(min=1e-6)
+        is_bone = torch.tensor([p >= 0 for p in self.skeleton.parents], device=cycle.device)
+        bones = self._bones(person) * torch.where(is_bone, ratio, 1)[:, None, :, None]
+        out, root = [None] * len(self.skeleton), self.skeleton.root
+        for j in self.skeleton.order:
+            out[j] = bones[:, :, j] + (0 if self.skeleton.parents[j] in (-1, root) else out[self.skeleton.parents[j]])
+        return torch.stack(out, dim=2).flatten(2)
+
     def lookup(
         self, temporal: torch.Tensor, pathological: torch.Tensor, spatial: torch.Tensor, sensor: torch.Tensor | None = None
     ) -> GaitParts:
@@ -200,7 +225,7 @@ class GaitPreTrainedModel(PreTrainedModel):
         elif isinstance(module, GaitCodebooks):
             init.zeros_(module.class_means)
             init.zeros_(module.pathological_basis)
-            init.copy_(module.severity_line, torch.tensor([0.4, 1.2]))  # a severity of 0.5 is the mean of the training people
+            init.zeros_(module.sign_range)
             init.copy_(module.spatial.mean, module.rest_vector())
 
 
@@ -281,7 +306,7 @@ class GaitVQModel(GaitPreTrainedModel):
         labels = said if labels is None else torch.where(labels >= 0, labels, said)
         pathological = torch.cat((labels[:, None], books.pathological.encode(self.own_way(waves.cycle, labels, normal))), dim=1)
         pathology = books.pathology_cycle(pathological)
-        spatial = books.spatial.encode(books.to_vector(waves.cycle - pathology))
+        spatial = books.spatial.encode(books.to_vector(books.person_of(waves.cycle, pathology)))
         temporal = books.temporal.encode(waves.rhythm)
         person, rhythm = books.to_cycle(books.spatial.lookup(spatial)), books.temporal.lookup(temporal)
         place = slice(3 * books.skeleton.root, 3 * books.skeleton.root + 2)

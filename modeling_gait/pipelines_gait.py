@@ -15,12 +15,12 @@ from transformers.dynamic_module_utils import custom_object_save
 
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
-from .generation_gait import best_walks, generate_walks
+from .generation_gait import best_walks, generate_walks, measure_walks
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .processing_gait import GaitProcessor
 from .recording import each_thing, is_one
-from .skeletons import SKELETONS
+from .skeletons import SKELETONS, convert_joints
 from .tokenization_gait import GaitCodes, GaitTokenizer
 
 MOST_FRAMES = 18_000  # of one walk: ten minutes
@@ -75,7 +75,8 @@ class TextToGaitPipeline(Pipeline):
     `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;
     `person`: a walk of somebody, as `read_recording` takes it, whose spatial codes (bones, posture, own normal cycle) all walks
     get. Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description`
-    (what was understood, a WalkDescription), `codes` (GaitCodes).
+    (what was understood, a WalkDescription), `unused` (what the prompt says and nothing here uses), `codes` (GaitCodes),
+    `measured` (of the walk: gait parameters, pathology, side, severity) and `missed` (what of the prompt they miss, sentences).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
@@ -92,7 +93,7 @@ class TextToGaitPipeline(Pipeline):
 
     @cached_property
     def vq(self) -> GaitVQModel:
-        """The family's tokeniser of walks; needed for `person` and `candidates` only."""
+        """The family's tokeniser of walks, which also reads the results."""
         return GaitVQModel.from_pretrained(**family_of(self), subfolder="vq").to(self.model.device).eval()
 
     @cached_property
@@ -159,14 +160,18 @@ class TextToGaitPipeline(Pipeline):
             joints, codes = best_walks(*models, self.vq, descriptions, candidates, **options)
         else:
             joints, codes = generate_walks(*models, descriptions, **options)
-        return {"asked": asked, "codes": codes, "joints": joints}
+        seen, own = joints, self.vq.codebooks.skeleton
+        if self.decoder.skeleton is not own:
+            seen = np.stack([convert_joints(walk, self.decoder.skeleton, own) for walk in joints]).astype(np.float32)
+        return {"asked": asked, "codes": codes, "joints": joints, "measured": measure_walks(seen, descriptions, self.vq)}
 
     def postprocess(self, outputs: dict) -> list[dict]:
         shared = {"fps": self.decoder.config.fps, "skeleton": self.decoder.config.skeleton}
-        return [
-            GeneratedWalk({"joints": joints, **shared, **asked, "codes": codes})
-            for joints, asked, codes in zip(outputs["joints"], outputs["asked"], outputs["codes"])
-        ]
+        results = []
+        for joints, asked, codes, measured in zip(*(outputs[k] for k in ("joints", "asked", "codes", "measured"))):
+            told = {"unused": asked["description"].unused, "missed": measured.pop("missed"), "measured": measured}
+            results.append(GeneratedWalk({"joints": joints, **shared, **asked, "codes": codes, **told}))
+        return results
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """The whole family, see `save_family`."""

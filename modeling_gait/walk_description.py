@@ -37,7 +37,7 @@ QUANTITIES = {
     "pelvic_obliquity_range": Quantity("deg", 0, 60, 2, "Pelvic obliquity range"),
     "trunk_lean": Quantity("deg", -60, 60, 2, "Trunk lean"),
 }
-_PROMPT_NUMBERS = {
+IN_PROMPT = {
     "speed": "speed {:.2f} m/s",
     "cadence": "cadence {:.0f} steps/min",
     "stride_length": "stride {:.2f} m",
@@ -58,6 +58,7 @@ class WalkDescription:
         attributes: anything else, e.g. age, sex, load, footwear, clothing.
         classes: what the words of the walk may mean; by default the package's.
         notes: what was guessed of a prompt, a sentence each; no part of the walk, so left out of what is derived.
+        unused: words and numbers of a prompt that the generator does not use: appearance, hip and pelvis, what is unknown.
 
     Raises ValueError for a value outside these.
     """
@@ -77,6 +78,7 @@ class WalkDescription:
     attributes: dict = field(default_factory=dict)
     classes: GaitClasses = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    unused: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.classes is None:
@@ -108,7 +110,7 @@ class WalkDescription:
 
     def canonical(self) -> "WalkDescription":
         """What `to_prompt` says: numbers rounded, severity at the middle of its level, the rest left out."""
-        numbers = {n: _rounded(getattr(self, n), QUANTITIES[n].step) for n in _PROMPT_NUMBERS}
+        numbers = {n: _rounded(getattr(self, n), QUANTITIES[n].step) for n in IN_PROMPT}
         level = SEVERITY_VALUES[self.level] if self.level and self.pathology else None
         side = "none" if self.entry and self.entry.side == "none" else "unknown" if self.side == "none" else self.side
         return WalkDescription(self.pathology, side, level, **numbers, classes=self.classes)
@@ -125,7 +127,7 @@ class WalkDescription:
         parts = [d.entry.title if d.entry else "gait"]
         parts += {"left": ["left side"], "right": ["right side"], "both": ["both sides"]}.get(d.side, [])
         parts += [d.level] if d.level else []
-        for name, form in _PROMPT_NUMBERS.items():
+        for name, form in IN_PROMPT.items():
             value = getattr(d, name)
             parts += [form.format(value)] if value is not None else []
         return ", ".join(parts) + "."

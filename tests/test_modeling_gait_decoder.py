@@ -1,5 +1,7 @@
 """The decoder: a skeleton of constant bones, any length, severity, noise, limits, what survives it, errors, saving."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,8 +36,11 @@ def walking() -> tuple[GaitDecoderModel, GaitParts, torch.Tensor]:
     walks = simulate_walks(3, frames=96, seed=3, noise=0.01, pathology=["normal", "steppage", "lurch"])
     joints = torch.from_numpy(np.stack(walks.joints)).float()
     waves = waves_of(vq, joints, torch.ones(3, 96))
-    half = waves.cycle / 2
-    return GaitDecoderModel.from_vq(vq), GaitParts(half, half, waves.rhythm, waves.drift, torch.full((3, 8), -5.0)), joints
+    pathology = waves.cycle / 2
+    pathology[:, 0] = 0
+    person = vq.codebooks.person_of(waves.cycle, pathology)
+    parts = GaitParts(person, pathology, waves.rhythm, waves.drift, torch.full((3, 8), -5.0))
+    return GaitDecoderModel.from_vq(vq), parts, joints
 
 
 def test_codes_give_a_walk_of_constant_bones():
@@ -54,6 +59,14 @@ def test_any_length_and_severity(walking):
     assert decoder(parts=parts, num_frames=301).joints.shape == (3, 301, 25, 3)
     none, some, twice = (decoder(parts=parts, severity=torch.full((3,), s), num_frames=50).joints for s in (0.0, 1.0, 2.0))
     assert (twice - none).norm() > 1.5 * (some - none).norm() > 0
+
+
+def test_no_pathology_changes_a_bone(walking):
+    decoder, parts, joints = walking
+    own = bone_lengths(decoder(parts=parts).joints.numpy())[:, 0]
+    for other in (decoder(parts=parts, severity=1.8), decoder(parts=replace(parts, pathology=parts.pathology.flip(0)))):
+        np.testing.assert_allclose(bone_lengths(other.joints.numpy())[:, 0], own, atol=1e-5)
+    np.testing.assert_allclose(own[:, :21], bone_lengths(joints.numpy()).mean(1)[:, :21], atol=0.02)
 
 
 def test_frames_that_do_not_count_change_no_bone(walking):

@@ -240,8 +240,16 @@ def generate(
                 save_walk(path, walk["joints"], walk["fps"], SKELETONS[walk["skeleton"]])
     understood = walks[0]["description"].to_prompt()
     data = {"files": files, "count": count, "prompt": prompt, "understood": understood, "seed": seed, "model": named}
+    data |= {"unused": walks[0]["unused"], "measured": [w["measured"] for w in walks], "missed": [w["missed"] for w in walks]}
     shown = str(files[0]) if len(files) == 1 else f"{files[0]} ... {files[-1]}"
     text = f"{count} walk{'s' if count > 1 else ''} in {shown}\nunderstood: {understood}\nseed: {seed}"
+    text += f"\nnot used: {', '.join(walks[0]['unused'])}" if walks[0]["unused"] else ""
+    for i, walk in enumerate(walks[:10], 1):
+        found = walk["measured"]
+        speed, cadence = number(found["speed"], "m/s"), number(found["cadence"], "steps/min")
+        said = " ".join(filter(None, (found["side"], found["pathology"])))
+        text += f"\nmeasured{f' {i}' if count > 1 else ''}: {said}, {speed}, {cadence}"
+        text += "".join(f"\nmissed: {m}" for m in walk["missed"])
     return Answer(
         data | {"num_frames": frames, "fps": walks[0]["fps"], "temperature": temperature, "candidates": candidates}, text
     )

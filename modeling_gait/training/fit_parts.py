@@ -8,14 +8,18 @@ import torch
 from torch.nn.functional import pad
 
 from ..augmentation import Augmentation
+from ..gait_classes import GaitClasses
 from ..gait_waves import GaitWaves, clock, fit_drift, mirror_cycle, phase_of, synthesise, to_channels
+from ..generation_gait import shown_signs
+from ..modeling_gait_decoder import GaitDecoderModel
 from ..modeling_gait_vq import GaitVQModel
 
 # Other people, so that the codebooks hold more than those who walked.
 OTHERS = Augmentation(mirror=0, yaw=3, scale=0, window=0, jitter=0, posture=4.0, posture_bone=3.0, body=0.1, bone=0.05)
 SPEEDS, FREQUENCIES = (0.0, 2.5), (0.3, 1.7)  # m/s, Hz of strides: the grids of the rhythm
-_SEVERITIES = (0.3, 1.8)
+_SEVERITIES = (0.0, 2.2)
 _BATCH = 720
+_SIGNED = 100  # walks of a class whose sign is measured
 
 
 @torch.no_grad()
@@ -28,8 +32,9 @@ def fit_parts(
     severity: torch.Tensor | None = None,
     pathology: bool = True,
     seed: int = 0,
+    classes: GaitClasses | None = None,
 ) -> None:
-    """Fit all but the class head. `severity` (N,), 0..1 or nan, says what amount of pathology a severity is.
+    """Fit all but the class head. `severity` (N,), 0..1 or nan; `classes` say what clinical sign it is of.
     Without `pathology` that part stays empty (an ablation).
 
     Raises ValueError where no label is known.
@@ -57,18 +62,16 @@ def fit_parts(
     if affected.any():
         graded = amount * (own + mean) - mean
         books.pathological.fit(torch.cat((own, graded))[affected.repeat(2)], seed=seed)
-    if severity is not None and (rated := affected & severity.isfinite()).sum() > 20:
-        codes = torch.cat((label[rated, None], books.pathological.encode(own[rated])), dim=1)
-        line = torch.stack((torch.ones_like(severity[rated]), severity[rated]), dim=1)
-        books.severity_line.copy_(torch.linalg.lstsq(line, books.amount(codes)[:, None]).solution[:, 0])
     persons = []
     for cycle, way in ((waves.cycle, own), (other.cycle, model.own_way(other.cycle, labels.clamp(min=0)))):
         codes = torch.cat((labels.clamp(min=0)[:, None], books.pathological.encode(way)), dim=1)
-        persons.append(cycle - books.pathology_cycle(codes))
+        persons.append(books.person_of(cycle, books.pathology_cycle(codes)))
     persons.insert(1, mirror_cycle(persons[0], books.skeleton))
     books.spatial.fit(books.to_vector(torch.cat(persons)), seed=seed)
     _rhythm(model, waves, generator, seed)
     _sensor(model, waves, persons[0], joints, mask, seed)
+    if classes is not None and pathology:
+        _signs(model, classes, waves, own, labels, severity)
     _head_input(model, books.to_vector(torch.cat((waves.cycle, mirror_cycle(waves.cycle, books.skeleton), other.cycle))), waves)
 
 
@@ -164,6 +167,36 @@ def _sensor(model: GaitVQModel, waves: GaitWaves, person: torch.Tensor, joints, 
     some = GaitWaves(waves.cycle[rows], waves.drift[rows], waves.rhythm[rows])
     phase = phase_of(some.rhythm, clock(mask[rows], window), model.half)
     books.noise.fit(residual[rows], mask[rows], phase)
+
+
+def _signs(
+    model: GaitVQModel, classes: GaitClasses, waves: GaitWaves, own: torch.Tensor, labels: torch.Tensor, severity
+) -> None:
+    """`sign_range` of each class that has a clinical sign, measured on a hundred training walks decoded without a sensor.
+
+    Where severities are known, the line of the sign on them; else the 10th and the 80th percentile, since not everybody can
+    show what the severest do.
+    """
+    books, decoder, count = model.codebooks, GaitDecoderModel.from_vq(model), model.config.num_labels
+    for label, name in model.config.id2label.items():
+        rows = (labels % count == label).nonzero()[:, 0][labels[labels % count == label] >= 0]
+        if name not in classes or not classes[name].shown or not len(rows):
+            continue
+        rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), _SIGNED)).long()]
+        cycle = books.turned(waves.cycle[rows], labels[rows] >= count)
+        pathological = torch.cat((torch.full((len(rows), 1), label), books.pathological.encode(own[rows])), dim=1)
+        person = books.person_of(cycle, books.pathology_cycle(pathological))
+        codes = {"pathological_codes": pathological, "spatial_codes": books.spatial.encode(books.to_vector(person))}
+        codes["temporal_codes"] = books.temporal.encode(waves.rhythm[rows])
+        sign = torch.from_numpy(shown_signs(decoder, codes, [classes[name]] * len(rows)))
+        known = sign.isfinite()
+        rated = known & severity[rows].isfinite() if severity is not None else known & False
+        if rated.sum() > 20 and severity[rows][rated].std() > 0.05:
+            line = torch.stack((torch.ones(int(rated.sum())), severity[rows][rated]), dim=1)
+            low, slope = torch.linalg.lstsq(line, sign[rated, None].float()).solution[:, 0]
+            books.sign_range[label] = torch.stack((low, low + slope))
+        elif known.sum() > 5:
+            books.sign_range[label] = torch.quantile(sign[known].float(), torch.tensor([0.1, 0.8]))
 
 
 def _head_input(model: GaitVQModel, vectors: torch.Tensor, waves: GaitWaves) -> None:

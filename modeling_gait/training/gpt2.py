@@ -120,6 +120,7 @@ def build_model(args: GPT2Arguments, tokenizer: GaitTokenizer) -> GPT2LMHeadMode
     else:
         config = GPT2Config(n_embd=args.n_embd, n_layer=args.n_layer, n_head=args.n_head, n_positions=320)
         config.vocab_size = len(tokenizer)
+        config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0  # a few passes over the data overfit nothing
         model = GPT2LMHeadModel(config)
     model.config.bos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -223,13 +224,16 @@ class GaitSentenceLoss(torch.nn.Module):
     """Mean cross-entropy of a batch of sentences, each token against those that the grammar allows in its place.
 
     A code is one of its slot's codebook, a word one of the text tokens; `</gait>` is certain and costs nothing. This is what
-    `pipelines_gait.sample_codes` draws from, and without LoRA only the scores of these tokens are computed.
+    `sample_codes` draws from, and without LoRA only the scores of these tokens are computed.
     """
 
     def __init__(self, model: torch.nn.Module, tokenizer: GaitTokenizer):
         super().__init__()
-        self.model = model
-        self.ranges = [(0, tokenizer.first_number_id), *tokenizer.grammar()[:-1]]
+        self.model, self.text = model, tokenizer.first_number_id
+        self.grammar = tokenizer.grammar()[:-1]
+        low, high = torch.tensor(self.grammar).T
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("size", high - low, persistent=False)
 
     def tie_weights(self) -> None:
         """Accelerate asks for it where FSDP has moved the model."""
@@ -237,23 +241,28 @@ class GaitSentenceLoss(torch.nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         inputs, targets = {"input_ids": input_ids, "attention_mask": attention_mask}, labels[:, 1:]
-        if isinstance(self.model, PeftModel):
-            scores = self.model(**inputs).logits[:, :-1]
-            score = lambda at, low, high: scores[at][:, low:high]  # noqa: E731
-        else:
+        words, motion = (targets >= 0) & (targets < self.text), targets >= self.low[0]
+        slots, ranges = len(self.grammar), list(zip(self.low.tolist(), self.size.tolist()))
+        most = max(size for _, size in ranges)
+        if isinstance(self.model, PeftModel):  # whose rows are not in one weight
+            scores = self.model(**inputs).logits[:, :-1].float()
+            said, codes = scores[words][:, : self.text], scores[motion].unflatten(0, (-1, slots))
+            scores = torch.stack(
+                [torch.nn.functional.pad(codes[:, i, low : low + n], (0, most - n)) for i, (low, n) in enumerate(ranges)]
+            )
+        else:  # all slots at once: the states (P, B, width) of a slot with its rows (P, K, width)
             hidden = self.model.base_model(**inputs).last_hidden_state[:, :-1]
             rows = self.model.get_output_embeddings().weight
-            score = lambda at, low, high: hidden[at] @ rows[low:high].T  # noqa: E731
-        total, count = input_ids.new_zeros((), dtype=torch.float32), 0
-        for low, high in self.ranges:
-            at = (targets >= low) & (targets < high)
-            number = int(at.sum())
-            if number:
-                total = total + torch.nn.functional.cross_entropy(
-                    score(at, low, high).float(), targets[at] - low, reduction="sum"
-                )
-                count += number
-        return total / max(count, 1)
+            said, states = hidden[words] @ rows[: self.text].T, hidden[motion].unflatten(0, (-1, slots)).transpose(0, 1)
+            blocks = rows[self.low[0] :].split(self.size.tolist())
+            blocks = torch.stack([torch.nn.functional.pad(b, (0, 0, 0, most - len(b))) for b in blocks])
+            scores = states @ blocks.transpose(1, 2).to(states.dtype)
+        beyond = torch.arange(most, device=scores.device) >= self.size[:, None]
+        scores = scores.float().masked_fill(beyond[:, None], float("-inf"))
+        target = (targets[motion].unflatten(0, (-1, slots)) - self.low).T
+        total = torch.nn.functional.cross_entropy(said.float(), targets[words], reduction="sum")
+        total = total + torch.nn.functional.cross_entropy(scores.flatten(0, 1), target.flatten(), reduction="sum")
+        return total / (words.sum() + motion.sum()).clamp(min=1)
 
 
 def learn_rows(
@@ -323,6 +332,8 @@ def train(args: GPT2Arguments) -> torch.nn.Module:
     tokenizer = build_tokenizer(args, data, vq, extractor.classes)
     processor = GaitProcessor(extractor, tokenizer, normal_reference=normal_reference(data, args.init_from))
     model = build_model(args, tokenizer)
+    if accelerator.device.type == "cpu":  # whose fused attention is slow backwards in bf16
+        model.set_attn_implementation("eager")
     loader = SentenceLoader(data, vq, processor, args)
     if not (args.init_from or (Path(args.output_dir) / "checkpoint").exists()):
         learn_rows(accelerator, GaitSentenceLoss(model, tokenizer), vq, loader, args, len(data))

@@ -107,7 +107,8 @@ def train(args: VQArguments) -> GaitVQModel:
     labels, count = sided_labels(data, extractor), len(extractor.labels)
     if not args.init_from:
         severity = torch.tensor([float(s) for s in data["severity"]])
-        fit_parts(model, joints, mask, labels, [str(s) for s in data["subject_id"]], severity, args.pathology, args.seed)
+        people = [str(s) for s in data["subject_id"]]
+        fit_parts(model, joints, mask, labels, people, severity, args.pathology, args.seed, extractor.classes)
     generator = torch.Generator().manual_seed(args.seed)
     varied = [torch.cat([VARIED(part, generator) for part in joints.split(600)]) for _ in range(args.copies)]
     waves = [waves_of(model, j, mask) for j in (joints, *varied)]
