@@ -8,7 +8,6 @@ from test_modeling_gait_dual_encoder import tiny as tiny_text
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from modeling_gait import GaitClassifierConfig, GaitForSequenceClassification, GaitTCNConfig, GaitTCNModel
-from modeling_gait.export import write_csv
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.simulation import simulate_walks
 
@@ -58,8 +57,8 @@ def test_links_of_the_readme_exist():
             assert known or ((ROOT / file).parent / target).exists(), (file, target)
 
 
-def test_code_runs(family_folder, tmp_path, tmp_path_factory, monkeypatch):
-    """The README's Python, one block after another, on a tiny family, classifier and network of cycles."""
+def test_code_runs(tmp_path, tmp_path_factory, monkeypatch):
+    """The README's Python, one block after another, on the shipped family, a tiny classifier and network of cycles."""
     classifier, cycles = tmp_path_factory.mktemp("classifier"), tmp_path_factory.mktemp("cycles")
     GaitTCNModel(GaitTCNConfig(num_channels=75, channels_per_sensor=3, hidden_size=8)).save_pretrained(cycles)
     GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(classifier)
@@ -73,13 +72,11 @@ def test_code_runs(family_folder, tmp_path, tmp_path_factory, monkeypatch):
     code = blocks("python")
     assert len(code) >= 6
     for number, block in enumerate(code):
-        models = {"demo/model": family_folder, "outputs/gist_10/gru": classifier, "outputs/cycles_10": cycles}
+        models = {"outputs/gist_10/gru": classifier, "outputs/cycles_10": cycles}
         models["outputs/text_10"] = text / "model"
         for name, folder in models.items():
             block = block.replace(name, str(folder))
         exec(compile(block, f"README block {number}", "exec"), namespace)
-        if number == 0:  # the tiny family's walks have no gait cycles; a trained one's do
-            write_csv("steppage.csv", simulate_walks(1, frames=96, seed=0, pathology="steppage").joints[0], 30.0)
     assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data", "p01"}
     assert {found["file"] for found in namespace["search"].by_text("normal gait")} == {"steppage.csv", "steppage.bvh"}
     assert namespace["walk"].joints.shape == (96, 25, 3)

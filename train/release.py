@@ -44,9 +44,9 @@ class ReleaseArguments:
 
     work_dir: str = field(default="outputs/release", metadata={"help": "data, models and checkpoints on the way"})
     output_dir: str = field(default=str(FOLDER), metadata={"help": "folder of the family"})
-    num_walks: int = field(default=3000, metadata={"help": "simulated walks"})
-    num_subjects: int = field(default=100, metadata={"help": "simulated people"})
-    held_out: int = field(default=20, metadata={"help": "people that nothing is trained on"})
+    num_walks: int = field(default=1800, metadata={"help": "simulated walks"})
+    num_subjects: int = field(default=60, metadata={"help": "simulated people"})
+    held_out: int = field(default=10, metadata={"help": "people that nothing is trained on"})
     effort: float = field(default=1.0, metadata={"help": "share of the steps of every training"})
     num_proc: int = field(default=1, metadata={"help": "processes that simulate"})
     seed: int = 0
@@ -71,8 +71,8 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
 
     def teach(folder: str) -> None:
         teacher = SentenceEncoder(TEACHER, cache=work / "captions.safetensors")
-        texts = sentences.description_texts(steps(6000), args.seed)
-        sentences.fit_sentence_encoder(teacher, texts, folder, steps=steps(3000), seed=args.seed)
+        texts = sentences.description_texts(steps(900), args.seed)
+        sentences.fit_sentence_encoder(teacher, texts, folder, steps=steps(700), seed=args.seed)
 
     def train(module, arguments: type, count: int, **options) -> Callable[[str], object]:
         common = {"dataset": str(work / "data"), "exclude_subjects": held_out, "seed": args.seed, "max_steps": steps(count)}
@@ -80,20 +80,20 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
 
     sizes = {"codebook_size": 128, "spatial_components": 96, "num_spatial_tokens": 32}
     words = {"text_model": encoder, "text_cache": str(work), "num_layers": 3, "warmup_steps": 50}
-    cycles = {"warm_steps": steps(300), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
+    cycles = {"warm_steps": steps(150), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
     gpt = {"vq": str(work / "vq"), "g2l_steps": steps(40), "batch_size": 16, "learning_rate": 2e-3}
     return [
         ("data", simulate),
-        ("vq", train(vq, vq.VQArguments, 800, **sizes)),
-        ("classifier", train(classifier, classifier.ClassifierArguments, 500)),
+        ("vq", train(vq, vq.VQArguments, 600, **sizes)),
+        ("classifier", train(classifier, classifier.ClassifierArguments, 350)),
         ("text/encoder", teach),
-        ("text", train(text, text.TextArguments, 500, **words)),
+        ("text", train(text, text.TextArguments, 350, **words)),
         (
             "knowledge",
-            train(knowledge, knowledge.KnowledgeArguments, 300, text_model=encoder, batch_size=64, mixed_precision="no"),
+            train(knowledge, knowledge.KnowledgeArguments, 200, text_model=encoder, batch_size=64, mixed_precision="no"),
         ),
-        ("tcn", train(maml, maml.MamlArguments, 400, learning_rate=2e-3, **cycles)),
-        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 1200, **gpt)),
+        ("tcn", train(maml, maml.MamlArguments, 200, learning_rate=2e-3, **cycles)),
+        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 600, **gpt)),
     ]
 
 
