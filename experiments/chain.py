@@ -5,7 +5,8 @@
         --name chain_simulated --output_dir outputs/chain_simulated
 
 Each family was trained without its subject (same order), or subjects joined by +. The judge is a GRU trained here on the real
-walks of the other people, on windows of the family's length. Out: a row a subject (runner.py), `model_cards/results/chain_gist.json`.
+walks of the other people, on windows of the family's length.
+Out: a row a subject (runner.py), `model_cards/results/chain_gist.json`.
 """
 
 import json
