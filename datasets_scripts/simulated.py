@@ -2,6 +2,7 @@
 
     python datasets_scripts/simulated.py --num_walks 600 --num_subjects 20 --frames 96 --output_dir OUT --seed 0
     python datasets_scripts/simulated.py --num_walks 700 --noise 0.01 --dropout 0.02 --output_dir OUT   # as a depth camera sees
+    python datasets_scripts/simulated.py --num_walks 3600 --num_subjects 600 --frames 200 --domain --output_dir OUT
 
 In: nothing. Out: one row a walk in the schema of `common.walk_features`, from `modeling_gait.simulation`; the same arguments
 give the same rows. Subject s walks s, s + num_subjects, ...; its walks go through the classes in turn.
@@ -20,6 +21,7 @@ import numpy as np
 from modeling_gait import schema as common
 from modeling_gait.cleaning import clean_walk
 from modeling_gait.simulation import PATHOLOGIES, SimulatedWalks, simulate_walks
+from modeling_gait.simulation.sensors import record
 from modeling_gait.skeletons import KINECT_V2
 
 
@@ -33,6 +35,8 @@ class SimulatedConfig(datasets.BuilderConfig):
         noise: sensor noise of the trunk joints [m].
         dropout: fraction of samples the sensor loses; they are filled by `modeling_gait.cleaning.clean_walk`.
         pathologies: the classes, each subject walks them in turn.
+        domain: people, habits, sensors, views and lengths at random (`simulate_walks(domain=True)`, `sensors.record`), for a
+            model that shall read strangers' files; `frames` is then the longest clip.
     """
 
     num_walks: int = 600
@@ -43,6 +47,7 @@ class SimulatedConfig(datasets.BuilderConfig):
     noise: float = 0.0
     dropout: float = 0.0
     pathologies: tuple[str, ...] = PATHOLOGIES
+    domain: bool = False
 
 
 def simulate(config: SimulatedConfig) -> SimulatedWalks:
@@ -59,18 +64,22 @@ def simulate(config: SimulatedConfig) -> SimulatedWalks:
         num_subjects=people,
         noise=config.noise,
         dropout=config.dropout,
+        domain=config.domain,
     )
 
 
-def list_walks(walks: SimulatedWalks) -> list[dict]:
+def list_walks(walks: SimulatedWalks, config: SimulatedConfig) -> list[dict]:
     """What `make_row` needs of each walk."""
+    clips, sensors = walks.joints, ["simulated"] * len(walks)
+    if config.domain:
+        clips, sensors = record(walks.joints, walks.fps, config.seed)
     return [
         {
-            "joints": walks.joints[i],
+            "joints": clips[i],
             "fps": walks.fps,
             "subject_id": walks.subject_ids[i],
             "walk_id": f"{walks.subject_ids[i]}_{walks.pathology[i]}{i}",
-            "sensor": "simulated",
+            "sensor": sensors[i],
             "pathology": walks.pathology[i],
             "severity": float(walks.severity[i]),
             "attributes": walks.attributes[i],
@@ -101,7 +110,7 @@ class SimulatedBuilder(datasets.GeneratorBasedBuilder):
         return [datasets.SplitGenerator("train")]
 
     def _generate_examples(self) -> Iterator[tuple[int, dict]]:
-        for i, walk in enumerate(list_walks(simulate(self.config))):
+        for i, walk in enumerate(list_walks(simulate(self.config), self.config)):
             yield i, make_row(walk)
 
 
@@ -109,7 +118,7 @@ def prepare(config: SimulatedConfig, output_dir: Path, num_proc: int = 2) -> int
     """Simulated walks -> Parquet shards and card in `output_dir`; returns the number of rows. Raises ValueError."""
     common.check_output(Path(output_dir))
     walks = simulate(config)
-    rows = common.parallel(make_row, list_walks(walks), num_proc, "walks")
+    rows = common.parallel(make_row, list_walks(walks, config), num_proc, "walks")
     return common.write_dataset(
         rows,
         Path(output_dir),
@@ -131,7 +140,7 @@ walked them: use them to try things out and to test, and never mix their numbers
 
     python datasets_scripts/simulated.py --num_walks {config.num_walks} --num_subjects {config.num_subjects} \
 --frames {config.frames} --fps {config.fps:g} --seed {config.seed} --noise {config.noise:g} --dropout {config.dropout:g} \
---pathologies {" ".join(config.pathologies)} --output_dir OUT
+--pathologies {" ".join(config.pathologies)}{" --domain" * config.domain} --output_dir OUT
 
 Sensor noise: {config.noise:g} m (standard deviation, trunk). Samples lost and interpolated: {config.dropout:.1%}.
 
@@ -142,7 +151,8 @@ Sensor noise: {config.noise:g} m (standard deviation, trunk). Samples lost and i
 ## Columns
 
 {common.COLUMNS}
-`sensor` is "simulated". `severity` is what was asked of the simulator (normal: 0; parkinsonian: UPDRS gait score over 3), not
+`sensor` is "simulated", or with --domain the kind that was imitated.
+`severity` is what was asked of the simulator (normal: 0; parkinsonian: UPDRS gait score over 3), not
 what a clinician would score.
 
 ## Splits
@@ -165,6 +175,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--pathologies", nargs="+", default=list(PATHOLOGIES), choices=PATHOLOGIES, help="classes (default: all)"
     )
+    parser.add_argument("--domain", action="store_true", help="people, sensors, views and lengths at random, to train on")
     parser.add_argument("--num_proc", type=int, default=2, help="processes that compute parameters and captions (default 2)")
     args = vars(parser.parse_args(argv))
     output_dir, num_proc = args.pop("output_dir"), args.pop("num_proc")

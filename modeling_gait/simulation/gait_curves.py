@@ -12,7 +12,7 @@ Curves of pelvis and trunk are one leg's share: the two legs' shares are subtrac
     rotation           own side of the pelvis forward
     lean_side          trunk towards the own side;  lean_forward: trunk forward
     lateral            foot outwards of its line (circumduction);  sway: pelvis towards the own side
-    shoulder, elbow    flexion of the own side's arm
+    shoulder, elbow    flexion of the own side's arm;  abduction: arm away from the body
 
 Sources. Normal: the phase values of Perry & Burnfield, Gait Analysis, 2nd ed. 2010, ch. 3-7 (thigh 20, 20, 0, -20, -10, 15, 25,
 20 deg at the end of each phase, to which 10 deg of anterior pelvic tilt are added; knee 5, 15-20, 5, 10, 40, 60, 25, 5; ankle
@@ -29,7 +29,20 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 HARMONICS = 10
-CURVES = ("hip", "knee", "ankle", "pelvis_up", "rotation", "lean_side", "lean_forward", "lateral", "sway", "shoulder", "elbow")
+CURVES = (
+    "hip",
+    "knee",
+    "ankle",
+    "pelvis_up",
+    "rotation",
+    "lean_side",
+    "lean_forward",
+    "lateral",
+    "sway",
+    "shoulder",
+    "elbow",
+    "abduction",
+)
 
 # Comfortable speed, about 1.3 m/s.
 NORMAL = {
@@ -44,6 +57,7 @@ NORMAL = {
     "sway": "0:0 31:2 62:0 80:0",
     "shoulder": "0:-20 25:-8 50:12 75:-8",
     "elbow": "0:6 25:10 50:22 75:12",
+    "abduction": "0:0 50:0",
 }
 
 # About 0.5 m/s: flatter loading response, less knee flexion in swing, weaker push-off. The hip is scaled to the stride.
@@ -58,58 +72,158 @@ SLOW = {
     "elbow": "0:7 25:9 50:13 75:9",
 }
 
-# Severity 1: curves of the affected leg, curves of the other leg; what is missing stays as in the unimpaired walk.
-PATHOLOGICAL: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    "normal": ({}, {}),
-    "antalgic": (  # short painful stance, knee kept bent, hip not extended, no push-off, trunk shifted over the painful side
-        {
-            "hip": "0:29 12:27 20:23 31:16 40:11 48:8 54:11 62:18 70:25 78:29 85:30 90:30 95:29",
-            "knee": "0:10 6:14 13:17 20:17 30:15 39:14 45:15 50:17 56:23 62:32 67:43 72:49 77:47 84:34 90:20 96:11",
-            "ankle": "0:-2 6:-4 12:0 20:4 31:7 40:9 46:9 50:8 55:5 60:0 63:-3 68:-3 75:-1 82:0 88:1 94:0",
-            "lean_side": "0:2 12:7 35:7 62:1 80:0",
-            "sway": "0:0 25:3 62:0 80:0",
-        },
+# Ways of showing a pathology: what is added to the curves of the affected leg (first) and of the other (second) at degree 1.
+WAYS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    # the leg
+    "stiff_knee": (
+        {"knee": "0:-3 45:0 56:-10 62:-21 67:-34 72:-42 77:-40 84:-26 90:-12 96:-3", "ankle": "50:0 58:5 63:9 70:6 78:0"},
         {},
     ),
-    "stiff_legged": (  # knee hardly bends; hip hike and circumduction clear the foot
-        {
-            "hip": "0:24 12:21 20:15 31:5 40:-3 50:-8 55:-6 62:0 70:10 78:19 85:24 90:26 95:25",
-            "knee": "0:3 13:5 30:4 40:3 50:4 56:7 62:13 68:18 74:20 82:14 90:7 96:4",
-            "ankle": "0:0 6:-4 12:-1 20:3 31:7 40:9 46:9 50:8 55:4 60:1 63:0 68:2 75:5 82:6 88:4 94:2",
-            "pelvis_up": "0:0 13:3 25:2 48:1 56:6 64:11 80:11 90:4",
-            "lateral": "0:0 50:0 58:2 70:11 80:12 90:5",
-            "lean_side": "0:0 30:2 62:-3 75:-6 90:-2",
-        },
-        {},
-    ),
-    "lurch": (  # weak hip extensors: the trunk is thrown back in the affected stance
-        {
-            "knee": "0:9 6:13 13:17 20:15 30:9 39:5 45:7 50:11 56:20 62:35 67:49 72:56 77:53 84:37 90:20 96:9",
-            "hip": "0:27 12:22 20:14 31:3 40:-5 50:-10 55:-8 62:1 70:15 78:26 85:31 90:31 95:29",
-            "lean_forward": "0:-7 8:-16 20:-18 35:-12 50:-3 62:2 75:3 90:0",
-        },
-        {},
-    ),
-    "steppage": (  # drop foot: hangs in swing, lifted by hip and knee, lands on the forefoot or flat
-        {
-            "hip": "0:31 5:31 12:28 20:20 31:8 40:-2 50:-9 55:-3 62:16 70:39 78:53 85:54 90:47 95:36",
-            "knee": "0:14 6:17 13:18 20:15 30:9 39:6 45:8 50:14 56:32 62:56 67:75 72:85 77:83 84:68 90:45 96:22",
-            "ankle": "0:-12 6:-7 12:-3 20:3 31:7 40:9 46:9 50:6 55:-3 60:-14 63:-19 68:-22 75:-23 82:-22 88:-19 94:-15",
-            "lean_side": "0:0 30:1.5 62:-1 75:-2 90:0",
-        },
-        {},
-    ),
-    "trendelenburg": (  # weak hip abductors: the pelvis drops to the swing side, the trunk leans over the stance leg
-        {
-            "pelvis_up": "0:1 13:9 28:11 40:8 50:1 62:0 75:0 90:0",
-            "lean_side": "0:1 12:9 30:13 45:9 62:0 80:-1",
-            "sway": "0:0 31:4 62:0 80:0",
-        },
-        {},
-    ),
-    "parkinsonian": ({}, {}),
+    "bent_knee": ({"knee": "0:8 12:10 35:10 48:7 62:0 80:0 94:5"}, {}),
+    "short_step": ({"hip": "0:-14 10:-12 25:-5 40:0 60:0 74:-6 87:-14"}, {}),
+    "held_hip": ({"hip": "0:0 25:1 40:7 50:12 58:9 68:1 85:0"}, {}),
+    "high_swing": ({"hip": "0:4 8:0 55:0 62:10 72:22 84:24 93:14", "knee": "0:9 8:4 52:0 60:12 68:24 78:32 86:32 94:20"}, {}),
+    "kick": ({"hip": "0:8 10:2 58:0 70:10 82:20 92:18"}, {}),
+    "foot_drop": ({"ankle": "0:-12 6:-6 14:0 60:0 68:-8 76:-18 85:-22 94:-16"}, {}),
+    "weak_push_off": ({"ankle": "38:0 50:4 58:10 63:12 70:8 78:0"}, {}),
+    "soft_knee": ({}, {"knee": "0:0 10:8 30:12 45:6 56:0 75:0"}),
+    # pelvis and foot
+    "pelvic_drop": ({"pelvis_up": "0:1 10:6 28:7 40:5 50:0 75:0"}, {}),
+    "hip_hike": ({"pelvis_up": "0:1 10:0 45:0 56:4 66:7 82:7 92:4"}, {}),
+    "retraction": ({"rotation": "0:-5 50:-5"}, {}),
+    "circumduction": ({"lateral": "0:1 8:0 52:0 60:3 72:11 82:12 92:6"}, {}),
+    "wide_base": ({}, {"lateral": "0:3 50:3"}),
+    "shift": ({"sway": "0:1 20:4 35:4 55:0 80:0"}, {}),
+    # the trunk
+    "lean_over": ({"lean_side": "0:1 12:7 32:8 48:3 62:0 80:0"}, {}),
+    "lean_off": ({"lean_side": "0:-3 12:0 48:0 62:-4 76:-6 90:-5"}, {}),
+    "trunk_follows": ({"lean_side": "0:-3 10:-7 22:-6 38:-2 52:0 80:0"}, {}),
+    "tilt": ({"lean_side": "0:3 50:3"}, {}),
+    "stoop": ({"lean_forward": "0:4 50:4"}, {}),
+    "throw_back": ({"lean_forward": "0:-12 10:-6 20:0 35:2 50:0 62:-6 76:-13 90:-15"}, {}),
+    "lurch_back": ({"lean_forward": "0:-6 8:-14 20:-17 35:-11 50:-2 62:1 75:1 90:-1"}, {}),
+    # the arms
+    "still_arm": ({"shoulder": "0:12 25:2 50:-12 75:2", "elbow": "0:6 25:2 50:-6 75:2"}, {}),
+    "still_other_arm": ({}, {"shoulder": "0:12 25:2 50:-12 75:2", "elbow": "0:6 25:2 50:-6 75:2"}),
+    "arms_out": ({"abduction": "0:6 50:6"}, {"abduction": "0:6 50:6"}),
+    "arms_ahead": ({"shoulder": "0:8 15:2 50:0 65:6 80:14 90:14"}, {"shoulder": "0:0 15:6 30:14 45:10 60:0 85:0"}),
 }
-_SHUFFLE = {  # UPDRS gait score 3: small ranges, flexed knees, flat foot contact, hardly any arm swing, bent elbows
+SPREAD, HABITS = 0.4, 0.25  # SD of the degrees between people: of those with a pathology, of healthy ones (`domain`)
+# The degrees of each class at severity 1: ridge least squares of the change of gist's subjects 1-5 from their normal walks on
+# the changes that the ways make (experiments/sim_to_real.py), from `TEXTBOOK` as the prior; subjects 6-10 were not used.
+TEXTBOOK: dict[str, dict[str, float]] = {
+    "antalgic": {"bent_knee": 0.5, "held_hip": 1.0, "weak_push_off": 1.0, "lean_over": 0.8, "shift": 0.5},
+    "stiff_legged": {"stiff_knee": 1.1, "weak_push_off": 0.5, "hip_hike": 1.2, "circumduction": 1.0, "lean_off": 0.8},
+    "lurch": {"lurch_back": 1.0, "bent_knee": 0.2},
+    "steppage": {"high_swing": 0.9, "foot_drop": 1.0, "weak_push_off": 0.3, "lean_off": 0.3},
+    "trendelenburg": {"pelvic_drop": 1.1, "trunk_follows": 1.2, "shift": 0.6},
+}
+DEGREES: dict[str, dict[str, float]] = {
+    "antalgic": {
+        "stiff_knee": 0.5,
+        "bent_knee": 0.7,
+        "short_step": 2.1,
+        "held_hip": 1.5,
+        "kick": 0.1,
+        "weak_push_off": 0.8,
+        "soft_knee": 0.2,
+        "hip_hike": 0.2,
+        "retraction": 2.9,
+        "circumduction": 0.1,
+        "wide_base": 0.5,
+        "shift": -0.2,
+        "lean_over": 0.3,
+        "lean_off": 0.3,
+        "trunk_follows": 0.3,
+        "tilt": -0.3,
+        "stoop": 1,
+        "lurch_back": 0.2,
+        "still_arm": 0.6,
+        "arms_out": -0.3,
+    },
+    "stiff_legged": {
+        "stiff_knee": 1.2,
+        "short_step": 1.1,
+        "held_hip": 0.7,
+        "soft_knee": 0.7,
+        "hip_hike": 1.4,
+        "retraction": 1.3,
+        "circumduction": 2.1,
+        "wide_base": 0.5,
+        "shift": -0.5,
+        "lean_over": 0.3,
+        "lean_off": 0.8,
+        "tilt": -0.6,
+        "stoop": 0.4,
+        "lurch_back": 0.1,
+        "arms_out": -0.6,
+    },
+    "lurch": {
+        "bent_knee": 0.3,
+        "short_step": -1,
+        "held_hip": -1.3,
+        "kick": 1.7,
+        "soft_knee": 1.1,
+        "retraction": 0.1,
+        "circumduction": 0.4,
+        "shift": -0.8,
+        "lean_off": 0.1,
+        "tilt": -0.2,
+        "throw_back": 1.2,
+        "lurch_back": 0.1,
+        "still_arm": 0.6,
+        "arms_out": -0.2,
+        "arms_ahead": 0.6,
+    },
+    "steppage": {
+        "stiff_knee": 0.3,
+        "bent_knee": 0.1,
+        "short_step": -0.3,
+        "held_hip": -0.6,
+        "high_swing": 1.3,
+        "kick": 0.1,
+        "foot_drop": 1,
+        "weak_push_off": 0.3,
+        "soft_knee": 0.8,
+        "pelvic_drop": 0.1,
+        "hip_hike": 0.7,
+        "retraction": 0.3,
+        "circumduction": 0.4,
+        "wide_base": 0.2,
+        "shift": -0.5,
+        "lean_over": 0.5,
+        "lean_off": 0.3,
+        "trunk_follows": 0.6,
+        "tilt": -0.3,
+        "stoop": -0.1,
+        "throw_back": 0.2,
+        "still_arm": 0.5,
+        "still_other_arm": 0.2,
+        "arms_out": -0.2,
+    },
+    "trendelenburg": {
+        "stiff_knee": 0.1,
+        "bent_knee": 0.3,
+        "short_step": 0.2,
+        "held_hip": -0.5,
+        "kick": 0.2,
+        "soft_knee": 0.8,
+        "pelvic_drop": 1.1,
+        "retraction": -0.1,
+        "circumduction": 0.1,
+        "wide_base": 0.6,
+        "shift": 0.5,
+        "lean_over": 0.2,
+        "trunk_follows": 1.2,
+        "tilt": -0.1,
+        "stoop": 0.1,
+        "throw_back": 0.2,
+        "still_arm": 0.6,
+        "still_other_arm": 0.3,
+        "arms_out": -0.1,
+    },
+}
+SHUFFLE = {  # UPDRS gait score 3: small ranges, flexed knees, flat foot contact, hardly any arm swing, bent elbows
     "hip": "0:28 12:25 20:21 31:15 40:9 50:4 55:5 62:10 70:18 78:25 85:29 90:30 95:29",
     "knee": "0:13 6:15 13:16 20:15 30:13 39:12 45:13 50:16 56:22 62:29 67:34 72:36 77:34 84:26 90:18 96:13",
     "ankle": "0:-3 6:-3 12:0 20:4 31:8 40:11 46:11 50:10 55:6 60:1 63:-1 68:1 75:4 82:3 88:0 94:-2",
@@ -118,7 +232,6 @@ _SHUFFLE = {  # UPDRS gait score 3: small ranges, flexed knees, flat foot contac
     "shoulder": "0:-2 25:1 50:4 75:1",
     "elbow": "0:42 25:43 50:45 75:43",
 }
-PATHOLOGICAL["parkinsonian"] = (_SHUFFLE, _SHUFFLE)
 
 
 # What the simulator is compared with (tests, experiments/simulator_norms.py); no curve is computed from it. (The key points of

@@ -179,6 +179,7 @@ def _clear_floor(legs: dict, root_z: np.ndarray) -> None:
     """Bends hip and knee of a swing leg whose foot would drag: raises knee and ankle in `legs`."""
     (ankle_y, ankle_z), hip_z = legs["ankle"], legs["hip"][1]
     sole = root_z[:, None] + hip_z + ankle_z + np.minimum(legs["heel"][1], legs["foot"][1]) - SOLE
+    sole -= ankle_z * (1 - np.sqrt(1 - np.clip(legs["curves"]["lateral"] / ankle_z, -0.5, 0.5) ** 2))  # swung outwards
     r = legs["reference"]
     swing = _smoothstep((r - 0.46) / 0.06) * (1 - _smoothstep((r - 0.93) / 0.07))
     missing = -sole
@@ -269,10 +270,11 @@ def _place_trunk(rng, plan: Plan, legs: dict, joints: np.ndarray, fps: float) ->
     )
     side = np.radians(plan.lean_side)[:, None] + curves["lean_side"][:, 1] - curves["lean_side"][:, 0]
     side = side + np.radians(0.4) * slow_noise(rng, n, frames, fps, 0.5)
-    counter = -1.2 * legs["rotation"]  # the shoulders turn against the pelvis
+    still = np.radians(np.real(plan.curves[:, :, CURVES.index("rotation"), 0]) @ [1, -1])[:, None]
+    counter = still - 1.2 * (legs["rotation"] - still)  # the shoulders turn against the pelvis, but for a lasting turn
     stoop = np.minimum(plan.stoop, 1.0)[:, None]
     low, high = _rotation(0.8 * lean, 0.8 * side, counter / 2), _rotation(1.2 * lean, 1.1 * side, counter)
-    head = _rotation(0.3 * lean + np.radians(25) * stoop, 0.3 * side, counter * 0)
+    head = _rotation(0.8 * lean + np.radians(25) * stoop, 0.8 * side, counter * 0)
     put = lambda child, parent, turn: joints.__setitem__(  # noqa: E731
         (slice(None), slice(None), j(child)), joints[:, :, j(parent)] + np.einsum("ntij,nj->nti", turn, o[:, j(child)])
     )
@@ -286,7 +288,8 @@ def _place_trunk(rng, plan: Plan, legs: dict, joints: np.ndarray, fps: float) ->
         mean = swing.mean(-1, keepdims=True)
         upper = mean + (swing - mean) * plan.arms[:, s : s + 1] - 0.3 * lean
         fore = upper + np.maximum(curves["elbow"][:, s], 0.05)
-        above, below = (_rotation(-a, 0.3 * side, counter * 0.5) for a in (upper, fore))
+        out = 0.3 * side + (2 * s - 1) * curves["abduction"][:, s]
+        above, below = (_rotation(-a, out, counter * 0.5) for a in (upper, fore))
         put(f"{name}_elbow", f"{name}_shoulder", above)
         for child, parent in (("wrist", "elbow"), ("hand", "wrist"), ("hand_tip", "hand"), ("thumb", "hand")):
             put(f"{name}_{child}", f"{name}_{parent}", below)

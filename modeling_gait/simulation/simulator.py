@@ -13,10 +13,12 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 
 from ..skeletons import KINECT_V2
-from .gait_curves import CURVES, NORMAL, PATHOLOGICAL, SLOW, fourier
-from .gait_motion import Plan, slow_noise, solve_stride, walk
+from .gait_curves import CURVES, DEGREES, HABITS, NORMAL, SHUFFLE, SLOW, SPREAD, WAYS, fourier
+from .gait_motion import Plan, solve_stride, walk
+from .sensors import sense
 
 # The classes of gait that it can walk, of those in gait_classes.json.
 PATHOLOGIES = ("normal", "antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg", "parkinsonian")
@@ -26,17 +28,16 @@ FOOTWEAR = ("trainers", "boots", "heels", "barefoot")
 CLOTHING = ("trousers", "shorts", "skirt", "coat", "sportswear")  # leaves no trace in the skeleton, on purpose
 UNSIDED = ("normal", "parkinsonian")
 
-# At severity 1: factor on comfortable speed, factor on walk ratio, forward lean [deg], width between the feet [cm] added,
-# stance fraction added on the affected and on the other side. Speed and walk ratio were rounded after looking at medians of 20
-# gist files a class, all ten subjects (0.5-0.7 m/s; antalgic steps short and quick, lurching ones long and slow).
+# At severity 1: factor on comfortable speed, factor on walk ratio, forward lean [deg], stance fraction added on the affected
+# and on the other side. Speed and walk ratio: means of gist's subjects 1-5 over their normal walks, rounded.
 _STYLE = {
-    "normal": (1.0, 1.0, 0.0, 0.0, 0.0, 0.0),
-    "antalgic": (0.55, 0.75, 2.0, 1.0, -0.06, 0.02),
-    "stiff_legged": (0.60, 0.90, 0.0, 2.0, -0.02, 0.02),
-    "lurch": (0.55, 1.05, 1.0, 1.0, -0.01, 0.01),
-    "steppage": (0.60, 0.95, 0.0, 1.0, -0.015, 0.015),
-    "trendelenburg": (0.55, 0.98, 0.0, 1.0, -0.01, 0.01),
-    "parkinsonian": (0.42, 0.52, 16.0, 0.0, 0.03, 0.03),
+    "normal": (1.0, 1.0, 0.0, 0.0, 0.0),
+    "antalgic": (0.68, 0.70, 0.0, -0.06, 0.02),
+    "stiff_legged": (0.73, 1.15, 0.0, -0.02, 0.02),
+    "lurch": (0.65, 1.35, 0.0, -0.01, 0.01),
+    "steppage": (0.74, 1.15, 0.0, -0.015, 0.015),
+    "trendelenburg": (0.63, 1.10, 0.0, -0.01, 0.01),
+    "parkinsonian": (0.42, 0.52, 16.0, 0.03, 0.03),
 }
 
 
@@ -91,6 +92,8 @@ def simulate_walks(
     dropout: float = 0.0,
     dropout_kind: str = "nan",
     attributes: dict | list[dict] | None = None,
+    ways: dict | list[dict] | None = None,
+    domain: bool = False,
 ) -> SimulatedWalks:
     """Simulate n walks; the same arguments give the same walks.
 
@@ -112,6 +115,10 @@ def simulate_walks(
         dropout_kind: "nan" or "stuck" (the last position seen is repeated).
         attributes: values that hold for all walks, or n dicts: age [years], sex ("female", "male"), height [m], mass [kg],
             load (`LOADS`), footwear (`FOOTWEAR`), clothing (`CLOTHING`).
+        ways: how a class is shown: degrees of `gait_curves.WAYS` at severity 1 (missing: 0), for all walks or n dicts;
+            None: those of the class, `DEGREES`, and of the person, `SPREAD` about them. A normal walk shows none.
+        domain: people and habits that differ more than the norms of healthy adults do, as strangers' files do: any pace from
+            slow to normal, knees and ankles that a sensor flattens, arms held out, small habits in normal walks.
 
     Raises:
         ValueError: naming the argument and what was expected.
@@ -132,9 +139,12 @@ def simulate_walks(
         if s == "none" and p not in UNSIDED:
             raise ValueError(f"side: expected {', '.join(SIDES)} for {p}, got 'none'")
     people, style = _people(rng, subjects, attributes)
-    plan = _plan(rng, names, severities, sides, people, style, speed, cadence)
+    own = np.random.default_rng([seed, len(WAYS)])  # beside rng: walks without ways and domain do not depend on it
+    habits = own.standard_normal((count, 64))[subjects]
+    degrees = _degrees(own, names, habits, ways, domain)
+    plan = _plan(rng, names, severities, sides, people, style, habits, degrees, speed, cadence, domain)
     joints, phase = walk(rng, plan, frames, fps)
-    joints = _sense(rng, joints, noise, dropout, dropout_kind, fps).astype(np.float32)
+    joints = sense(rng, joints, noise, dropout, dropout_kind, fps).astype(np.float32)
     for i, person in enumerate(people):
         person["side"] = sides[i]
         if names[i] == "parkinsonian":
@@ -277,9 +287,25 @@ def _bodies(people: list[dict], style: np.ndarray) -> np.ndarray:
 # --- the plan ----------------------------------------------------------------------------------------------------------------
 
 
-def _plan(rng, names, severity, sides, people, style, speed, cadence) -> Plan:
+def _degrees(rng, names: list[str], habits: np.ndarray, ways, domain: bool) -> np.ndarray:
+    """Degrees (n, W) of the ways in which each walk shows its class at severity 1."""
     n = len(names)
-    look = np.array([_STYLE[p] for p in names]).reshape(n, 6)
+    if ways is not None:
+        given = [ways] * n if isinstance(ways, dict) else list(ways)
+        if len(given) != n:
+            raise ValueError(f"ways: expected one dict or {n}, got {len(given)}")
+        if unknown := {way for g in given for way in g} - set(WAYS):
+            raise ValueError(f"ways: expected {', '.join(WAYS)}, got {min(unknown)!r}")
+        return np.array([[g.get(way, 0.0) for way in WAYS] for g in given], float).reshape(n, len(WAYS))
+    mean = np.array([[DEGREES.get(name, {}).get(way, 0.0) for way in WAYS] for name in names]).reshape(n, len(WAYS))
+    own = 0.9 * habits[:, : len(WAYS)] + 0.45 * rng.standard_normal((n, len(WAYS)))
+    spread = np.array([SPREAD if name in DEGREES else HABITS * domain for name in names])
+    return mean + spread[:, None] * own.clip(-2, 2)
+
+
+def _plan(rng, names, severity, sides, people, style, habits, degrees, speed, cadence, domain) -> Plan:
+    n = len(names)
+    look = np.array([_STYLE[p] for p in names]).reshape(n, 5)
     part = severity[:, None]
     factor = 1 + (look[:, :2] - 1) * part
     age = np.array([p["age"] for p in people], float)
@@ -296,6 +322,8 @@ def _plan(rng, names, severity, sides, people, style, speed, cadence) -> Plan:
     comfortable *= (
         factor[:, 0] * (1 + 0.025 * rng.standard_normal(n).clip(-2, 2)) * (1 - 0.04 * load["backpack"] - 0.06 * shoe["heels"])
     )
+    if domain:
+        comfortable *= 0.6 + 0.45 * ndtr(habits[:, 50])
     comfortable = np.maximum(comfortable, 0.15)
     ratio = 0.0061 * (height / 1.7) * (1 - 0.003 * old) * (1 + 0.05 * style[:, 7].clip(-2.5, 2.5)) * factor[:, 1]
     ratio *= 1 - 0.06 * shoe["heels"] - 0.05 * shoe["barefoot"]  # shorter steps (Cronin 2014; Franklin et al. 2015)
@@ -308,11 +336,14 @@ def _plan(rng, names, severity, sides, people, style, speed, cadence) -> Plan:
     base = 0.62 + 0.055 * (1.3 - actual) / np.sqrt(height / 1.7) + 0.01 * load["backpack"] + 0.006 * style[:, 8].clip(-2, 2)
     affected = np.array([[s in ("left", "both"), s in ("right", "both")] for s in sides], bool).reshape(n, 2)
     affected |= (np.array(names) == "parkinsonian")[:, None]
-    stance = np.clip(base[:, None] + part * np.where(affected, look[:, 4:5], look[:, 5:6]), 0.53, 0.74)
+    amount = severity[:, None] * affected
+    if domain:  # a habit of one side
+        amount += np.where(np.array(names) == "normal", 1, 0)[:, None] * np.eye(2)[(habits[:, 51] > 0).astype(int)]
+    stance = np.clip(base[:, None] + part * np.where(affected, look[:, 3:4], look[:, 4:5]), 0.53, 0.74)
     stance += (np.maximum(1.06 - stance.sum(1), 0) / 2)[:, None]  # a walk, not a run: some double support
     return solve_stride(
         Plan(
-            curves=_curves(rng, names, severity, affected, actual, style, shoe["boots"]),
+            curves=_curves(rng, names, amount, actual, style, shoe["boots"], degrees, habits if domain else None),
             offsets=_bodies(people, style),
             cadence=steps,
             stride=stride,
@@ -320,7 +351,7 @@ def _plan(rng, names, severity, sides, people, style, speed, cadence) -> Plan:
             right_delay=0.5 + (stance[:, 0] - stance[:, 1]) / 2,  # two equal double supports
             lean=2.5 + 1.5 * style[:, 9] + look[:, 2] * severity + 0.1 * old + 7 * load["backpack"] + 1.0 * load["bag"],
             lean_side=0.7 * style[:, 10] - 3 * load["bag"],  # away from the bag in the right hand
-            width=np.maximum((10 + 2 * style[:, 11] + look[:, 3] * severity + 0.3 * (bmi - 24)) / 100, 0.03),
+            width=np.maximum((10 + 2 * style[:, 11] + 4 * domain * (1 + habits[:, 52]) + 0.3 * (bmi - 24)) / 100, 0.03),
             toe_out=7 + 3 * style[:, 12:14],
             heel=0.06 * shoe["heels"],
             arms=_arm_factors(style, load),
@@ -336,59 +367,37 @@ def _arm_factors(style: np.ndarray, load: dict) -> np.ndarray:
 
 
 @functools.cache
-def _table() -> tuple[np.ndarray, np.ndarray, dict]:
-    """Coefficients of the normal and slow curves (C, H + 1), and of each class: (2, C, H + 1), affected and other leg, and the
-    mask (2, C, 1) of the curves it changes."""
+def _table() -> tuple[np.ndarray, ...]:
+    """Coefficients of the normal, the slow and the shuffling curves (C, H + 1), and of the ways (W, 2, C, H + 1)."""
     normal = np.stack([fourier(NORMAL[c]) for c in CURVES])
-    slow = np.stack([fourier(SLOW.get(c, NORMAL[c])) for c in CURVES])
-    classes = {}
-    for name, legs in PATHOLOGICAL.items():
-        mask = np.array([[c in leg for c in CURVES] for leg in legs])[..., None]
-        classes[name] = np.stack([[fourier(leg.get(c, NORMAL[c])) for c in CURVES] for leg in legs]), mask
-    return normal, slow, classes
+    slow, shuffle = (np.stack([fourier(some.get(c, NORMAL[c])) for c in CURVES]) for some in (SLOW, SHUFFLE))
+    zero = np.zeros_like(normal[0])
+    ways = [[[fourier(leg[c]) if c in leg else zero for c in CURVES] for leg in legs] for legs in WAYS.values()]
+    return normal, slow, shuffle, np.array(ways)
 
 
-def _curves(rng, names, severity, affected, speed, style, boots) -> np.ndarray:
-    """Coefficients (n, 2, C, H + 1) of each walk's legs: speed, class at its severity, and the person's own style."""
+def _curves(rng, names, amount, speed, style, boots, degrees, habits) -> np.ndarray:
+    """Coefficients (n, 2, C, H + 1) of each walk's legs: speed, class by each leg's `amount` (n, 2), the person's style."""
     n = len(names)
-    normal, slow, classes = _table()
+    normal, slow, shuffle, ways = _table()
     blend = np.clip((1.3 - speed) / 0.8, -0.5, 1.2)[:, None, None]
     out = np.repeat((normal + (slow - normal) * blend)[:, None], 2, axis=1)
-    for name, (wanted, mask) in classes.items():
-        rows = np.flatnonzero(np.array(names) == name)
-        leg = np.where(affected[rows], 0, 1)  # (rows, 2)
-        out[rows] += severity[rows, None, None, None] * mask[leg] * (wanted[leg] - out[rows])
+    if habits is not None:  # arms held out; depth cameras see less of the knee's and the ankle's flexion
+        out[..., CURVES.index("abduction"), 0] += (5 + 5 * habits[:, 53])[:, None]
+        seen = 1 - np.array([0.35, 0.5]) * ndtr(habits[:, 54:56])
+        out[:, :, [CURVES.index("knee"), CURVES.index("ankle")]] *= seen[:, None, :, None]
+    shuffling = (np.array(names) == "parkinsonian")[:, None]
+    changed = np.array([c in SHUFFLE for c in CURVES])[:, None]
+    out += (amount * shuffling)[..., None, None] * changed * (shuffle - out)
+    own = np.einsum("nw,wlch->nlch", degrees, ways)  # of the affected leg, of the other
+    out += amount[..., None, None] * own[:, :1] + amount[:, ::-1, None, None] * own[:, 1:]
     # A person's own style: level and amplitude of each curve, the same on every walk, nearly the same on both sides.
-    c = len(CURVES)
+    c = CURVES.index("abduction")  # the others
     spread = np.array([3.0, 2.0, 2.0, 0.3, 0.3, 0.4, 0.2, 0.2, 0.1, 3.0, 5.0])
     size = np.array([0.0, 0.04, 0.06, 0.15, 0.2, 0.2, 0.2, 0.2, 0.15, 0.1, 0.1])
     legs = 0.4 * rng.standard_normal((n, 2, c))
     level, gain = style[:, 17 : 17 + c], style[:, 30 : 30 + c]
-    out[..., 0] += spread * (level[:, None] + 0.5 * legs).clip(-2.5, 2.5)
-    out[..., 1:] *= (1 + size * (gain[:, None] + legs).clip(-2.5, 2.5))[..., None]
+    out[..., :c, 0] += spread * (level[:, None] + 0.5 * legs).clip(-2.5, 2.5)
+    out[..., :c, 1:] *= (1 + size * (gain[:, None] + legs).clip(-2.5, 2.5))[..., None]
     out[boots, :, CURVES.index("ankle"), 1:] *= 0.88  # the shaft holds the ankle (Boehm & Hoesl 2010)
     return out
-
-
-# --- sensor ------------------------------------------------------------------------------------------------------------------
-
-
-def _sense(rng, joints: np.ndarray, noise: float, dropout: float, kind: str, fps: float) -> np.ndarray:
-    """Noise and dropouts of a depth camera (see `simulate_walks`)."""
-    n, frames, count, _ = joints.shape
-    if noise:
-        far = ("hand", "tip", "thumb", "wrist", "foot", "ankle")
-        level = [2.5 if s.endswith(far) else 1.5 if s.endswith(("knee", "elbow")) else 1.0 for s in KINECT_V2.joint_names]
-        drift = slow_noise(rng, n * count * 3, frames, fps, 0.25).reshape(n, count, 3, frames).transpose(0, 3, 1, 2)
-        joints = joints + noise * np.sqrt(0.5) * np.array(level)[:, None] * (drift + rng.standard_normal(joints.shape))
-    if dropout:
-        burst = max(int(round(0.2 * fps)), 1)
-        start = rng.random((n, frames + burst - 1, count)) < 1 - (1 - dropout) ** (1 / burst)
-        lost = np.lib.stride_tricks.sliding_window_view(start, burst, axis=1).any(-1)
-        if kind == "stuck":
-            lost[:, 0] = False
-            last = np.maximum.accumulate(np.where(lost, 0, np.arange(frames)[:, None]), axis=1)
-            joints = np.take_along_axis(joints, last[..., None], axis=1)
-        else:
-            joints = np.where(lost[..., None], np.nan, joints)
-    return joints
