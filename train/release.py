@@ -90,7 +90,7 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
     sizes = {"codebook_size": 128, "spatial_components": 96, "num_spatial_tokens": 32}
     words = {"text_model": encoder, "text_cache": str(work), "num_layers": 3, "warmup_steps": 50}
     cycles = {"warm_steps": steps(100), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
-    gpt = {"vq": str(work / "vq"), "g2l_steps": steps(40), "batch_size": 16, "learning_rate": 2e-3}
+    gpt = {"vq": str(work / "vq"), "g2l_steps": steps(20), "batch_size": 16, "learning_rate": 2e-3}
     return [
         ("data", partial(simulate, num_subjects=args.num_subjects, frames=128, seed=args.seed)),
         ("strangers", partial(simulate, num_subjects=5 * args.num_subjects, frames=160, seed=args.seed + 1, domain=True)),
@@ -111,7 +111,7 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
             ),
         ),
         ("tcn", train(maml, maml.MamlArguments, 140, learning_rate=2e-3, **cycles)),
-        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 450, **gpt)),
+        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 280, **gpt)),
     ]
 
 
