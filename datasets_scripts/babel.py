@@ -20,11 +20,9 @@ directions of the bones are the person's, their lengths are not. That joint_pos 
 Nothing is unpickled; BABEL's preprocessed features (label .pkl) are refused with what to use instead.
 """
 
-import argparse
 import functools
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -213,17 +211,11 @@ def resample(joints: np.ndarray, fps: float) -> np.ndarray:
 # --- rows --------------------------------------------------------------------------------------------------------------------
 
 
-def make_rows(sequence: dict, data_dir: Path, rates: dict, max_seconds: float, on_error: str) -> list[dict] | str:
-    """Rows of one sequence; or the message of the error where `on_error` is "skip"."""
+def make_rows(sequence: dict, data_dir: Path, rates: dict, max_seconds: float) -> list[dict]:
+    """Rows of one sequence."""
     if not sequence["segments"]:
         return []
-    try:
-        path = find_motion(sequence["feat_p"], data_dir)
-        joints, fps, gender = read_motion(path, rates.get(sequence["feat_p"]))
-    except ValueError as error:
-        if on_error == "raise":
-            raise
-        return str(error)
+    joints, fps, gender = read_motion(find_motion(sequence["feat_p"], data_dir), rates.get(sequence["feat_p"]))
     joints = resample(joints, fps)
     joints[..., 2] -= floor_height(joints, SMPL_22)
     size, rows = int(max_seconds * FPS), []
@@ -311,10 +303,10 @@ def prepare(
     sequences = [s for split in splits for s in read_annotations(Path(annotations), split)]
     rates = frame_rates(Path(annotations), Path(data_dir))
     report = Report(sequences=len(sequences), unlabelled=sum(not s["segments"] for s in sequences))
-    make = functools.partial(make_rows, data_dir=Path(data_dir), rates=rates, max_seconds=max_seconds, on_error=on_error)
+    make = functools.partial(make_rows, data_dir=Path(data_dir), rates=rates, max_seconds=max_seconds)
 
     def rows() -> Iterable[dict]:
-        for result in common.parallel(make, sequences, num_proc, "sequences"):
+        for result in common.parallel(functools.partial(common.attempt, make, on_error), sequences, num_proc, "sequences"):
             if isinstance(result, str):
                 report.skipped.append(result)
                 continue
@@ -361,19 +353,14 @@ Skipped:{skipped}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.builder_parser(__doc__)
     parser.add_argument("--annotations", type=Path, required=True, help="folder of train.json, val.json ...")
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of AMASS, or of joint positions")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
     parser.add_argument("--splits", nargs="+", default=["train", "val"], choices=SPLITS, help="annotation files to read")
     parser.add_argument("--max_seconds", type=float, default=5.0, help="longer segments are cut (default %(default)s)")
-    parser.add_argument("--num_proc", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--on_error", choices=("raise", "skip"), default="raise", help="what a bad motion file does")
     args = parser.parse_args(argv)
-    try:
+    with common.errors_told():
         report = prepare(**vars(args))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
     print(f"{report.rows:,} segments in {args.output_dir}, {len(report.skipped)} sequences skipped")
 
 

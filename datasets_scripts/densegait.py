@@ -14,11 +14,9 @@ alone; negative values are refused), the frame rate (no file states it; `--fps` 
 what `file_name` is relative to (both folders are tried). Arrays are read without unpickling; a pickle is refused with advice.
 """
 
-import argparse
 import functools
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -185,21 +183,16 @@ def to_joints(tracklet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return joints.astype(np.float32), np.where(found, tracklet[..., 2], 0).astype(np.float32)
 
 
-def make_row(record: dict, folders: list[Path], fps: float, on_error: str = "raise") -> dict | str:
-    """One row; or the message of the error where `on_error` is "skip"."""
+def make_row(record: dict, folders: list[Path], fps: float) -> dict:
+    """One row."""
     name = Path(record["file_name"])
+    if name.is_absolute() or ".." in name.parts:
+        raise ValueError(f"file_name {str(name)!r} leaves the data folder")
+    path = next((f / name for f in folders if (f / name).is_file()), folders[0] / name)
     try:
-        if name.is_absolute() or ".." in name.parts:
-            raise ValueError(f"file_name {str(name)!r} leaves the data folder")
-        path = next((f / name for f in folders if (f / name).is_file()), folders[0] / name)
-        try:
-            joints, confidence = to_joints(read_tracklet(path))
-        except ValueError as error:
-            raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        joints, confidence = to_joints(read_tracklet(path))
     except ValueError as error:
-        if on_error == "raise":
-            raise
-        return str(error)
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     scores = {column: float(record[column]) for column in ATTRIBUTES}
     words = attribute_words(scores)
     return {
@@ -239,7 +232,7 @@ def prepare(data_dir: Path, output_dir: Path, fps: float = FPS, num_proc: int = 
     common.check_output(Path(output_dir))
     path, table = read_annotations(Path(data_dir))
     folders = list(dict.fromkeys((Path(data_dir), path.parent, path.parent.parent)))
-    make = functools.partial(make_row, folders=folders, fps=fps, on_error=on_error)
+    make = functools.partial(common.attempt, functools.partial(make_row, folders=folders, fps=fps), on_error)
     report = Report()
 
     def rows() -> Iterable[dict]:
@@ -288,17 +281,12 @@ Divide by `subject_id` (the authors' track). Skipped:{skipped}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.builder_parser(__doc__)
     parser.add_argument("--data_dir", type=Path, required=True, help="folder that holds data-2.02/annotations.csv")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
     parser.add_argument("--fps", type=float, default=FPS, help="frames a second, an assumption (default %(default)s)")
-    parser.add_argument("--num_proc", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--on_error", choices=("raise", "skip"), default="raise", help="what a bad tracklet does")
     args = parser.parse_args(argv)
-    try:
-        report = prepare(args.data_dir, args.output_dir, args.fps, args.num_proc, args.on_error)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    with common.errors_told():
+        report = prepare(**vars(args))
     print(f"{report.rows:,} tracklets in {args.output_dir}, {len(report.skipped)} skipped")
 
 

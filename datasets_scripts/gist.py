@@ -12,7 +12,6 @@ Jun, Lee, Lee, Lee, Kim (2020): Pathological gait classification using Kinect v2
 Access.
 """
 
-import argparse
 import functools
 import io
 import re
@@ -127,16 +126,6 @@ def make_row(path: Path) -> tuple[dict, CleaningReport]:
     return row, report
 
 
-def try_row(path: Path, on_error: str) -> tuple[dict, CleaningReport] | str:
-    """`make_row`, or the message of what is wrong with the file if `on_error` is "skip"."""
-    try:
-        return make_row(path)
-    except (ValueError, OSError) as error:
-        if on_error == "raise":
-            raise
-        return str(error)
-
-
 # --- builder -----------------------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +153,7 @@ class GistBuilder(datasets.GeneratorBasedBuilder):
 
     def _generate_examples(self, files: list[str]) -> Iterator[tuple[str, dict]]:
         for file in files:
-            result = try_row(Path(file), self.config.on_error)
+            result = common.attempt(make_row, self.config.on_error, Path(file))
             if isinstance(result, str):
                 datasets.logging.get_logger(__name__).warning("skipped: %s", result)
             else:
@@ -199,7 +188,7 @@ def prepare(
     people: set[str] = set()
 
     def rows() -> Iterator[dict]:
-        for result in common.parallel(functools.partial(try_row, on_error=on_error), files, num_proc, "files"):
+        for result in common.parallel(functools.partial(common.attempt, make_row, on_error), files, num_proc, "files"):
             if isinstance(result, str):
                 skipped.append(result)
                 print(f"\nskipped: {result}", file=sys.stderr)
@@ -294,19 +283,12 @@ found; a joint that is wrong for a quarter of a second or longer stays wrong.
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.builder_parser(__doc__)
     parser.add_argument("--data_dir", type=Path, help="folder with the authors' files at any depth; default: download them")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
     parser.add_argument("--subjects", type=int, nargs="+", help="only these of 1..10; default: all")
-    parser.add_argument("--num_proc", type=int, default=2, help="processes that read and clean (default 2)")
-    parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do about a bad file")
     args = parser.parse_args(argv)
-    if args.num_proc < 1:
-        parser.error("--num_proc must be at least 1")
-    try:
-        total, reports, skipped = prepare(args.data_dir, args.output_dir, args.subjects, args.num_proc, args.on_error)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    with common.errors_told():
+        total, reports, skipped = prepare(**vars(args))
     print(cleaning_table(reports))
     print(f"{total:,} rows in {args.output_dir}, {len(skipped)} files skipped")
 

@@ -12,7 +12,6 @@ the right foot.
 Chereshnev, Kertesz-Farkas (2018): HuGaDB: Human Gait Database for Activity Recognition from Wearable Inertial Sensor Networks.
 """
 
-import argparse
 import functools
 import hashlib
 import json
@@ -206,16 +205,6 @@ def make_rows(path: Path) -> tuple[dict, list[dict], Counter, str]:
     return recording, cycles, reasons, hashlib.sha256(np.ascontiguousarray(table)).hexdigest()
 
 
-def try_rows(path: Path, on_error: str) -> tuple[dict, list[dict], Counter, str] | str:
-    """`make_rows`, or the message of what is wrong with the file if `on_error` is "skip"."""
-    try:
-        return make_rows(path)
-    except (ValueError, OSError) as error:
-        if on_error == "raise":
-            raise
-        return str(error)
-
-
 def features(config: str) -> datasets.Features:
     """Columns of "recordings" or "cycles"."""
     text, whole, real = datasets.Value("string"), datasets.Value("int32"), datasets.Value("float32")
@@ -300,7 +289,7 @@ def prepare(
     files, report = find_files(Path(data_dir or download()), subjects), Report()
     with atomic_folder(output_dir) as work:
         shards = {"recordings": Shards(work, "recordings", 100), "cycles": Shards(work, "cycles", 4000)}
-        for result in common.parallel(functools.partial(try_rows, on_error=on_error), files, num_proc, "files"):
+        for result in common.parallel(functools.partial(common.attempt, make_rows, on_error), files, num_proc, "files"):
             if isinstance(result, str):
                 report.skipped.append(result)
                 print(f"\nskipped: {result}", file=sys.stderr)
@@ -488,21 +477,14 @@ def plot_cycles(folder: Path, output_dir: Path) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.builder_parser(__doc__)
     parser.add_argument("--data_dir", type=Path, help="folder with the authors' files at any depth; default: download them")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
     parser.add_argument("--subjects", type=int, nargs="+", help="only these of 1..18; default: all")
-    parser.add_argument("--num_proc", type=int, default=2, help="processes that read and cut (default 2)")
-    parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="what to do about a bad file")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="also draw the cycles of each condition into this folder")
     args = parser.parse_args(argv)
-    if args.num_proc < 1:
-        parser.error("--num_proc must be at least 1")
-    try:
+    with common.errors_told():
         report = prepare(args.data_dir, args.output_dir, args.subjects, args.num_proc, args.on_error)
         figures = plot_cycles(args.output_dir, args.plot) if args.plot else []
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
     print(cycle_tables(report))
     for cell in report.malformed:
         print(f"malformed: {cell}")

@@ -20,13 +20,11 @@ Nothing is written unless every row and file is good: the error lists all that a
 about a walk (a turn, a treadmill, exchanged legs, see `modeling_gait.walk_checks`) is printed and stands in the card.
 """
 
-import argparse
 import csv
 import difflib
 import functools
 import io
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -35,10 +33,13 @@ from typing import NamedTuple
 
 from datasets_scripts.gist import cleaning_table
 from modeling_gait import schema as common
-from modeling_gait.bvh import parse_number, read_text
 from modeling_gait.captions import WalkDescription, check_classes
 from modeling_gait.cleaning import CleaningReport
+from modeling_gait.file_formats import SUFFIXES
+from modeling_gait.files import read_text
+from modeling_gait.formats import parse_number
 from modeling_gait.gait_classes import GaitClass, GaitClasses, load_classes
+from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.skeletons import KINECT_V2
@@ -241,8 +242,7 @@ def prepare(
 def unused_files(data_dir: Path, table: list[dict]) -> list[str]:
     """Walk files in DIR that the table does not name."""
     named = {row["path"].resolve() for row in table} | {(Path(data_dir) / TABLE).resolve()}
-    kinds = (".csv", ".tsv", ".txt", ".npz", ".npy", ".bvh")
-    there = sorted(p for p in Path(data_dir).rglob("*") if p.suffix.lower() in kinds)
+    there = sorted(p for p in Path(data_dir).rglob("*") if p.suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES))
     return [str(p) for p in there if p.resolve() not in named]
 
 
@@ -306,21 +306,15 @@ There is one split. **Divide it by `subject_id`**, never by row.
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.builder_parser(__doc__, on_error=False)
     parser.add_argument("--data_dir", type=Path, required=True, help=f"folder with {TABLE} and the files it names")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
     axes = ["auto", "y", "-y", "z", "-z"]
     parser.add_argument("--up", default="auto", choices=axes, help="vertical axis of the files (--up=-y); default: found out")
-    parser.add_argument("--num_proc", type=int, default=2, help="processes that read and clean (default 2)")
     parser.add_argument("--classes", type=Path, help="JSON or YAML file of classes of your own, see modeling_gait.gait_classes")
     args = parser.parse_args(argv)
-    if args.num_proc < 1:
-        parser.error("--num_proc must be at least 1")
-    try:
+    with common.errors_told():
         known = load_classes().merged(load_classes(args.classes)) if args.classes else None
         total, walks, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc, known)
-    except (ValueError, OSError) as error:
-        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
     print(cleaning_table([w.report for w in walks]))
     for walk in walks:
         for doubt in walk.doubts:

@@ -8,8 +8,6 @@ In: nothing. Out: one row a walk in the schema of `common.walk_features`, from `
 give the same rows. Subject s walks s, s + num_subjects, ...; its walks go through the classes in turn.
 """
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -162,9 +160,8 @@ There is one split. Divide it by `subject_id`: a subject's walks share body and 
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.builder_parser(__doc__, on_error=False)
     default = SimulatedConfig()
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
     parser.add_argument("--num_walks", type=int, default=default.num_walks, help="walks in all (default %(default)s)")
     parser.add_argument("--num_subjects", type=int, default=default.num_subjects, help="people (default %(default)s)")
     parser.add_argument("--frames", type=int, default=default.frames, help="frames a walk (default %(default)s)")
@@ -176,15 +173,10 @@ def main(argv: list[str] | None = None) -> None:
         "--pathologies", nargs="+", default=list(PATHOLOGIES), choices=PATHOLOGIES, help="classes (default: all)"
     )
     parser.add_argument("--domain", action="store_true", help="people, sensors, views and lengths at random, to train on")
-    parser.add_argument("--num_proc", type=int, default=2, help="processes that compute parameters and captions (default 2)")
     args = vars(parser.parse_args(argv))
     output_dir, num_proc = args.pop("output_dir"), args.pop("num_proc")
-    if num_proc < 1:
-        parser.error("--num_proc must be at least 1")
-    try:
+    with common.errors_told():
         total = prepare(SimulatedConfig(**args | {"pathologies": tuple(args["pathologies"])}), output_dir, num_proc)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
     print(f"{total:,} rows in {output_dir}")
 
 

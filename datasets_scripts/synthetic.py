@@ -11,12 +11,10 @@ arguments give the same rows, whatever `--num_proc` is. The card says where the 
 For `--privacy`, make the set, run experiments/privacy.py on it, and make it once more.
 """
 
-import argparse
 import functools
 import json
 import math
 import multiprocessing
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -368,10 +366,9 @@ There is one split, for training. Rows are independent draws from one model: a t
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.builder_parser(__doc__, on_error=False)
     default = SyntheticConfig(model="")
     parser.add_argument("--model", required=True, help="folder or Hub id of a model family")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
     parser.add_argument("--num_walks", type=int, default=default.num_walks, help="walks in all (default %(default)s)")
     parser.add_argument("--seed", type=int, default=default.seed, help="of all that is random (default %(default)s)")
     parser.add_argument("--temperature", type=float, default=default.temperature, help="of sampling (default %(default)s)")
@@ -379,16 +376,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--exclude_subjects", nargs="+", default=[], help="people of --dataset that the model never saw")
     parser.add_argument("--trained_on", default="", help="what the model was trained on, for the card (default: --dataset)")
     parser.add_argument("--privacy", default="", help="result file of experiments/privacy.py, for the card")
-    parser.add_argument("--num_proc", type=int, default=2, help="processes that sample and measure (default 2)")
     args = vars(parser.parse_args(argv))
     output_dir, num_proc = args.pop("output_dir"), args.pop("num_proc")
-    if num_proc < 1:
-        parser.error("--num_proc must be at least 1")
     config = replace(SyntheticConfig(**args), exclude_subjects=tuple(args["exclude_subjects"]))
-    try:
+    with common.errors_told():
         total = prepare(config, output_dir, num_proc)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
     print(f"{total:,} rows in {output_dir}")
 
 

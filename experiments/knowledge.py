@@ -5,6 +5,7 @@
     python -m experiments.knowledge --dataset data/gist --branch video --video_encoder outputs/pose --batch_size 32 \\
         --epochs 24 --arms plain both          # outputs/pose: of train_video.py
     python -m experiments.knowledge --dataset data/gist --subjects 1 3 5 7 9 --train_people 2 5 --arms plain both --rows keep
+    python -m experiments.knowledge --dataset data/gist --subjects 1 3 5 7 9 --branch filmed --arms plain --rows keep
     python -m experiments.knowledge --dataset data/gist --people 1 2 3 4 5 --parameter_weight 1 \\
         --output_dir outputs/half --name half
 
@@ -15,6 +16,8 @@ Arms: plain (learned class vectors), knowledge (classes are prompts of medical d
 parameters as numerical text and, with 17 kinematic ones, as numbers), both. All of them have the same network, steps and rows;
 each run sees the other subjects only, whatever is fitted. Videos are drawn of the walks, eight a walk, each with a camera,
 background and clothes of its own; the first of a walk is tested on.
+filmed: one sensor's walk, trained on as recorded and as filmed: projected before a camera anywhere, with the errors that a pose
+estimator has on real films, then read as a film is (training/filmed.py; MediaPipe itself sees none of it); tested as filmed.
 `--train_people`: trained on that many people alone, those who come after the held-out one by number (after the last the
 first): nested sets, and everyone is trained on as often.
 Numeracy: decoded against measured parameters of held-out people; for r over all people each row keeps sums, not the numbers.
@@ -62,7 +65,7 @@ class EvaluationArguments(RunArguments):
     name: str = "knowledge_gist"
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
     arms: list[str] = field(default_factory=lambda: list(ARMS), metadata={"help": ", ".join(ARMS)})
-    branch: str = field(default="skeleton", metadata={"help": "skeleton or video"})
+    branch: str = field(default="skeleton", metadata={"help": "skeleton, video or filmed"})
     shares: list[float] = field(default_factory=lambda: [1.0], metadata={"help": "shares of the walks that are trained on"})
     knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, or a JSON or YAML file"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
@@ -89,7 +92,16 @@ class Experiment:
     def run(self, run: dict) -> dict:
         """Numbers of one run."""
         args, walks = self.args, self.walks
+        films = None
+        if run["classifier"] == "filmed":
+            walks, films = walks.with_filmed()
         train, test = walks.fold(run["subject"], run["share"])
+        lost = np.zeros(len(test), bool)
+        if films is not None:
+            readable = np.isfinite(walks.inputs).all((1, 2))
+            train, test = train[readable[train]], test[films[test] < 1]
+            lost = ~readable[test]
+            walks.inputs[test[lost]] = 0.0
         if "people" in run:
             order = numbered(walks.subjects)
             at = order.index(run["subject"])
@@ -106,13 +118,18 @@ class Experiment:
             save_steps=steps,
             knowledge=args.knowledge if knowledge else "none",
             numeric=numeric,
-            branches=[run["classifier"]],
+            branches=["skeleton" if films is not None else run["classifier"]],
             seed=run["seed"],
             **{name: getattr(args, name) for name in OPTIONS},
         )
         model = train_model(training, walks, train, self.encoder if knowledge or numeric else None)
         logits, parameters = predict(model, walks, test)
-        row = scores(softmax(logits, axis=-1), walks.labels[test], walks.walk_ids[test])
+        logits[lost, (walks.labels[test][lost] + 1) % logits.shape[1]] = 1e3  # what cannot be read is not recognised
+        first = films[test] == 0 if films is not None else np.ones(len(test), bool)
+        row = scores(softmax(logits[first], axis=-1), walks.labels[test][first], walks.walk_ids[test][first])
+        if films is not None:
+            recorded = logits[~first].argmax(-1) == walks.labels[test][~first]
+            row |= {"accuracy_as_recorded": float(recorded.mean()), "unreadable": int(lost.sum())}
         row |= {"macro_f1": macro_f1(np.array(row["confusion"])), "steps": steps, "training_rows": len(train)}
         row |= {"numeric_weight": args.numeric_weight, "parameter_weight": args.parameter_weight} if numeric else {}
         if numeric:
@@ -181,15 +198,15 @@ def numeracy(rows: list[dict]) -> list[dict]:
 def result_metrics(rows: list[dict]) -> tuple[dict, list[dict]]:
     """Metrics and numeracy of all runs. An arm is in the metrics once every held-out person is in it."""
     metrics, numbers = {}, []
-    for branch in ("skeleton", "video"):
+    for branch in ("skeleton", "video", "filmed"):
         for share, people in sorted({(r["share"], r.get("people", 0)) for r in rows}, reverse=True):
-            table = LosoRows([r for r in rows if r.get("people", 0) == people])
-            before = "" if branch == "skeleton" else "video_"
+            table = LosoRows([r for r in rows if (r["classifier"], r.get("people", 0)) == (branch, people)])
+            before = "" if branch == "skeleton" else f"{branch}_"
             after = ("" if share == 1 else f"_at_{100 * share:g}_percent") + (f"_{people}_people" if people else "")
             run = {"classifier": branch, "share": share}
             for arm in (arm for arm in ARMS if table.complete(arm=arm, **run)):
                 metrics[f"{before}seeds_{arm}{after}"] = len({r["seed"] for r in table.pick(arm=arm, **run)})
-                for key in ("accuracy", "accuracy_by_walk", "macro_f1"):
+                for key in ("accuracy", "accuracy_by_walk", "macro_f1", *["accuracy_as_recorded"] * (branch == "filmed")):
                     metrics[f"{before}{key}_{arm}{after}"] = float(table.means(key, arm=arm, **run).mean())
                 if arm != "plain" and (gain := table.gain(arm, "plain", branch, share)):
                     names = [f"gain_points_{arm}{after}"] + [f"gain_points{after}"] * (arm == "both")
@@ -222,9 +239,9 @@ def draw(numbers: list[dict], name: str) -> None:
 
 
 def main() -> None:
-    args = parse(EvaluationArguments, arms=ARMS, branch=("skeleton", "video"))
-    videos = args.output_dir if args.branch == "video" else None
-    experiment = Experiment(args, load_knowledge_walks(args.dataset, video_folder=videos, only_subjects=args.people))
+    args = parse(EvaluationArguments, arms=ARMS, branch=("skeleton", "video", "filmed"))
+    folders = {f"{kind}_folder": args.output_dir for kind in ("video", "filmed") if kind == args.branch}
+    experiment = Experiment(args, load_knowledge_walks(args.dataset, only_subjects=args.people, **folders))
     runs = [
         {"arm": arm, "classifier": args.branch, "subject": subject, "seed": seed, "share": share}
         | ({"people": people} if people else {})
@@ -234,7 +251,8 @@ def main() -> None:
         for arm in args.arms
         for people in (args.train_people or [0])
     ]
-    rows = run_all(args, runs, experiment.run, listed=("arms", "shares", "branch", "train_people"), within=("classifier",))
+    listed = ("arms", "shares", "branch", "train_people")
+    rows = run_all(args, runs, experiment.run, listed, within=("classifier",), sometimes=("people",))
     metrics, numbers = result_metrics(rows)
     if not numbers and result_path(args.name).exists():  # rows that were kept hold no sums of numbers
         old = json.loads(result_path(args.name).read_text(encoding="utf-8"))

@@ -64,23 +64,26 @@ class Arm:
     copies: int = 2  # new people for each walk; more where there are fewer walks
 
 
-# Sets: `language`, walks sampled from words by the fold's generator and given to new people; `people`, the training walks given
-# to new people; `parts`, the training walks given to people made of parts of others (new_people.py); the others are made by
-# variants of the generator (see loso_generator.py) and used as they are. All but the naive ones leave out walks that a validity
-# model takes for another class than was asked for.
+# Sets: `people`, the training walks given to new people; `parts`, the training walks given to people made of parts of others
+# (new_people.py); `words`, the same with the people and pathologies that the fold's GPT-2 wrote for words that ask for
+# severities at random; `samples`, walks that it wrote as a whole, given to new people; the others are made by variants of the
+# generator (see loso_generator.py) and used as they are. All sampled walks but the naive ones leave out what a validity model
+# takes for another class than was asked for.
 ARMS = {
     "real": Arm(),
     "classical": Arm(classical=True),
     "naive": Arm(sets=("naive",)),
-    "ours": Arm(sets=("language", "people")),
-    "both": Arm(sets=("language", "people"), classical=True),
-    "synthetic": Arm(real=False, sets=("language", "people")),
-    "language": Arm(sets=("language",)),
+    "ours": Arm(sets=("samples", "people")),
+    "both": Arm(sets=("samples", "people"), classical=True),
+    "synthetic": Arm(real=False, sets=("samples", "people")),
     "people": Arm(sets=("people",)),
     "parts": Arm(sets=("parts",)),
-    "both_parts": Arm(sets=("language", "parts")),
+    "parts_only": Arm(real=False, sets=("parts",)),
+    "language": Arm(sets=("words",)),
+    "both_parts": Arm(sets=("words", "parts")),
+    "language_only": Arm(real=False, sets=("samples",)),
     "more_people": Arm(sets=("people",), copies=8),
-    "language_synthetic": Arm(real=False, sets=("language",)),
+    "sampled_people": Arm(sets=("samples",)),
     "same_people": Arm(sets=("same_people",)),
     "unconstrained": Arm(sets=("unconstrained",)),
     "label": Arm(sets=("label",)),
@@ -166,14 +169,16 @@ class Experiment:
             return self.people_of(train, self.chosen("people", run["subject"]), copies)
         if name == "parts":
             return self.parts_of(train, copies), np.tile(self.walks.labels[train], copies)
-        source = "language" if name == "same_people" else name
+        source = "samples" if name == "same_people" else name
         file = fold_folder(self.folder, run["subject"], run["share"]) / f"{source}.safetensors"
         if not file.exists():
             raise ValueError(f"{file} is missing: run python -m experiments.loso_generator first")
         stored = load_file(file)
+        if name == "words":
+            return self.parts_of(train, copies, stored), np.tile(self.walks.labels[train], copies)
         valid = (stored["judged"] == stored["labels"]) | (name == "naive")
         inputs, labels = stored["input_values"][valid].astype(np.float32), stored["labels"][valid]
-        if name == "language":
+        if name == "samples":
             people = self.chosen("people", run["subject"])
             inputs, labels = new_people(np.tile(inputs, (copies, 1, 1)), people.bodies), np.tile(labels, copies)
         return inputs, labels
@@ -187,10 +192,15 @@ class Experiment:
             inputs = change_severity(inputs, labels, walks.subjects[rows], amounts, walks.names.index("normal"))
         return new_people(inputs, people.bodies), labels
 
-    def parts_of(self, train: np.ndarray, copies: int = 2) -> np.ndarray:
-        """Classifier inputs of the real walks of these rows, given to people made of parts of others."""
+    def parts_of(self, train: np.ndarray, copies: int = 2, written: dict | None = None) -> np.ndarray:
+        """Classifier inputs of the real walks of these rows, given to people made of parts of others, or of what was written:
+        `persons`, `ways` (K, R, C) [m] and `labels` (K,)."""
         rows = load_walks(self.args.dataset).select(train)
         people = NewPeople().fit(rows)
+        if written:
+            persons, ways = (torch.from_numpy(written[k].astype(np.float32)) for k in ("persons", "ways"))
+            of = {(name, False): ways[written["labels"] == i] for i, name in enumerate(self.walks.names)}
+            people.learn(persons, {k: v for k, v in of.items() if len(v)})
         made = [
             prepare_classifier_input(people(rows[i : i + 128], [copy * len(train) + i])["joints"])
             for copy in range(copies)
@@ -292,9 +302,11 @@ def main() -> None:
         for classifier in args.classifiers
         for seed in args.seeds
     ]
+    choices, result = experiment.folder / "choices.json", result_path(args.name)
+    if args.rows == "keep" and result.exists() and not choices.exists():
+        write_json(choices, json.loads(result.read_text())["choices"])
     rows = run_all(args, runs, experiment.run, listed=("arms", "classifiers", "share", "choose"))
     rows = [about_of(r) for r in rows]
-    choices = experiment.folder / "choices.json"  # absent where no arm needed it
     write_result(
         args.name,
         args.dataset,

@@ -6,11 +6,12 @@
 
 In: walks of the walk schema. Out: `OUTPUT_DIR/fold_SUBJECT[_share_S]/`, the family (train_vq.py and train_gpt2.py, run
 without that subject) and `SET.safetensors`: `input_values` (M, 64, F) float16 [m], classifier inputs of M sampled walks,
- `labels` (M,), `judged` (M,): what a validity model takes them for. What exists is kept, so the same command goes
-on after an interruption.
+`labels` (M,), `judged` (M,): what a validity model takes them for; of `words`, the parts of sampled walks: `persons`, `ways`
+(M, R, C) float16 [m], `labels`. What exists is kept, so the same command goes on after an interruption.
 
 A walk is sampled for the description of a training walk, drawn at random with equal classes, of a length
-drawn from the training walks of its class. Sets beside `language`, each from a variant or another way of sampling:
+drawn from the training walks of its class; `words` ask for a severity at random. Sets beside `words` and `samples`, each from
+a variant or another way of sampling:
 
     naive                    class-conditional: few codes, no pathological part, no words (one word of class), no skeleton
     no_pathological_tokens   ours, but the pathological codes carry nothing beside the name of the class
@@ -21,7 +22,7 @@ drawn from the training walks of its class. Sets beside `language`, each from a 
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ from modeling_gait.generation_gait import generate_walks
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
-from modeling_gait.tokenization_gait import GaitTokenizer
+from modeling_gait.tokenization_gait import GaitTokenizer, stack_codes
 from modeling_gait.training.classifier import load_inputs, predict, share_of_walks, train_classifier
 from modeling_gait.training.data import class_labels, load_walks
 
@@ -56,7 +57,7 @@ VARIANTS = {
     },
 }
 SETS = {
-    "ours": ("language", "label", "unconstrained"),
+    "ours": ("words", "samples", "label", "unconstrained"),
     "no_pathological_tokens": ("no_pathological_tokens",),
     "naive": ("naive",),
 }
@@ -131,9 +132,12 @@ def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: Generato
     tokenizer = GaitTokenizer.from_pretrained(folder)
     extractor = GaitFeatureExtractor.from_pretrained(folder / "vq")
     vq = GaitVQModel.from_pretrained(folder / "vq").eval()
-    judge = train_judge(data, extractor.labels)
+    judge = train_judge(data, extractor.labels) if {t.stem for t in targets} != {"words"} else None
     for target in targets:
         name = target.stem
+        if name == "words":
+            write_parts(model, tokenizer, GaitDecoderModel.from_vq(vq), target, data, extractor.labels, args)
+            continue
         plain = name in ("naive", "unconstrained")
         decoder = GaitDecoderModel.from_vq(vq, constrained=not plain)
         descriptions, lengths = draw_descriptions(data, extractor.labels, args.walks, name in ("naive", "label"))
@@ -147,6 +151,24 @@ def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: Generato
         judged = predict(judge, inputs.astype(np.float32))
         with atomic_path(target) as temporary:
             save_file({"input_values": inputs, "labels": labels, "judged": judged}, temporary)
+
+
+def write_parts(model, tokenizer, decoder: GaitDecoderModel, target: Path, data: Dataset, labels: list[str], args) -> None:
+    """The people and the pathologies of walks that GPT-2 writes for words with severities at random, as cycles."""
+    descriptions, _ = draw_descriptions(data, labels, args.walks, False)
+    severities = np.random.default_rng(1).uniform(0, 1, len(descriptions)).round(2)
+    descriptions = [d if d.pathology == "normal" else replace(d, severity=float(s)) for d, s in zip(descriptions, severities)]
+    persons, ways = [], []
+    for at in tqdm(range(0, args.walks, BATCH), desc=f"{target.parent.name} words"):
+        options = {"temperature": args.temperature, "seed": 2, "first": at}
+        _, codes = generate_walks(model, tokenizer, decoder, descriptions[at : at + BATCH], 2, **options)
+        stacked = stack_codes(codes)
+        parts = decoder.codebooks.lookup(*(stacked[f"{k}_codes"] for k in ("temporal", "pathological", "spatial")))
+        persons.append(parts.person.half().numpy())
+        ways.append(parts.pathology.half().numpy())
+    content = {"persons": np.concatenate(persons), "ways": np.concatenate(ways)}
+    with atomic_path(target) as temporary:
+        save_file(content | {"labels": np.array([labels.index(d.pathology) for d in descriptions])}, temporary)
 
 
 def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitForSequenceClassification:

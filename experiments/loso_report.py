@@ -11,26 +11,33 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from experiments.runner import Rows, bars, bootstrap, rounded, save_figure
+from experiments.runner import Rows, bars, rounded, save_figure
+from modeling_gait.evaluation.bootstrap import bootstrap
 from modeling_gait.simulation import PATHOLOGIES
 
 NAMES = {
     "real": "real walks only",
     "classical": "real + classical augmentation",
     "naive": "real + naive token model",
-    "language": "real + walks from words, new people",
     "people": "real + new people of real walks",
+    "parts": "real + new people from parts",
+    "parts_only": "new people from parts only",
+    "language": "real + walks from words on real people",
+    "both_parts": "real + both of these",
+    "language_only": "walks from words only",
     "more_people": "real + four times as many new people",
-    "ours": "real + ours (both of these)",
-    "both": "real + classical + ours",
+    "ours": "real + samples and new people",
+    "both": "real + classical + samples and new people",
     "synthetic": "synthetic only",
-    "language_synthetic": "synthetic only, walks from words alone",
-    "same_people": "real + walks from words, people as sampled",
+    "sampled_people": "real + GPT-2's samples, new people",
+    "same_people": "real + GPT-2's samples, people as sampled",
     "label": "... asked by class label",
     "unconstrained": "... decoder without constraints",
     "no_pathological_tokens": "... without pathological tokens",
 }
 SHARES = (0.05, 0.25, 1.0)
+OVER = (("ours", "classical"), ("both", "classical"), ("parts", "people"), ("language", "people"), ("language", "parts"))
+OVER += (("both_parts", "people"), ("both_parts", "parts"))
 
 
 def run_of(arm: str, classifier: str = "gru", share: float = 1.0) -> dict:
@@ -84,21 +91,23 @@ def result_metrics(rows: list[dict], privacy: Path) -> dict[str, float]:
     arms = table.arms()
     for arm in arms:
         out |= {f"gru_{arm}": table.mean(arm), f"gru_{arm}_by_walk": table.mean(arm, key="accuracy_by_walk")}
-    for arm, before in (("ours", ""), *((arm, f"{arm}_") for arm in ("both", "classical", "people", "same_people"))):
-        if gain := table.gain(arm, "real"):
-            out |= named(f"gru_{before}gain", gain)
-    for arm in ("ours", "both"):
+    gains = {f"gru_{arm}_gain": (arm, "real") for arm in arms[1:]} | {"gru_gain": ("ours", "real")}
+    gains |= {f"gru_{arm}_over_{base}": (arm, base) for arm, base in OVER}
+    for name, (arm, base) in gains.items():
+        if gain := table.gain(arm, base):
+            out |= named(name, gain)
+    for arm, name in (("ours", ""), ("both", "both_"), ("people", "people_"), ("parts", "parts_"), ("language", "language_")):
         if table.gain(arm, "real"):
             real, ours = (table.means("accuracy", **run_of(a)) for a in ("real", arm))
-            name = "worst_subject_gain_points" if arm == "ours" else "worst_subject_both_gain_points"
-            out[name] = 100 * (ours[real.argmin()] - real.min())
-            if gain := table.gain(arm, "classical"):
-                out |= named(f"gru_{arm}_over_classical", gain)
-    for arm, before in (("ours", ""), ("people", "people_")):
+            out[f"worst_subject_{name}gain_points"] = 100 * (ours[real.argmin()] - real.min())
+    for arm in ("real", "people", "parts", "language", "both_parts"):
+        if arm in arms:
+            out[f"cells_under_50_percent_{arm}"] = len(table.cells_below(arm, 0.5))
+    for arm, before in (("ours", ""), ("people", "people_"), ("parts", "parts_")):
         for classifier in ("lstm", "cnn", "graph"):
             if gain := table.gain(arm, "real", classifier):
                 out |= {f"{classifier}_{a}": table.mean(a, classifier) for a in ("real", arm)}
-                out[f"{classifier}_{before}gain_points"] = gain["points"]
+                out |= named(f"{classifier}_{before}gain", gain)
         for share in SHARES[:2]:
             if gain := table.gain(arm, "real", share=share):
                 out |= named(f"{before}gain_points_at_{100 * share:.0f}_percent", gain, "")
@@ -169,7 +178,7 @@ def section(result: dict) -> list[str]:
         f"seeds {', '.join(map(str, result['seeds']))}; {result['protocol']}; `{result['command']}`):",
         arm_table(table),
     ]
-    parts += [cell_list(table, arm) for arm in ("real", "classical", "ours", "both") if arm in table.arms()]
+    parts += [cell_list(table, arm) for arm in ("real", "people", "parts", "language", "both_parts") if arm in table.arms()]
     return [p for p in (*parts, other_table(table)) if p]
 
 
@@ -179,7 +188,7 @@ def section(result: dict) -> list[str]:
 def draw(rows: list[dict], name: str) -> None:
     """Bars by subject, confusion matrices, gain against the share of real walks."""
     table = LosoRows(rows)
-    arms = [a for a in ("real", "classical", "ours", "both", "people", "more_people") if a in table.arms()]
+    arms = [a for a in ("real", "classical", "people", "parts", "language", "both_parts") if a in table.arms()]
     if "real" not in arms:
         return
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -191,7 +200,7 @@ def draw(rows: list[dict], name: str) -> None:
         xlabel="held-out subject", ylabel="accuracy by file [%]", ylim=(max(0, lowest - 5), 101), title="GRU, leave one out"
     )
     save_figure(figure, f"{name}_subjects")
-    shown = [a for a in ("real", "classical", "both") if a in arms]
+    shown = [a for a in ("real", "people", "parts") if a in arms]
     figure = Figure(figsize=(5 * len(shown), 4.6), layout="constrained")
     for axis, arm in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
         matrix = table.confusion(arm).astype(float)
@@ -200,7 +209,7 @@ def draw(rows: list[dict], name: str) -> None:
         display.plot(ax=axis, cmap="Blues", colorbar=False, values_format=".1f", xticks_rotation=45)
         axis.set_title(f"{NAMES[arm]} [%]", fontsize=10)
     save_figure(figure, f"{name}_confusion")
-    gains = {a: [(s, g) for s in SHARES if (g := table.gain(a, "real", share=s))] for a in ("classical", "ours", "people")}
+    gains = {a: [(s, g) for s in SHARES if (g := table.gain(a, "real", share=s))] for a in ("classical", "people", "parts")}
     gains = {a: found for a, found in gains.items() if len(found) > 1}
     if not gains:
         return

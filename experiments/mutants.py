@@ -3,7 +3,7 @@
     python -m experiments.mutants            # or: make mutants; --only TEXT: those whose file or line contains it
 
 In: the list below (file, old line's part, new part, tests to run). Each break is made in a copy of the checkout, one copy a
-process, and its tests run there until the first failure; first of all they must pass without it. A run that was stopped goes on
+process, and its tests run there until the first failure; all of them must pass without any. A run that was stopped goes on
 while no file changes. Out: the breaks that survived, `model_cards/results/mutants.json` (`mutants`, `killed`)
 when the whole list ran. Raises ValueError where a part does not stand exactly once in its file.
 """
@@ -142,10 +142,10 @@ def main() -> None:
                     free.append(folder)
             return json.loads(path.read_text(encoding="utf-8"))
 
-        suites = sorted({m[3] for m in mutants})
-        plain = list(tqdm(pool.map(lambda tests: measured(passes, tests), suites), "without", len(suites)))
-        if failing := [tests for tests, one in zip(suites, plain) if not one["result"]]:
-            raise ValueError(f"{'; '.join(failing)}: fails without a mutant")
+        files = sorted({name for m in mutants for name in m[3].split()})
+        plain = list(tqdm(pool.map(lambda name: measured(passes, name), files), "without", len(files)))
+        if failing := [name for name, one in zip(files, plain) if not one["result"]]:
+            raise ValueError(f"{', '.join(failing)}: fail without a mutant")
         found = list(tqdm(pool.map(lambda m: measured(survives, *m), mutants), "mutants", len(mutants)))
     rows = [
         dict(zip(("file", "old", "new", "tests"), m)) | {"killed": not one["result"], "seconds": one["seconds"]}

@@ -5,6 +5,8 @@
     (then train_gpt2.py and datasets_scripts/synthetic.py as ever, on data/gist_members)
     python -m experiments.privacy --dataset data/gist --synthetic data/gist_synthetic \
         --held_out_walks data/gist_members/held_out_walks.json --exclude_subjects 1
+    python -m experiments.privacy --dataset data/gist --synthetic parts --name privacy_parts_gist \
+        --held_out_walks data/gist_members/held_out_walks.json --exclude_subjects 1             # of new people from parts
 
 In: the whole data set; walks sampled from the generator, in the walk schema; the walks and the people that the generator never
 saw. Out: model_cards/results/NAME.json and model_cards/figures/NAME.png.
@@ -36,6 +38,7 @@ from modeling_gait.evaluation.privacy import (
     pose_features,
 )
 from modeling_gait.files import atomic_folder
+from modeling_gait.new_people import NewPeople
 from modeling_gait.training.data import load_walks
 
 HELD_OUT = "held_out_walks.json"
@@ -48,7 +51,9 @@ class PrivacyArguments:
     """Arguments of the evaluation of privacy."""
 
     dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema: all walks"})
-    synthetic: str = field(default="", metadata={"help": "walks sampled from the generator, in the walk schema"})
+    synthetic: str = field(
+        default="", metadata={"help": "walks sampled from the generator, in the walk schema; parts: new people"}
+    )
     held_out_walks: str = field(default="", metadata={"help": "JSON list of walk_ids that the generator never saw"})
     exclude_subjects: list[str] = field(default_factory=list, metadata={"help": "people that the generator never saw"})
     make_split: str = field(
@@ -131,6 +136,13 @@ def roles(data: Dataset, held_out: set[str], exclude_subjects: list[str]) -> np.
     return np.where(np.isin(np.array(data["subject_id"]), list(map(str, exclude_subjects))), OTHER_PERSON, out)
 
 
+def new_people(members: Dataset) -> Dataset:
+    """Each member's walk as that of a new person, made of the members' parts."""
+    people, kept = NewPeople().fit(members), members.select_columns(["subject_id", "pathology", "attributes", "joints", "fps"])
+    options = {"batched": True, "batch_size": 128, "with_indices": True, "keep_in_memory": True}
+    return kept.map(people, load_from_cache_file=False, **options).with_format("numpy")
+
+
 def features_of(walk: tuple[np.ndarray, float]) -> tuple[np.ndarray, np.ndarray]:
     """Gait features (82,) and pose features (150,) of joints (T, 25, 3) [m] at a frame rate."""
     return gait_features(*walk), pose_features(walk[0])
@@ -182,12 +194,13 @@ def distance_row(distances: TrainingDistances) -> dict:
 
 def evaluate(args: PrivacyArguments) -> tuple[str, dict, list[dict], dict[str, TrainingDistances]]:
     """Protocol, metrics and rows of the result file, and the distances by kind of features."""
-    data, made = load_walks(args.dataset), load_walks(args.synthetic)
+    data = load_walks(args.dataset)
     unknown = set(args.exclude_subjects) - set(np.array(data["subject_id"]))
     if unknown:
         raise ValueError(f"{args.dataset}: no such subject: {', '.join(sorted(unknown))}")
     held_out = read_held_out(args.held_out_walks, data, args.exclude_subjects)
     role, walk_ids = roles(data, held_out, args.exclude_subjects), np.array(data["walk_id"])
+    made = new_people(data.select(np.flatnonzero(role == MEMBER))) if args.synthetic == "parts" else load_walks(args.synthetic)
     frames = max(len(joints) for part in made.select_columns(["joints"]).iter(256) for joints in part["joints"])
     synthetic = all_features(made, frames, args.num_proc, "synthetic walks")
     real = all_features(data, frames, args.num_proc, "real walks")

@@ -332,7 +332,7 @@ def result_metrics(rows: list[dict], main: str = next(iter(VARIANTS))) -> dict[s
     """Those of the main variant plainly named, those of others with the variant in front.
 
     Means over seeds, then over subjects; `_ci_low`, `_ci_high`: 95 % bootstrap over subjects; `VARIANT_ndcg_at_10_difference`:
-    paired with the main variant by subject and seed."""
+    paired with `clip` by subject and seed."""
     table, metrics = Rows([flat(r, "questions") for r in rows]), {}
     for variant in sorted({r["variant"] for r in rows}, key=lambda v: (v != main, v)):
         front = "" if variant == main else variant.replace("+", "_") + "_"
@@ -347,8 +347,8 @@ def result_metrics(rows: list[dict], main: str = next(iter(VARIANTS))) -> dict[s
             )
             shown |= key == "hybrid_walk_recall_at_10"
             metrics |= interval(front + key, means) if shown else {front + key: float(means.mean())}
-        gains = table.gains("ndcg_at_10", {"variant": variant}, {"variant": main})
-        if front and len(gains):
+        gains = table.gains("ndcg_at_10", {"variant": variant}, {"variant": "clip"})
+        if variant != "clip" and len(gains):
             metrics |= interval(f"{front}ndcg_at_10_difference", gains)
         people = [r["subject"] for r in own]
         metrics[f"{front}subjects"] = len(set(people))

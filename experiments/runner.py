@@ -27,6 +27,7 @@ import torch
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
+from modeling_gait.evaluation.bootstrap import bootstrap
 from modeling_gait.files import atomic_path, write_json
 from modeling_gait.training.data import numbered
 
@@ -122,6 +123,7 @@ def run_all(
     listed: tuple[str, ...] = (),
     within: tuple[str, ...] = (),
     packages: tuple[str, ...] = PACKAGES,
+    sometimes: tuple[str, ...] = (),
 ) -> list[dict]:
     """Make the rows that are not there yet; returns all rows of the folder, each with `about`.
 
@@ -129,19 +131,21 @@ def run_all(
         runs: dicts of the same keys; the values are the name of the row's file.
         listed: arguments that list runs (and so may change), beside those of PLACES.
         within: keys of a run; rows that differ in them may have been made with other arguments.
+        sometimes: keys, after the others, that some runs of the experiment have.
 
     Raises ValueError where rows were made with other arguments, or the result has runs that the folder lacks.
     """
     folder, here = Path(args.output_dir), asdict(args)
     arguments = {k: v for k, v in here.items() if k not in PLACES.union(listed)}
     arguments["dataset"] = Path(args.dataset).name
-    restore(args, list(runs[0]))
+    keys = list(dict.fromkeys([*runs[0], *sometimes]))
+    restore(args, keys)
     wanted = {tuple(run[k] for k in within) for run in runs}
     for row in read_rows(folder):
         made = row["about"].get("arguments", {})
         if tuple(row[k] for k in within) in wanted and (other := [k for k in made if made[k] != arguments.get(k)]):
             said = "; ".join(f"--{k} {made[k]!r}, not {arguments.get(k)!r}" for k in other)
-            raise ValueError(f"{folder}/rows: {run_name(_run_of(row, runs[0]))} was made with {said}: another --output_dir")
+            raise ValueError(f"{folder}/rows: {run_name(_run_of(row, keys))} was made with {said}: another --output_dir")
     about = {"arguments": arguments, "command": command(), "versions": versions(packages), "date": date.today().isoformat()}
     paths = [(run, folder / "rows" / f"{run_name(run)}.json") for run in runs]
     for run, path in tqdm([p for p in paths if not p[1].exists()], desc="runs"):
@@ -170,13 +174,6 @@ def restore(args: RunArguments, keys: list[str]) -> None:
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------------------
-
-
-def bootstrap(values: np.ndarray, draws: int = 10000) -> tuple[float, float]:
-    """95 % interval of the mean of values (N,), one a held-out person or group (Efron 1979, percentiles)."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(1)
-    return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
 
 
 def interval(name: str, values: np.ndarray, draws: int = 10000) -> dict[str, float]:

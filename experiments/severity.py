@@ -16,6 +16,7 @@ from scipy.special import softmax
 
 from experiments.loso import scores
 from experiments.runner import figure_path, parse, write_result
+from modeling_gait.evaluation.bootstrap import bootstrap_units
 from modeling_gait.evaluation.calibration import (
     expected_calibration_error,
     expected_score,
@@ -94,17 +95,9 @@ def measure(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def intervals(logits: np.ndarray, labels: np.ndarray, subjects: np.ndarray) -> dict[str, float]:
     """95 % intervals of `measure`, bootstrapped over people. (ECE is not negative, so its interval lies above the estimate.)"""
-    rng = np.random.default_rng(0)
-    rows = [np.flatnonzero(subjects == s) for s in np.unique(subjects)]
-    found = []
-    for _ in range(DRAWS):
-        chosen = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
-        found.append(measure(logits[chosen], labels[chosen]))
-    out = {}
-    for name in found[0]:
-        low, high = np.nanpercentile([f[name] for f in found], (2.5, 97.5))
-        out |= {f"{name}_ci_low": float(low), f"{name}_ci_high": float(high)}
-    return out
+    names = list(measure(logits, labels))
+    low, high = bootstrap_units(lambda rows: list(measure(logits[rows], labels[rows]).values()), subjects, draws=DRAWS)
+    return {f"{name}_ci_{end}": float(x) for end, xs in (("low", low), ("high", high)) for name, x in zip(names, xs)}
 
 
 def evaluate(args: SeverityArguments) -> tuple[dict, list[dict], np.ndarray, np.ndarray]:

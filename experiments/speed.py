@@ -105,14 +105,12 @@ def report(args: argparse.Namespace, folder: Path) -> tuple:
 
 def search(args: argparse.Namespace, folder: Path) -> tuple:
     """Clean simulated walks of 128 frames to vectors; `cleaned` counts the cleaning of raw joints. Each text is new."""
-    import faiss
     from datasets import Dataset
 
     from modeling_gait import GaitDualEncoderConfig, GaitFeatureExtractor
-    from modeling_gait.gait_search import GaitSearch, encode_walks
+    from modeling_gait.gait_search import MEASURED, GaitSearch, encode_walks
     from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 
-    faiss.omp_set_num_threads(torch.get_num_threads())
     model = (
         GaitDualEncoderModel.from_pretrained(args.model) if args.model else GaitDualEncoderModel(GaitDualEncoderConfig())
     ).eval()
@@ -124,17 +122,32 @@ def search(args: argparse.Namespace, folder: Path) -> tuple:
         "walks_per_second": args.walks / seconds(lambda: encode_walks(model, joints, extractor, clean=False), 3),
         "cleaned_walks_per_second": 64 / seconds(lambda: encode_walks(model, joints[:64], extractor, fps=30), 3),
     }
-    rows = 100 * args.walks
-    vectors = np.random.default_rng(0).standard_normal((rows, model.config.projection_size)).astype(np.float32)
+    rows, rng = 100 * args.walks, np.random.default_rng(0)
+    vectors = rng.standard_normal((rows, model.config.projection_size)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = GaitSearch(model, Dataset.from_dict({"walk_id": np.arange(rows)}), vectors, extractor)
-    found.by_text("warm up")
-    texts = [f"steppage gait, right side, speed {0.4 + i / 50:.2f} m/s, cadence {80 + i} steps/min." for i in range(30)]
-    each = [seconds(lambda t=t: found.by_text(t)) for t in texts]
-    metrics |= {"text_query_ms": 1e3 * statistics.median(each), "text_query_ms_slowest": 1e3 * max(each)}
-    queries = {"vector": [lambda v=v: found.by_vector(v) for v in vectors[:30]]}
+    measured = rng.uniform(0.3, 1.3, (rows, len(MEASURED))).astype(np.float32)
+    bodies = rng.uniform(0.1, 0.5, (rows, 24)).astype(np.float32)
+    found = GaitSearch(model, Dataset.from_dict({"walk_id": range(rows)}), vectors, measured, bodies, extractor)
+    found.by_text("warm up, hobbling")
+    texts = {
+        "text": [f"hobbling along, {chr(97 + i) * 3}" for i in range(26)],
+        "hybrid": [
+            f"hobbling {chr(97 + i) * 3}, speed {0.4 + i / 50:.2f} m/s, stride over {0.5 + i / 50:.2f} m" for i in range(26)
+        ],
+        "numbers": [f"speed {0.4 + i / 50:.2f} m/s, stride at least {0.5 + i / 50:.2f} m" for i in range(26)],
+    }
+    queries = {k: [lambda t=t: found.by_text(t) for t in each] for k, each in texts.items()}
+    queries["vector"] = [lambda v=v: found.by_vector(v) for v in vectors[:30]]
     queries["walk"] = [lambda j=j: found.by_walk(j, fps=30) for j in joints[:30]]
-    metrics |= {f"{k}_query_ms": 1e3 * statistics.median(map(seconds, runs)) for k, runs in queries.items()}
+    queries["person"] = [lambda j=j: found.by_walk(j, fps=30, by="both") for j in joints[:30]]
+    for name, runs in queries.items():
+        each = [1e3 * seconds(run) for run in runs]
+        metrics |= {f"{name}_query_ms": statistics.median(each), f"{name}_query_ms_slowest": max(each)}
+    found.save(folder / "index")
+    metrics["seconds_open"] = seconds(lambda: GaitSearch.load(model, folder / "index", extractor).by_vector(vectors[0]), 3)
+    metrics["seconds_add_and_save"] = seconds(
+        lambda: (found.add(joints[0], fps=30, walk_id=rows), found.save(folder / "index")), 3
+    )
     return f"{args.walks} walks of 128 frames; {rows:,} rows, exact search; medians", metrics, [{"seed": 0}]
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
     from .modeling_gait_tcn import GaitTCNModel
     from .modeling_gait_vq import GaitVQModel
+    from .new_people import NewPeople
     from .pipeline_gait_classification import GaitClassificationPipeline
     from .pipeline_gait_report import GaitReportPipeline
     from .pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
@@ -76,6 +77,7 @@ _NAMES = {
     "modeling_gait_knowledge": ("GaitKnowledgeForSequenceClassification",),
     "modeling_gait_tcn": ("GaitTCNModel",),
     "modeling_gait_vq": ("GaitVQModel",),
+    "new_people": ("NewPeople",),
     "pipeline_gait_classification": ("GaitClassificationPipeline",),
     "pipeline_gait_report": ("GaitReportPipeline",),
     "pipeline_zero_shot_gait": ("ZeroShotGaitClassificationPipeline",),

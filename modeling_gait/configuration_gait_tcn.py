@@ -18,7 +18,8 @@ class GaitTCNConfig(PreTrainedConfig):
         dilations (`list[int]`): one residual block for each, in patches.
         kernel_size (`int`): patches a convolution sees, odd.
         num_harmonics (`int`): sines and cosines of the phase that the network reads.
-        num_components (`int`): directions in which sampled cycles vary.
+        activities (`list[str]`): names of what people do in the cycles that were trained on.
+        num_directions (`int`): directions along which people may differ beside what is stationary in phase: turns of sensors.
         channels_per_sensor (`int`): neighbouring channels that fail together: 6 for an IMU, 3 for a joint.
         adapted (`str`): what personalisation changes: "all" weights, or the "heads" alone (ANIL, and the smallest adapter).
         inner_steps (`int`): gradient steps of a personalisation.
@@ -37,15 +38,16 @@ class GaitTCNConfig(PreTrainedConfig):
     dilations: list[int] | tuple[int, ...] = (1, 3, 9)
     kernel_size: int = 5
     num_harmonics: int = 4
-    num_components: int = 32
+    activities: list[str] | tuple[str, ...] = ()
+    num_directions: int = 1
     channels_per_sensor: int = 6
     adapted: Literal["all", "heads"] = "all"
-    inner_steps: int = 3
+    inner_steps: int = 0
     inner_lr: float = 0.05
 
     def validate_architecture(self):
         """Part of the `strict` validation."""
-        for name in ("num_channels", "num_phases", "patch_size", "hidden_size", "num_harmonics", "num_components"):
+        for name in ("num_channels", "num_phases", "patch_size", "hidden_size", "num_harmonics", "num_directions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.channels_per_sensor < 1 or self.num_channels % self.channels_per_sensor:

@@ -166,7 +166,7 @@ _STATED = re.compile(
 )
 _NAMED = r"\b(?:(left|right) )?(?:{})\b(?: (?:on|of|in) the (left|right))?"
 _NAMES = {name: re.compile(_NAMED.format(about[0])) for name, about in QUANTITIES.items()}
-_SPLIT = re.compile(r"[,;.:!?](?!\d)|\b(?:and|but|with|while|whose)\b")
+_SPLIT = re.compile(r"[,;.:!?|](?!\d)|\b(?:and|but|with|while|whose)\b")
 
 # Words that no English query has, but queries in other languages of Europe do.
 _FOREIGN_WORDS = """
@@ -309,8 +309,9 @@ def _quantity(text: str, m: re.Match, unit, previous: int) -> tuple[str | None, 
     if unit and unit[0] in QUANTITIES:
         return unit[0], None, m.span()
     comparator = m["below"] or m["above"] or ""
-    if unit is None and re.search(r"slower|faster|quicker", comparator):
-        return "speed", None, m.span()
+    for words, name in ((r"slower|faster|quicker", "speed"), (r"taller", "body_height"), (r"wider|narrower", "step_width")):
+        if re.match(words, comparator) and (unit is None or unit[0] == QUANTITIES[name][1]):
+            return name, None, m.span()
     if unit and unit[0] == "deg" and (joint := re.search(r"(left |right )?(knee|hip|ankle)", text[begin:end])):
         return f"{joint[2]}_range", (joint[1] or "").strip() or None, m.span()
     return None, None, m.span()

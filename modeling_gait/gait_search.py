@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, concatenate_datasets, load_from_disk
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 from tqdm import tqdm
 
 from .feature_extraction_gait import GaitFeatureExtractor
@@ -181,6 +181,8 @@ class GaitSearch:
         self._graph: Dataset | None = None
         self._vectors: dict[tuple, np.ndarray] = {}
         self._columns: dict[str, np.ndarray] = {}
+        self._shares: dict[tuple, np.ndarray] = {}
+        self._mean_class: np.ndarray | None = None
 
     @classmethod
     def from_folder(
@@ -239,7 +241,7 @@ class GaitSearch:
     def _replace(self, tables: dict[str, np.ndarray]) -> None:
         for name, table in tables.items():
             setattr(self, name, table)
-        self._graph, self._columns = None, {}
+        self._graph, self._columns, self._shares, self._mean_class = None, {}, {}, None
 
     def update(self, folder: str | Path, **about) -> tuple[int, int]:
         """Read what is new in the folder and forget what is gone; numbers of both. Files are known by their paths."""
@@ -263,7 +265,7 @@ class GaitSearch:
         Raises ValueError, in a sentence, as `read_query` and `read_where`, where no walk passes the filter, and where what the
         query asks for is out of the reach of all walks here.
         """
-        query, rows = read_query(text, self.classes), self._passing(where)
+        query, rows = read_query(text, self.classes), self.passing(where)
         weighed = [(c, *found) for c in query.conditions if (found := self._weigh(c)) is not None]
         for condition, fit, values in weighed:
             self._refuse_out_of_reach(condition, fit[rows], None if values is None else values[rows])
@@ -287,7 +289,7 @@ class GaitSearch:
         if len(self.walks) >= EXACT_ROWS and where is None:
             scores, rows = self.graph.search(INDEX, vector, k=_count(k, len(self.walks)))
             return [self._row(int(r), float(s)) for s, r in zip(scores, rows)]
-        rows = self._passing(where)
+        rows = self.passing(where)
         scores = self.embeddings @ vector
         return [self._row(r, float(scores[r])) for r in rows[_top(scores[rows], k)]]
 
@@ -310,7 +312,7 @@ class GaitSearch:
             return self.by_vector(vector, k, where)
         if not self.bodies.shape[1]:
             raise ValueError("this index holds no bone lengths; make it anew from the walks to search by person")
-        rows, scores = self._passing(where), self.person_scores(about[0][1])
+        rows, scores = self.passing(where), self.person_scores(about[0][1])
         if by == "both":
             scores = scores * (1 + self.embeddings @ vector) / 2
         return [self._row(r, float(scores[r])) for r in rows[_top(scores[rows], k)]]
@@ -337,7 +339,10 @@ class GaitSearch:
 
     def _softmax(self, texts: tuple[str, ...]) -> np.ndarray:
         """Probabilities (N, K) of texts that exclude each other."""
-        return torch.from_numpy(self._scale * (self.embeddings @ self._text_vectors(texts).T)).softmax(-1).numpy()
+        if texts not in self._shares:
+            logits = self._scale * (self.embeddings @ self._text_vectors(texts).T)
+            self._shares[texts] = torch.from_numpy(logits).softmax(-1).numpy()
+        return self._shares[texts]
 
     @property
     def _titles(self) -> tuple[str, ...]:
@@ -347,9 +352,10 @@ class GaitSearch:
         """(N,) how much better a text fits than the mean class of gait does."""
         with torch.no_grad():
             own = self.embeddings @ self.model.get_text_features([text])[0].float().cpu().numpy()
-        others = self._scale * (self.embeddings @ self._text_vectors(self._titles).T)
-        others = np.logaddexp.reduce(others, axis=1) - np.log(others.shape[1])
-        return 1 / (1 + np.exp(np.clip(others - self._scale * own, -50, 50)))
+        if self._mean_class is None:
+            others = torch.from_numpy(self._scale * (self.embeddings @ self._text_vectors(self._titles).T))
+            self._mean_class = (others.logsumexp(-1) - np.log(others.shape[1])).numpy()
+        return expit(self._scale * own - self._mean_class)
 
     def _weigh(self, c: Condition) -> tuple[np.ndarray, np.ndarray | None] | None:
         """How well each walk fits (N,), and what was measured (N,); None where nothing here tells."""
@@ -413,7 +419,7 @@ class GaitSearch:
             return None if np.isnan(values).all() else values
         return np.array(["unknown" if v is None else str(v) for v in values])
 
-    def _passing(self, where: str | None) -> np.ndarray:
+    def passing(self, where: str | None) -> np.ndarray:
         """Rows that pass a filter."""
         keep = np.ones(len(self.walks), bool)
         for f in read_where(where) if where else ():

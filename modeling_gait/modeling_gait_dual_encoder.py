@@ -286,6 +286,8 @@ class GaitDualEncoderModel(PreTrainedModel):
         self.register_buffer("text_std", torch.ones(text))
         self.register_buffer("number_mean", torch.zeros(count))
         self.register_buffer("number_std", torch.ones(count))
+        self.register_buffer("known_walks", torch.zeros(config.known_walks, width))
+        self.register_buffer("known_cosine", torch.zeros(()))
         self.register_buffer("text_fingerprint", torch.zeros(text))  # zero: not known yet
         self.logit_scale = nn.Parameter(torch.tensor(math.log(config.logit_scale_init)))
         self.logit_bias = nn.Parameter(torch.tensor(float(config.logit_bias_init)), requires_grad="siglip" in config.losses)
@@ -311,6 +313,8 @@ class GaitDualEncoderModel(PreTrainedModel):
             init.ones_(module.text_std)
             init.zeros_(module.number_mean)
             init.ones_(module.number_std)
+            init.zeros_(module.known_walks)
+            init.zeros_(module.known_cosine)
             init.zeros_(module.text_fingerprint)
 
     @property
@@ -392,6 +396,19 @@ class GaitDualEncoderModel(PreTrainedModel):
         words = (sentence_embeds.to(self.text_mean) - self.text_mean) / self.text_std
         both = torch.cat((words, self.number_features(numbers).to(words)), dim=-1)
         return F.normalize(self.text_projection(both).float(), dim=-1)
+
+    def set_known_walks(self, gait: torch.Tensor, text: torch.Tensor) -> None:
+        """Vectors (K, P) of training walks and of their own texts, K = `config.known_walks`."""
+        self.known_walks.copy_(gait)
+        self.known_cosine.copy_((gait * text).sum(-1).quantile(0.05))
+
+    def fair_scores(self, gait: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Similarities (B, K) of unit vectors (B, P) and (K, P), each less what nearly all (98 %) training walks stay below:
+        a description of what was never trained on competes with those that training pulled close. Raises ValueError for a
+        model that carries no `known_walks`."""
+        if not len(self.known_walks):
+            raise ValueError("this model carries no known walks; train it with --known_walks")
+        return gait @ text.T - (self.known_walks @ text.T).quantile(0.98, dim=0)
 
     @can_return_tuple
     def forward(

@@ -1,20 +1,19 @@
-"""GaitTCNModel: a temporal convolutional network that adapts to a person from one to five gait cycles (after MetaGait,
-doi 10.1038/s41598-026-35121-4).
+"""GaitTCNModel: adapts to a person from one to five gait cycles (after MetaGait, doi 10.1038/s41598-026-35121-4).
 
 In: gait cycles (B, P, C) in the units of the sensors, P phase points of one cycle, C channels; masks of samples (P or P x C)
-and channels (C), True where measured; `support` (B, K, P, C), K cycles of the person.
-Out: `generation` (B, P, C), the expected cycle of the person; `spread` (B, C), how far single cycles lie from it;
-`reconstruction` (B, P, C), the whole of a cycle of which only some samples, channels or sensors were measured.
+and channels (C), True where measured; `support` (B, K, P, C), K cycles of the person; the activity (else it is read from them).
+Out: `generation` (B, P, C), the expected cycle of the person; `doubt` and `spread` (B, P, C), standard deviations of that
+expectation and of a single cycle about it; `reconstruction` (B, P, C), the whole of a cycle of which only some samples,
+channels or sensors were measured.
 
-    person = model.personalize(cycles)           # cycles (K, P, C): a new model, adapted by gradient steps (MAML)
+    person = model.personalize(cycles)           # cycles (K, P, C): a new model, adapted to the person
     person.generate(20, seed=0)                  # (20, P, C), different cycles of this person
     person.reconstruct(cycle, sample_mask)       # (B, P, C)
     person.save_adapter("p01"); GaitTCNModel.from_pretrained("p01")   # base model + what changed
 
-The network reads the support as a mean, its certainty n / (n + 1) and its standard deviation, and expects a cycle: its prior.
-The support's mean replaces that as far as n cycles can be trusted: each harmonic of each channel by n / (n + r), r the variance
-of single cycles over that of people's means (the linear empirical Bayes estimate of Efron and Morris 1973), fitted to the
-training people and learned further. A gait cycle is periodic, and so are the convolutions.
+The best linear rule (gait_posterior.py) goes first: the posterior of a Gaussian prior over people that was fitted to training
+people. A temporal convolutional network adds to it what a linear rule cannot; its weights may take gradient steps on the
+person's cycles (MAML). A gait cycle is periodic, and so are the convolutions.
 """
 
 import copy
@@ -34,17 +33,21 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, cached_file, can_return_tuple
 
 from .configuration_gait_tcn import GaitTCNConfig
+from .gait_posterior import GaitPerson, GaitPrior, weights
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "gait_adapter.json", "gait_adapter.safetensors"
+NOISE_CYCLES = 4  # cycles that people's usual variation counts as, against a person's own
+LIMIT = 1.645  # standard deviations that hold 90 % of a Gaussian
 
 
 @dataclass
 class GaitTCNOutput(ModelOutput):
-    """`loss` scalar or None; `generation` (B, P, C), `reconstruction` (B, P, C) and `spread` (B, C) in the sensors' units."""
+    """`loss` scalar or None; `generation`, `reconstruction`, `doubt`, `spread` (B, P, C) in the sensors' units."""
 
     loss: torch.FloatTensor | None = None
     generation: torch.FloatTensor | None = None
     reconstruction: torch.FloatTensor | None = None
+    doubt: torch.FloatTensor | None = None
     spread: torch.FloatTensor | None = None
 
 
@@ -75,38 +78,37 @@ class GaitTCNBlock(nn.Module):
 
 
 class GaitTCNNetwork(nn.Module):
-    """The network on standardised cycles; everything that personalisation may change is a parameter of this module.
+    """What is added to the linear rule, on standardised cycles; everything that gradient steps may change is a parameter here.
 
+    generation, reconstruction: (B, P, C) of the linear rule, reconstruction None where there is nothing to reconstruct;
     values, observed: (B, P, C), values 0 where `observed` is 0; context: (B, P, 3 C) of `support_context`.
-    Returns generation (B, P, C), reconstruction (B, P, C), log spread (B, C).
+    Returns generation and reconstruction (B, P, C).
     """
 
     def __init__(self, config: GaitTCNConfig):
         super().__init__()
         self.config = config
         width, patch, channels = config.hidden_size, config.patch_size, config.num_channels
-        self.stem = nn.Linear(patch * 5 * channels + 2 * config.num_harmonics, width)
+        self.stem = nn.Linear(patch * 7 * channels + 2 * config.num_harmonics, width)
         self.blocks = nn.ModuleList(GaitTCNBlock(width, config.kernel_size, d) for d in config.dilations)
         self.norm = nn.LayerNorm(width)
         self.generation_head = nn.Linear(width, patch * channels)
         self.reconstruction_head = nn.Linear(width, patch * channels)
-        self.spread_head = nn.Linear(width, channels)  # a probe: it must not change what the others learn
-        self.log_noise = nn.Parameter(torch.zeros(config.num_phases // 2 + 1, channels))  # log r of harmonics and channels
 
-    def forward(self, values: torch.Tensor, observed: torch.Tensor, context: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, generation, reconstruction, values, observed, context) -> tuple[torch.Tensor, torch.Tensor]:
         config = self.config
-        mean, certainty, _ = context.chunk(3, dim=-1)
-        x = torch.cat((values, observed, context), dim=-1)
+        reconstruction = generation if reconstruction is None else reconstruction
+        surprise = (values - reconstruction) * observed
+        x = torch.cat((generation, reconstruction, surprise, observed, context), dim=-1)
         x = x.reshape(*x.shape[:-2], config.num_phases // config.patch_size, -1)
         phase = self._phase(x).expand(*x.shape[:-1], -1)
         x = self.stem(torch.cat((x, phase), dim=-1))
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
-        prior = self.generation_head(x).reshape(mean.shape)
-        generation = prior + self.trusted(mean - prior, certainty)
-        reconstruction = generation + self.reconstruction_head(x).reshape(mean.shape)
-        return generation, torch.where(observed > 0, values, reconstruction), self.spread_head(x.mean(-2).detach())
+        generation = generation + self.generation_head(x).reshape(generation.shape)
+        reconstruction = reconstruction + self.reconstruction_head(x).reshape(generation.shape)
+        return generation, torch.where(observed > 0, values, reconstruction)
 
     def _phase(self, like: torch.Tensor) -> torch.Tensor:
         """Sines and cosines of the phase of each patch (P / patch, 2 harmonics)."""
@@ -114,12 +116,6 @@ class GaitTCNNetwork(nn.Module):
         angle = torch.arange(patches, device=like.device, dtype=like.dtype)[:, None] * (2 * torch.pi / patches)
         angle = angle * torch.arange(1, self.config.num_harmonics + 1, device=like.device, dtype=like.dtype)
         return torch.cat((angle.sin(), angle.cos()), dim=-1)
-
-    def trusted(self, surprise: torch.Tensor, certainty: torch.Tensor) -> torch.Tensor:
-        """The part of the support's mean that is not in the prior (B, P, C), harmonics shrunk by n / (n + r)."""
-        share = certainty.mean(-2, keepdim=True)  # n / (n + 1)
-        gain = share / (share + (1 - share) * self.log_noise.exp())
-        return torch.fft.irfft(gain * torch.fft.rfft(surprise, dim=-2), n=self.config.num_phases, dim=-2)
 
 
 def support_context(total: torch.Tensor, square: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -135,33 +131,25 @@ def masked_mse(prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tenso
     return ((prediction - target).square() * mask).sum() / mask.expand_as(target).sum().clamp(min=1)
 
 
-def support_loss(network: nn.Module, parameters: dict, cycles: torch.Tensor, observed: torch.Tensor, sparse: torch.Tensor):
+def support_loss(network: nn.Module, parameters: dict, cycles, observed, linear, context) -> torch.Tensor:
     """What the adaptation minimises on a person's cycles (K, P, C), standardised, 0 where `observed` (K, P, C) is 0.
 
-    Each cycle is to be generated from the other ones (a lone cycle from nothing), and reconstructed from its `sparse` samples.
+    Each cycle is to be generated from the other ones (a lone cycle from nothing): linear (K, P, C) and context (K, P, 3 C) are
+    theirs (`GaitTCNModel.left_out`).
     """
-    rest = [s.sum(0, keepdim=True) - s for s in (cycles, cycles.square(), observed)]
-    context, nothing = support_context(*rest), torch.zeros_like(cycles)
-    values, seen = torch.cat((nothing, cycles * sparse)), torch.cat((nothing, sparse))
-    generation, reconstruction, _ = functional_call(network, parameters, (values, seen, torch.cat((context, context))))
-    k = cycles.shape[0]
-    return masked_mse(generation[:k], cycles, observed) + masked_mse(reconstruction[k:], cycles, observed)
+    nothing = torch.zeros_like(cycles)
+    generation, _ = functional_call(network, parameters, (linear, None, nothing, nothing, context))
+    return masked_mse(generation, cycles, observed)
 
 
-def adapt(
-    network: nn.Module, fast: dict, slow: dict, rates: dict, cycles, observed, sparse, first_order: bool = False, steps: int = 0
-) -> dict[str, torch.Tensor]:
+def adapt(network, fast: dict, slow: dict, rates: dict, support: tuple, first_order=False, steps=0) -> dict[str, torch.Tensor]:
     """Gradient steps on the `fast` parameters, each with its rate; differentiable, and can be mapped by `vmap` over tasks.
 
-    Args: fast, slow: the parameters of `network` that change and that do not; sparse (steps, K, P, C), a mask for each step;
+    Args: fast, slow: the parameters of `network` that change and that do not; support: what `support_loss` takes;
     first_order: the steps are constants for whoever differentiates the result. Returns the new fast parameters.
     """
-
-    def loss(changing: dict, hidden: torch.Tensor) -> torch.Tensor:
-        return support_loss(network, slow | changing, cycles, observed, hidden)
-
-    for step in range(steps):
-        gradient = grad(loss)(fast, sparse[step])
+    for _ in range(steps):
+        gradient = grad(lambda changing: support_loss(network, slow | changing, *support))(fast)
         fast = {k: p - rates[k] * (gradient[k].detach() if first_order else gradient[k]) for k, p in fast.items()}
     return fast
 
@@ -170,7 +158,7 @@ def draw_sparse_masks(observed: torch.Tensor, channels_per_sensor: int, generato
     """A sparse part of observed samples (..., P, C), float: a tenth or so of the phases, or all but one sensor, or both."""
     *lead, phases, channels = observed.shape
     draw = lambda *shape: torch.rand(*lead, *shape, generator=generator)  # noqa: E731
-    share = 0.03 + 0.3 * draw(1, 1) ** 2
+    share = 0.03 + 0.15 * draw(1, 1)
     moments = (draw(phases, 1) < share).to(observed)
     sensors = channels // channels_per_sensor
     lost = torch.randint(sensors, (*lead, 1, 1), generator=generator)
@@ -190,11 +178,12 @@ class GaitTCNModel(PreTrainedModel):
     def __init__(self, config: GaitTCNConfig):
         super().__init__(config)
         self.network = GaitTCNNetwork(config)
+        self.prior = GaitPrior(len(config.activities), config.num_phases, config.num_channels, config.num_directions)
         self.log_rates = nn.Parameter(torch.zeros(len(list(self.network.parameters()))))
         self.register_buffer("channel_mean", torch.zeros(config.num_channels))
         self.register_buffer("channel_std", torch.ones(config.num_channels))
-        self.register_buffer("components", torch.zeros(config.num_components, config.num_phases, config.num_channels))
         self.register_buffer("context", torch.zeros(config.num_phases, 3 * config.num_channels))
+        self.register_buffer("activity", torch.tensor(len(config.activities)))  # of the person; the last: unknown
         self.adapter: dict | None = None  # of a personalised model: its base, digest of the base, names of what changed
         self.post_init()
 
@@ -206,14 +195,16 @@ class GaitTCNModel(PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
         elif isinstance(module, GaitTCNNetwork):
-            for head in (module.generation_head, module.reconstruction_head, module.spread_head):
-                init.normal_(head.weight, std=0.01)
-            init.zeros_(module.log_noise)
+            for head in (module.generation_head, module.reconstruction_head):  # nothing is added at the start
+                init.zeros_(head.weight)
+        elif isinstance(module, GaitPrior):
+            module.reset()
         elif isinstance(module, GaitTCNModel):
             init.constant_(module.log_rates, math.log(self.config.inner_lr))
             init.ones_(module.channel_std)
-            for buffer in (module.channel_mean, module.components, module.context):
+            for buffer in (module.channel_mean, module.context):
                 init.zeros_(buffer)
+            init.constant_(module.activity, len(self.config.activities))
 
     # ------------------------------------------------------------------------------------------------- scales and inputs
     @torch.no_grad()
@@ -225,23 +216,6 @@ class GaitTCNModel(PreTrainedModel):
         variance = ((values.double() - mean).square() * weight).sum((0, 1)) / count
         self.channel_mean.copy_(mean)
         self.channel_std.copy_(torch.where(variance > 1e-12, variance.sqrt(), 1.0))
-
-    @torch.no_grad()
-    def fit_components(self, residuals: torch.Tensor) -> None:
-        """Directions of a person's cycle-to-cycle variation from standardised residuals (N, P, C), unit variance a channel."""
-        flat = residuals.flatten(1)
-        rank = min(self.config.num_components, *flat.shape)
-        _, scale, directions = torch.svd_lowrank(flat, q=rank, niter=4)
-        found = (directions * scale).T.unflatten(1, residuals.shape[1:])
-        norm = found.square().sum(0).mean(0).sqrt()  # the standard deviation that z ~ N(0, 1) would give each channel
-        self.components.zero_()
-        self.components[:rank] = found / torch.where(norm > 1e-9, norm, 1.0)
-
-    @torch.no_grad()
-    def fit_noise(self, between: torch.Tensor, within: torch.Tensor) -> None:
-        """Where the trust in a support starts: variances (P // 2 + 1, C) of people's mean cycles and of one's single cycles."""
-        ratio = within.clamp(min=1e-6) / between.clamp(min=1e-6)
-        self.network.log_noise.copy_(ratio.clamp(1e-3, 1e3).log())
 
     def standardise(
         self,
@@ -301,7 +275,45 @@ class GaitTCNModel(PreTrainedModel):
             raise ValueError("support: a cycle has no valid sample; leave it out")
         return values, observed
 
+    def _activity(self, activity, mean: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+        """Numbers (B,) of activities: names, numbers, or None: the likeliest for these cycles."""
+        if activity is None:
+            return self.prior.activity(mean, count)
+        names = [activity] if isinstance(activity, str) else activity
+        known = list(self.config.activities)
+        unknown = [n for n in names if isinstance(n, str) and n not in known]
+        if unknown:
+            raise ValueError(f"activity {unknown[0]!r}: the model knows {', '.join(known) or 'none'}")
+        numbers = [known.index(n) if isinstance(n, str) else int(n) for n in names]
+        return torch.tensor(numbers, device=mean.device).expand(len(mean))
+
     # ------------------------------------------------------------------------------------------------- the model
+    @torch.no_grad()
+    def person(self, context: torch.Tensor, activity=None) -> tuple[GaitPerson, torch.Tensor]:
+        """What the linear rule says of people, standardised, from `support_context` (B, P, 3 C), and their activities (B,).
+
+        Where the support has several cycles, they say how much more or less this person's vary than other people's.
+        """
+        mean, certainty, deviation = context.double().chunk(3, dim=-1)
+        count = certainty / (1 - certainty)
+        each = count.mean(-2)
+        activity = self._activity(activity, mean, each)
+        mean = torch.where(count > 0, mean, self.prior.mean.double()[activity])
+        usual = self.prior.within.double()[activity] * weights(self.config.num_phases, mean) / self.config.num_phases
+        usual = usual.sum(-2, keepdim=True) * self.prior.shape.double()[activity].square()
+        free = (count - 1).clamp(min=0)
+        ratio = (free * deviation.square() / usual).sum((-1, -2)) / free.sum((-1, -2)).clamp(min=1e-9)
+        several = free.amax((-1, -2))
+        noise = (NOISE_CYCLES + several * ratio) / (NOISE_CYCLES + several)
+        return self.prior.of(activity, mean, each, noise), activity
+
+    @torch.no_grad()
+    def left_out(self, cycles: torch.Tensor, observed: torch.Tensor, activity=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the linear rule expects of each of a person's cycles (K, P, C) from the other ones, and their context."""
+        rest = [s.sum(0, keepdim=True) - s for s in (cycles, cycles.square(), observed)]
+        context = support_context(*(r.clamp(min=0) if i else r for i, r in enumerate(rest)))
+        return self.person(context, activity)[0].mean.to(cycles), context
+
     @can_return_tuple
     def forward(
         self,
@@ -312,6 +324,7 @@ class GaitTCNModel(PreTrainedModel):
         support_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         label_mask: torch.Tensor | None = None,
+        activity: list[str] | torch.Tensor | None = None,
     ) -> GaitTCNOutput:
         """Expected cycle and reconstruction.
 
@@ -322,35 +335,48 @@ class GaitTCNModel(PreTrainedModel):
                 personalised model knows its person, and any other expects the cycle that people have in common.
             labels, label_mask: (B, P, C) whole cycles, (B, C) their valid channels, for the loss: squared errors of generation
                 and reconstruction, in standard deviations of a channel, over valid channels alone.
+            activity: names of `config.activities` (B,) or one for all, or their numbers; None: read from the support.
 
-        Raises: ValueError as `standardise`; or where there is neither `values`, `support` nor `labels`.
+        Raises: ValueError as `standardise`; an unknown activity; or there is neither `values`, `support` nor `labels`.
         """
         if values is None and support is None and labels is None:
             raise ValueError("give values to reconstruct, support cycles to generate from, or both; or call generate()")
-        context = self.context
         if support is not None:
             cycles, seen = self._support(support, support_mask)
             context = support_context(cycles.sum(-3), cycles.square().sum(-3), seen.sum(-3))
+        else:
+            context, activity = self.context[None], self.activity[None] if activity is None else activity
         target = None if labels is None else self.standardise(labels, label_mask, name="labels")
+        person, _ = self.person(context, activity)
+        linear, filled = person.mean.to(context), None
         if values is not None:
             known, observed = self.standardise(values, channel_mask, sample_mask)
+            filled = person.fill(known, observed).to(known)
         else:
-            batch = context.shape[:-2] if context.ndim > 2 else target[0].shape[:-2] if target is not None else (1,)
-            known = torch.zeros(*batch, self.config.num_phases, self.config.num_channels).to(self.channel_mean)
+            known = torch.zeros_like(linear if target is None else target[0])
             observed = torch.zeros_like(known)
-        generation, reconstruction, log_spread = self.network(known, observed, context.expand(*known.shape[:-1], -1))
+        inputs = (x.expand_as(known) for x in (linear, linear if filled is None else filled, known, observed))
+        generation, reconstruction = self.network(*inputs, context.expand(len(known), -1, -1))
         loss = None
         if target is not None:
             loss = masked_mse(generation, *target) + (masked_mse(reconstruction, *target) if values is not None else 0)
+        doubt, spread = (d.to(known).expand_as(known) * self.channel_std for d in person.deviations())
         return GaitTCNOutput(
             loss=loss,
             generation=self._units(generation),
             reconstruction=None if values is None else self._units(reconstruction),
-            spread=log_spread.exp() * self.channel_std,
+            doubt=doubt,
+            spread=spread,
         )
 
     def _units(self, standardised: torch.Tensor) -> torch.Tensor:
         return standardised * self.channel_std + self.channel_mean
+
+    def _own(self) -> tuple[torch.Tensor, GaitPerson]:
+        """Expected cycle (1, P, C), standardised, and person of this model."""
+        person, _ = self.person(self.context[None], self.activity[None])
+        linear, nothing = person.mean.to(self.context), torch.zeros_like(person.mean).to(self.context)
+        return self.network(linear, None, nothing, nothing, self.context[None])[0], person
 
     @torch.no_grad()
     def generate(self, num_cycles: int = 1, seed: int | None = None, temperature: float = 1.0) -> torch.Tensor:
@@ -360,12 +386,18 @@ class GaitTCNModel(PreTrainedModel):
         """
         if num_cycles < 1 or temperature < 0:
             raise ValueError(f"num_cycles must be positive and temperature 0 or more, got {num_cycles}, {temperature}")
-        nothing = torch.zeros(1, self.config.num_phases, self.config.num_channels).to(self.channel_mean)
-        mean, _, log_spread = self.network(nothing, nothing, self.context[None])
+        mean, person = self._own()
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        z = torch.randn(num_cycles, self.config.num_components, generator=generator).to(mean)
-        varied = torch.einsum("nr,rpc->npc", z, self.components) * log_spread.exp()[:, None]
-        return self._units(mean + temperature * varied)
+        return self._units(mean + temperature * person.sample(num_cycles, generator)[0].to(mean))
+
+    @torch.no_grad()
+    def interval(self) -> dict[str, torch.Tensor]:
+        """What this model knows of its person, in the sensors' units: `expected` (P, C), its standard deviation `doubt` (P, C),
+        and `low`, `high` (P, C), between which nine of ten samples of a further cycle are to lie."""
+        mean, person = self._own()
+        doubt, spread = (d.to(mean)[0] * self.channel_std for d in person.deviations())
+        expected = self._units(mean)[0]
+        return {"expected": expected, "low": expected - LIMIT * spread, "high": expected + LIMIT * spread, "doubt": doubt}
 
     @torch.no_grad()
     def reconstruct(self, values: torch.Tensor, sample_mask=None, channel_mask=None) -> torch.Tensor:
@@ -385,16 +417,16 @@ class GaitTCNModel(PreTrainedModel):
         return {n: r for (n, _), r in zip(self.network.named_parameters(), self.log_rates.exp())}
 
     def personalize(
-        self, support, channel_mask=None, sample_mask=None, steps: int | None = None, lr: float | None = None, seed: int = 0
+        self, support, channel_mask=None, sample_mask=None, activity=None, steps: int | None = None, lr: float | None = None
     ) -> "GaitTCNModel":
-        """A new model, adapted to a person by gradient steps on a few of their cycles; this one stays as it is.
+        """A new model, adapted to a person by a few of their cycles; this one stays as it is.
 
         Args:
             support: (K, P, C) cycles, K >= 1; channel_mask (K, C) or (C,), sample_mask (K, P) or (K, P, C): what was measured.
+            activity: one of `config.activities`; None: the likeliest.
             steps: gradient steps, default `config.inner_steps`; lr: one learning rate in the place of the meta-learned ones.
-            seed: of the samples that are hidden while it learns to reconstruct.
 
-        Raises: ValueError: no cycle, cycles of another length or other channels, values that are not finite.
+        Raises: ValueError: no cycle, cycles of another length or other channels, values that are not finite, unknown activity.
         """
         support = torch.as_tensor(support)
         if support.ndim != 3:
@@ -403,24 +435,26 @@ class GaitTCNModel(PreTrainedModel):
         if steps < 0 or (lr is not None and lr <= 0):
             raise ValueError(f"steps must be 0 or more and lr positive, got {steps}, {lr}")
         cycles, observed = self._support(support, channel_mask, sample_mask)
-        generator = torch.Generator().manual_seed(seed)
-        each = observed.cpu().expand(max(steps, 1), *observed.shape)
-        sparse = draw_sparse_masks(each, self.config.channels_per_sensor, generator).to(observed)
+        context = support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0))
+        activity = self.person(context[None], activity)[1]
         parameters = {n: p.detach() for n, p in self.network.named_parameters()}
         rates = {n: r.detach() if lr is None else lr for n, r in self.rates().items()}
-        names = self.fast_names()
-        fast, slow = {n: parameters[n] for n in names}, {n: p for n, p in parameters.items() if n not in names}
-        fast = adapt(self.network, fast, slow, rates, cycles, observed, sparse, steps=steps)
-        return self._with(fast, support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0)), steps)
+        fast = {n: parameters[n] for n in self.fast_names()}
+        slow = {n: p for n, p in parameters.items() if n not in fast}
+        if steps:
+            given = (cycles, observed, *self.left_out(cycles, observed, activity))
+            fast = adapt(self.network, fast, slow, rates, given, steps=steps)
+        return self._with(fast, context, activity[0], steps)
 
     @torch.no_grad()
-    def _with(self, fast: dict[str, torch.Tensor], context: torch.Tensor, steps: int) -> "GaitTCNModel":
+    def _with(self, fast: dict, context: torch.Tensor, activity: torch.Tensor, steps: int) -> "GaitTCNModel":
         person = copy.deepcopy(self).eval()
         own = dict(person.network.named_parameters())
         for name, value in fast.items():
             own[name].copy_(value)
         person.context.copy_(context)
-        changed = ["context", *(f"network.{n}" for n in fast if steps)]
+        person.activity.copy_(activity)
+        changed = ["context", "activity", *(f"network.{n}" for n in fast if steps)]
         person.adapter = {"base_model": self.name_or_path, "base_digest": self.digest(), "changed": changed, "steps": steps}
         return person
 
@@ -476,7 +510,8 @@ class GaitTCNModel(PreTrainedModel):
         tensors = load_file(_adapter_file(where, ADAPTER_WEIGHTS, hub))
         if set(tensors) != set(adapter["changed"]):
             raise ValueError(f"{where}: {ADAPTER_WEIGHTS} holds other tensors than {ADAPTER_CONFIG} names")
-        model.load_state_dict({k: v.to(model.dtype) for k, v in tensors.items()}, strict=False)
+        own = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in tensors.items()}
+        model.load_state_dict(own, strict=False)
         model.adapter = adapter | {"base_model": base}
         return model if dtype is None else model.to(dtype)
 

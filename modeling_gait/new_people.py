@@ -1,19 +1,20 @@
 """New people from parts of others: other bones, another's normal cycle, another's way of showing a class, more of it or less.
 
-    from modeling_gait.new_people import NewPeople
     people = NewPeople().fit(train)                          # rows of the walk schema, training people only
     more = train.map(people, batched=True, with_indices=True, remove_columns=["gait_parameters", "captions"])
-    DataLoader(train, collate_fn=lambda rows: collate(people.rows(rows)))
+    DataLoader(train, 32, collate_fn=lambda rows: tensors_of(people.rows(rows)))          # new people in every epoch
 
 In: walks of people who were fitted to, joints (T, J, 3) [m] along +y. Out: new joints of the same shapes. No network is needed.
 
-With T[p, c] the mean cycle of person p's walks of class c, a walk of B becomes
+With T[p, c] the mean cycle of person p's walks of class c, and W[p, c] = T[p, c] - T[p, normal], a walk of B becomes
 
-    walk + a (T[A, normal] - T[B, normal]) + u ((T[C, c] - T[C, normal]) - (T[B, c] - T[B, normal]))
-         + v (T[B, c] - T[B, normal])
+    walk + a (T[A, normal] - T[B, normal]) + u (W[C, c] - W[B, c]) + v W[B, c]
 
-at its own phase, A and C other people drawn at random, a in 0..`person`, u in 0..`way`, v in -`severity`..`severity`, and then
-other bones and postures (`bodies`). Its own change from stride to stride and its sensor's noise stay.
+at its own phase, A and C people drawn at random, a in 0..`person`, u in 0..`way`, v in -`severity`..`severity`, and then other
+bones and postures (`bodies`). Its own change from stride to stride and its sensor's noise stay.
+
+`learn` puts normal cycles and pathologies of people who never walked, such as a language model writes, in the place of T[A,
+normal] and W[C, c]: real walks then take what words ask for.
 """
 
 import json
@@ -62,9 +63,20 @@ class NewPeople:
                 total[cell] = count + 1, cycles + cycle
         self.cycles = {cell: cycle / count for cell, (count, cycle) in total.items()}
         self.classes = classes
-        self.people = sorted({s for s, name, _ in self.cycles if name == self.normal})
-        if not self.people:
+        self.normals = {s: self.cycles[s, name, left] for s, name, left in self.cycles if name == self.normal and not left}
+        if not self.normals:
             raise ValueError(f"nobody in these rows has a walk of class {self.normal!r}, which a pathology is measured from")
+        ways: dict = {}
+        for (person, name, left), cycle in sorted(self.cycles.items()):
+            if person in self.normals:
+                ways.setdefault((name, left), []).append(cycle - self.normals[person])
+        self.learn(torch.stack([self.normals[s] for s in sorted(self.normals)]), {k: torch.stack(w) for k, w in ways.items()})
+        return self
+
+    def learn(self, persons: torch.Tensor, ways: dict[tuple[str, bool], torch.Tensor]) -> "NewPeople":
+        """Draw other people from these instead: normal cycles (K, R, C) [m], and of (class, is the left side affected) what
+        cycles have that the person's normal cycle has not (M, R, C). A class and side that is not among them keeps its way."""
+        self.persons, self.ways = persons, ways
         return self
 
     def __call__(self, batch: dict, indices: Sequence[int] = (0,)) -> dict:
@@ -105,16 +117,13 @@ class NewPeople:
 
     def _change(self, person: str, name: str, left: bool, rng: np.random.Generator) -> torch.Tensor:
         """What is added to the cycle (R, C) of a walk of this person and class."""
-        if (person, self.normal, False) not in self.cycles or (person, name, left) not in self.cycles:
+        if person not in self.normals or (person, name, left) not in self.cycles:
             raise ValueError(f"subject {person}, class {name}: not among the people fitted to, or without a normal walk")
         a, u, v = rng.uniform(0, self.person), rng.uniform(0, self.way), rng.uniform(-self.severity, self.severity)
-        other, example = rng.choice(self.people, 2)
-        own_normal, own = self.cycles[person, self.normal, False], self.cycles[person, name, left]
-        change = a * (self.cycles[str(other), self.normal, False] - own_normal)
-        if name != self.normal:
-            base, way = self.cycles[str(example), self.normal, False], own - own_normal
-            other_way = self.cycles.get((str(example), name, left), base + way) - base
-            change = change + u * (other_way - way) + v * way
+        own = self.cycles[person, name, left] - self.normals[person]
+        ways = self.ways.get((name, left), own[None])
+        other, way = self.persons[rng.integers(len(self.persons))], ways[rng.integers(len(ways))]
+        change = a * (other - self.normals[person]) + u * (way - own) + v * own
         change[:, 3 * self.skeleton.root : 3 * self.skeleton.root + 2] = 0  # the path stays
         return change
 

@@ -20,6 +20,7 @@ from .pipeline_saving import know_pipeline, save_pipeline
 from .recording import each_thing, is_one
 
 TASK = "zero-shot-gait-classification"
+NONE = "none of these"
 
 
 def open_extractor(model: GaitDualEncoderModel, extractor: GaitFeatureExtractor | None = None) -> GaitFeatureExtractor | None:
@@ -78,6 +79,10 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         classify("walk.csv", candidate_labels={"pathology": ["normal gait", "limping"], "side": ["left leg", "right leg"]})
         # {"pathology": [...], "side": [...]}: the scores of each attribute sum to 1
 
+    `fair=True`: descriptions that were never trained on compete with those that were (`GaitDualEncoderModel.fair_scores`).
+    `none_of_these=True`: "none of these" is among the answers; likely where the walk is less like any of the descriptions than
+    95 % of the training walks are like their own. New people are less like their texts, so it is said too often.
+
     `hypothesis_template`: what is said of a walk, with {} for the label; "{}" by default. A label may be a list of descriptions
     in a mapping, `{"normal": ["normal gait", "a healthy walk"]}` under `descriptions`: their vectors are averaged.
     """
@@ -102,6 +107,8 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         descriptions: Mapping[str, Sequence[str]] | None = None,
         fps: float | None = None,
         skeleton: str | None = None,
+        fair: bool = False,
+        none_of_these: bool = False,
     ) -> list | dict:
         """One walk -> one result, a list of walks -> a list of results.
 
@@ -113,7 +120,8 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         results = []
         for walk in tqdm([walks] if single else each_thing(walks), desc="walks", disable=single):
             logits = self._forward(self.preprocess(walk, fps=fps, skeleton=skeleton))
-            result = {name: self.postprocess({"gait": logits, "labels": groups[name], "text": t}) for name, t in texts.items()}
+            asked = {"gait": logits, "fair": fair, "none": none_of_these}
+            result = {name: self.postprocess(asked | {"labels": groups[name], "text": t}) for name, t in texts.items()}
             results.append(result.get(None, result))
         return results[0] if single else results
 
@@ -136,9 +144,16 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         return self.model.get_gait_features(**inputs)[0]
 
     def postprocess(self, outputs: dict) -> list[dict]:
-        scale = self.model.logit_scale.exp().clamp(max=100)
-        scores = (outputs["text"] @ outputs["gait"] * scale).softmax(-1).tolist()
-        ranked = sorted(zip(scores, outputs["labels"]), reverse=True)
+        scale, gait, text = self.model.logit_scale.exp().clamp(max=100), outputs["gait"], outputs["text"]
+        cosines = text @ gait
+        logits = self.model.fair_scores(gait[None], text)[0] if outputs.get("fair") else cosines
+        scores, labels = (logits * scale).softmax(-1), list(outputs["labels"])
+        if outputs.get("none"):
+            if not len(self.model.known_walks):
+                raise ValueError("this model carries no known walks, so it cannot tell that a walk is none of these")
+            none = (scale * (self.model.known_cosine - cosines.max())).sigmoid()
+            scores, labels = torch.cat((scores * (1 - none), none[None])), [*labels, NONE]
+        ranked = sorted(zip(scores.tolist(), labels), reverse=True)
         return [{"label": label, "score": score} for score, label in ranked]
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:

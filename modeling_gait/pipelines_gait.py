@@ -197,9 +197,10 @@ class GaitToTextPipeline(Pipeline):
         pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed 0.65 m/s, ..."
 
     In: a walk or several, as `recording.read_recordings` takes them: files, joints (T, J, 3) with `fps` and `skeleton`, dicts,
-    ... Each result is a dict: `text` (written by GPT-2 from the codes), `pathology` (as GPT-2 names it, None if it names none),
-    `class_probabilities` (read from the pathological codes), `gait_parameters` (measured from the joints), `problems` (what in
-    the text does not agree with the measured numbers; see `captions.check_faithfulness`), `doubts` (what was assumed about the
+    ... Each result is a dict: `text` (class, side, severity as GPT-2 names them, numbers as measured), `written` (GPT-2's own
+    text), `pathology` (GPT-2's; the likeliest class where it names none), `class_probabilities` (read from the cycle),
+    `gait_parameters` (measured from the joints), `problems` (what in the text does not agree with the measured numbers, see
+    `captions.check_faithfulness`: nothing, as the text is made of them), `doubts` (what was assumed about the
     walk or looks wrong in it, a sentence each). Where nobody walks: ValueError.
     """
 
@@ -254,22 +255,22 @@ class GaitToTextPipeline(Pipeline):
         }
 
     def postprocess(self, outputs: dict) -> dict:
-        parameters = outputs["recording"].gait_parameters
-        pathology = None
+        parameters, classes = outputs["recording"].gait_parameters, self.extractor.classes
+        probabilities = dict(zip(self.extractor.labels, outputs["probabilities"].tolist()))
         try:
-            said = read_prompt(outputs["text"], self.extractor.classes)
-        except ValueError as error:
-            problems = [f"the text cannot be read: {error}"]
-        else:
-            pathology, side = said.pathology, None if said.side == "unknown" else said.side
-            measured = describe_walk(parameters, pathology, said.severity, side, classes=self.extractor.classes)
-            problems = check_faithfulness(outputs["text"], measured)
+            said = read_prompt(outputs["text"], classes)
+            about = said.pathology, said.severity, None if said.side == "unknown" else said.side
+        except ValueError:  # GPT-2 wrote no description of one walk
+            about = max(probabilities, key=probabilities.get), None, None
+        measured = describe_walk(parameters, *about, classes=classes)
+        text = measured.to_prompt()
         return {
-            "text": outputs["text"],
-            "pathology": pathology,
-            "class_probabilities": dict(zip(self.extractor.labels, outputs["probabilities"].tolist())),
+            "text": text,
+            "written": outputs["text"],
+            "pathology": about[0],
+            "class_probabilities": probabilities,
             "gait_parameters": parameters,
-            "problems": problems,
+            "problems": check_faithfulness(text, measured),
             "doubts": list(outputs["recording"].doubts),
             "codes": outputs["codes"],
         }

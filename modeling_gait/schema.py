@@ -5,11 +5,14 @@ data/train-00000-of-0000N.parquet and README.md, the data card. It is written un
 renamed at the end, so an interrupted run leaves no half-made data set.
 """
 
+import argparse
 import itertools
 import json
 import math
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -121,6 +124,41 @@ def generated_row(walk: dict, model: str, seed: int, number: int) -> dict:
         skeleton=SKELETONS[walk["skeleton"]],
     )
     return row | {"prompt": walk["prompt"], "generator": model, "seed": seed, "sample_index": number}
+
+
+def builder_parser(doc: str, on_error: bool = True) -> argparse.ArgumentParser:
+    """The arguments that builders share: --output_dir, --num_proc and, where a bad file may be left out, --on_error."""
+
+    def whole(text: str) -> int:
+        if (number := int(text)) < 1:
+            raise argparse.ArgumentTypeError("must be at least 1")
+        return number
+
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
+    parser.add_argument("--num_proc", type=whole, default=2, help="processes that read (default %(default)s)")
+    if on_error:
+        parser.add_argument("--on_error", choices=("raise", "skip"), default="raise", help="what to do about a bad file")
+    return parser
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Ends the process with what is wrong with the input, a line each, instead of a traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+
+
+def attempt(function: Callable, on_error: str, item: object):
+    """`function(item)`, or the message of what is wrong with the item's file if `on_error` is "skip"."""
+    try:
+        return function(item)
+    except (ValueError, OSError) as error:
+        if on_error == "raise":
+            raise
+        return str(error)
 
 
 def parallel(function: Callable, items: list, num_proc: int, unit: str) -> Iterator:

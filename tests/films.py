@@ -3,25 +3,9 @@
 import numpy as np
 from walkers import FPS, walker
 
-from modeling_gait.points import MEDIAPIPE_33
 from modeling_gait.pose_estimation import PoseTrack
-from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.training.filmed import SIZE, landmarks_of
 from modeling_gait.video_walk import FOCAL
-
-SIZE = (1280, 720)
-
-
-def body(joints: np.ndarray) -> np.ndarray:
-    """(T, 33, 3) [m], MediaPipe's landmarks of Kinect joints (T, 25, 3)."""
-    out = np.empty((len(joints), 33, 3))
-    for n, name in enumerate(MEDIAPIPE_33):
-        side, _, part = name.partition("_")
-        at = {"foot_index": "foot", "heel": "ankle", "pinky": "wrist", "index": "wrist", "thumb": "wrist"}.get(part, part)
-        source = f"{side}_{at}" if KINECT_V2.has(f"{side}_{at}") else "head"
-        out[:, n] = joints[:, KINECT_V2.index(source)] + ((0, -0.05, -0.05) if part == "heel" else 0)
-        if source == "head":
-            out[:, n, 0] += {"left": -0.07, "right": 0.07}.get(side, 0)
-    return out
 
 
 def filmed(
@@ -29,7 +13,7 @@ def filmed(
 ) -> PoseTrack:
     """A walker along +y filmed from 1 m height; azimuth 90: from the right side, 0: walking away [degrees]."""
     joints = walker(seconds, **walk)
-    points = body(joints)
+    points = landmarks_of(joints)
     middle = np.array([0.0, joints[:, 0, 1].mean(), 1.0])
     a = np.radians(azimuth)
     away, right = np.array([-np.sin(a), np.cos(a), 0.0]), np.array([np.cos(a), np.sin(a), 0.0])

@@ -47,6 +47,7 @@ def read(text: str) -> dict[str, tuple]:
         ("no limp, comfortable pace", {"pathology": ("-antalgic",), "speed": (0.8, 1.35)}),
         ("steppage or lurch gait on the left", {"pathology": ("steppage", "lurch"), "side": ("left",)}),
         ("lurch gait, not on the left", {"pathology": ("lurch",), "side": ("-left",)}),
+        ("somebody taller than 1.6 m", {"body_height": (1.6, INF)}),
         ("abnormal gait", {"pathology": ("-normal",)}),
         ("women older than 60 years", {"sex": ("female",), "age": (60, INF)}),
         ("slower than half a metre per second", {"speed": (-INF, 0.5)}),

@@ -86,7 +86,7 @@ def tiny_knowledge() -> GaitKnowledgeForSequenceClassification:
 
 
 def tiny_tcn() -> GaitTCNModel:
-    return GaitTCNModel(GaitTCNConfig(num_channels=6, num_phases=20, hidden_size=8, dilations=[1], num_components=4)).eval()
+    return GaitTCNModel(GaitTCNConfig(num_channels=6, num_phases=20, hidden_size=8, dilations=[1])).eval()
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +157,14 @@ tokenizer = AutoTokenizer.from_pretrained(family, **trust)
 processor = AutoProcessor.from_pretrained(family, **trust)
 write, read = (pipeline(task, model=family, **trust) for task in ("text-to-gait", "gait-to-text"))
 walk = write("steppage gait, right side", num_frames=16, seed=3)
-words = read(walk["joints"], fps=30)
-classes = pipeline("gait-classification", model="me/gait-tiny-gru", **trust)(walk["joints"], fps=30)
+rows = load_dataset("me/gait-tiny-simulated", split="train")
+words = read(rows[0])
+classes = pipeline("gait-classification", model="me/gait-tiny-gru", **trust)(rows[0])
 text = AutoModel.from_pretrained("me/gait-tiny-text", **trust)
 search = pipeline("zero-shot-gait-classification", model="me/gait-tiny-text", **trust)
-seen = search.preprocess(walk["joints"], fps=30)["input_values"]
-report = pipeline("gait-report", model="me/gait-tiny-knowledge", **trust)(walk["joints"], fps=30)
+seen = search.preprocess(rows[0])["input_values"]
+report = pipeline("gait-report", model="me/gait-tiny-knowledge", **trust)(rows[0])
 tcn = AutoModel.from_pretrained("me/gait-tiny-tcn", **trust).personalize(torch.zeros(1, 20, 6))
-rows = load_dataset("me/gait-tiny-simulated", split="train")
 old = AutoModel.from_pretrained("me/two-versions", revision=OLD, **trust)
 new = AutoModel.from_pretrained("me/two-versions", **trust)
 pinned = pipeline("text-to-gait", model="me/two-families", revision="v1", **trust)

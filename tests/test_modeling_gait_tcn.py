@@ -19,6 +19,7 @@ from modeling_gait.modeling_gait_tcn import (
     masked_mse,
     support_context,
 )
+from modeling_gait.training.fit_prior import fit_prior
 
 P, C = 20, 6
 TINY = {
@@ -26,8 +27,8 @@ TINY = {
     "num_phases": P,
     "hidden_size": 12,
     "dilations": [1, 2],
-    "num_components": 3,
     "channels_per_sensor": 3,
+    "activities": ["walking", "running"],
 }
 
 
@@ -40,7 +41,11 @@ def tiny_tcn(**kwargs) -> GaitTCNModel:
             parameter.add_(0.05 * torch.randn_like(parameter))
     values = 5 + 3 * torch.randn(30, P, C)
     model.fit_scales(values, torch.ones(30, C, dtype=torch.bool))
-    model.fit_components(torch.randn(40, P, C))
+    labels = torch.arange(12) // 6
+    means = 3 * torch.sin(torch.arange(P)[:, None] / P * 2 * torch.pi + torch.arange(12)[:, None, None] + torch.arange(C))
+    cycles = (means + labels[:, None, None])[:, None] + 0.5 * torch.randn(12, 8, P, C)
+    tasks = [(int(a), torch.arange(8 * i, 8 * i + 8)) for i, a in enumerate(labels)]
+    fit_prior(model.prior, cycles.flatten(0, 1), torch.ones(96, C), tasks, torch.ones(C), torch.zeros(C))
     return model
 
 
@@ -61,7 +66,7 @@ def test_shapes_and_units(model):
     cycles = person(4)
     out = model(cycles, torch.rand(4, P) < 0.3, torch.ones(4, C, dtype=torch.bool), support=cycles.expand(4, 4, P, C))
     assert isinstance(out, GaitTCNOutput) and out.loss is None
-    assert out.generation.shape == out.reconstruction.shape == (4, P, C) and out.spread.shape == (4, C)
+    assert {x.shape for x in (out.generation, out.reconstruction, out.doubt, out.spread)} == {(4, P, C)}
     out = model(support=cycles[None], labels=cycles[:1])
     assert out.reconstruction is None and out.loss.ndim == 0
     expected = ((out.generation - cycles[0]) / model.channel_std).square().mean()
@@ -103,8 +108,11 @@ def test_generated_cycles_vary_as_the_spread_says(model):
     adapted = model.personalize(person())
     cycles = adapted.generate(4000, seed=1)
     assert torch.equal(cycles[:9], adapted.generate(4000, seed=1)[:9]) and not torch.equal(cycles[0], cycles[1])
-    spread = adapted(support=person()[None]).spread[0]
-    assert torch.allclose((cycles - cycles.mean(0)).square().mean((0, 1)).sqrt(), spread, rtol=0.1)
+    out = adapted(support=person()[None])
+    own = (out.spread.square() - out.doubt.square())[0].mean(0).sqrt()  # of a cycle, without what is not known of the person
+    assert torch.allclose((cycles - cycles.mean(0)).square().mean((0, 1)).sqrt(), own, rtol=0.1)
+    known = adapted.interval()
+    assert torch.allclose(known["high"] - known["low"], 2 * 1.645 * out.spread[0]) and (known["doubt"] < out.spread[0]).all()
     assert torch.equal(*adapted.generate(2, temperature=0))
 
 
@@ -136,18 +144,19 @@ def test_gradient_steps_can_be_mapped_and_differentiated(model):
     parameters = {n: p.detach() for n, p in network.named_parameters()}
     cycles = torch.stack([person(3, s) for s in (1, 2)]).double()
     observed = torch.ones_like(cycles)
-    sparse = draw_sparse_masks(observed[:, None].expand(-1, 2, -1, -1, -1), 3, torch.Generator().manual_seed(0))
+    rest = [model.left_out(c, o) for c, o in zip(cycles, observed)]
+    support = (cycles, observed, *(torch.stack(r) for r in zip(*rest)))
 
-    def moved(rate, c, o, s, first_order=False):
-        return adapt(network, parameters, {}, dict.fromkeys(parameters, rate), c, o, s, first_order, steps=2)
+    def moved(rate, given, first_order=False):
+        return adapt(network, parameters, {}, dict.fromkeys(parameters, rate), given, first_order, steps=2)
 
     rate = torch.tensor(0.01, dtype=torch.float64, requires_grad=True)
-    both = torch.func.vmap(lambda c, o, s: moved(rate, c, o, s))(cycles, observed, sparse)
-    alone = moved(rate, cycles[1], observed[1], sparse[1])
+    both = torch.func.vmap(lambda *given: moved(rate, given))(*support)
+    alone = moved(rate, [s[1] for s in support])
     assert all(torch.allclose(both[n][1], alone[n]) for n in parameters)
 
     def total(r, first_order=False):
-        return sum(p.square().sum() for p in moved(r, cycles[0], observed[0], sparse[0], first_order).values())
+        return sum(p.square().sum() for p in moved(r, [s[0] for s in support], first_order).values())
 
     (second,) = torch.autograd.grad(total(rate), rate)
     (first,) = torch.autograd.grad(total(rate, True), rate)

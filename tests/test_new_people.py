@@ -33,10 +33,11 @@ def test_another_persons_normal_cycle_is_added_at_the_walks_phase(rows):
     normal = people.classes.index("normal")
     own = next(i for i in range(8) if rows[i]["pathology"] == normal)
     me = str(rows[own]["subject_id"])
-    people.people = [next(s for s in people.people if s != me)]
+    other = next(s for s in people.normals if s != me)
+    people.learn(people.normals[other][None], {})
     joints = torch.from_numpy(rows[own]["joints"])[None]
     before = fit_waves(joints, torch.ones(1, joints.shape[1]), KINECT_V2, 30.0, joints.shape[1]).cycle[0]
-    target = before + people.cycles[people.people[0], "normal", False] - people.cycles[me, "normal", False]
+    target = before + people.normals[other] - people.normals[me]
     missed = []
     for seed in range(6):
         new = torch.from_numpy(people(rows[own : own + 1], [seed])["joints"][0])[None]
@@ -54,6 +55,21 @@ def test_severity_scales_what_the_class_adds(rows):
     amounts = [float((people._change(*cell, np.random.default_rng(s)) * own).sum() / own.square().sum()) for s in range(40)]
     assert -0.5 <= min(amounts) < -0.3 and 0.3 < max(amounts) <= 0.5
     assert not people._change(cell[0], "normal", False, np.random.default_rng(0)).any()
+
+
+def test_a_way_that_was_learnt_takes_the_place_of_ones_own(rows):
+    people = NewPeople(**STILL | {"way": 1.0}).fit(rows)
+    cell = next(c for c in people.cycles if c[1] == "steppage")
+    own = people.cycles[cell] - people.normals[cell[0]]
+    people.learn(people.persons, {cell[1:]: 2 * own[None]})
+    own = own.clone()
+    own[:, :2] = 0
+    for change in (people._change(*cell, np.random.default_rng(s)) for s in range(9)):
+        share = float((change * own).sum() / own.square().sum())
+        assert 0 < share < 1
+        torch.testing.assert_close(change, share * own, atol=1e-5, rtol=0)
+    people.learn(people.persons, {})
+    assert not people._change(*cell, np.random.default_rng(0)).any(), "nobody's way is known: it stays"
 
 
 def test_it_maps_a_data_set_and_rows_of_a_loader(rows):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from films import body, filmed
+from films import filmed
 from PIL import Image
 from walkers import SPEED, walker
 
@@ -14,6 +14,7 @@ from modeling_gait.drawing.report_html import report_page
 from modeling_gait.gait_report import measured_report
 from modeling_gait.points import MEDIAPIPE_33
 from modeling_gait.recording import read_recording
+from modeling_gait.training.filmed import landmarks_of
 from modeling_gait.video import read_video, write_video
 from modeling_gait.video_walk import stature, walk_from_poses
 
@@ -52,7 +53,7 @@ def test_a_film_with_its_skeleton(track, tmp_path):
 
 
 def test_a_report_without_a_model(track):
-    recording = read_recording(walk_from_poses(track, stature(body(walker(1.0)))))
+    recording = read_recording(walk_from_poses(track, stature(landmarks_of(walker(1.0)))))
     report = measured_report(recording)
     speed = next(p for p in report.parameters if p.name == "speed")
     assert speed.value == pytest.approx(SPEED, rel=0.05) and speed.sd == pytest.approx(recording.uncertainty["speed"])

@@ -77,9 +77,36 @@ def test_template_and_several_descriptions_of_a_label(classify, walks):
     torch.testing.assert_close(label_vectors(classify.model, [words["slow"]])[0], mean / mean.norm())
 
 
+def test_fair_scores_and_none_of_these(folder, walks):
+    """A description that all training walks are like loses its lead; a walk that is like none of them is none of these."""
+    gait = {"layout": "kinect_v2", "hidden_size": 16, "num_attention_heads": 2}
+    model = tiny(folder.parent / "encoder", gait_config=gait, known_walks=8)
+    classify = ZeroShotGaitClassificationPipeline(model=model, extractor=GaitFeatureExtractor(num_frames=32))
+    with torch.no_grad():
+        seen, other = model.get_text_features(LABELS[:2])
+        values, mask = model_window(model, classify.extractor, walks.joints[0], 30)
+        own = model.get_gait_features(values[None], mask[None])
+        near = torch.nn.functional.normalize(seen + 0.01 * torch.randn(8, 8), dim=-1)
+        model.set_known_walks(near, seen.expand(8, -1))
+        expected = own @ torch.stack((seen, other)).T - (near @ torch.stack((seen, other)).T).quantile(0.98, dim=0)
+    torch.testing.assert_close(model.fair_scores(own, torch.stack((seen, other))), expected)
+    plain, fair = (
+        {f["label"]: f["score"] for f in classify(walks.joints[0], candidate_labels=LABELS[:2], fps=30, fair=fair)}
+        for fair in (False, True)
+    )
+    assert fair[LABELS[0]] < plain[LABELS[0]]
+    model.known_cosine.fill_(3.0)
+    best = classify(walks.joints[0], candidate_labels=LABELS, fps=30, none_of_these=True)
+    assert best[0]["label"] == "none of these" and sum(f["score"] for f in best) == pytest.approx(1)
+    model.known_cosine.fill_(-3.0)
+    assert classify(walks.joints[0], candidate_labels=LABELS, fps=30, none_of_these=True)[-1]["label"] == "none of these"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"candidate_labels": LABELS, "fair": True}, "no known walks"),
+        ({"candidate_labels": LABELS, "none_of_these": True}, "no known walks"),
         ({"candidate_labels": []}, "one or more"),
         ({"candidate_labels": "normal gait"}, "expected a list"),
         ({"candidate_labels": ["a", "a"]}, "each once"),

@@ -1,5 +1,7 @@
 """The two pipelines on the tiny family: results, seeds, batches, the grammar, files, bad input."""
 
+from copy import deepcopy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +10,10 @@ import torch
 from conftest import NUM_FRAMES, run_script, tiny_decoder
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline
 
+from modeling_gait import generation_gait
 from modeling_gait.captions import WalkDescription, parse_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
-from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, given_codes, sample_codes
+from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, given_codes, measure_walks, sample_codes
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
@@ -84,6 +87,34 @@ def test_guidance_without_difference_changes_nothing(maker):
     assert same(one, other)
 
 
+def test_what_is_not_used_measured_and_missed_is_told(maker):
+    walk = maker("severe steppage gait, tall woman, left side, 0.6 m/s, hip range 30 degrees", num_frames=96, seed=0)
+    assert walk["unused"] == ("sex female", "hip range left 30 deg", "tall")
+    assert maker(PROMPT, num_frames=96, seed=0)["unused"] == ()
+    joints = simulate_walks(1, frames=96, seed=0, pathology="normal", speed=1.2).joints[0]
+    asked = parse_prompt("normal gait, 0.8 m/s", maker.extractor.classes)
+    (found,) = measure_walks(joints[None].astype(np.float32), [asked], maker.vq)
+    assert found["speed"] == pytest.approx(1.2, abs=0.1) and found["severity"] is None
+    assert [m for m in found["missed"] if "speed" in m] == [f"speed 0.8 m/s was asked for, {found['speed']:.2f} is measured"]
+    (found,) = measure_walks(joints[None].astype(np.float32), [parse_prompt("normal gait, 1.2 m/s")], maker.vq)
+    assert not [m for m in found["missed"] if "speed" in m]
+
+
+def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):
+    """The amount is sought at which the sign, here 20 times it, is where the training people had it at that severity."""
+    decoder, label = deepcopy(maker.decoder), maker.extractor.labels.index("steppage")
+    decoder.codebooks.sign_range[label] = torch.tensor([10.0, 30.0])
+    given = lambda codes, amount: torch.where(torch.isfinite(amount)[:, None], amount[:, None], codes)  # noqa: E731
+    monkeypatch.setattr(decoder.codebooks, "graded", given)
+    signs = lambda decoder, codes, entries: 20 * codes["pathological_codes"][:, 0].numpy()  # noqa: E731
+    monkeypatch.setattr(generation_gait, "shown_signs", signs)
+    code = GaitCodes(np.zeros(4, int), np.array([label, 0, 0]), np.zeros(4, int))
+    asked = [replace(parse_prompt("steppage gait", maker.extractor.classes), severity=s) for s in (0.0, 0.5, 1.0, None)]
+    made = generation_gait.grade(decoder, [code] * 4, asked)
+    assert [float(c.pathological[0]) for c in made[:3]] == pytest.approx([0.5, 1.0, 1.5], abs=0.01)
+    assert made[3] is code
+
+
 def test_misspelt_options_are_refused(maker, reader):
     with pytest.raises(TypeError, match="num_frame;"):
         maker(PROMPT, num_frame=16)
@@ -126,6 +157,16 @@ def test_a_person_that_does_not_fit_is_refused(maker):
         given_codes(maker.decoder, [parse_prompt("normal gait")], np.zeros(9))
     with pytest.raises(ValueError, match="4 joints, expected 25"):
         maker(PROMPT, num_frames=16, person=np.zeros((30, 4, 3)))
+
+
+def test_no_text_contradicts_its_walk(reader):
+    """A walk of each class, whatever GPT-2 wrote: the numbers are those measured."""
+    for name in reader.extractor.labels:
+        read = reader(simulate_walks(1, frames=120, seed=2, pathology=name).joints[0], fps=30)
+        said = parse_prompt(read["text"], reader.extractor.classes)
+        assert read["problems"] == [] and said.pathology == read["pathology"]
+        for number, step in (("speed", 0.05), ("cadence", 2)):
+            assert getattr(said, number) == pytest.approx(read["gait_parameters"][number], abs=step / 2 + 1e-6), name
 
 
 def test_a_list_gives_a_list_in_order(maker):
@@ -272,7 +313,7 @@ def test_a_walk_gives_words_and_numbers(reader, walks):
     assert sum(read["class_probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert read["gait_parameters"]["speed"] == pytest.approx(walks.speed[0], rel=0.15)
     assert read["pathology"] is None or read["pathology"] in PATHOLOGIES
-    assert isinstance(read["problems"], list) and (read["pathology"] or read["problems"])
+    assert isinstance(read["written"], str) and read["pathology"] in reader.extractor.labels
     again = reader(walks.joints[0], fps=30)
     assert again["text"] == read["text"] and same(again, read)
 

@@ -57,7 +57,7 @@ def test_links_of_the_readme_exist():
             assert known or ((ROOT / file).parent / target).exists(), (file, target)
 
 
-def test_code_runs(tmp_path, tmp_path_factory, monkeypatch):
+def test_code_runs(dataset_folder, tmp_path, tmp_path_factory, monkeypatch):
     """The README's Python, one block after another, on the shipped family, a tiny classifier and network of cycles."""
     classifier, cycles = tmp_path_factory.mktemp("classifier"), tmp_path_factory.mktemp("cycles")
     GaitTCNModel(GaitTCNConfig(num_channels=75, channels_per_sensor=3, hidden_size=8)).save_pretrained(cycles)
@@ -73,11 +73,13 @@ def test_code_runs(tmp_path, tmp_path_factory, monkeypatch):
     assert len(code) >= 6
     for number, block in enumerate(code):
         models = {"outputs/gist_10/gru": classifier, "outputs/cycles_10": cycles}
-        models["outputs/text_10"] = text / "model"
+        models |= {"outputs/text_10": text / "model", "data/gist": dataset_folder}
         for name, folder in models.items():
             block = block.replace(name, str(folder))
         exec(compile(block, f"README block {number}", "exec"), namespace)
     assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data", "p01"}
+    old, new = (namespace[k][0]["joints"] for k in ("train", "more"))
+    assert len(new) == len(old) and new != old and len(next(iter(namespace["batches"]))) == min(32, len(namespace["train"]))
     assert {found["file"] for found in namespace["search"].by_text("normal gait")} == {"steppage.csv", "steppage.bvh"}
     assert namespace["walk"].joints.shape == (96, 25, 3)
     assert set(namespace["result"]["class_probabilities"]) >= {"normal", "steppage"}

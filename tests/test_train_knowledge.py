@@ -137,3 +137,22 @@ def test_videos_are_drawn_once_and_trained_on(dataset_folder, encoder_folder, tm
     assert predict(model, walks, np.arange(2))[0].shape == (2, 7)
     with pytest.raises(pytest.fail.Exception):  # other walks, other videos
         load_knowledge_walks(str(dataset_folder), [walks.subjects[0]], tmp_path)
+
+
+def test_walks_as_filmed_are_further_rows(dataset_folder, walks, tmp_path, monkeypatch):
+    def film(joints, fps, rng):
+        if rng.random() < 0.2:
+            raise ValueError("nobody walks")
+        return joints
+
+    monkeypatch.setattr(knowledge, "as_filmed", film)
+    found = load_knowledge_walks(str(dataset_folder), filmed_folder=tmp_path)
+    lost = np.isnan(found.filmed).all((2, 3))
+    assert found.filmed.shape[:2] == (len(found.labels), 2) and 0 < lost.sum() < lost.size
+    rows, copy = found.with_filmed()
+    assert len(rows.labels) == len(rows.inputs) == len(rows.parameters) == len(copy) == 3 * len(found.labels)
+    np.testing.assert_array_equal(rows.inputs[copy == 1], found.filmed[:, 1])
+    np.testing.assert_array_equal(rows.inputs[copy == -1], found.inputs)
+    np.testing.assert_array_equal(rows.subjects[copy == 0], found.subjects)
+    monkeypatch.setattr(knowledge, "as_filmed", lambda *_: pytest.fail("made again"))
+    load_knowledge_walks(str(dataset_folder), filmed_folder=tmp_path)

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from films import body, filmed
+from films import filmed
 from walkers import CADENCE, SPEED, STEP, WIDTH, walker
 
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.recording import read_recording
+from modeling_gait.training.filmed import landmarks_of
 from modeling_gait.video_walk import ACROSS, ALONG, STATURE, stature, walk_from_poses
 
-HEIGHT = stature(body(walker(1.0)))
+HEIGHT = stature(landmarks_of(walker(1.0)))
 TRUE = compute_gait_parameters(walker(4.0), 30)
 
 

@@ -19,6 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from ..skeletons import KINECT_V2, Skeleton
+from .bootstrap import bootstrap_units
 
 
 @dataclass(frozen=True)
@@ -170,14 +171,7 @@ def membership_auc(
     both = np.intersect1d(groups[is_member], groups[~is_member])
     if len(both):
         raise ValueError(f"walk {str(ids[both[0]])!r} is both a member and a non-member")
-    rng, kinds = np.random.default_rng(seed), [np.unique(groups[is_member]), np.unique(groups[~is_member])]
-    drawn = np.empty(samples)
-    for i in range(samples):
-        times = np.zeros(len(ids))
-        for walks in kinds:
-            times += np.bincount(rng.choice(walks, len(walks)), minlength=len(ids))
-        drawn[i] = roc_auc_score(is_member, scores, sample_weight=times[groups])
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    low, high = bootstrap_units(lambda rows: roc_auc_score(is_member[rows], scores[rows]), groups, is_member, samples, seed)
     return MembershipAuc(float(roc_auc_score(is_member, scores)), float(low), float(high))
 
 

@@ -41,6 +41,12 @@ _STYLE = {
 }
 
 
+def pace_factors(name: str, severity: float) -> tuple[float, float]:
+    """Factors of a class on the speed and on the cadence that a person has in normal walking."""
+    speed, ratio = (1 + (np.array(_STYLE[name][:2]) - 1) * severity).tolist()
+    return speed, (speed / ratio) ** 0.5
+
+
 @dataclass
 class SimulatedWalks:
     """n walks of T frames.

@@ -10,7 +10,7 @@ background and clothes of its own.
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.classifier import Walks, share_of_walks
 from modeling_gait.training.data import StepBatches, class_labels, fingerprint, load_walks
+from modeling_gait.training.filmed import as_filmed
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.video import WINDOW
 
@@ -37,6 +38,7 @@ PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 VIDEO_FRAMES = 16  # of the WINDOW frames that a video shows, those that are drawn
 VIDEO_COPIES = 8  # videos of a walk: its middle, and random stretches; each with a camera, background and clothes of its own
 VIDEO_SIZE = 64
+FILMED_COPIES = 2  # films of a walk, each of another camera and with errors of its own; the first is tested on
 
 
 @dataclass
@@ -67,6 +69,16 @@ class KnowledgeWalks(Walks):
 
     parameters: np.ndarray = None
     videos: np.ndarray | None = None
+    filmed: np.ndarray | None = None
+
+    def with_filmed(self) -> tuple["KnowledgeWalks", np.ndarray]:
+        """The walks as they were recorded, then each of `filmed` (N, copies, 64, F), as rows; and which copy each row is, -1 as
+        recorded. A row that is nan could not be read."""
+        count, copies = self.filmed.shape[:2]
+        again = {n: np.tile(getattr(self, n), copies + 1) for n in ("labels", "subjects", "walk_ids")}
+        inputs = np.concatenate([self.inputs, *self.filmed.transpose(1, 0, 2, 3)])
+        rows = replace(self, inputs=inputs, parameters=np.tile(self.parameters, (copies + 1, 1)), filmed=None, **again)
+        return rows, np.repeat(np.arange(-1, copies), count)
 
 
 def load_knowledge_walks(
@@ -74,15 +86,17 @@ def load_knowledge_walks(
     exclude_subjects: Sequence[str] = (),
     video_folder: str | Path | None = None,
     only_subjects: Sequence[str] = (),
+    filmed_folder: str | Path | None = None,
 ) -> KnowledgeWalks:
     """All walks of a data set as arrays.
 
     Args:
         video_folder: where videos are kept; they are rendered if they are not there yet. None: no videos. With videos there is
             one row of each walk, whatever sensors saw it.
+        filmed_folder: the same of walks as a camera and a pose estimator would see them (`filmed.as_filmed`).
     """
     data = load_walks(dataset, exclude_subjects, only_subjects)
-    if video_folder is not None:
+    if video_folder is not None or filmed_folder is not None:
         data = data.select(np.sort(np.unique(np.array(data["walk_id"]), return_index=True)[1]))
     labels, names = class_labels(data)
     parts = data.select_columns(["joints", "fps"]).iter(batch_size=256)
@@ -95,6 +109,7 @@ def load_knowledge_walks(
         names,
         parameters=np.stack([parameter_row(json.loads(p)) for p in data["gait_parameters"]]),
         videos=None if video_folder is None else load_videos(Path(video_folder), data),
+        filmed=None if filmed_folder is None else load_filmed(Path(filmed_folder), data),
     )
 
 
@@ -109,6 +124,25 @@ def clip_rows(joints: np.ndarray, rng: np.random.Generator | None = None) -> np.
     first = late // 2 if rng is None else int(rng.integers(late + 1))
     count = min(WINDOW, len(joints))
     return np.asarray(joints)[first + np.linspace(0, count - 1, VIDEO_FRAMES).round().astype(int)]
+
+
+def load_filmed(folder: Path, data: Dataset) -> np.ndarray:
+    """Inputs float32 (N, FILMED_COPIES, 64, F) of the rows as filmed, made once; nan where nothing could be read."""
+    file = folder / f"filmed-{zlib.crc32(' '.join(map(str, (FILMED_COPIES, *data['walk_id']))).encode()):08x}.npy"
+    if not file.exists():
+        rows = []
+        for n, row in enumerate(tqdm(data.select_columns(["joints", "fps"]), desc="filmed", mininterval=5)):
+            for copy in range(FILMED_COPIES):
+                try:
+                    seen = as_filmed(np.array(row["joints"]), row["fps"], np.random.default_rng([n, copy]))
+                    rows.append(prepare_knowledge_input([seen], row["fps"])[0])
+                except ValueError:
+                    rows.append(None)
+        empty = np.full_like(next(r for r in rows if r is not None), np.nan)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(file) as temporary, temporary.open("wb") as out:
+            np.save(out, np.stack([empty if r is None else r for r in rows]).reshape(-1, FILMED_COPIES, *empty.shape))
+    return np.load(file)
 
 
 def load_videos(folder: Path, data: Dataset) -> np.ndarray:
@@ -145,7 +179,8 @@ def new_model(
         about = knowledge.config_fields(walks.names)
     parameters = walks.parameters[rows]
     measured = np.ma.masked_invalid(parameters.astype(np.float64))
-    std = measured.std(0).filled(0)
+    # not below 1 % of the mean: the stature of a single person hardly varies, that of `change_walks` does
+    std = np.maximum(measured.std(0).filled(0), 0.01 * np.abs(measured.mean(0).filled(0)))
     options = ("branches", "loss", "numeric_weight", "numeric_batch_size", "parameter_weight")
     config = GaitKnowledgeConfig(
         **{name: getattr(args, name) for name in options},

@@ -20,6 +20,7 @@ from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.data import fingerprint, load_rows, load_walks, pathology_names
+from modeling_gait.training.fit_prior import fit_prior, layout_of
 from modeling_gait.training.loop import save_model, start, training_loop
 
 ALGORITHMS = ("maml", "first_order", "anil", "reptile", "pretrain")
@@ -33,7 +34,7 @@ class MamlArguments(TrainArguments):
     warm_steps: int = field(default=600, metadata={"help": "first steps, without inner steps"})
     shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10], metadata={"help": "support cycles, one of these a step"})
     num_queries: int = field(default=12, metadata={"help": "query cycles of a task"})
-    inner_steps: int = 3
+    inner_steps: int = field(default=0, metadata={"help": "gradient steps on a person's cycles"})
     inner_lr: float = 0.05
     hidden_size: int = 64
     mix: float = field(default=0.5, metadata={"help": "virtual people: how far a task moves towards another one's mean cycle"})
@@ -100,71 +101,45 @@ def skeleton_cycles(walks: Dataset) -> Cycles:
             continue
         values.append(found)
         subject += [str(row["subject_id"])] * len(found)
-        activity += [f"{names[int(row['pathology'])] or 'unknown gait'} {row['sensor']}"] * len(found)
+        activity += [f"{names[int(row['pathology'])] or 'unknown gait'} {row['sensor']}".strip()] * len(found)
     if not values:
         raise ValueError(f"none of {len(walks)} walks has a whole gait cycle")
     cycles = torch.from_numpy(np.concatenate(values))
     return Cycles(cycles, torch.ones(len(cycles), cycles.shape[2], dtype=torch.bool), np.array(subject), np.array(activity))
 
 
-def fit_noise(model: GaitTCNModel, cycles: Cycles, least: int = 5) -> None:
-    """Variances of people's mean cycles within an activity and of their single cycles, by harmonic and channel."""
-    values, observed = model.standardise(cycles.values, cycles.mask)
-    spectrum, valid = torch.fft.rfft(values, dim=1, norm="ortho"), observed[:, :1]
-    tasks = cycles.tasks(least)
-    counts = torch.stack([valid[g].sum(0) for g in tasks])  # (T, 1, C)
-    means = torch.stack([spectrum[g].sum(0) for g in tasks]) / counts.clamp(min=1)
-    single = torch.stack([((spectrum[g] - m).abs().square() * valid[g]).sum(0) for g, m in zip(tasks, means)])
-    known = (counts >= least).float()
-    between = degrees = 0
-    activity = np.array([cycles.activity[g[0]] for g in tasks])
-    for name in np.unique(activity):
-        own = torch.from_numpy(activity == name)
-        n = known[own].sum(0)
-        centre = (means[own] * known[own]).sum(0) / n.clamp(min=1)
-        between = between + ((means[own] - centre).abs().square() * known[own]).sum(0)
-        degrees = degrees + (n - 1).clamp(min=0)
-    within = (single * known).sum(0) / ((counts - 1) * known).sum(0).clamp(min=1)
-    share = (known / counts.clamp(min=1)).sum(0) / known.sum(0).clamp(min=1)  # of the noise that is left in a task's mean
-    model.fit_noise((between / degrees.clamp(min=1) - share * within).clamp(min=0), within)
-
-
-def fit_model(model: GaitTCNModel, cycles: Cycles, most: int = 60) -> None:
-    """Scales, trust in a support and components of the model, from the training people (at most `most` cycles of a task for the
-    components)."""
+def fit_model(model: GaitTCNModel, cycles: Cycles, **options) -> None:
+    """Scales and prior of the model, from the training people. options: of `fit_prior`."""
     model.fit_scales(cycles.values, cycles.mask)
-    fit_noise(model, cycles)
-    residuals = []
-    for rows in cycles.tasks(least=5):
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
-        values, observed = model.standardise(cycles.values[rows], cycles.mask[rows])
-        residual = (values - values.sum(0) / observed.sum(0).clamp(min=1)) * observed
-        spread = (residual.square().sum((0, 1)) / observed.sum((0, 1)).clamp(min=1)).sqrt()
-        residuals.append(residual / torch.where(spread > 1e-6, spread, 1.0))
-    if residuals:
-        model.fit_components(torch.cat(residuals))
+    values, observed = model.standardise(cycles.values, cycles.mask)
+    known = list(model.config.activities)
+    tasks = [(known.index(str(cycles.activity[rows[0]])), torch.from_numpy(rows)) for rows in cycles.tasks()]
+    layout = options.pop("layout", layout_of(values.shape[2]))
+    fit_prior(model.prior, values, observed[:, 0], tasks, model.channel_std, model.channel_mean, layout, **options)
 
 
 class EpisodeSampler:
     """Tasks of one step as stacked tensors, a function of the step's seed alone.
 
-    `cycles`, `observed` (T, K, P, C) support; `sparse` (T, S, K, P, C), what inner step s may see to reconstruct; `queries`,
-    `query_mask` (T, Q, P, C); `query_sparse` (T, R, P, C), what is shown of the first R queries.
+    `cycles`, `observed` (T, K, P, C) support; `left_out` (T, K, P, C), `left_out_context` (T, K, P, 3 C), what the linear rule
+    expects of each from the others; `generation` (T, P, C), `context` (T, P, 3 C), what it expects of the person; `queries`,
+    `query_mask` (T, Q, P, C); `shown` (T, R, P, C), what is shown of the first R queries, and `filled`, the rest by that rule.
     """
 
-    reconstructed = 4
+    reconstructed = 2
 
     def __init__(self, model: GaitTCNModel, cycles: Cycles, args: MamlArguments):
+        self.model, self.args = model, args
         self.values, observed = model.standardise(cycles.values, cycles.mask)
         self.mask = observed[:, 0]
-        self.args, self.per_sensor = args, model.config.channels_per_sensor
         self.groups = cycles.tasks(least=min(args.shots) + 2)
         if not self.groups:
             raise ValueError(f"no subject has {min(args.shots) + 2} cycles of one activity; tasks need that many")
         count = [self.mask[g].sum(0).clamp(min=1) for g in self.groups]
         self.means = [self.values[g].sum(0) / n for g, n in zip(self.groups, count)]
         self.known = [(self.mask[g].sum(0) > 0).float() for g in self.groups]
-        self.activity = np.array([cycles.activity[g[0]] for g in self.groups])
+        names = list(model.config.activities)
+        self.activity = np.array([names.index(str(cycles.activity[g[0]])) for g in self.groups])
 
     def sample(self, seed: int, inner_steps: int) -> dict[str, torch.Tensor]:
         args, rng = self.args, np.random.default_rng(seed)
@@ -173,26 +148,27 @@ class EpisodeSampler:
         fitting = [i for i, g in enumerate(self.groups) if len(g) >= shots + 2]
         if not fitting:
             shots, fitting = min(args.shots), list(range(len(self.groups)))
-        parts = []
-        for i in rng.choice(fitting, args.batch_size):
+        parts, chosen = [], rng.choice(fitting, args.batch_size)
+        for i in chosen:
             rows = rng.permutation(self.groups[i])
-            support, rest = rows[:shots], rng.choice(rows[shots:], args.num_queries)
-            both = np.concatenate([support, rest])
+            both = np.concatenate([rows[:shots], rng.choice(rows[shots:], args.num_queries)])
             mask = self.mask[both]
             parts.append(((self.values[both] + self._other_person(i, rng)) * mask[:, None], mask))
         values = torch.stack([p[0] for p in parts])
         mask = torch.stack([p[1] for p in parts])[:, :, None].expand_as(values)
-        observed, queries = mask[:, :shots].contiguous(), values[:, shots:]
-        each = observed[:, None].expand(-1, max(inner_steps, 1), *observed.shape[1:])
-        shown = mask[:, shots : shots + self.reconstructed]
-        return {
-            "cycles": values[:, :shots],
-            "observed": observed,
-            "sparse": draw_sparse_masks(each, self.per_sensor, generator),
-            "queries": queries,
-            "query_mask": mask[:, shots:],
-            "query_sparse": draw_sparse_masks(shown, self.per_sensor, generator),
-        }
+        cycles, observed = values[:, :shots], mask[:, :shots].contiguous()
+        queries, query_mask = values[:, shots:], mask[:, shots:]
+        context = support_context(cycles.sum(1), cycles.square().sum(1), observed.sum(1))
+        activity = torch.from_numpy(self.activity[chosen])
+        person, _ = self.model.person(context, activity)
+        shown = draw_sparse_masks(query_mask[:, : self.reconstructed], self.model.config.channels_per_sensor, generator)
+        filled = [person.one(i).fill(q[: self.reconstructed] * s, s).to(q) for i, (q, s) in enumerate(zip(queries, shown))]
+        batch = {"cycles": cycles, "observed": observed, "generation": person.mean.to(cycles), "context": context}
+        batch |= {"queries": queries, "query_mask": query_mask, "shown": shown, "filled": torch.stack(filled)}
+        if inner_steps:
+            rest = [self.model.left_out(c, o, a[None]) for c, o, a in zip(cycles, observed, activity)]
+            batch |= {"left_out": torch.stack([r[0] for r in rest]), "left_out_context": torch.stack([r[1] for r in rest])}
+        return batch
 
     def _other_person(self, task: int, rng: np.random.Generator) -> torch.Tensor:
         """What makes a virtual person of task: a part of the way to the mean cycle of another person in the same activity."""
@@ -218,8 +194,10 @@ class MetaLearner(torch.nn.Module):
         first_order = self.algorithm in ("first_order", "reptile")
 
         def adapted(task: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            support = (task["cycles"], task["observed"], task["sparse"])
-            return adapt(network, fast, slow, rates, *support, first_order=first_order, steps=inner_steps)
+            if not inner_steps:
+                return fast
+            support = (task["cycles"], task["observed"], task["left_out"], task["left_out_context"])
+            return adapt(network, fast, slow, rates, support, first_order, inner_steps)
 
         def one(task: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
             return query_losses(network, slow | adapted(task), task)
@@ -227,10 +205,10 @@ class MetaLearner(torch.nn.Module):
         if self.algorithm == "reptile" and inner_steps:
             moved = {n: p.detach().mean(0) for n, p in vmap(adapted)(batch).items()}
             toward = sum((p * (p - moved[n]).detach()).sum() for n, p in fast.items())
-            generation, reconstruction, spread = (l.mean() for l in vmap(lambda t: query_losses(network, parameters, t))(batch))
-            return toward + spread, generation.detach(), reconstruction.detach()
-        generation, reconstruction, spread = (l.mean() for l in vmap(one)(batch))
-        return generation + reconstruction + 0.1 * spread, generation.detach(), reconstruction.detach()
+            losses = (l.mean() for l in vmap(lambda t: query_losses(network, parameters, t))(batch))
+            return toward, *(l.detach() for l in losses)
+        generation, reconstruction = (l.mean() for l in vmap(one)(batch))
+        return generation + reconstruction, generation.detach(), reconstruction.detach()
 
     def pooled(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Conventional training: cycles of everybody, each by itself; generation from nothing, reconstruction from a part."""
@@ -238,38 +216,24 @@ class MetaLearner(torch.nn.Module):
         sparse = draw_sparse_masks(mask, self.model.config.channels_per_sensor, torch.default_generator)
         nothing = torch.zeros_like(values)
         known, seen = torch.cat((nothing, values * sparse)), torch.cat((nothing, sparse))
-        context = torch.zeros(*known.shape[:-1], 3 * known.shape[-1])
-        generation, reconstruction, log_spread = self.model.network(known, seen, context.to(known))
+        context = torch.zeros(*known.shape[:-1], 3 * known.shape[-1]).to(known)
+        blank = torch.zeros_like(known)
+        generation, reconstruction = self.model.network(blank, blank, known, seen, context)
         n = len(values)
         losses = masked_mse(generation[:n], values, mask), masked_mse(reconstruction[n:], values, mask)
-        return sum(losses) + 0.1 * spread_loss(log_spread[:n], generation[:n], values, mask), *(l.detach() for l in losses)
+        return sum(losses), *(l.detach() for l in losses)
 
 
 def query_losses(network: torch.nn.Module, parameters: dict, task: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """Errors of generation and reconstruction and the spread's loss of one task's queries, given its support.
-
-    The last of the queries to be reconstructed is so without the support, as of somebody of whom nothing else is known.
-    """
-    cycles, observed, queries, mask = task["cycles"], task["observed"], task["queries"], task["query_mask"]
-    context = support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0))
-    sparse = task["query_sparse"]
-    shown = queries[: len(sparse)]
-    known = torch.cat((torch.zeros_like(shown[:1]), shown * sparse))
-    seen = torch.cat((torch.zeros_like(sparse[:1]), sparse))
-    context = torch.cat((context.expand(len(known) - 1, -1, -1), torch.zeros_like(context)[None]))
-    generation, reconstruction, log_spread = functional_call(network, parameters, (known, seen, context))
-    return (
-        masked_mse(generation[0], queries, mask),
-        masked_mse(reconstruction[1:], shown, mask[: len(sparse)]),
-        spread_loss(log_spread[0], generation[0], queries, mask),
-    )
-
-
-def spread_loss(log_spread: torch.Tensor, generation: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Gaussian negative log-likelihood of a cycle's distance from the expected one, by the spread of its channel."""
-    square = (target - generation.detach()).square()
-    log_spread = log_spread[..., None, :]
-    return ((log_spread + 0.5 * square * (-2 * log_spread).exp()) * mask).sum() / mask.sum().clamp(min=1)
+    """Errors of generation and reconstruction of one task's queries, given its support."""
+    queries, mask, shown = task["queries"], task["query_mask"], task["shown"]
+    some = queries[: len(shown)]
+    known, seen = torch.cat((torch.zeros_like(some[:1]), some * shown)), torch.cat((torch.zeros_like(shown[:1]), shown))
+    linear = task["generation"].expand_as(known)
+    filled = torch.cat((task["generation"][None], task["filled"]))
+    context = task["context"].expand(len(known), -1, -1)
+    generation, reconstruction = functional_call(network, parameters, (linear, filled, known, seen, context))
+    return masked_mse(generation[0], queries, mask), masked_mse(reconstruction[1:], some, mask[: len(shown)])
 
 
 def build(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
@@ -277,6 +241,7 @@ def build(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
     if args.algorithm not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {args.algorithm!r}; expected one of {', '.join(ALGORITHMS)}")
     phases, channels = cycles.values.shape[1:]
+    layout = layout_of(channels)
     config = GaitTCNConfig(
         num_channels=channels,
         num_phases=phases,
@@ -284,6 +249,8 @@ def build(args: MamlArguments, cycles: Cycles) -> GaitTCNModel:
         hidden_size=args.hidden_size,
         inner_steps=args.inner_steps,
         inner_lr=args.inner_lr,
+        activities=sorted(set(map(str, cycles.activity))),
+        num_directions=1 if layout is None else 3 * channels // layout.rigid,
         adapted="heads" if args.algorithm == "anil" else "all",
     )
     model = GaitTCNModel(config)

@@ -54,6 +54,7 @@ class TextArguments(TrainArguments):
         default_factory=lambda: list(QUANTITIES), metadata={"help": "walks: what of a text is read as a value, not as digits"}
     )
     hard_negatives: int = field(default=2, metadata={"help": "walks: texts with one number changed, for each pair"})
+    known_walks: int = field(default=256, metadata={"help": "vectors of training walks that the model keeps"})
     mirror: float = field(default=0.5, metadata={"help": "walks: share that is mirrored, and left and right of their texts"})
     text_projection_layers: int = field(default=2, metadata={"help": "0: align to the sentence encoder's own space"})
     projection_size: int = 128
@@ -173,6 +174,7 @@ def new_model(args: TextArguments, layout: str, channels: int, fps: float, encod
         losses={name: 1.0 for name in args.losses},
         numbers=numbers,
         hard_negatives=args.hard_negatives if numbers else 0,
+        known_walks=args.known_walks,
         logit_bias_init=-10.0 if "siglip" in args.losses else 0.0,
     )
     model = GaitDualEncoderModel(config)
@@ -224,7 +226,18 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
         return output.loss, {"loss": output.loss.item()}
 
     data = fingerprint(windows.texts, windows.descriptions, frames)
-    return training_loop(accelerator, model, args, step_loss, "+".join(args.losses), data).cpu()
+    model = training_loop(accelerator, model, args, step_loss, "+".join(args.losses), data).cpu()
+    if args.known_walks:
+        balanced = hasattr(windows, "balanced")
+        even = np.linspace(0, len(windows) - 1, args.known_walks).astype(int)
+        rows = windows.balanced(args.known_walks, args.seed) if balanced else even
+        own = [choices[r][-1] for r in rows]
+        with torch.no_grad():
+            model.set_known_walks(
+                model.get_gait_features(**windows.batch(rows, None)),
+                model.get_text_features(sentence_embeds=embedded[own], numbers=stated[own]),
+            )
+    return model
 
 
 def nan_moments(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,7 +24,7 @@ NAMES = ["normal", "antalgic", "lurch"]
 PEOPLE = ["1", "2", "3", "10"]
 MARK = (slice(None), 0, 3)  # where a walk carries its number
 FROM_FILE = 1000
-FILES = ("language", "naive", "unconstrained", "label", "no_pathological_tokens")
+FILES = ("samples", "naive", "unconstrained", "label", "no_pathological_tokens")
 SEVERITIES = "severities_postures_and_bodies"
 CHOSEN = {"classical": ["mirror", "no_mirror"], "people": ["postures", "postures_and_bodies"]}
 
@@ -106,7 +106,7 @@ def test_no_row_of_a_test_subject_reaches_a_fit(fits, same_bodies, tmp_path, sha
     for subject in PEOPLE:
         write_sets(tmp_path, subject, share)
     e = experiment(tmp_path)
-    runs = [run_of(arm, subject, share) for subject in PEOPLE for arm in ARMS if "parts" not in ARMS[arm].sets]
+    runs = [run_of(arm, subject, share) for subject in PEOPLE for arm in ARMS if not {"parts", "words"} & set(ARMS[arm].sets)]
     for run in runs:
         e.run(run)
     assert len(fits.calls) == len(runs)
@@ -145,6 +145,10 @@ def test_parts_are_of_the_training_people_alone(fits, tmp_path, monkeypatch, dat
     made = e.parts_of(train, copies=2)
     assert read == [list(train)] and made.shape == (42, 64, 75) and np.isfinite(made).all()
     assert np.abs(made[:21] - made[21:]).max() > 0.01, "other people in each copy"
+    still = {"persons": np.zeros((1, 11, 75)), "ways": np.zeros((1, 11, 75)), "labels": np.array([99])}
+    written = e.parts_of(train, 1, still)
+    sizes = [np.linalg.norm(x.reshape(21, 64, 25, 3)[:, :, 3], axis=-1).mean() for x in (made[:21], written)]
+    assert sizes[1] < 0.8 * sizes[0], "nearer to the person that was written, a point"
 
 
 def test_steps_do_not_fall_below_the_least(fits, tmp_path):
@@ -281,7 +285,7 @@ def test_bad_arguments_and_missing_files_are_clear_errors(toy, fits, cards):
     with pytest.raises(ValueError, match=r"choices\.json is missing: run with --choose first"):
         run_script(loso, arguments(toy, "--arms", "classical"))
     write_choices(toy)
-    with pytest.raises(ValueError, match=r"fold_1.language\.safetensors is missing: run python -m"):
+    with pytest.raises(ValueError, match=r"fold_1.samples\.safetensors is missing: run python -m"):
         run_script(loso, arguments(toy, "--arms", "ours"))
     with pytest.raises(ValueError, match=r"fold_1_share_0\.05.naive\.safetensors is missing"):
         run_script(loso, arguments(toy, "--arms", "naive", "--share", "0.05"))
@@ -330,7 +334,7 @@ def test_walks_taken_for_another_class_are_left_out_but_of_the_naive_set(with_se
         inputs, labels = made(experiment(with_sets), arm)
         assert sorted(inputs[MARK]) == [first + i for i in expected] and inputs.dtype == np.float32
         assert (labels == inputs[MARK] % 100 % 3).all()
-    inputs, _ = made(experiment(with_sets), "language")
+    inputs, _ = made(experiment(with_sets), "sampled_people")
     assert sorted(inputs[MARK]) == sorted([first + i for i in range(2, 12)] * 2), "each sampled walk with two bodies"
     inputs, _ = made(experiment(with_sets), "people")
     assert sorted(inputs[MARK]) == sorted([*experiment(with_sets).walks.fold("2")[0]] * 2)

@@ -86,7 +86,7 @@ def fold(poisoned, person, tmp_path_factory):
         patch.setattr(loso_generator, "train_judge", lambda data, labels: judged.append(data) or judge(data, labels, 1))
         generate(poisoned, output, "--subjects", person)
         generate(poisoned, output, "--subjects", person, "--variant", "naive")
-        generate(poisoned, output, "--subjects", person, "--sets", "unconstrained", "label")
+        generate(poisoned, output, "--subjects", person, "--sets", "samples", "unconstrained", "label")
     return output, commands, judged
 
 
@@ -102,7 +102,7 @@ def test_a_fold_holds_a_family_and_its_walks(fold, person, dataset_folder):
     home = output / f"fold_{person}"
     assert scripts(commands) == ["train_vq", "train_gpt2", "train_vq", "train_gpt2"], "sets share a family"
     names = load_inputs(str(dataset_folder)).names
-    for name in ("language", "naive", "unconstrained", "label"):
+    for name in ("samples", "naive", "unconstrained", "label"):
         stored = load_file(home / f"{name}.safetensors")
         assert stored["input_values"].shape == (WALKS, 64, 75) and stored["input_values"].dtype == np.float16
         assert np.isfinite(stored["input_values"]).all() and stored["input_values"].any()
@@ -113,7 +113,12 @@ def test_a_fold_holds_a_family_and_its_walks(fold, person, dataset_folder):
         assert GaitFeatureExtractor.from_pretrained(family / "vq").labels == names, "labels must mean what they mean in loso.py"
     assert not list(output.rglob("*.tmp"))
     assert not list(output.rglob(".*"))  # nothing half made
-    ours, plain = (load_file(home / f"{n}.safetensors")["input_values"] for n in ("language", "unconstrained"))
+    words = load_file(home / "words.safetensors")
+    assert words["persons"].shape == words["ways"].shape == (WALKS, 11, 75) and np.isfinite(words["persons"]).all()
+    assert words["labels"].tolist() == [i % 7 for i in range(WALKS)]
+    normal = words["labels"] == names.index("normal")
+    assert not words["ways"][normal].any() and words["ways"][~normal].any((1, 2)).all()
+    ours, plain = (load_file(home / f"{n}.safetensors")["input_values"] for n in ("samples", "unconstrained"))
     assert not np.array_equal(ours, plain)
 
 
@@ -123,7 +128,7 @@ def test_no_row_of_the_test_subject_reaches_a_fold(fold, person):
     for command in commands:
         given = command[command.index("--exclude_subjects") :][:3]
         assert given[1] == person and given[2].startswith("--")
-    assert len(judged) == 3 and all(person not in set(data["subject_id"]) for data in judged)
+    assert len(judged) == 2 and all(person not in set(data["subject_id"]) for data in judged)
     assert all(len(set(data["subject_id"])) == 2 for data in judged)
     for file in output.rglob("*.json"):
         assert "POISON" not in file.read_text(), file
@@ -131,14 +136,14 @@ def test_no_row_of_the_test_subject_reaches_a_fold(fold, person):
 
 def test_what_is_there_is_kept_and_what_was_removed_comes_back(fold, poisoned, person, monkeypatch):
     output, _, _ = fold
-    judge, target = loso_generator.train_judge, output / f"fold_{person}" / "language.safetensors"
+    judge, target = loso_generator.train_judge, output / f"fold_{person}" / "samples.safetensors"
     before = load_file(target)
     monkeypatch.setattr(loso_generator.subprocess, "run", lambda *_, **__: pytest.fail("the family is there"))
     monkeypatch.setattr(loso_generator, "train_judge", lambda *_: pytest.fail("the set is there"))
-    generate(poisoned, output, "--subjects", person)
+    generate(poisoned, output, "--subjects", person, "--sets", "words", "samples")
     target.unlink()
     monkeypatch.setattr(loso_generator, "train_judge", lambda data, labels: judge(data, labels, 1))
-    generate(poisoned, output, "--subjects", person)
+    generate(poisoned, output, "--subjects", person, "--sets", "words", "samples")
     after = load_file(target)
     assert all(np.array_equal(before[k], after[k]) for k in before)
 
@@ -193,8 +198,8 @@ def test_models_that_are_there_are_not_trained_again(tmp_path, monkeypatch):
 
 
 def test_unknown_variants_and_sets_are_refused(tmp_path):
-    for more in (["--variant", "our"], ["--sets", "naive"], ["--variant", "naive", "--sets", "language"]):
-        with pytest.raises(ValueError, match="--variant: unknown our; known: ours|--sets: unknown .* has (lang|naive)"):
+    for more in (["--variant", "our"], ["--sets", "naive"], ["--variant", "naive", "--sets", "samples"]):
+        with pytest.raises(ValueError, match="--variant: unknown our; known: ours|--sets: unknown .* has (words|naive)"):
             generate(tmp_path, tmp_path / "out", *more)
     with pytest.raises(ValueError, match="no Parquet files"):
         generate(tmp_path, tmp_path / "out")
@@ -238,7 +243,7 @@ def test_a_fold_of_a_share_sees_the_share(recordings, person, tmp_path, monkeypa
     assert (folder, dataset) == (tmp_path / f"fold_{person}_share_0.25", str(tmp_path / "share_0.25" / "data"))
     assert (subject, variant) == (person, "ours")
     ((source, target, data),) = sampled
-    assert source == folder and target == folder / "language.safetensors"
+    assert source == folder and target == folder / "words.safetensors"
     assert len(data) == 2 * 7 * 2 and person not in set(data["subject_id"])
 
 

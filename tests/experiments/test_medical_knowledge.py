@@ -85,6 +85,14 @@ def test_it_runs_each_arm_once(dataset_folder, encoder_folder, knowledge_file, t
     assert {"accuracy_plain", "accuracy_both", "gain_points", "macro_f1_both"} <= set(result["metrics"])
     assert len(result["numeracy"]) == COUNT
     assert (tmp_path / "model_cards/figures/out_numeracy.png").stat().st_size > 5000
+    few = [*given, "--train_people", 1, "--subjects", "sim0_0001", "--branch", "filmed", "--rows", "keep"]
+    run_script(knowledge, few)
+    more = json.loads((tmp_path / "model_cards/results/out.json").read_text())
+    rows = [r for r in more["rows"] if "people" in r]
+    assert [(r["arm"], r["subject"], r["people"]) for r in rows] == [(a, "sim0_0001", 1) for a in ("both", "plain")]
+    assert all(r["training_rows"] == 21 - 3 * r["unreadable"] or r["training_rows"] <= 21 for r in rows)
+    assert {"filmed_accuracy_plain_1_people", "filmed_both_gain_points_1_people"} <= set(more["metrics"])
+    assert set(result["metrics"]) <= set(more["metrics"]), "those of before stay"
     monkeypatch.setattr(knowledge, "train_model", lambda *_: pytest.fail("run again"))
     run_script(knowledge, given)
     with pytest.raises(ValueError, match="no such subject: 77"):

@@ -85,6 +85,22 @@ def test_whole_evaluation(split_folder, tmp_path, cards):
     assert (cards / "figures" / "privacy_gist.png").stat().st_size > 5000
 
 
+def test_new_people_are_made_of_the_members_alone(split_folder, tmp_path, cards, monkeypatch):
+    given, make = [], privacy.new_people
+    monkeypatch.setattr(privacy, "new_people", lambda members: given.append(members) or make(members))
+    whole = load_walks(str(split_folder / "whole"))
+    person, held_out = str(whole["subject_id"][0]), json.loads((split_folder / "members" / "held_out_walks.json").read_text())
+    run_script(
+        privacy,
+        ["--dataset", split_folder / "whole", "--synthetic", "parts", "--exclude_subjects", person, "--num_proc", "1"]
+        + ["--held_out_walks", split_folder / "members" / "held_out_walks.json", "--bootstrap", "20", "--neighbours", "1"],
+    )
+    assert person not in given[0]["subject_id"] and not set(given[0]["walk_id"]) & set(held_out)
+    assert len(given[0]) == sum(s != person and w not in held_out for s, w in zip(whole["subject_id"], whole["walk_id"]))
+    metrics = json.loads((cards / "results" / "privacy_gist.json").read_text())["metrics"]
+    assert metrics["distance_ratio_pose"] > 0.1, "no copies"
+
+
 def test_wrong_arguments_are_named(split_folder, dataset_folder, tmp_path):
     whole, members = split_folder / "whole", split_folder / "members"
     with pytest.raises(ValueError, match="give --synthetic and --held_out_walks, or --make_split"):

@@ -12,7 +12,7 @@ from test_modeling_gait_dual_encoder import write_sentence_encoder
 from test_train_text import write_recordings
 
 from experiments import actions, appearance, retrieval
-from experiments.actions import UNSEEN, UNSHARED, recognition_scores, unseen_scores
+from experiments.actions import UNSEEN, UNSHARED, fair_scores, recognition_scores, unseen_scores
 from experiments.appearance import KINDS, WORDS, values_of, write_caption
 from experiments.retrieval import (
     chance_ndcg,
@@ -94,11 +94,12 @@ def test_questions_of_an_attribute():
 
 
 def test_metrics_are_paired_and_seeds_are_those_of_everybody():
-    values = (("values", "1", 0, 0.4), ("values", "1", 1, 0.6), ("values", "2", 0, 0.9), ("values", "3", 0, 0.1))
+    values = (("clip", "1", 0, 0.4), ("clip", "1", 1, 0.6), ("clip", "2", 0, 0.9), ("clip", "3", 0, 0.1))
     values += (("mse", "1", 0, 0.3), ("mse", "2", 0, 0.7))
     rows = [{"variant": v, "subject": s, "seed": i, "ndcg_at_10": x, "questions": {}} for v, s, i, x in values]
     found = retrieval.result_metrics(rows)
-    assert found["ndcg_at_10"] == pytest.approx((0.5 + 0.9 + 0.1) / 3) and (found["subjects"], found["seeds"]) == (3, 1)
+    assert found["clip_ndcg_at_10"] == pytest.approx((0.5 + 0.9 + 0.1) / 3)
+    assert (found["clip_subjects"], found["clip_seeds"]) == (3, 1)
     assert found["mse_ndcg_at_10_difference"] == pytest.approx(-0.15), "seed 1 of subject 1 has no pair"
     assert found["mse_ndcg_at_10_difference_ci_low"] == pytest.approx(-0.2)
 
@@ -216,6 +217,19 @@ def test_every_activity_is_unseen_once():
     assert sorted(a for group in UNSEEN for a in group) == sorted(ACTIVITIES) and set(UNSHARED) <= set(UNSEEN[3])
 
 
+def test_fair_scores_weigh_each_activity_and_both_groups():
+    unseen, trained = ("running", "sitting"), np.array([ACTIVITIES.index(a) for a in ("walking", "standing")])
+    labels = np.array([ACTIVITIES.index(a) for a in ("running", "running", "sitting", "walking", "walking", "standing")])
+    plain = np.full((6, 12), -1.0)
+    plain[:, trained[0]] = (0.1, 0.2, 0.3, 0.9, 0.8, 0.7)
+    fair = np.zeros((6, 12))
+    fair[np.arange(6), [labels[0], trained[0], labels[2], labels[3], labels[4], labels[0]]] = 1
+    found = fair_scores(fair, plain, labels, unseen, trained)
+    assert (found["zero_shot_top1_of_all"], found["seen_top1_of_all"]) == (0.75, 0.5)
+    assert (found["zero_shot_top1_of_all_plain"], found["seen_top1_of_all_plain"]) == (0, 0.5)
+    assert found["harmonic_mean"] == pytest.approx(0.6) and found["none_of_these_auroc"] == 1
+
+
 def test_actions(tmp_path, cards, monkeypatch):
     encoder, real, fit, fits = (
         write_sentence_encoder(tmp_path / "encoder", limit=512),
@@ -233,15 +247,32 @@ def test_actions(tmp_path, cards, monkeypatch):
     data = write_recordings(tmp_path / "data", subjects=("1", "2", "3"))
     common = ["--dataset", data, "--output_dir", tmp_path / "out", "--name", "tiny", "--text_cache", tmp_path / "cache"]
     size = "--max_steps 3 --batch_size 6 --hidden_size 16 --num_layers 1 --num_folds 3 --mixed_precision no"
-    arguments = [*common, *size.split(), "--folds", "0", "--kinds", "descriptions", "classifier", "unseen_0", "unseen_2"]
+    arguments = [
+        *common,
+        *size.split(),
+        "--folds",
+        "0",
+        "--kinds",
+        "descriptions",
+        "classifier",
+        "unseen_0",
+        "unseen_2",
+        "fair_0",
+    ]
     run_script(actions, arguments)
-    assert fits == [({"2", "3"}, {"walking", "sitting", "standing"}), ({"2", "3"}, {"walking", "standing"})]
+    assert fits == [({"2", "3"}, {"walking", "sitting", "standing"}), *[({"2", "3"}, {"walking", "standing"})] * 2]
     result = result_of(cards)
-    assert {r["kind"] for r in result["rows"]} == {"descriptions", "classifier", "unseen_0"}  # nobody shows those of unseen_2
+    assert {r["kind"] for r in result["rows"]} == {
+        "descriptions",
+        "classifier",
+        "unseen_0",
+        "fair_0",
+    }  # nobody shows those of unseen_2
     metrics = result["metrics"]
     assert {"top1", "top5", "probe_top1", "classifier_top1", "zero_shot_top1", "zero_shot_sitting"} <= set(metrics)
+    assert {"seen_top1_of_all", "harmonic_mean", "none_of_these_auroc", "zero_shot_top1_of_all_plain"} <= set(metrics)
     assert metrics["probe_top1"] > 0.9  # the activities are 4 standard deviations apart
     run_script(actions, arguments)
-    assert len(fits) == 2
+    assert len(fits) == 3
     with pytest.raises(ValueError, match="--kinds: unknown magic"):
         run_script(actions, [*common, "--kinds", "magic"])
