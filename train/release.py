@@ -89,7 +89,7 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
 
     sizes = {"codebook_size": 128, "spatial_components": 96, "num_spatial_tokens": 32}
     words = {"text_model": encoder, "text_cache": str(work), "num_layers": 3, "warmup_steps": 50}
-    cycles = {"warm_steps": steps(100), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
+    cycles = {"warm_steps": steps(8), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
     gpt = {"vq": str(work / "vq"), "g2l_steps": steps(20), "batch_size": 16, "learning_rate": 2e-3}
     return [
         ("data", partial(simulate, num_subjects=args.num_subjects, frames=128, seed=args.seed)),
@@ -110,7 +110,7 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
                 mixed_precision="no",
             ),
         ),
-        ("tcn", train(maml, maml.MamlArguments, 140, learning_rate=2e-3, **cycles)),
+        ("tcn", train(maml, maml.MamlArguments, 12, learning_rate=2e-3, **cycles)),
         ("gpt2", train(gpt2, gpt2.GPT2Arguments, 280, **gpt)),
     ]
 
