@@ -1,9 +1,12 @@
 """Measure a model family on people it has not seen: reconstruction, codes, transplants, sampled walks.
 
     python -m experiments.chain --dataset data/gist --families outputs/gist_10 outputs/gist_1 --subjects 10 1
+    python -m experiments.chain --dataset outputs/release/data --families gait-small --subjects sim0_0050+sim0_0051 \
+        --name chain_simulated --output_dir outputs/chain_simulated
 
-Each family was trained without its subject (same order). The judge is a GRU trained here on the real walks of the other people,
-on windows of the family's length. Out: a row a subject (runner.py), `model_cards/results/chain_gist.json`.
+Each family was trained without its subject (same order), or subjects joined by +. The judge is a GRU trained here on the real
+walks of the other people, on windows of the family's length.
+Out: a row a subject (runner.py), `model_cards/results/chain_gist.json`.
 """
 
 import json
@@ -30,6 +33,7 @@ from modeling_gait.generation_gait import best_walks, decode_walks, generate_wal
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
+from modeling_gait.released import named
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitTokenizer
 from modeling_gait.training.classifier import predict, train_classifier
@@ -41,8 +45,8 @@ from modeling_gait.walk_description import WalkDescription, describe_walk
 class FamilyArguments(RunArguments):
     """Arguments of what is measured of families."""
 
-    families: list[str] = field(metadata={"help": "folders of model families, one for each held-out subject"})
-    subjects: list[str] = field(metadata={"help": "the held-out subject of each family"})
+    families: list[str] = field(metadata={"help": "gait-small, or folders of families, one for each held-out subject"})
+    subjects: list[str] = field(metadata={"help": "the held-out subject of each family; A+B: several"})
     samples: int = field(default=1000, metadata={"help": "walks sampled from text"})
     temperature: float = 1.0
     guidance: float = field(default=1.0, metadata={"help": "classifier-free guidance, 1: none"})
@@ -66,6 +70,7 @@ class Family:
     """The models of one family, and helpers that run them on windows."""
 
     def __init__(self, folder: str):
+        folder = named(folder)
         self.model = GPT2LMHeadModel.from_pretrained(folder).eval()
         self.tokenizer = GaitTokenizer.from_pretrained(folder)
         self.vq = GaitVQModel.from_pretrained(folder, subfolder="vq").eval()
@@ -327,8 +332,8 @@ def judge_of(windows: dict, labels: list[str], seed: int = 0):
 def evaluate(folder: str, subject: str, args: ChainArguments, seed: int) -> dict:
     """Numbers of one held-out subject."""
     family = Family(folder)
-    train = load_walks(args.dataset, exclude_subjects=[subject])
-    test = windows_of(load_walks(args.dataset, only_subjects=[subject]), family.extractor, [None])
+    train = load_walks(args.dataset, exclude_subjects=subject.split("+"))
+    test = windows_of(load_walks(args.dataset, only_subjects=subject.split("+")), family.extractor, [None])
     train_windows = windows_of(train, family.extractor, [None])
     judge = judge_of(train_windows, family.extractor.labels, seed)
     labels, mask = test["labels"].numpy(), test["attention_mask"]

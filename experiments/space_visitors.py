@@ -1,6 +1,6 @@
 """Visitors of the Space at once: is anyone's answer lost, and does anyone get what is another's?
 
-    python -m experiments.space_visitors --model demo/model [--visitors 20]
+    python -m experiments.space_visitors --model gait-small [--visitors 20]
 
 In: a family. Each visitor asks `space/app.py` on loopback for a walk of its own (seed, speed), hands in a good file (every
 second one in millimetres, which gives a note) and one that is broken, each under its own name; all visitors begin together.

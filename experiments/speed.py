@@ -4,14 +4,16 @@
     python -m experiments.speed report [--model outputs/knowledge]     # a 10 s video to a report as an HTML page
     python -m experiments.speed search [--model outputs/gist/text]     # encoding, and a query among 100,000 walks
     python -m experiments.speed space --model outputs/gist_10          # first walk in a headless Chromium (needs playwright)
+    python -m experiments.speed demo                                   # a fresh clone: set-up, `make demo`, a first walk
 
 Where --model may be left out, a model of the default size with untrained weights is timed: the time does not depend on them.
-Out: model_cards/results/{generation,report,search,space}_speed.json; of the Space also figures/space_*.png.
+Out: model_cards/results/{generation,report,search,space,demo}_speed.json; of the Space also figures/space_*.png.
 """
 
 import argparse
 import contextlib
 import os
+import resource
 import shutil
 import socket
 import statistics
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +31,7 @@ from transformers import pipeline
 
 import modeling_gait  # noqa: F401  (registers the pipelines)
 from experiments.runner import PACKAGES, ROOT, figure_path, rounded, write_result
+from modeling_gait.released import FOLDER
 from modeling_gait.simulation import simulate_walks
 
 PROMPTS = ("severe steppage gait, right side, 0.7 m/s", "moderate lurch gait, left side", "severe stiff-legged gait, 0.6 m/s")
@@ -206,7 +210,42 @@ def visit(page, url: str, folder: Path) -> dict[str, float]:
     return {"seconds_to_first_walk": first, "seconds_to_next_walk": statistics.median(asked)}
 
 
-TIMED = {"generation": generation, "report": report, "search": search, "space": space}
+def demo(args: argparse.Namespace, folder: Path) -> tuple:
+    """A clone of the last commit, all that pip has kept left aside: set-up, the demo, then one walk three times, offline."""
+    clone, cache = folder / "clone", folder / "cache"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GAIT", "HF_", "OMP"))}
+    environment |= {"PIP_CACHE_DIR": str(cache)}
+    offline = environment | {"HF_HUB_OFFLINE": "1"}
+    rows = []
+
+    def timed(what: str, command: list[str], environment: dict) -> None:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run = partial(subprocess.run, command, cwd=clone, env=environment, check=True, stdout=sys.stderr)
+        row = {"what": what, "seconds": seconds(run), "load": os.getloadavg()[0]}
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        rows.append(row | {"processor_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime})
+
+    timed("setup", ["make", ".venv/demo"], environment)
+    size = megabytes(clone / ".venv")
+    timed("demo_after_setup", ["make", "demo"], offline)
+    for n in range(3):
+        timed("first_walk_cli", [".venv/bin/gait", "generate", PROMPTS[0], "-o", f"{n}.gif"], offline)
+    metrics = {
+        f"{key}_{what}": statistics.median(r[key] for r in rows if r["what"] == what)
+        for what in dict.fromkeys(r["what"] for r in rows)
+        for key in ("seconds", "processor_seconds")
+    }
+    metrics |= {"megabytes_setup": size, "megabytes_download": megabytes(cache), "megabytes_weights": megabytes(FOLDER)}
+    return "a clone of the last commit; the walk: process start to file written, median of 3", metrics, rows
+
+
+def megabytes(folder: Path) -> float:
+    """Size of the files in a folder."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and not p.is_symlink()) / 1e6
+
+
+TIMED = {"generation": generation, "report": report, "search": search, "space": space, "demo": demo}
 MORE = {"report": ("matplotlib", "av"), "search": ("faiss-cpu",), "space": ("gradio", "plotly", "playwright")}
 
 
@@ -223,8 +262,8 @@ def main() -> None:
         parser.error(f"{args.what} needs --model")
     with tempfile.TemporaryDirectory() as folder:
         protocol, metrics, rows = TIMED[args.what](args, Path(folder))
-    protocol += f"; {machine()}; {'trained' if args.model else 'untrained'} weights"
-    data = "simulated" if args.what in ("report", "search") else "none: prompts only"
+    protocol += f"; {machine()}; {'trained' if args.model or args.what == 'demo' else 'untrained'} weights"
+    data = "simulated" if args.what in ("report", "search", "demo") else "none: prompts only"
     rows = [rounded(r, 2) for r in rows]
     print(
         metrics,

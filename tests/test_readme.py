@@ -8,7 +8,6 @@ from test_modeling_gait_dual_encoder import tiny as tiny_text
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from modeling_gait import GaitClassifierConfig, GaitForSequenceClassification, GaitTCNConfig, GaitTCNModel
-from modeling_gait.export import write_csv
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.simulation import simulate_walks
 
@@ -58,8 +57,8 @@ def test_links_of_the_readme_exist():
             assert known or ((ROOT / file).parent / target).exists(), (file, target)
 
 
-def test_code_runs(family_folder, dataset_folder, tmp_path, tmp_path_factory, monkeypatch):
-    """The README's Python, one block after another, on a tiny family, classifier and network of cycles."""
+def test_code_runs(dataset_folder, tmp_path, tmp_path_factory, monkeypatch):
+    """The README's Python, one block after another, on the shipped family, a tiny classifier and network of cycles."""
     classifier, cycles = tmp_path_factory.mktemp("classifier"), tmp_path_factory.mktemp("cycles")
     GaitTCNModel(GaitTCNConfig(num_channels=75, channels_per_sensor=3, hidden_size=8)).save_pretrained(cycles)
     GaitForSequenceClassification(GaitClassifierConfig(hidden_size=8)).save_pretrained(classifier)
@@ -73,15 +72,12 @@ def test_code_runs(family_folder, dataset_folder, tmp_path, tmp_path_factory, mo
     code = blocks("python")
     assert len(code) >= 6
     for number, block in enumerate(code):
-        models = {"demo/model": family_folder, "outputs/gist_10/gru": classifier, "outputs/cycles_10": cycles}
+        models = {"outputs/gist_10/gru": classifier, "outputs/cycles_10": cycles}
         models |= {"outputs/text_10": text / "model", "data/gist": dataset_folder}
         for name, folder in models.items():
             block = block.replace(name, str(folder))
         block = block.replace("person=own_walk", "person=joints")  # an untrained network's walk has no bones
         exec(compile(block, f"README block {number}", "exec"), namespace)
-        if number == 0:  # the tiny family's walks have neither bones nor cycles; a trained one's do
-            namespace["walk"]["joints"] = simulate_walks(1, frames=96, seed=0, pathology="steppage").joints[0]
-            write_csv("steppage.csv", namespace["walk"]["joints"], 30.0)
     assert {p.name for p in tmp_path.iterdir()} == {"steppage.gif", "steppage.bvh", "steppage.csv", "data", "p01"}
     old, new = (namespace[k][0]["joints"] for k in ("train", "more"))
     assert len(new) == len(old) and new != old and len(next(iter(namespace["batches"]))) == min(32, len(namespace["train"]))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,11 +142,14 @@ def test_a_release_goes_on_where_it_was(tmp_path, monkeypatch):
 
 def test_nobody_held_out_is_trained_on(monkeypatch):
     args = release.ReleaseArguments(num_subjects=5, held_out=2, seed=3)
-    assert release.people(args) == sorted(set(simulate_walks(5, 32, seed=3, num_subjects=5).subject_ids))[-2:]
+    for name, count in (("data", 5), ("strangers", 25)):
+        seed = args.seed + (name == "strangers")
+        everybody = sorted(set(simulate_walks(count, 32, seed=seed, num_subjects=count).subject_ids))
+        assert release.people(args)[name] == everybody[-2 * count // 5 :]
     seen = []
     for module in (release.vq, release.text, release.maml, release.gpt2, release.knowledge, release.classifier):
-        monkeypatch.setattr(module, "train", lambda arguments: seen.append(arguments.exclude_subjects))
+        monkeypatch.setattr(module, "train", seen.append)
     for name, fill in release.stages(args):
-        if name not in ("data", "text/encoder"):
+        if name not in ("data", "strangers", "text/encoder"):
             fill("out")
-    assert len(seen) == 6 and all(people == release.people(args) for people in seen)
+    assert len(seen) == 6 and all(a.exclude_subjects == release.people(args)[Path(a.dataset).name] for a in seen)

@@ -25,6 +25,7 @@ from modeling_gait.captions import WalkDescription, parse_prompt
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import GaitClasses
+from modeling_gait.released import named
 from modeling_gait.schema import check_output, generated_row, walk_features
 from modeling_gait.skeletons import SKELETONS
 
@@ -35,7 +36,7 @@ COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")
 class GenerateArguments:
     """Arguments of the generation of synthetic walks."""
 
-    model: str = field(metadata={"help": "folder or Hub id of a model family"})
+    model: str = field(metadata={"help": "gait-small, folder or Hub id of a model family"})
     prompts: str = field(metadata={"help": "text file, a prompt a line; or CSV with a column pathology"})
     output_dir: str = field(metadata={"help": "folder of the data set; an earlier one is replaced"})
     walks_per_prompt: int = field(default=1, metadata={"help": "walks for each prompt (a CSV's count column says more)"})
@@ -86,10 +87,10 @@ def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int) -> 
 def main() -> None:
     args = HfArgumentParser(GenerateArguments).parse_args_into_dataclasses()[0]
     check_output(Path(args.output_dir))
-    classes = GaitFeatureExtractor.from_pretrained(args.model).classes
+    classes = GaitFeatureExtractor.from_pretrained(named(args.model)).classes
     prompts = read_prompts(args.prompts, args.walks_per_prompt, classes)
     state = PartialState(cpu=not torch.accelerator.is_available())
-    pipe = pipeline("text-to-gait", model=args.model, device=state.device)
+    pipe = pipeline("text-to-gait", model=named(args.model), device=state.device)
     schema = walk_features(len(SKELETONS[pipe.decoder.config.skeleton]), classes.labels, generated=True)
     shards = Path(args.output_dir).with_name(f".{Path(args.output_dir).name}-shards")
     if state.is_main_process:

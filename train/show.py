@@ -1,7 +1,7 @@
 """Show what a model family does: walks of prompts as pictures and files, and a table of what was asked and what came out.
 
-    python train/show.py --model demo/model --output_dir demo --trained_on "simulated walks"
-    python train/show.py --model demo/model --output_dir outputs/shown --prompts "severe steppage gait, right side, 0.6 m/s"
+    python train/show.py --model gait-small --output_dir shown --trained_on "simulated walks"
+    python train/show.py --model gait-small --output_dir outputs/shown --prompts "severe steppage gait, right side, 0.6 m/s"
 
 In: a family folder or Hub id; prompts (default: one for each class that the model knows).
 Out, in `output_dir`: walks.gif (all walks side by side), angles.png (joint angles over the gait cycle, with the band of

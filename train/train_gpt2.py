@@ -2,7 +2,7 @@
 
     python train/train_gpt2.py --dataset data/simulated --vq outputs/demo/vq --output_dir outputs/demo
     python train/train_gpt2.py train/configs/gpt2_gist.json --base_model gpt2 --lora_rank 16 ...   (GPT-2 from the Hub, LoRA)
-    python train/train_gpt2.py --dataset data/own --init_from demo/model --vq outputs/own/vq ...   (fine-tuning)
+    python train/train_gpt2.py --dataset data/own --init_from gait-small --vq outputs/own/vq ...   (fine-tuning)
     accelerate launch --num_processes 2 train/train_gpt2.py ...   (GPUs)
     torchrun --nproc_per_node 2 train/train_gpt2.py ...   (CPUs)
 

@@ -2,7 +2,7 @@
 
     python train/train_vq.py --dataset data/simulated --output_dir outputs/demo/vq
     python train/train_vq.py train/configs/vq_gist.json --exclude_subjects 10 --output_dir outputs/gist_10/vq
-    python train/train_vq.py --dataset data/own --init_from demo/model --output_dir outputs/own/vq   (fine-tuning)
+    python train/train_vq.py --dataset data/own --init_from gait-small --output_dir outputs/own/vq   (fine-tuning)
     accelerate launch --num_processes 2 train/train_vq.py ...   (GPUs)
     torchrun --nproc_per_node 2 train/train_vq.py ...   (CPUs)
 

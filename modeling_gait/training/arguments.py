@@ -13,6 +13,7 @@ from transformers import HfArgumentParser
 
 from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.modeling_gait_vq import GaitVQModel
+from modeling_gait.released import named
 
 
 @dataclass
@@ -46,7 +47,11 @@ def parse_arguments(kind: type) -> TrainArguments:
             raise ValueError(f"{argv[0]}: unknown arguments {', '.join(sorted(unknown))}")
         given = [w for k, v in values.items() for w in (f"--{k}", *(map(str, v) if isinstance(v, list) else [str(v)]))]
         argv = given + argv[1:]
-    return parser.parse_args_into_dataclasses(argv)[0]
+    args = parser.parse_args_into_dataclasses(argv)[0]
+    for name, part in (("init_from", ""), ("vq", "vq")):
+        if hasattr(args, name):
+            setattr(args, name, named(getattr(args, name), part))
+    return args
 
 
 def need(args: TrainArguments, *names: str) -> None:

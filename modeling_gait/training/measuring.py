@@ -1,6 +1,6 @@
 """What a family of models does on people it has not seen, and what it says of one fixed input.
 
-In: the folder of a family as `released` describes it; a data set in the walk schema, and its people who were held out.
+In: the folder of a family as `released` describes it; data sets in the walk schema, and their people who were held out.
 Out: `measure`: dict name -> number. `probe`: dict name -> numbers that the same weights and code always give.
 """
 
@@ -32,8 +32,10 @@ from modeling_gait.training.vq import windows_of
 PROMPT = "moderate steppage gait, right side, 0.80 m/s"
 
 
-def measure(folder: Path, dataset: Path, people: list[str]) -> dict[str, float]:
-    """Accuracies (of 1), errors and correlations of every part on the walks of `people`."""
+def measure(folder: Path, place: Path, held_out: dict[str, list[str]]) -> dict[str, float]:
+    """Accuracies (of 1), errors and correlations of every part on the walks of people held out: what reads walks on those of
+    `strangers` (as sensors give them), cycles on those of `data`."""
+    dataset, people = place / "strangers", held_out["strangers"]
     data = load_walks(str(dataset), only_subjects=people)
     labels, names = class_labels(data)
     joints = list(read_joints(data))
@@ -55,7 +57,7 @@ def measure(folder: Path, dataset: Path, people: list[str]) -> dict[str, float]:
         _correlated(walks.parameters[:, i], numbers[:, i]) for i in range(len(GAIT_PARAMETERS))
     )
     out |= _search(folder, data, joints, labels, names)
-    return {k: round(float(v), 4) for k, v in (out | _cycles(folder, dataset, people)).items()}
+    return {k: round(float(v), 4) for k, v in (out | _cycles(folder, place / "data", held_out["data"])).items()}
 
 
 def _correlated(measured: np.ndarray, said: np.ndarray) -> bool:

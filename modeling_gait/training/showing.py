@@ -18,6 +18,7 @@ from modeling_gait.export import write_bvh, write_csv
 from modeling_gait.files import atomic_path, write_json
 from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.processing_gait import GaitProcessor
+from modeling_gait.released import named
 from modeling_gait.skeletons import SKELETONS
 
 # Speed and cadence of the default prompts, as factors on the training people's normal walks: rounded from the medians of
@@ -90,8 +91,9 @@ def default_prompts(classes: GaitClasses, reference: dict | None = None, severit
 
 def make_walks(args: ShowArguments) -> tuple[list[dict], list[Shown]]:
     """Generated walks (dicts of `text-to-gait`) and a `Shown` of each. Raises ValueError for a prompt that names no gait."""
-    writer, reader = pipeline("text-to-gait", model=args.model), pipeline("gait-to-text", model=args.model)
-    reference = GaitProcessor.from_pretrained(args.model).normal_reference
+    model = named(args.model)
+    writer, reader = pipeline("text-to-gait", model=model), pipeline("gait-to-text", model=model)
+    reference = GaitProcessor.from_pretrained(model).normal_reference
     prompts = args.prompts or default_prompts(reader.extractor.classes, reference)
     sampling = {"candidates": args.candidates, "temperature": args.temperature, "top_p": args.top_p}
     walks = writer(prompts, seed=args.seed, num_frames=max(FRAMES, reader.extractor.num_frames), **sampling)
