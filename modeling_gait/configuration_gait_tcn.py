@@ -20,6 +20,8 @@ class GaitTCNConfig(PreTrainedConfig):
         num_harmonics (`int`): sines and cosines of the phase that the network reads.
         activities (`list[str]`): names of what people do in the cycles that were trained on.
         num_directions (`int`): directions along which people may differ beside what is stationary in phase: turns of sensors.
+        correlated_harmonics (`int`): lowest harmonics of a cycle whose channels are correlated, 0: all. At 30 Hz those up to 15
+            times the length of a cycle in seconds are measured.
         channels_per_sensor (`int`): neighbouring channels that fail together: 6 for an IMU, 3 for a joint.
         adapted (`str`): what personalisation changes: "all" weights, or the "heads" alone (ANIL, and the smallest adapter).
         inner_steps (`int`): gradient steps of a personalisation.
@@ -40,6 +42,7 @@ class GaitTCNConfig(PreTrainedConfig):
     num_harmonics: int = 4
     activities: list[str] | tuple[str, ...] = ()
     num_directions: int = 1
+    correlated_harmonics: int = 0
     channels_per_sensor: int = 6
     adapted: Literal["all", "heads"] = "all"
     inner_steps: int = 0

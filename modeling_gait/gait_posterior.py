@@ -142,17 +142,20 @@ class GaitPrior(nn.Module):
     """What is known of people before one is seen, for each activity and, last, for any; training/fit_prior.py fits it.
 
     `mean`, `shape` (A + 1, P, C); variances `between`, `within` (A + 1, H, C); correlations `between_correlation`,
-    `within_correlation` (H, C, C, 2) over channels, real and imaginary parts; `directions` (A + 1, R, P, C).
+    `within_correlation` (K, C, C, 2) over channels, real and imaginary parts, of the lowest K harmonics, those above are
+    independent (`correlated`, 0: all); `directions` (A + 1, R, P, C).
     """
 
-    def __init__(self, activities: int, phases: int, channels: int, directions: int):
+    def __init__(self, activities: int, phases: int, channels: int, directions: int, correlated: int = 0):
         super().__init__()
         harmonics = phases // 2 + 1
         for name in ("mean", "shape"):
             self.register_buffer(name, torch.zeros(activities + 1, phases, channels))
         for name in ("between", "within"):
             self.register_buffer(name, torch.zeros(activities + 1, harmonics, channels))
-            self.register_buffer(f"{name}_correlation", torch.zeros(harmonics, channels, channels, 2))
+            self.register_buffer(
+                f"{name}_correlation", torch.zeros(min(correlated or harmonics, harmonics), channels, channels, 2)
+            )
         self.register_buffer("directions", torch.zeros(activities + 1, directions, phases, channels))
         self.reset()
 
@@ -171,6 +174,8 @@ class GaitPrior(nn.Module):
         """`between` or `within` of activities (B,) as matrices (B, H, C, C)."""
         scale = getattr(self, name).double()[activity].sqrt()
         correlation = torch.view_as_complex(getattr(self, f"{name}_correlation").double().contiguous())
+        alone = torch.eye(scale.shape[-1], dtype=correlation.dtype).expand(scale.shape[-2] - len(correlation), -1, -1)
+        correlation = torch.cat((correlation, alone.to(correlation.device)))
         return scale[..., :, None] * correlation * scale[..., None, :]
 
     def of(

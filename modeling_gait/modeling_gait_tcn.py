@@ -182,7 +182,9 @@ class GaitTCNModel(PreTrainedModel):
     def __init__(self, config: GaitTCNConfig):
         super().__init__(config)
         self.network = GaitTCNNetwork(config)
-        self.prior = GaitPrior(len(config.activities), config.num_phases, config.num_channels, config.num_directions)
+        self.prior = GaitPrior(
+            len(config.activities), config.num_phases, config.num_channels, config.num_directions, config.correlated_harmonics
+        )
         self.log_rates = nn.Parameter(torch.zeros(len(list(self.network.parameters()))))
         self.register_buffer("channel_mean", torch.zeros(config.num_channels))
         self.register_buffer("channel_std", torch.ones(config.num_channels))

@@ -78,40 +78,39 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
         texts = sentences.description_texts(steps(900), args.seed)
         sentences.fit_sentence_encoder(teacher, texts, folder, steps=steps(700), seed=args.seed)
 
-    def train(module, arguments: type, count: int, data: str = "data", **options) -> Callable[[str], object]:
+    def train(module, arguments: type, count: int | None, data: str = "data", **options) -> Callable[[str], object]:
         common = {
             "dataset": str(work / data),
             "exclude_subjects": people(args)[data],
             "seed": args.seed,
-            "max_steps": steps(count),
+            "max_steps": 0 if count is None else steps(count),
         }
         return lambda folder: module.train(arguments(output_dir=folder, **common, **options))
 
     sizes = {"codebook_size": 128, "spatial_components": 96, "num_spatial_tokens": 32}
-    words = {"text_model": encoder, "text_cache": str(work), "num_layers": 3, "warmup_steps": 50}
-    cycles = {"warm_steps": steps(8), "batch_size": 8, "inner_steps": 2, "num_queries": 8}
+    words = {"text_model": encoder, "text_cache": str(work), "num_layers": 2, "warmup_steps": 50}
     gpt = {"vq": str(work / "vq"), "g2l_steps": steps(20), "batch_size": 16, "learning_rate": 2e-3}
     return [
         ("data", partial(simulate, num_subjects=args.num_subjects, frames=128, seed=args.seed)),
         ("strangers", partial(simulate, num_subjects=5 * args.num_subjects, frames=160, seed=args.seed + 1, domain=True)),
-        ("vq", train(vq, vq.VQArguments, 600, **sizes)),
-        ("classifier", train(classifier, classifier.ClassifierArguments, 300, "strangers")),
+        ("vq", train(vq, vq.VQArguments, 800, **sizes)),
+        ("classifier", train(classifier, classifier.ClassifierArguments, 500, "strangers")),
         ("text/encoder", teach),
-        ("text", train(text, text.TextArguments, 250, "strangers", **words)),
+        ("text", train(text, text.TextArguments, 500, "strangers", **words)),
         (
             "knowledge",
             train(
                 knowledge,
                 knowledge.KnowledgeArguments,
-                200,
+                250,
                 "strangers",
                 text_model=encoder,
                 batch_size=64,
                 mixed_precision="no",
             ),
         ),
-        ("tcn", train(maml, maml.MamlArguments, 12, learning_rate=2e-3, **cycles)),
-        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 280, **gpt)),
+        ("tcn", train(maml, maml.MamlArguments, None, hidden_size=16, correlated_harmonics=12)),  # the linear rule alone
+        ("gpt2", train(gpt2, gpt2.GPT2Arguments, 1000, **gpt)),
     ]
 
 

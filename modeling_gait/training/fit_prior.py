@@ -119,7 +119,8 @@ def fit_prior(
 def shrink(prior: GaitPrior, products: dict, layout: Layout | None, shrink_between: float, shrink_within: float) -> None:
     """Set the prior's correlations from what `fit_prior` found."""
     for name, keep in (("between", shrink_between), ("within", shrink_within)):
-        getattr(prior, f"{name}_correlation").copy_(torch.view_as_real(_shrunk(products[name], keep, layout)))
+        correlation = getattr(prior, f"{name}_correlation")
+        correlation.copy_(torch.view_as_real(_shrunk(products[name], keep, layout))[: len(correlation)])
 
 
 def _residuals(cycles, observed, rows, mean, known) -> tuple[torch.Tensor, torch.Tensor]:

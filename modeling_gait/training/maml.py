@@ -37,6 +37,7 @@ class MamlArguments(TrainArguments):
     inner_steps: int = field(default=0, metadata={"help": "gradient steps on a person's cycles"})
     inner_lr: float = 0.05
     hidden_size: int = 64
+    correlated_harmonics: int = field(default=0, metadata={"help": "of a cycle, lowest ones with correlated channels; 0: all"})
     mix: float = field(default=0.5, metadata={"help": "virtual people: how far a task moves towards another one's mean cycle"})
 
 
@@ -250,6 +251,7 @@ def build(args: MamlArguments, cycles: Cycles, **options) -> GaitTCNModel:
         inner_lr=args.inner_lr,
         activities=sorted(set(map(str, cycles.activity))),
         num_directions=1 if layout is None else 3 * channels // layout.rigid,
+        correlated_harmonics=args.correlated_harmonics,
         adapted="heads" if args.algorithm == "anil" else "all",
     )
     model = GaitTCNModel(config)
