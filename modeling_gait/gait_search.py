@@ -253,7 +253,7 @@ class GaitSearch:
         for file in new:
             try:
                 self.add(file, **about)
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, ImportError) as error:
                 self.failed[str(file)] = str(error)
         return len(new) - sum(str(f) in self.failed for f in new), len(gone)
 
@@ -515,7 +515,7 @@ def _encode_files(model, files: list[Path], extractor, progress: bool, **about) 
             vector = encode_walks(model, [file], extractor, about=told, **about)[0]
             parts.append((vector, measured_row(told[0][0]), told[0][1]))
             good.append(str(file))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             message = " ".join(str(error).split())
             failed[str(file)] = message if message.startswith(str(file)) else f"{file}: {message}"
             warnings.warn(f"left out: {failed[str(file)]}", UserWarning, stacklevel=3)

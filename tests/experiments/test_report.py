@@ -85,7 +85,8 @@ def test_classifiers_and_shares_are_kept_apart():
 def test_what_was_not_measured_is_absent(tmp_path):
     rows = rows_of("real", REAL)
     found = result_metrics(rows, tmp_path / "none.json")
-    assert found == {"gru_real": pytest.approx(REAL.mean()), "gru_real_by_walk": pytest.approx(REAL.mean())}
+    mean = pytest.approx(REAL.mean())
+    assert found == {"gru_real": mean, "gru_real_by_walk": mean, "cells_under_50_percent_real": 0}
     rows += rows_of("ours", REAL + 0.01)[:-1]
     assert result_metrics(rows, tmp_path / "none.json") == found, "an arm counts where everybody was held out"
     rows += rows_of("ours", REAL + 0.01)[-1:] + rows_of("ours", REAL, classifier="lstm") + rows_of("ours", REAL, share=0.05)
@@ -169,7 +170,7 @@ def test_tables():
     assert table[0][:6] == ["arm", "seeds", "1", "2", "3", "mean"] and len(table) == 5
     assert table[2][:6] == ["real walks only", "1", "70.0", "73.0", "76.0", "**73.00**"] and table[2][-2:] == ["", ""]
     assert table[3][-2:] == ["+1.00 (+1.00 to +1.00)", ""]
-    assert table[4][0].startswith("real + ours") and table[4][-2:] == ["+2.00 (+2.00 to +2.00)", "+1.00 (+1.00 to +1.00)"]
+    assert table[4][0].startswith("real + samples and new people") and table[4][-2:] == ["+2.00 (+2.00 to +2.00)", "+1.00 (+1.00 to +1.00)"]
     table = cells_of(other_table(whole()))
     assert [line[:2] for line in table[2:]] == [["cnn", "100 %"], ["gru", "5 %"]]
     assert table[3][-3:] == ["73.0", "76.0", "+3.00 (+3.00 to +3.00)"]
@@ -184,7 +185,8 @@ def test_arms_of_some_people_are_compared_on_these():
 
 
 def test_figures(cards):
-    loso_report.draw(whole().rows, "x")
+    more = [row | {"arm": "people"} for row in whole().rows if row["arm"] == "ours"]
+    loso_report.draw(whole().rows + more, "x")
     assert {p.name for p in (cards / "figures").iterdir()} == {f"x_{n}.png" for n in ("subjects", "confusion", "share")}
     for picture in (cards / "figures").iterdir():
         with Image.open(picture) as image:
@@ -238,7 +240,7 @@ def test_report_renders_results_and_readme(project):
     assert "old" not in short
     line = cells_of(short.split(report.START)[1].split(report.END)[0].strip())[2]
     assert line == ["10,000 walks, text to joints, two CPU cores", "", "117 s", ""]
-    assert all(part in text for part in section(RESULT | {"rows": whole().rows})) and "real + ours" in text
+    assert all(part in text for part in section(RESULT | {"rows": whole().rows})) and "real + samples and new people" in text
     assert "![small curve](figures/small_curve.png)" in text
     assert "`results/small.json`: auc 0.5; toy; held out; `python -m experiments.x`" in text
     table = text[text.index("|  | subject 2") :].split("\n\n")[0]
