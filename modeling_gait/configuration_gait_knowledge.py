@@ -34,6 +34,7 @@ class GaitKnowledgeConfig(PreTrainedConfig):
             folder) of a model that has one; by default a small ResNet.
         text_config: `SentenceEncoderConfig` or its dict, the frozen text encoder.
         projection_size: P, width of the space of walks, classes and numbers.
+        timing_size: width of the layer that reads the timing of a walk (`GaitTiming`).
         num_frames: frames of a video that are read, spread evenly.
         temporal_layers, num_global_tokens: of the transformer over frames; its global tokens are learned prompts.
         image_mean, image_std: of the pixels in 0..1, by channel.
@@ -72,6 +73,7 @@ class GaitKnowledgeConfig(PreTrainedConfig):
     video_config: dict | PreTrainedConfig | str | None = None
     text_config: dict | PreTrainedConfig | None = None
     projection_size: int = 128
+    timing_size: int = 128
     num_frames: int = 16
     temporal_layers: int = 2
     num_global_tokens: int = 4
@@ -119,7 +121,14 @@ class GaitKnowledgeConfig(PreTrainedConfig):
         """Part of the `strict` validation."""
         if not self.branches or set(self.branches) - set(BRANCHES) or len(set(self.branches)) < len(self.branches):
             raise ValueError(f"branches: expected some of {', '.join(BRANCHES)}, got {self.branches}")
-        for name in ("projection_size", "num_frames", "temporal_layers", "num_global_tokens", "num_context_tokens"):
+        for name in (
+            "projection_size",
+            "timing_size",
+            "num_frames",
+            "temporal_layers",
+            "num_global_tokens",
+            "num_context_tokens",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if min(self.numeric_weight, self.parameter_weight, self.focal_gamma) < 0 or not 0 <= self.label_smoothing < 1:

@@ -112,7 +112,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
             self.num_embedding, self.num_bias = nn.Parameter(torch.zeros(text)), nn.Parameter(torch.zeros(text))
             self.parameter_head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, count))
             if "skeleton" in config.branches:
-                self.timing = GaitTiming(config.skeleton_config.num_features, count)
+                self.timing = GaitTiming(config.skeleton_config.num_features, count, width=config.timing_size)
             self.register_buffer("parameter_mean", torch.tensor(config.parameter_mean, dtype=torch.float32))
             self.register_buffer("parameter_std", torch.tensor(config.parameter_std, dtype=torch.float32))
         if config.use_knowledge or config.use_numeric:

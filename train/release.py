@@ -106,6 +106,7 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
                 "strangers",
                 text_model=encoder,
                 batch_size=64,
+                timing_size=64,
                 mixed_precision="no",
             ),
         ),

@@ -60,6 +60,7 @@ class KnowledgeArguments(TrainArguments):
     numeric_weight: float = 0.05
     numeric_batch_size: int = 8
     parameter_weight: float = 0.5
+    timing_size: int = 128
     video_encoder: str | None = field(default=None, metadata={"help": "Hub name or folder of a vision encoder to begin with"})
 
 
@@ -181,7 +182,7 @@ def new_model(
     measured = np.ma.masked_invalid(parameters.astype(np.float64))
     # not below 1 % of the mean: the stature of a single person hardly varies, that of `change_walks` does
     std = np.maximum(measured.std(0).filled(0), 0.01 * np.abs(measured.mean(0).filled(0)))
-    options = ("branches", "loss", "numeric_weight", "numeric_batch_size", "parameter_weight")
+    options = ("branches", "loss", "numeric_weight", "numeric_batch_size", "parameter_weight", "timing_size")
     config = GaitKnowledgeConfig(
         **{name: getattr(args, name) for name in options},
         **about,

@@ -170,7 +170,10 @@ def test_tables():
     assert table[0][:6] == ["arm", "seeds", "1", "2", "3", "mean"] and len(table) == 5
     assert table[2][:6] == ["real walks only", "1", "70.0", "73.0", "76.0", "**73.00**"] and table[2][-2:] == ["", ""]
     assert table[3][-2:] == ["+1.00 (+1.00 to +1.00)", ""]
-    assert table[4][0].startswith("real + samples and new people") and table[4][-2:] == ["+2.00 (+2.00 to +2.00)", "+1.00 (+1.00 to +1.00)"]
+    assert table[4][0].startswith("real + samples and new people") and table[4][-2:] == [
+        "+2.00 (+2.00 to +2.00)",
+        "+1.00 (+1.00 to +1.00)",
+    ]
     table = cells_of(other_table(whole()))
     assert [line[:2] for line in table[2:]] == [["cnn", "100 %"], ["gru", "5 %"]]
     assert table[3][-3:] == ["73.0", "76.0", "+3.00 (+3.00 to +3.00)"]
