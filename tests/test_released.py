@@ -99,7 +99,7 @@ def test_commands_need_no_model(walk, tmp_path):
     assert set(described["class_probabilities"]) == set(classified["scores"]) == set(MADE["labels"])
     assert described["class_probabilities"] != classified["scores"], "the family's classifier, not its tokeniser"
     assert answer("report", walk, "-o", tmp_path / "report.html")["class_probabilities"]
-    assert answer("search", "a slow walk", walk.parent)[0]["file"] == str(walk)
+    assert answer("search", "steppage gait", walk.parent)[0]["file"] == str(walk)
     adapter = answer("personalize", walk, "-o", tmp_path / "p01", "--model", NAME)
     assert adapter["cycles"] > 0
     assert modeling_gait.GaitTCNModel.from_pretrained(tmp_path / "p01").generate(1).shape == (1, 100, 75)
