@@ -435,7 +435,7 @@ def test_a_walk_of_the_side_asked_for_is_chosen():
     head = KINECT_V2.index("head")
     reader = SimpleNamespace(
         device="cpu",
-        config=SimpleNamespace(fps=30.0, num_labels=2, id2label={0: "steppage", 1: "normal"}),
+        config=SimpleNamespace(fps=30.0, num_frames=8, num_labels=2, id2label={0: "steppage", 1: "normal"}),
         waves=lambda joints: joints,
         logits=lambda w: torch.eye(4)[torch.where(w[:, 0, head, 0] > 0, 0, 2)],
         codebooks=SimpleNamespace(skeleton=KINECT_V2, amount=lambda codes: torch.ones(len(codes))),

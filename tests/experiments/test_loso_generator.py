@@ -181,7 +181,7 @@ def test_commands_of_a_variant_can_be_read_and_differ_as_they_should(variant, tm
         assert args.exclude_subjects == ["7"] and args.dataset == "data/x" and args.num_threads == 1
         assert Path(args.output_dir).is_relative_to(tmp_path / "f")
     assert read["gpt2"].vq == read["vq"].output_dir == str(tmp_path / "f" / "vq")
-    assert read["gpt2"].output_dir == str(tmp_path / "f") and read["gpt2"].describe_share == 0
+    assert read["gpt2"].output_dir == str(tmp_path / "f") and read["gpt2"].describe_share == (0 if variant == "naive" else 0.25)
     naive = variant == "naive"
     assert set(read) == {"vq", "gpt2"}
     assert read["gpt2"].class_only == naive == (read["vq"].num_spatial_tokens == 12)
