@@ -55,7 +55,7 @@ def test_commands_that_need_no_model_start_at_once(tmp_path):
     ):
         heavy, spent = command(*arguments)
         assert heavy == "[]", arguments
-        assert spent < 2 * seconds, arguments  # a busy machine may take longer than the limit that experiments measure
+        assert spent < 3 * seconds, arguments  # a busy machine may take longer than the limit that experiments measure
 
 
 def test_the_package_imports_nothing_heavy():

@@ -129,9 +129,10 @@ def test_killed_runs_go_on_to_the_same_weights(dataset_folder, vq_folder, tmp_pa
     assert not (tmp_path / "vq" / "checkpoint").exists()
     run_script(train_gpt2, [*lora, tmp_path / "killed"])
     run_script(train_gpt2, [*lora, tmp_path / "whole"])
-    assert same_weights(tmp_path / "killed", tmp_path / "whole")
+    # another process: products of matrices round by where memory lies; a step or an optimiser's state that is lost moves 1e-3
+    torch.testing.assert_close(weights(tmp_path / "killed"), weights(tmp_path / "whole"), atol=1e-4, rtol=1e-4)
     adapters = [load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("killed", "whole")]
-    assert all(torch.equal(adapters[0][k], v) for k, v in adapters[1].items())
+    torch.testing.assert_close(*adapters, atol=1e-4, rtol=1e-4)
     assert not list(tmp_path.rglob("*.tmp"))
 
 
