@@ -18,7 +18,7 @@ from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.training.data import StepBatches, class_labels, load_walks
-from modeling_gait.training.loop import save_model, schedule, seed_step, share_buffers, start
+from modeling_gait.training.loop import bf16_is_fast, save_model, schedule, seed_step, share_buffers, start
 
 
 @dataclass
@@ -125,7 +125,7 @@ def train_classifier(
         targets = torch.from_numpy(np.concatenate([y[rows] for _, y, rows in drawn]))
         if augmentation is not None:
             values[::2] = augment_inputs(values[::2], augmentation, seed_step(seed, step, process[0]))
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16 and bf16_is_fast()):
             loss = trained(input_values=values.to(device), labels=targets.to(device)).loss
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(step, 20, steps)

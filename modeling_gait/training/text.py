@@ -36,7 +36,7 @@ from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipe
 from modeling_gait.skeletons import SKELETONS, mirror
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.data import StepBatches, dataset_classes, fingerprint, load_walks, pathology_names
-from modeling_gait.training.loop import save_model, start, training_loop
+from modeling_gait.training.loop import bf16_is_fast, save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, RecordingWindows, is_recordings, load_recordings
 from modeling_gait.walk_description import QUANTITIES
 
@@ -72,7 +72,7 @@ class TextArguments(TrainArguments):
 
 def open_encoder(args: TextArguments) -> SentenceEncoder:
     """The frozen encoder, with the embeddings of earlier runs."""
-    bf16 = args.mixed_precision == "bf16"
+    bf16 = args.mixed_precision == "bf16" and bf16_is_fast()
     cache = Path(args.text_cache) / (args.text_model.strip("/").replace("/", "--") + ".safetensors")
     return SentenceEncoder(args.text_model, cache=cache, bf16=bf16)
 
