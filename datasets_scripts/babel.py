@@ -32,7 +32,6 @@ from zipfile import BadZipFile
 import datasets
 import numpy as np
 
-from datasets_scripts.densegait import NOT_MEASURED
 from modeling_gait import schema as common
 from modeling_gait.cleaning import canonicalise, floor_height
 from modeling_gait.gait_parameters import compute_gait_parameters
@@ -231,7 +230,7 @@ def make_rows(sequence: dict, data_dir: Path, rates: dict, max_seconds: float) -
 def _row(sequence: dict, segment: dict, piece: np.ndarray, begin: int, chunk: int, gender: str) -> dict:
     turned = canonicalise(piece, SMPL_22)
     turned[..., 2] = piece[..., 2]  # the floor is the whole sequence's: in a jump or on a chair the feet do not rest on it
-    parameters = NOT_MEASURED
+    parameters = common.NOT_MEASURED
     if "walk" in segment["actions"]:
         measured = compute_gait_parameters(turned, FPS, SMPL_22)
         parameters = json.dumps({k: round(v, 5) if math.isfinite(v) else None for k, v in measured.items()})

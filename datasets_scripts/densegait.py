@@ -28,13 +28,11 @@ import pandas as pd
 
 from modeling_gait import schema as common
 from modeling_gait.cleaning import bridged, floor_height
-from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from modeling_gait.skeletons import OPENPOSE_18
 
 REPOSITORY = "https://github.com/cosmaadrian/gaitformer"
 FPS = 24.0
 MIN_FRAMES = 8
-NOT_MEASURED = json.dumps({p.name: None for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)})
 
 # The authors' 42 columns -> (attribute, word); the words follow those of arXiv 2404.12192's retrieval labels. "" has no word.
 ATTRIBUTES = {
@@ -204,7 +202,7 @@ def make_row(record: dict, folders: list[Path], fps: float) -> dict:
         "attributes": json.dumps(words | {"scores": {k: round(v, 4) for k, v in scores.items()}}, sort_keys=True),
         "fps": fps,
         "joints": joints,
-        "gait_parameters": NOT_MEASURED,
+        "gait_parameters": common.NOT_MEASURED,
         "captions": [", ".join(w for key, w in words.items() if w != "none")],
         "confidence": confidence,
     }

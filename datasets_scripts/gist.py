@@ -209,32 +209,6 @@ def prepare(
     return total, reports, skipped
 
 
-ARTEFACTS = {  # field of the report: what was found, what was done
-    "clock_wraps": ("clock that starts again at 60 s", "60 s added from there on"),
-    "repeated_stamps": ("frames whose time stamp does not advance", "dropped"),
-    "nan_samples": ("nan", "interpolated"),
-    "inf_samples": ("inf", "interpolated"),
-    "absurd_samples": ("absurd coordinates (over 4 m from the body, up to 1e31)", "interpolated"),
-    "stuck_samples": ("joints stuck at (0, 0, 0), exactly or as denormals", "interpolated, cut at the ends"),
-    "root_jumps": ("jumps of the root (over 0.3 m and 6 m/s)", "interpolated if a spike, else cut"),
-    "spike_samples": ("isolated spikes of a joint (Hampel test)", "interpolated"),
-    "broken_frames": ("frames without the shape of a body, or sunk", "interpolated, cut at the ends"),
-    "long_gaps": ("holes of over 0.5 s", "cut, the longest piece kept"),
-    "frames_cut": ("frames outside the kept piece", "dropped"),
-    "samples_repaired": ("samples replaced in the kept pieces, for all reasons", "interpolated over time"),
-    "joints_missing": ("joints never seen", "left unmeasured"),
-}
-
-
-def cleaning_table(reports: list[CleaningReport]) -> str:
-    """Markdown: of each artefact in how many files it is, how often, and what was done."""
-    lines = ["| artefact | files | count | what was done |", "|---|---:|---:|---|"]
-    for name, (what, done) in ARTEFACTS.items():
-        counts = [getattr(r, name) for r in reports]
-        lines.append(f"| {what} | {sum(c > 0 for c in counts):,} | {sum(counts):,} | {done} |")
-    return "\n".join(lines)
-
-
 def card_body(reports: list[CleaningReport], skipped: list[str], people: str) -> str:
     """The data card below its metadata."""
     frames_in, frames_out = sum(r.frames_in for r in reports), sum(r.frames_out for r in reports)
@@ -265,7 +239,7 @@ split by row puts the same steps on both sides and measures memory.
 
 ## Cleaning
 
-{cleaning_table(reports)}
+{common.cleaning_table(reports)}
 
 Files skipped: {len(skipped)}.{lost}
 
@@ -289,7 +263,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with common.errors_told():
         total, reports, skipped = prepare(**vars(args))
-    print(cleaning_table(reports))
+    print(common.cleaning_table(reports))
     print(f"{total:,} rows in {args.output_dir}, {len(skipped)} files skipped")
 
 

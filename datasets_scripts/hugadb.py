@@ -26,7 +26,10 @@ import pandas as pd
 from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
-from datasets_scripts.hugadb_files import (
+from modeling_gait import schema as common
+from modeling_gait.files import atomic_folder, atomic_path
+from modeling_gait.gait_cycles import POINTS, cycle_correlations, find_cycles, resample_cycle
+from modeling_gait.training.hugadb_files import (
     ACCELEROMETERS,
     ACTIVITIES,
     AGE,
@@ -45,9 +48,6 @@ from datasets_scripts.hugadb_files import (
     find_files,
     read_file,
 )
-from modeling_gait import schema as common
-from modeling_gait.files import atomic_folder, atomic_path
-from modeling_gait.gait_cycles import POINTS, cycle_correlations, find_cycles, resample_cycle
 
 REPOSITORY = "https://github.com/romanchereshnev/HuGaDB"
 ARCHIVE = "https://www.dropbox.com/s/7nb9g650i5m9k6c/HuGaDB.zip?dl=1"  # version 1, linked by the authors' README

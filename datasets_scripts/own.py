@@ -31,7 +31,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets_scripts.gist import cleaning_table
 from modeling_gait import schema as common
 from modeling_gait.captions import WalkDescription, check_classes
 from modeling_gait.cleaning import CleaningReport
@@ -290,7 +289,7 @@ joint that the file lacks are null. BVH files are converted when they are read a
 
 ## Cleaning
 
-{cleaning_table(reports)}
+{common.cleaning_table(reports)}
 
 ## Doubts
 
@@ -315,7 +314,7 @@ def main(argv: list[str] | None = None) -> None:
     with common.errors_told():
         known = load_classes().merged(load_classes(args.classes)) if args.classes else None
         total, walks, unused = prepare(args.data_dir, args.output_dir, args.up, args.num_proc, known)
-    print(cleaning_table([w.report for w in walks]))
+    print(common.cleaning_table([w.report for w in walks]))
     for walk in walks:
         for doubt in walk.doubts:
             print(f"{walk.file}: {doubt}")

@@ -22,9 +22,10 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm import tqdm
 
 from modeling_gait.caption_grammar import captions_for
+from modeling_gait.cleaning import CleaningReport
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
-from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
 
@@ -46,6 +47,9 @@ first frame projected on the floor; Kinect v2 joint order (`modeling_gait.skelet
 (`modeling_gait.gait_parameters`); computed from `joints` |
 | `captions` | list of strings | descriptions of the walk, computed from class knowledge and gait parameters by a grammar |
 """
+
+
+NOT_MEASURED = json.dumps({p.name: None for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)})  # of a walk without numbers
 
 
 def walk_features(num_joints: int = 25, labels: Sequence[str] = PATHOLOGIES, generated: bool = False) -> datasets.Features:
@@ -258,3 +262,29 @@ def _card(body: str, rows: int, num_bytes: int, columns: datasets.Features, shar
     )
     datasets.info.DatasetInfosDict({"default": info}).to_dataset_card_data(data)
     return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
+
+
+ARTEFACTS = {  # field of the report: what was found, what was done
+    "clock_wraps": ("clock that starts again at 60 s", "60 s added from there on"),
+    "repeated_stamps": ("frames whose time stamp does not advance", "dropped"),
+    "nan_samples": ("nan", "interpolated"),
+    "inf_samples": ("inf", "interpolated"),
+    "absurd_samples": ("absurd coordinates (over 4 m from the body, up to 1e31)", "interpolated"),
+    "stuck_samples": ("joints stuck at (0, 0, 0), exactly or as denormals", "interpolated, cut at the ends"),
+    "root_jumps": ("jumps of the root (over 0.3 m and 6 m/s)", "interpolated if a spike, else cut"),
+    "spike_samples": ("isolated spikes of a joint (Hampel test)", "interpolated"),
+    "broken_frames": ("frames without the shape of a body, or sunk", "interpolated, cut at the ends"),
+    "long_gaps": ("holes of over 0.5 s", "cut, the longest piece kept"),
+    "frames_cut": ("frames outside the kept piece", "dropped"),
+    "samples_repaired": ("samples replaced in the kept pieces, for all reasons", "interpolated over time"),
+    "joints_missing": ("joints never seen", "left unmeasured"),
+}
+
+
+def cleaning_table(reports: list[CleaningReport]) -> str:
+    """Markdown: of each artefact in how many files it is, how often, and what was done."""
+    lines = ["| artefact | files | count | what was done |", "|---|---:|---:|---|"]
+    for name, (what, done) in ARTEFACTS.items():
+        counts = [getattr(r, name) for r in reports]
+        lines.append(f"| {what} | {sum(c > 0 for c in counts):,} | {sum(counts):,} | {done} |")
+    return "\n".join(lines)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from datasets_scripts import hugadb_files
 from datasets_scripts.densegait import ATTRIBUTES
 from modeling_gait.caption_words import APPEARANCE
 from modeling_gait.captions import WalkDescription
+from modeling_gait.training import hugadb_files
 from modeling_gait.training.caption_texts import (
     ACTIONS,
     ALIASES,

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from test_modeling_gait_dual_encoder import tiny as tiny_text
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = [ROOT / room / "README.md" for room in ("", "modeling_gait", "datasets_scripts", "train", "experiments")]
 READMES = {str(p.relative_to(ROOT)): p.read_text(encoding="utf-8") for p in FILES if p.is_file()}
 README = READMES["README.md"]
+SCRIPTS = [p for room in ("datasets_scripts", "train", "space") for p in sorted((ROOT / room).glob("*.py"))]
 
 
 def blocks(kind: str) -> list[str]:
@@ -47,6 +49,17 @@ def test_commands_exist():
                 assert re.search(rf"^    {word[2:]}:|\"{word}\"", source, re.M), f"{script} has no argument {word}"
             if word.endswith(".json") and not word.startswith(("data/", "outputs/")):
                 assert (ROOT / word).is_file(), f"{word} is not there"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [p for room in ("datasets_scripts", "train", "space") for p in sorted((ROOT / room).glob("*.py"))],
+    ids=lambda p: p.stem,
+)
+def test_a_script_needs_no_other_script(script):
+    """`python ROOM/SCRIPT.py` sees the package, and neither the repository's folder nor other rooms."""
+    imported = re.findall(r"^\s*(?:from|import) (\w+)", script.read_text(encoding="utf-8"), re.M)
+    assert not {"datasets_scripts", "train", "experiments", "space", "tests"} & set(imported)
 
 
 def test_links_of_the_readme_exist():

@@ -13,11 +13,11 @@ them. The last `held_out` simulated people are never trained on; the card says w
 import hashlib
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import HfArgumentParser
 
-from datasets_scripts import simulated
 from modeling_gait import __version__
 from modeling_gait.files import atomic_folder, write_json
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
@@ -35,6 +34,7 @@ from modeling_gait.training import classifier, gpt2, knowledge, maml, sentences,
 from modeling_gait.training.cards import release_card
 from modeling_gait.training.measuring import measure, probe
 
+SIMULATED = Path(__file__).resolve().parents[1] / "datasets_scripts" / "simulated.py"
 TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
 KEPT = ("*.json", "*.safetensors", "vocab.txt")  # of the folders that training writes; the package has the code
 SUMS = "SHA256SUMS"
@@ -69,9 +69,15 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
     def steps(count: int) -> int:
         return max(2, round(args.effort * count))
 
-    def simulate(folder: str, **options) -> None:
-        config = simulated.SimulatedConfig(num_walks=args.num_walks, **options)
-        simulated.prepare(config, Path(folder), args.num_proc)
+    def simulate(subjects: int, frames: int, seed: int, *options: str) -> Callable[[str], object]:
+        given = {
+            "num_subjects": subjects,
+            "frames": frames,
+            "seed": seed,
+            **{k: vars(args)[k] for k in ("num_walks", "num_proc")},
+        }
+        command = [sys.executable, str(SIMULATED), *(f"--{name}={value}" for name, value in given.items()), *options]
+        return lambda folder: subprocess.run([*command, "--output_dir", folder], check=True)
 
     def teach(folder: str) -> None:
         teacher = SentenceEncoder(TEACHER, cache=work / "captions.safetensors")
@@ -91,8 +97,8 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
     words = {"text_model": encoder, "text_cache": str(work), "num_layers": 2, "warmup_steps": 50}
     gpt = {"vq": str(work / "vq"), "g2l_steps": steps(20), "batch_size": 16, "learning_rate": 2e-3}
     return [
-        ("data", partial(simulate, num_subjects=args.num_subjects, frames=128, seed=args.seed)),
-        ("strangers", partial(simulate, num_subjects=5 * args.num_subjects, frames=160, seed=args.seed + 1, domain=True)),
+        ("data", simulate(args.num_subjects, 128, args.seed)),
+        ("strangers", simulate(5 * args.num_subjects, 160, args.seed + 1, "--domain")),
         ("vq", train(vq, vq.VQArguments, 800, **sizes)),
         ("classifier", train(classifier, classifier.ClassifierArguments, 500, "strangers")),
         ("text/encoder", teach),
