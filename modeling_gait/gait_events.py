@@ -17,6 +17,7 @@ were chosen on annotated walks; experiments/gait_events.py measures them on walk
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import integrate, interpolate, ndimage, signal
@@ -51,8 +52,13 @@ def smooth_positions(joints: np.ndarray, fps: float, cutoff: float = 6.0) -> np.
     if len(joints) < 10 or cutoff >= fps / 2:
         return joints
     # A filter run forwards and backwards has twice the order and a lower cutoff; 0.802 undoes that (Winter 2009).
-    sos = signal.butter(2, min(cutoff / 0.802, 0.49 * fps), fs=fps, output="sos")
-    return signal.sosfiltfilt(sos, joints, axis=0, padlen=min(int(fps), len(joints) - 1))
+    sections = _low_pass(min(cutoff / 0.802, 0.49 * fps), fps)
+    return signal.sosfiltfilt(sections, joints, axis=0, padlen=min(int(fps), len(joints) - 1))
+
+
+@cache
+def _low_pass(cutoff: float, fps: float) -> np.ndarray:
+    return signal.butter(2, cutoff, fs=fps, output="sos")  # designing it takes longer than filtering a walk
 
 
 def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> GaitEvents:
@@ -88,7 +94,7 @@ def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINE
     if len(known) < 10:
         return none
     start, tracks = known[0], tracks[:, known[0] : known[-1] + 1]
-    ways = np.stack([_smoothed(track, fps) for track in tracks])
+    ways = smooth_positions(bridged(tracks.swapaxes(0, 1)), fps, _CUTOFF_HZ).swapaxes(0, 1)
     floor = np.percentile(np.gradient(ways[3:, :, 1], axis=1), 30) * fps  # in the middle of the speeds of standing feet
     ways[..., 1] -= floor * np.arange(ways.shape[1]) / fps
     pace = ndimage.uniform_filter1d(np.gradient(ways[0, :, 1]) * fps, max(1, int(1.2 * fps)), mode="nearest")
@@ -120,11 +126,6 @@ def _trusted(foot: np.ndarray, ankle: np.ndarray) -> bool:
     bone = (foot - ankle)[np.isfinite(foot - ankle).all(axis=1)]
     length = np.linalg.norm(bone, axis=1)
     return len(bone) > len(foot) / 2 and length.std() < 0.075 * length.mean() and np.ptp(bone, axis=0).max() > 0.005
-
-
-def _smoothed(track: np.ndarray, fps: float) -> np.ndarray:
-    """(T, 3) with its gaps bridged, low-passed."""
-    return smooth_positions(bridged(track), fps, _CUTOFF_HZ)
 
 
 def _cycle(spread: np.ndarray, fps: float) -> float:
