@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import Dataset
 from safetensors.numpy import save_file
 from tqdm import tqdm
@@ -128,10 +129,11 @@ def draw_descriptions(
 
 def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: GeneratorArguments) -> None:
     """Sample walks from the family in `folder` and write their classifier inputs, a file for each set."""
-    model = GPT2LMHeadModel.from_pretrained(folder).eval()
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    model = GPT2LMHeadModel.from_pretrained(folder).eval().to(device)
     tokenizer = GaitTokenizer.from_pretrained(folder)
     extractor = GaitFeatureExtractor.from_pretrained(folder / "vq")
-    vq = GaitVQModel.from_pretrained(folder / "vq").eval()
+    vq = GaitVQModel.from_pretrained(folder / "vq").eval().to(device)
     judge = train_judge(data, extractor.labels) if {t.stem for t in targets} != {"words"} else None
     for target in targets:
         name = target.stem
@@ -163,9 +165,10 @@ def write_parts(model, tokenizer, decoder: GaitDecoderModel, target: Path, data:
         options = {"temperature": args.temperature, "seed": 2, "first": at}
         _, codes = generate_walks(model, tokenizer, decoder, descriptions[at : at + BATCH], 2, **options)
         stacked = stack_codes(codes)
-        parts = decoder.codebooks.lookup(*(stacked[f"{k}_codes"] for k in ("temporal", "pathological", "spatial")))
-        persons.append(parts.person.half().numpy())
-        ways.append(parts.pathology.half().numpy())
+        names = ("temporal", "pathological", "spatial")
+        parts = decoder.codebooks.lookup(*(stacked[f"{name}_codes"].to(decoder.device) for name in names))
+        persons.append(parts.person.half().cpu().numpy())
+        ways.append(parts.pathology.half().cpu().numpy())
     content = {"persons": np.concatenate(persons), "ways": np.concatenate(ways)}
     with atomic_path(target) as temporary:
         save_file(content | {"labels": np.array([labels.index(d.pathology) for d in descriptions])}, temporary)
