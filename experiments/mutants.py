@@ -2,15 +2,17 @@
 
     python -m experiments.mutants            # or: make mutants; --only TEXT: those whose file or line contains it
 
-In: the list below (file, old line's part, new part, tests to run). Each break is made in a copy of the checkout, one copy a
+In: mutants.yaml (file: old line's part, new part, tests to run). Each break is made in a copy of the checkout, one copy a
 process, and its tests run there until the first failure; all of them must pass without any. A run that was stopped goes on
 while no file changes. Out: the breaks that survived, `model_cards/results/mutants.json` (`mutants`, `killed`)
 when the whole list ran. Raises ValueError where a part does not stand exactly once in its file.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -20,65 +22,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import datasets  # noqa: F401  slow to import, as torch and transformers are
+import pytest
+import yaml
 from tqdm import tqdm
 
 from experiments.runner import ROOT, write_result
 from modeling_gait.files import write_json
 
-M = "modeling_gait"
-MUTANTS = [
-    (f"{M}/generation_gait.py", "d.mirrored() if m else d for d, m in zip(descriptions, left)]\n    prompts",
-     "d for d in descriptions]\n    prompts", "pipelines_gait"),
-    (f"{M}/generation_gait.py", "d.mirrored() if m else d for d, m in zip(descriptions, left)]\n    each",
-     "d for d in descriptions]\n    each", "pipelines_gait"),
-    (f"{M}/generation_gait.py", "c.pathological + turn * side", "c.pathological + 0 * turn", "pipelines_gait"),
-    (f"{M}/generation_gait.py", "10.0 * (said != wanted)", "10.0 * (said == wanted)", "pipelines_gait"),
-    (f"{M}/training/data.py", "mirror_parameters(p) if m else p for", "p if m else p for", "train_common"),
-    (f"{M}/training/gpt2.py", "dict(measured, speed=speed, cadence=", "dict(measured, cadence=", "train_gpt2"),
-    (f"{M}/cleaning.py", "np.maximum(SPIKE, 6 * scale)", "np.maximum(SPIKE, 60 * scale)", "cleaning"),
-    (f"{M}/modeling_gait_decoder.py", "GaitDecoderOutput(out - sink[:, :, None],", "GaitDecoderOutput(out,",
-     "modeling_gait_decoder"),
-    (f"{M}/kinematics.py", "np.arctan2(-hips[:, 2],", "np.arctan2(hips[:, 2],", "kinematics"),
-    (f"{M}/kinematics.py", "np.arctan2(trunk[:, 0], trunk[:, 2])", "np.arctan2(trunk[:, 1], trunk[:, 2])", "kinematics"),
-    (f"{M}/kinematics.py", "+ medial * obliquity", "- medial * obliquity", "kinematics"),
-    (f"{M}/skeletons.py", "    out[..., 0] *= -1", "    out[..., 1] *= -1", "augmentation kinematics"),
-    (f"{M}/skeletons.py", "joints[..., list(skeleton.mirror), :]", "joints[..., list(range(len(skeleton))), :]",
-     "augmentation kinematics"),
-    (f"{M}/cleaning.py", "MAX_ROOT_SPEED = 6.0", "MAX_ROOT_SPEED = 60.0", "cleaning"),
-    (f"{M}/gait_cycles.py", "starts = peaks + 0.5 * (a - c)", "starts = peaks - 0.5 * (a - c)", "gait_cycles"),
-    (f"{M}/gait_cycles.py", "(lags >= shortest * fps)", "(lags >= 0 * fps)", "gait_cycles"),
-    (f"{M}/evaluation/metrics.py", "reference = reference - reference[..., root : root + 1, :]", "pass", "metrics"),
-    (f"{M}/evaluation/metrics.py", "(np.linalg.det(u @ vt) < 0, -1.0, 1.0)", "(np.linalg.det(u @ vt) < 0, 1.0, 1.0)",
-     "metrics"),
-    (f"{M}/evaluation/metrics.py", "np.diff(tracks[:, -1, :2], axis=0)", "np.diff(tracks[:, -1, :], axis=0)", "metrics"),
-    (f"{M}/captions.py", "if s not in sides]", "if s in ()]", "captions"),
-    (f"{M}/captions.py", "for s in said if s != d.level]", "for s in said if s is None]", "captions"),
-    (f"{M}/walk_description.py", "not q.low <= value <= q.high", "not q.low <= value", "captions"),
-    (f"{M}/files.py", "        temporary.unlink(missing_ok=True)", "        pass", "files"),
-    ("experiments/runner.py", "a[k] - b[k] for k in a if k in b and k[0] == unit]", "a[k] - b[k] for k in a if k in b]",
-     "experiments/test_runner.py"),
-    ("experiments/runner.py", "(other := [k for k in made if made[k] != arguments.get(k)])", "(other := [])",
-     "experiments/test_runner.py"),
-    ("experiments/loso.py", "group[n][i]) for i in (1, 0)]", "group[n][i]) for i in (0, 1)]", "experiments/test_loso.py"),
-    (f"{M}/gait_events.py", "ankle[:, 1] - HEEL_STRIKE * travelled", "ankle[:, 1] - 1.5 * travelled", "gait_events"),
-    (f"{M}/gait_events.py", "ways[..., 1] -= floor *", "ways[..., 1] -= 0 *", "gait_events"),
-    (f"{M}/gait_events.py", " & (power[lags] > 0)]", "]", "gait_events"),
-    (f"{M}/walk_checks.py", "if thickness[0] < 0.02 * thickness[2]:", "if False:", "recording walk_checks"),
-    (f"{M}/walk_checks.py", "    if not kept:", "    if False:", "walk_checks"),
-    (f"{M}/walk_checks.py", "return moved, abs(slide)", "return joints, abs(slide)", "walk_checks"),
-    (f"{M}/exchanged_joints.py", "out[np.ix_(swap, pair)] = out[np.ix_(swap, pair[::-1])]", "pass", "walk_checks recording"),
-    (f"{M}/loading.py", '(250.0, 1400.0, 0.001, "millimetres")', '(250.0, 1400.0, 0.01, "millimetres")', "loading"),
-    (f"{M}/gait_waves.py", "* (1 - 2 * (k % 2))[:, None]", "", "gait_waves"),
-    (f"{M}/gait_waves.py", "b * cos - a * sin", "b * cos + a * sin", "gait_waves"),
-    (f"{M}/gait_waves.py", "torch.remainder(growth[:, 0] - shift", "torch.remainder(growth[:, 0]", "gait_waves"),
-    (f"{M}/quantization.py", "@ member - 2 * cross", "@ member + 2 * cross", "quantization"),
-    (f"{M}/quantization.py", "rate.cumsum(0) - rate / 2", "0 * rate", "quantization"),
-    (f"{M}/modeling_gait_vq.py", "self.person + severity * self.pathology", "self.person + self.pathology", "modeling_gait_vq"),
-    (f"{M}/modeling_gait_vq.py", "return vectors * (label != self.normal)[:, None]", "return vectors", "modeling_gait_vq"),
-    (f"{M}/modeling_gait_vq.py", "codes[:, 0] >= self.num_labels)", "codes[:, 0] < 0)", "modeling_gait_vq"),
-    (f"{M}/training/loop.py", "rise * (0.02 + 0.49 * (1 +", "rise * (0.02 + 0.49 * (2 +", "train_common"),
-    (f"{M}/modeling_gait_vq.py", "way = factor * (", "way = 1.0 * (", "modeling_gait_vq pipelines_gait"),
-]  # fmt: skip
+LISTED = yaml.safe_load((ROOT / "experiments" / "mutants.yaml").read_text(encoding="utf-8"))
+MUTANTS = [(file, *parts) for file, found in LISTED.items() for parts in found]
 
 
 def paths(tests: str) -> list[str]:
@@ -100,13 +53,26 @@ def tracked() -> list[str]:
 
 
 def passes(folder: Path, tests: str) -> bool:
-    """Whether these tests pass in the copy. Raises OSError where they cannot be run."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *paths(tests)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
-    if done.returncode > 2:  # 1: tests failed, 2: a module broke while it was collected
-        raise OSError(f"{' '.join(command)}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
-    return done.returncode == 0
+    """Whether these tests pass in the copy, in a child of this process, which has imported what is slow to import."""
+    child = multiprocessing.get_context("fork").Process(target=_run, args=(folder, paths(tests)))
+    child.start()
+    child.join(1800)
+    if child.exitcode not in (0, 1, 2):  # 1: tests failed, 2: a module broke while it was collected
+        raise OSError(f"{tests}: pytest ended with {child.exitcode}")
+    return child.exitcode == 0
+
+
+def _run(folder: Path, tests: list[str]) -> None:
+    """pytest on the copy, whose modules take the place of this checkout's."""
+    os.chdir(folder)
+    os.environ |= {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(folder), *(p for p in sys.path if p and Path(p) != ROOT)]
+    for name in [n for n in sys.modules if n.split(".")[0] in ("modeling_gait", "experiments", "train")]:
+        del sys.modules[name]
+    with open("said.txt", "w") as said, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests])
+    os._exit(code)
 
 
 def survives(folder: Path, file: str, old: str, new: str, tests: str) -> bool:
@@ -146,9 +112,9 @@ def main() -> None:
             return json.loads(path.read_text(encoding="utf-8"))
 
         files = sorted({name for m in mutants for name in m[3].split()})
-        plain = list(tqdm(pool.map(lambda name: measured(passes, name), files), "without", len(files)))
-        if failing := [name for name, one in zip(files, plain) if not one["result"]]:
-            raise ValueError(f"{', '.join(failing)}: fail without a mutant")
+        plain = measured(passes, " ".join(files))
+        if not plain["result"]:
+            raise ValueError(f"{', '.join(files)}: fail without a mutant")
         found = list(tqdm(pool.map(lambda m: measured(survives, *m), mutants), "mutants", len(mutants)))
     rows = [
         dict(zip(("file", "old", "new", "tests"), m)) | {"killed": not one["result"], "seconds": one["seconds"]}
@@ -157,7 +123,7 @@ def main() -> None:
     for row in rows:
         if not row["killed"]:
             print(f"survived: {row['file']}: {row['old']} -> {row['new']} ({row['tests']})")
-    seconds = sum(one["seconds"] for one in plain + found)
+    seconds = sum(one["seconds"] for one in [plain, *found])
     metrics = {"mutants": len(rows), "killed": sum(r["killed"] for r in rows), "process_seconds": round(seconds)}
     print(metrics)
     if not args.only:

@@ -5,9 +5,10 @@ import re
 import pytest
 from test_cli import answer, gait
 
-from modeling_gait.cli import demo
+from modeling_gait.drawing import rendering
 from modeling_gait.export import write_csv
 from modeling_gait.skeletons import SKELETONS
+from modeling_gait.training import showing
 
 
 def sketch(walks, names, folder) -> None:
@@ -24,8 +25,8 @@ def shown(tmp_path_factory):
     """The page, and what the command answers."""
     out = tmp_path_factory.mktemp("shown") / "demo"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "write_pictures", sketch)
-        patch.setattr(demo, "render_animation", lambda walks, path, *_, **__: path.touch())
+        patch.setattr(showing, "write_pictures", sketch)
+        patch.setattr(rendering, "render_animation", lambda walks, path, *_, **__: path.touch())
         return out, answer("demo", "--out", out)
 
 

@@ -5,18 +5,13 @@ In: a family that holds a dual encoder and a knowledge model too, as `released` 
 """
 
 from pathlib import Path
+from typing import Annotated
 
-from datasets import Dataset
-from jinja2 import Environment
-from tqdm import tqdm
-from transformers import pipeline
+import typer
 
-from ..drawing.rendering import render_animation
 from ..files import atomic_folder, atomic_path
-from ..gait_search import GaitSearch, encode_walks
-from ..modeling_gait_dual_encoder import GaitDualEncoderModel
-from ..skeletons import SKELETONS
-from ..training.showing import ShowArguments, default_prompts, describe, make_walks, title, unique_names, write_pictures
+from .base import Answer, Force, Model, command
+from .io import FAMILY, find_model, quiet
 
 QUERY = "a slow walk, the right foot drags and the right knee is lifted high"
 PAGE = Path(__file__).with_name("demo.html")
@@ -26,6 +21,17 @@ PERSON = ("normal gait, 1.0 m/s", "severe steppage gait, right side, 0.7 m/s", "
 
 def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
     """Fill `out` (whole, or as it was) and return the rows of its table."""
+    from datasets import Dataset
+    from jinja2 import Environment
+    from tqdm import tqdm
+    from transformers import pipeline
+
+    from ..drawing.rendering import render_animation
+    from ..gait_search import GaitSearch, encode_walks
+    from ..modeling_gait_dual_encoder import GaitDualEncoderModel
+    from ..skeletons import SKELETONS
+    from ..training.showing import ShowArguments, default_prompts, describe, make_walks, title, unique_names, write_pictures
+
     bar = tqdm(total=6, desc="demo", bar_format="{desc}: {n}/{total} {postfix} [{elapsed}]")
 
     def step(what: str) -> None:
@@ -66,3 +72,23 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
             temporary.write_text(page.render(**shown, person=PERSON), encoding="utf-8")
     bar.close()
     return [vars(r) for r in rows]
+
+
+@command
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path("gait-demo"),
+    model: Model = None,
+    force: Force = False,
+) -> Answer:
+    """Show the main job on one page: gaits from words, a walk read back, a report, a search. Takes about a minute.
+
+    \b
+    gait demo --out demo
+    """
+    if out.exists() and not ((out / "index.html").is_file() and force):
+        raise FileExistsError(f"{out}: is there already" + ("; --force replaces a demo" if not force else " and is no demo"))
+    family, _ = find_model(model, FAMILY)
+    quiet()
+    rows = make_demo(family, out)
+    page = (out / "index.html").resolve()
+    return Answer({"out": page, "walks": rows}, f"{len(rows)} walks, a report and a search: open {page}")

@@ -8,32 +8,40 @@ input that failed; 2 wrong usage. An existing file is replaced only with --force
 Models and torch are imported within the commands, so that --help and completion are fast.
 """
 
-import contextlib
-import functools
-import inspect
-import json
 import os
 import secrets
-import sys
-import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..released import NAME
+from .base import (
+    Answer,
+    Files,
+    Force,
+    Fps,
+    Height,
+    Model,
+    Person,
+    app,
+    beside,
+    command,
+    each_walk,
+    number,
+    progress,
+    ranked,
+    say,
+    written,
+)  # fmt: skip
 from .io import (
     CLASSIFIER,
     FAMILY,
     KNOWLEDGE,
     TCN,
-    TEXT,
     WALK_SUFFIXES,
     find_model,
     output_files,
-    plain,
     quiet,
     read_cycles,
     read_group,
@@ -41,148 +49,6 @@ from .io import (
     whole_files,
     write_parquet,
 )
-
-app = typer.Typer(
-    name="gait",
-    help="Words to 3D skeleton walks and back. Research software: not a medical device, not a diagnosis.",
-    epilog="gait COMMAND --help shows examples. All commands take --json and --debug.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Model = Annotated[str | None, typer.Option(help="gait-small, a folder or a Hub id. Default: $GAIT_MODEL, else gait-small.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
-Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none (replaces what it states).")]
-Up = Annotated[str, typer.Option(help="Vertical axis of the files: auto, y, -y, z, -z.")]
-Height = Annotated[float | None, typer.Option(help="Stature [m] of the person in a video; else 1.70 is assumed, and said.")]
-Person = Annotated[int | None, typer.Option(help="Who in a video, from the left; default: whose legs move most.")]
-Files = Annotated[list[Path], typer.Argument(help="Any of `gait formats`: files, videos, Parquet.", metavar="FILE...")]
-
-
-@dataclass
-class Answer:
-    """What a command hands to be printed: `data` as JSON or `text`; `failed` inputs make the exit code 1."""
-
-    data: dict | list
-    text: str
-    failed: int = 0
-
-
-def command(function: Callable[..., Answer]) -> Callable:
-    """Make a command of a function that returns an `Answer`: --json, --debug, messages and exit codes."""
-
-    @functools.wraps(function)
-    def run(*, as_json: bool, debug: bool, **arguments) -> None:
-        try:
-            with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                warnings.filterwarnings("always", category=UserWarning, module="modeling_gait")
-                warnings.showwarning = lambda message, *_: say("warning", message)
-                answer = function(**arguments)
-        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
-            raise
-        except Exception as error:
-            if debug:
-                raise
-            say("error", error)
-            raise typer.Exit(1) from None
-        typer.echo(json.dumps(plain(answer.data), indent=1, allow_nan=False) if as_json else answer.text)
-        if answer.failed:
-            raise typer.Exit(1)
-
-    keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY, default=False)
-    shared = [keyword("as_json", annotation=Json), keyword("debug", annotation=Debug)]
-    signature = inspect.signature(function)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *shared])
-    run.__annotations__ = {**function.__annotations__, "as_json": Json, "debug": Debug}
-    return app.command()(run)
-
-
-def one_line(message: object) -> str:
-    """An error or warning in one line; `FILE: No such file or directory` for the operating system's."""
-    if isinstance(message, OSError) and message.filename and message.strerror:
-        message = f"{message.filename}: {message.strerror}"
-    return " ".join(str(message).split()) or type(message).__name__
-
-
-def say(kind: str, message: object) -> None:
-    """`gait: error: ...` or `gait: warning: ...` in one line on stderr."""
-    typer.echo(f"gait: {kind}: {one_line(message)}", err=True)
-
-
-def progress(items: Iterable, what: str) -> Iterable:
-    """A bar on stderr for more than one item, on a terminal only."""
-    from tqdm import tqdm
-
-    items = list(items)
-    return tqdm(items, desc=what, disable=True if len(items) < 2 else None)
-
-
-def each_walk(files: list[Path], what: str, function: Callable, **options) -> tuple[list[dict], int]:
-    """`function(recording)` -> dict, for each walk of the files, and what was repaired and doubted in it. What fails gets a
-    message and a row with `error`."""
-    from ..recording import each_thing, read_recording, repair_sentences
-
-    rows, failed = [], 0
-
-    def refuse(name: str, error: Exception) -> None:
-        nonlocal failed
-        failed += 1
-        message = one_line(error)
-        message = message if message.startswith(name) else f"{name}: {message}"
-        say("error", message)
-        rows.append({"file": name, "error": message})
-
-    for file in progress(files, what):
-        try:
-            things = list(each_thing(file))
-        except (ValueError, OSError) as error:
-            refuse(str(file), error)
-            continue
-        for thing in things:
-            name = str(thing["name"] if isinstance(thing, dict) else thing)
-            try:
-                walk = read_recording(thing, **options)
-                row = function(walk)
-                told = {"doubts": list(walk.doubts), "repaired": walk.repairs, "repairs": repair_sentences(walk.repairs)}
-                rows.append({"file": name, **row, **told})
-            except (ValueError, OSError) as error:
-                refuse(name, error)
-    return rows, failed
-
-
-def written(rows: list[dict], lines: Callable[[dict], list[str]]) -> str:
-    """Text of rows: the file's name, and indented below it its lines; rows that failed have had their message."""
-    parts = []
-    for row in rows:
-        if "error" not in row:
-            told = [f"note: {r}" for r in row.get("repairs", ())] + [f"doubt: {d}" for d in row.get("doubts", ())]
-            parts.append("\n  ".join([row["file"], *lines(row), *told]))
-    return "\n".join(parts)
-
-
-def number(value: float | None, unit: str = "") -> str:
-    """A measured number in four digits; a dash for nan."""
-    return "-" if value is None or value != value else f"{value:.4g} {unit}".rstrip()
-
-
-def beside(row: dict) -> str:
-    """A row of `Recording.beside_the_file`: `left cadence 110.5 steps/min, measured 111 steps/min`."""
-
-    def one(value: float | list | None, unit: str) -> str:
-        return f"{', '.join(f'{v:.2f}' for v in value)} {unit}" if isinstance(value, list) else number(value, unit)
-
-    return f"{row['name']} {one(row['stated'], row['unit'])}, measured {one(row['measured'], row['measured_unit'])}"
-
-
-def ranked(scores: dict[str, float], most: int = 3) -> str:
-    """The likeliest classes: `steppage 0.93, antalgic 0.04`."""
-    best = sorted(scores.items(), key=lambda item: -item[1])[:most]
-    return ", ".join(f"{name} {score:.2f}" for name, score in best)
 
 
 @app.callback(invoke_without_command=True)
@@ -256,9 +122,7 @@ def generate(
 
 
 @command
-def describe(
-    files: Files, model: Model = None, fps: Fps = None, up: Up = "auto", height: Height = None, person: Person = None
-) -> Answer:
+def describe(files: Files, reading: dict, model: Model = None) -> Answer:
     """Put walks into words: a text, the likeliest classes, what in the text the numbers contradict.
 
     \b
@@ -281,12 +145,12 @@ def describe(
         problems = [f"contradicted: {p}" for p in row["problems"]]
         return [row["text"], f"classes: {ranked(row['class_probabilities'])}", f"measured: {speed}, {cadence}", *problems]
 
-    rows, failed = each_walk(files, "descriptions", one, fps=fps, up=up, height=height, person=person)
+    rows, failed = each_walk(files, "descriptions", one, **reading)
     return Answer(rows, written(rows, lines), failed)
 
 
 @command
-def parameters(files: Files, fps: Fps = None, up: Up = "auto", height: Height = None, person: Person = None) -> Answer:
+def parameters(files: Files, reading: dict) -> Answer:
     """Measure gait parameters and joint kinematics; needs no model.
 
     Gaps and spikes are repaired first; turns and pauses are left out; the text says so. Parameters and events that a C3D file
@@ -313,14 +177,12 @@ def parameters(files: Files, fps: Fps = None, up: Up = "auto", height: Height = 
         return ours + [f"the file states {beside(r)}" for r in row["stated_by_file"]]
 
     known = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
-    rows, failed = each_walk(files, "walks", one, fps=fps, up=up, height=height, person=person)
+    rows, failed = each_walk(files, "walks", one, **reading)
     return Answer(rows, written(rows, lines), failed)
 
 
 @command
-def classify(
-    files: Files, model: Model = None, fps: Fps = None, up: Up = "auto", height: Height = None, person: Person = None
-) -> Answer:
+def classify(files: Files, reading: dict, model: Model = None) -> Answer:
     """Class probabilities of walks, by a classifier, or by the tokeniser of a model family.
 
     \b
@@ -338,7 +200,7 @@ def classify(
         best = max(scores, key=scores.get)
         return {"label": best, "score": scores[best], "scores": scores}
 
-    rows, failed = each_walk(files, "classes", one, fps=fps, up=up, height=height, person=person)
+    rows, failed = each_walk(files, "classes", one, **reading)
     return Answer(rows, written(rows, lambda row: [ranked(row["scores"])]), failed)
 
 
@@ -395,76 +257,14 @@ def report_answer(result, file: Path, out: Path) -> Answer:
 
 
 @command
-def search(
-    query: Annotated[str, typer.Argument(help="Words and numbers, or a walk: any of `gait formats`.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of walks, or of Parquet in the walk schema.")],
-    count: Annotated[int, typer.Option("-k", "--count", min=1, help="Walks to show.")] = 10,
-    where: Annotated[str | None, typer.Option(help='Only walks that pass: "pathology=steppage speed<0.7".')] = None,
-    by: Annotated[str, typer.Option(help="Of a walk: gait, person or both.")] = "gait",
-    index: Annotated[Path | None, typer.Option(help="Folder where the index is kept; made, or brought up to date.")] = None,
-    model: Model = None,
-    fps: Fps = None,
-) -> Answer:
-    """Find the walks that fit words and numbers best, or that are most like a walk; below each, why.
-
-    A score is 0 to 1: how well all that was asked fits. Numbers are compared with what was measured, other words by the model.
-
-    \b
-    gait search "steppage gait, right side, slower than 0.7 m/s" walks/
-    gait search "no limp, at least 100 steps/min" walks/ --index walks.index --where "step_width<0.15"
-    gait search walk.csv data/simulated -k 3 --by person
-    """
-    from ..file_formats import SUFFIXES
-    from ..loading import VIDEO_SUFFIXES
-
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: no such folder")
-    walk = Path(query).suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES)
-    if walk and not Path(query).is_file():
-        raise FileNotFoundError(f"{query}: no such file")
-    place, _ = find_model(model, TEXT)
-    from datasets import load_dataset
-
-    from ..gait_search import ABOUT, GaitSearch
-    from ..modeling_gait_dual_encoder import GaitDualEncoderModel
-
-    quiet()
-    encoder = GaitDualEncoderModel.from_pretrained(place).eval()
-    tables, about = sorted(str(p) for p in folder.rglob("*.parquet")), {} if fps is None else {"fps": fps}
-    known = index is not None and (index / ABOUT).is_file()
-    if known:
-        walks = GaitSearch.load(encoder, index)
-        changed = not tables and any(walks.update(folder, **about))
-    elif tables:
-        walks = GaitSearch.from_dataset(encoder, load_dataset("parquet", data_files=tables, split="train"))
-    else:
-        walks = GaitSearch.from_folder(encoder, folder, **about)
-    if index is not None and (not known or changed):
-        walks.save(index)
-    found = walks.by_walk(query, count, fps, by=by, where=where) if walk else walks.by_text(query, count, where)
-    rows = [{"file": str(folder), **row} for row in found]
-    lines = []
-    for row in rows:
-        lines.append(f"{row['score']:.3f}  {row.get('walk_id', row['file'])}")
-        for why in row.get("why", ()):
-            value = why["found"] if not isinstance(why["found"], float) else number(why["found"])
-            lines.append(
-                f"    {why['fit']:.2f}  {why['words']}: {why['asked']}" + (f", found {value}" if value is not None else "")
-            )
-    return Answer(rows, "\n".join(lines))
-
-
-@command
 def personalize(
     files: Annotated[list[Path], typer.Argument(help="Walks or gait cycles of one person.", metavar="FILE...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the adapter.")],
     steps: Annotated[int | None, typer.Option(min=0, help="Gradient steps. Default: the model's.")] = None,
     activity: Annotated[str | None, typer.Option(help="What is done in them. Default: the likeliest.")] = None,
+    *,
+    reading: dict,
     model: Model = None,
-    fps: Fps = None,
-    up: Up = "auto",
-    height: Height = None,
-    person: Person = None,
     force: Force = False,
 ) -> Answer:
     """Adapt a network for gait cycles (GaitTCNModel) to a person, and save what changed.
@@ -488,8 +288,7 @@ def personalize(
 
     quiet()
     base = GaitTCNModel.from_pretrained(folder).eval()
-    options = {"up": up, "height": height, "person": person}
-    parts = [read_cycles(file, base.config, fps, **options) for file in progress(files, "files")]
+    parts = [read_cycles(file, base.config, **reading) for file in progress(files, "files")]
     values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
     own = base.personalize(values, channel_mask=mask, activity=activity, steps=steps)
     known, seen = own.interval(), mask.any(0)
@@ -516,10 +315,8 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Any of `gait formats`; or Parquet in the walk schema.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="CSV, NPZ, BVH, TRC, C3D, NPY (HumanML3D), GIF or MP4.")],
     repair: Annotated[bool, typer.Option("--clean", help="Repair gaps, spikes and the clock first.")] = False,
-    fps: Fps = None,
-    up: Up = "auto",
-    height: Height = None,
-    person: Person = None,
+    *,
+    reading: dict,
     force: Force = False,
 ) -> Answer:
     """Write a walk in another format, in metres, z up. The walks of a Parquet file go to numbered files.
@@ -532,7 +329,7 @@ def convert(
     output_files(out, 1, WALK_SUFFIXES, force=True)
     from ..recording import as_walk, each_thing
 
-    walks = [as_walk(thing, fps, up, height=height, person=person) for thing in each_thing(source)]
+    walks = [as_walk(thing, **reading) for thing in each_thing(source)]
     for walk, name in walks:
         for note in walk.notes:
             say("warning", f"{name}: {note}")
@@ -577,10 +374,8 @@ def compare(
     after: Annotated[Path | None, typer.Argument(help="The same later.")] = None,
     sides: Annotated[bool, typer.Option("--sides", help="Left against right of BEFORE.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A page with the curves: FILE.html")] = None,
-    fps: Fps = None,
-    up: Up = "auto",
-    height: Height = None,
-    person: Person = None,
+    *,
+    reading: dict,
     force: Force = False,
 ) -> Answer:
     """What changed between two walks, beside the change that measurement error alone would give.
@@ -596,8 +391,7 @@ def compare(
         raise ValueError("expected BEFORE and AFTER, or BEFORE and --sides")
     if out is not None:
         output_files(out, 1, (".html",), force)
-    options = {"fps": fps, "up": up, "height": height, "person": person}
-    groups = [read_group(place, **options) for place in ([before] if sides else [before, after])]
+    groups = [read_group(place, **reading) for place in ([before] if sides else [before, after])]
     found = compare_sides(groups[0]) if sides else compare_walks(*groups)
     if out is not None:
         comparison_page(found, out, *groups)
@@ -612,28 +406,6 @@ def compare(
 
 
 @command
-def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the page.")] = Path("gait-demo"),
-    model: Model = None,
-    force: Force = False,
-) -> Answer:
-    """Show the main job on one page: gaits from words, a walk read back, a report, a search. Takes about a minute.
-
-    \b
-    gait demo --out demo
-    """
-    if out.exists() and not ((out / "index.html").is_file() and force):
-        raise FileExistsError(f"{out}: is there already" + ("; --force replaces a demo" if not force else " and is no demo"))
-    family, _ = find_model(model, FAMILY)
-    from .demo import make_demo
-
-    quiet()
-    rows = make_demo(family, out)
-    page = (out / "index.html").resolve()
-    return Answer({"out": page, "walks": rows}, f"{len(rows)} walks, a report and a search: open {page}")
-
-
-@command
 def formats() -> Answer:
     """List the formats that walks are read from and written to."""
     from ..file_formats import FORMATS
@@ -644,6 +416,8 @@ def formats() -> Answer:
     text = "\n".join(f"{' '.join(r['suffixes']):16} {'read, written' if r['written'] else 'read':14} {r['what']}" for r in rows)
     return Answer(rows, text)
 
+
+from . import demo, search  # noqa: E402, F401  their commands, listed last
 
 if __name__ == "__main__":
     app(prog_name="gait")

@@ -18,7 +18,7 @@ from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.training.data import StepBatches, class_labels, load_walks
-from modeling_gait.training.loop import bf16_is_fast, save_model, schedule, seed_step, share_buffers, start
+from modeling_gait.training.loop import bf16_is_fast, optimizer_step, save_model, schedule, seed_step, share_buffers, start
 
 
 @dataclass
@@ -40,13 +40,14 @@ class ClassifierArguments:
 
 @dataclass
 class Walks:
-    """Classifier inputs (N, 64, F) [m] of all walks, labels that index `names`, and whose they are."""
+    """Classifier inputs (N, 64, F) [m] of all walks, labels that index `names`, whose they are, and their median rate [Hz]."""
 
     inputs: np.ndarray
     labels: np.ndarray
     subjects: np.ndarray
     walk_ids: np.ndarray
     names: list[str]
+    fps: float = 30.0
 
     def fold(self, subject: str, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on, of a share of the walks of everyone else, and rows to test on."""
@@ -73,7 +74,7 @@ def load_inputs(dataset: str, exclude_subjects: Sequence[str] = ()) -> Walks:
     labels, names = class_labels(data)
     inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
     subjects, walk_ids = np.array(data["subject_id"]), np.array(data["walk_id"])
-    return Walks(inputs, labels, subjects, walk_ids, names)
+    return Walks(inputs, labels, subjects, walk_ids, names, float(np.median(data["fps"])))
 
 
 def train_classifier(
@@ -127,12 +128,7 @@ def train_classifier(
             values[::2] = augment_inputs(values[::2], augmentation, seed_step(seed, step, process[0]))
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16 and bf16_is_fast()):
             loss = trained(input_values=values.to(device), labels=targets.to(device)).loss
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * schedule(step, 20, steps)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        optimizer_step(optimizer, loss, learning_rate * schedule(step, 20, steps))
     if accelerator is not None:
         share_buffers(accelerator, model)
     return model.eval().cpu()
@@ -162,19 +158,10 @@ def train(args: ClassifierArguments) -> GaitForSequenceClassification:
     Of several processes each reads other walks of a step.
     """
     accelerator = start(args)
-    data = load_walks(args.dataset, args.exclude_subjects)
-    labels, names = class_labels(data)
-    inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
+    walks = load_inputs(args.dataset, args.exclude_subjects)
     options = {k: getattr(args, k) for k in ("architecture", "epochs", "batch_size", "learning_rate", "seed")}
-    model = train_classifier(
-        inputs,
-        labels,
-        names,
-        **options,
-        steps=args.max_steps or None,
-        bf16=args.mixed_precision == "bf16",
-        accelerator=accelerator,
-    )
-    model.config.fps = float(np.median(data["fps"]))  # the pipeline resamples a measured walk to it
+    options |= {"steps": args.max_steps or None, "bf16": args.mixed_precision == "bf16", "accelerator": accelerator}
+    model = train_classifier(walks.inputs, walks.labels, walks.names, **options)
+    model.config.fps = walks.fps  # the pipeline resamples a measured walk to it
     save_model(args.output_dir, GaitClassificationPipeline(model, device="cpu"))
     return model

@@ -86,7 +86,6 @@ def training_loop(
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)
     prepared, optimizer = accelerator.prepare(model, optimizer)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     checkpoint = Path(args.output_dir) / "checkpoint"
     check_run(checkpoint, run)
     first = load_checkpoint(checkpoint, model, optimizer) if checkpoint.exists() else 0
@@ -95,16 +94,12 @@ def training_loop(
     bar.disable = bar.disable or not accelerator.is_main_process
     for step in bar:
         seed = seed_step(args.seed, step, accelerator.process_index)
-        for group in optimizer.param_groups:
-            group["lr"] = args.learning_rate * schedule(step, args.warmup_steps, args.max_steps)
         with accelerator.autocast():
             loss, shown = step_loss(prepared, step, seed)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"{name}: the loss is {loss.item()} at step {step}")
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(parameters, args.max_grad_norm)
-        optimizer.step()
+        rate = args.learning_rate * schedule(step, args.warmup_steps, args.max_steps)
+        optimizer_step(optimizer, loss, rate, args.max_grad_norm, accelerator)
         bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         if (step + 1) % args.save_steps == 0 and step + 1 < args.max_steps:
             share_buffers(accelerator, model)
@@ -114,6 +109,17 @@ def training_loop(
     if plain is not model:
         plain.load_state_dict({k: _whole(v) for k, v in model.state_dict().items()})
     return plain.eval()
+
+
+def optimizer_step(optimizer, loss: torch.Tensor, rate: float, max_norm: float = 1.0, accelerator: Accelerator | None = None):
+    """One step down the gradient of `loss` at a learning rate, the gradient's norm clipped."""
+    optimizer.zero_grad()
+    loss.backward() if accelerator is None else accelerator.backward(loss)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    (torch.nn.utils if accelerator is None else accelerator).clip_grad_norm_(parameters, max_norm)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from modeling_gait.caption_grammar import paraphrase, partial_description
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import load_classes
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
-from modeling_gait.training.loop import schedule, seed_step
+from modeling_gait.training.loop import optimizer_step, schedule, seed_step
 from modeling_gait.walk_description import QUANTITIES, WalkDescription
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -122,12 +122,7 @@ def fit_sentence_encoder(
         said = F.normalize(states.sum(1) / mask.sum(1, keepdim=True), dim=-1)
         cosine = F.cosine_similarity(said - mean, target[rows] - mean, dim=-1).mean()
         loss = 1 - cosine + (said - target[rows]).square().sum(-1).mean()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * schedule(step, 50, steps)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        optimizer_step(optimizer, loss, learning_rate * schedule(step, 50, steps))
         last = [*last[-99:], cosine.item()]
         bar.set_postfix(cosine=f"{last[-1]:.3f}", refresh=False)
     with atomic_folder(folder) as temporary:
