@@ -326,29 +326,18 @@ def card_body(report: Report, max_seconds: float) -> str:
     table = "\n".join(f"| {action} | {n} |" for action, n in report.actions.most_common())
     skipped = "".join(f"\n- {message}" for message in report.skipped[:50]) or " none."
     splits = ", ".join(f"{name} {n:,}" for name, n in report.splits.items())
-    return f"""# BABEL: actions of AMASS motion capture
-
-{sum(report.splits.values()):,} labelled segments ({splits}) of {report.sequences:,} sequences ({report.unlabelled:,} without a
-label have no row) of {len(report.subjects):,} subjects. Punnakkal et al., arXiv 2106.09696, <{REPOSITORY}>; motions: Mahmood et
-al., AMASS, 2019. Made by `datasets_scripts/babel.py` of modeling_gait from your own copies: both licences are for
-non-commercial research and do not allow redistribution, so keep this folder to yourself.
-
-The walk schema with 22 joints (`modeling_gait.skeletons.SMPL_22`) at {FPS:g} frames a second, and
-
-- `joints` (T, 22, 3) [m]: a segment, or at most {max_seconds:g} s of it; turned to travel along y, z = 0 the sequence's floor.
-  From AMASS poses they stand on a mean body, so bone lengths are not the person's.
-- `actions`: BABEL's categories (act_cat); `label`: the annotator's words; `captions`: the same words.
-  `train/caption.py --kind action` writes sentences.
-- `split` (file of the annotation), `segment_id`/chunk, `start`, `end` [s in the sequence], `annotation` (frame or sequence).
-- `walk_id`: BABEL's sequence. `pathology` is -1 and `severity` nan (unknown); `gait_parameters` are measured where "walk" is an
-  action, else null.
-
-Skipped:{skipped}
-
-| action | rows |
-|---|---:|
-{table}
-"""
+    return common.card_text(
+        __file__,
+        segments=sum(report.splits.values()),
+        splits=splits,
+        report=report,
+        subjects=len(report.subjects),
+        repository=REPOSITORY,
+        fps=FPS,
+        max_seconds=max_seconds,
+        skipped=skipped,
+        table=table,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pandas as pd
+import yaml
 
 from modeling_gait import schema as common
 from modeling_gait.cleaning import bridged, floor_height
@@ -34,51 +35,7 @@ REPOSITORY = "https://github.com/cosmaadrian/gaitformer"
 FPS = 24.0
 MIN_FRAMES = 8
 
-# The authors' 42 columns -> (attribute, word); the words follow those of arXiv 2404.12192's retrieval labels. "" has no word.
-ATTRIBUTES = {
-    "Female": ("sex", "female"),
-    "BodyThin": ("body", "slim"),
-    "BodyNormal": ("body", "normal weight"),
-    "BodyFat": ("body", "overweight"),
-    "Front": ("viewpoint", "front"),
-    "Side": ("viewpoint", "side"),
-    "Back": ("viewpoint", "back"),
-    "AgeChild": ("age_group", "child"),
-    "AgeYoungAdult": ("age_group", "young adult"),
-    "AgeMediumAdult": ("age_group", "middle-aged adult"),
-    "AgeOldAdult": ("age_group", "old adult"),
-    "AgeSenior": ("age_group", "senior"),
-    "Backpack": ("load", "backpack"),
-    "Bag": ("load", "bag"),
-    "HandTrunk": ("load", "hand trunk"),
-    "No accessory": ("load", ""),
-    "OtherAttchment": ("load", ""),
-    "No carrying": ("load", ""),
-    "Sandals": ("footwear", "sandals"),
-    "Shoes": ("footwear", "shoes"),
-    "LeatherShoes": ("footwear", "leather shoes"),
-    "SportShoes": ("footwear", "sports shoes"),
-    "Boots": ("footwear", "boots"),
-    "Sneaker": ("footwear", "sneakers"),
-    "ClothShoes": ("footwear", "cloth shoes"),
-    "Calling": ("activity", "phoning"),
-    "Talking": ("activity", "talking"),
-    "Gathering": ("activity", "gathering"),
-    "Holding": ("activity", "holding something"),
-    "Pulling": ("activity", "pulling something"),
-    "CarryingbyArm": ("activity", "carrying something in the arms"),
-    "CarryingbyHand": ("activity", "carrying something in the hand"),
-    "HoldObjectsInFront": ("activity", "holding something in front"),
-    "CasualWear": ("clothing", "casual clothes"),
-    "Jacket": ("clothing", "jacket"),
-    "FormalWear": ("clothing", "formal clothes"),
-    "LongTrousers": ("clothing", "long trousers"),
-    "CarryingOther": ("activity", ""),
-    "Dress": ("clothing", "dress"),
-    "LongCoat": ("clothing", "long coat"),
-    "Trousers": ("clothing", "trousers"),
-    "LongSleeve": ("clothing", "long sleeves"),
-}
+ATTRIBUTES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 EXCLUSIVE = ("body", "viewpoint", "age_group")  # at most one word each
 
 
@@ -254,28 +211,9 @@ def card_body(report: Report, fps: float) -> str:
     total = sum(n for (key, _), n in report.words.items() if key == "sex")
     table = "\n".join(f"| {key} | {word} | {n} |" for (key, word), n in sorted(report.words.items()))
     skipped = "".join(f"\n- {message}" for message in report.skipped[:50]) or " none."
-    return f"""# DenseGait tracklets
-
-{total:,} pose tracklets of {len(report.tracks):,} tracks from surveillance video, with 42 appearance attributes estimated by a
-network (noisy). Cosma, Radoi, Sensors 22:6803 (2022), <{REPOSITORY}>. Made by `datasets_scripts/densegait.py` of modeling_gait
-from your own copy: the authors give it on request under CC BY-NC-ND 4.0, so do not redistribute this folder.
-
-Frame rate: {fps:g} a second is **assumed**; the files do not state it.
-
-The walk schema with 18 joints (`modeling_gait.skeletons.OPENPOSE_18`) and
-
-- `joints` (T, 18, 3): the image plane as x and z, y = 0 (depth unknown); scaled to a trunk of 0.57 m, so not true metres.
-- `confidence` float32 (T, 18): the pose estimator's score, 0 where a joint was not found and is interpolated.
-- `attributes`: JSON; words where the probability is at least 0.5, and `scores`, all 42 probabilities.
-- `captions`: the words in a row; `train/caption.py --kind appearance` writes sentences.
-- `pathology` is -1 and `severity` nan (unknown); `gait_parameters` are null: metres and depth are missing.
-
-Divide by `subject_id` (the authors' track). Skipped:{skipped}
-
-| attribute | word | rows |
-|---|---|---:|
-{table}
-"""
+    return common.card_text(
+        __file__, total=total, tracks=len(report.tracks), repository=REPOSITORY, fps=fps, skipped=skipped, table=table
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -213,47 +213,18 @@ def card_body(reports: list[CleaningReport], skipped: list[str], people: str) ->
     """The data card below its metadata."""
     frames_in, frames_out = sum(r.frames_in for r in reports), sum(r.frames_out for r in reports)
     lost = "".join(f"\n- {Path(message.split(': ')[0]).name}: {': '.join(message.split(': ')[1:])}" for message in skipped)
-    return f"""# Pathological Gait Dataset, cleaned
-
-Walks of ten people recorded by six Kinect v2 sensors at once: normal gait and five pathological gaits (antalgic, stiff-legged,
-lurch, steppage, trendelenburg) that healthy people imitated, 20 walks of each. {len(reports):,} recordings (one row each),
-{frames_in:,} raw frames, {frames_out:,} frames after resampling to {FPS:g} a second. Subjects in this folder: {people}.
-
-Source: <{REPOSITORY}>;
-K. Jun, Y. Lee, S. Lee, D.-W. Lee, M. Kim, "Pathological gait classification using Kinect v2 and gated recurrent neural
-networks", IEEE Access, 2020. Made by `datasets_scripts/gist.py` of modeling_gait.
-
-**Licence.** The authors' repository states none. This folder is made from your own copy for your own use; do not redistribute
-it.
-
-## Columns
-
-{common.COLUMNS}
-`severity` is unknown here. The authors do not document the affected side; `attributes` says right, because in the data it is
-the right leg that differs from normal, and with trendelenburg the left hip that drops while the right leg stands.
-
-## Splits
-
-There is one split. **Divide it by `subject_id`** (leave one subject out), never by row: six sensors see the same walk, so a
-split by row puts the same steps on both sides and measures memory.
-
-## Cleaning
-
-{common.cleaning_table(reports)}
-
-Files skipped: {len(skipped)}.{lost}
-
-Bad samples are interpolated linearly as offsets from the pelvis; all joints are then resampled from the irregular stamps to
-{FPS:g} frames a second by monotone cubic interpolation. Nothing is low-pass filtered. Each walk is turned about the vertical
-so that it travels along +y, and lifted or lowered so that the ankle of the standing leg (20th percentile over time of the
-lower ankle) is 9 cm above the floor: Kinect v2 places it 3 to 4 cm higher. A tilt of the floor of up to one degree between
-sensors is left as it is.
-
-## Limits
-
-The pathologies are imitations. Hands and feet are the noisiest joints: they have most of the spikes. Only isolated errors are
-found; a joint that is wrong for a quarter of a second or longer stays wrong.
-"""
+    return common.card_text(
+        __file__,
+        recordings=len(reports),
+        frames_in=frames_in,
+        frames_out=frames_out,
+        fps=FPS,
+        people=people,
+        repository=REPOSITORY,
+        cleaning=common.cleaning_table(reports),
+        skipped=len(skipped),
+        lost=lost,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

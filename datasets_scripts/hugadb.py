@@ -383,57 +383,24 @@ def card_body(report: Report) -> str:
     ranges = ", ".join(f"{name} {a} to {b} s" for name, (a, b) in CONDITIONS.items())
     several = "; ".join(report.malformed) or "none"
     skipped = "".join(f"\n- {message}" for message in report.skipped) or " none."
-    return f"""# HuGaDB v1: recordings and gait cycles
-
-Six inertial sensors on the feet, shins and thighs of 18 healthy people, and EMG of both thighs. {report.recordings}
-recordings, {report.samples:,} samples at {FPS:.2f} Hz (the authors' 2,111,962 samples in 35,903 s; the files have no clock),
-and {sum(report.people.values()):,} gait cycles. Source: <{REPOSITORY}>; Chereshnev, Kertesz-Farkas, "HuGaDB: Human Gait
-Database for Activity Recognition from Wearable Inertial Sensor Networks", AIST 2017.
-Made by `datasets_scripts/hugadb.py` of modeling_gait.
-
-**Licence.** The authors' repository states none. This folder is made from your own copy for your own use; do not redistribute
-it.
-
-`load_dataset(FOLDER, "cycles")`, `load_dataset(FOLDER, "recordings")`. **Divide by `subject_id`**, never by row.
-
-## cycles: one gait cycle a row
-
-- `recording_id`, `subject_id`, `activity` (class label: {", ".join(CONDITIONS)}), `cycle_index` (in the recording), `start`
-  (sample of the recording, fractional), `duration` [s].
-- `values` float32 ({POINTS}, 36): point k is at phase k / {POINTS}; phase 0 is the initial contact of the right foot, the next
-  one (the end) is excluded. Monotone cubic interpolation. Channels: {", ".join(SENSORS)} (right foot, shin, thigh, left foot,
-  shin, thigh), each accelerometer x, y, z [m/s^2, gravity included] then gyroscope x, y, z [rad/s].
-- `channel_mask` bool (36): False = the authors list this gyroscope as corrupted in this recording, or the channel is saturated
-  in more than {MASK_SHARE:.0%} of the cycle's samples. `saturation` float32 (36): that share. Feet reach 2 g in most steps.
-- `correlation` with the median cycle, over the accelerometers; `duration_ratio` to the median duration.
-
-Found from the accelerometers of the right foot and shin: how fast they change, low-passed at 2.5 times the stride frequency
-(autocorrelation), is largest at the foot's initial contact (`modeling_gait.gait_cycles.find_cycles`). Medians are of a
-stretch of one activity; stretches with fewer than 5 cycles are put together by recording. Duration ranges: {ranges}.
-
-{cycle_tables(report)}
-
-## recordings: one file a row
-
-- `recording_id`, `subject_id`, `age` [years], `height` [m], `weight` [kg], `sex`, `sampling_rate` [Hz].
-- `activity` (T): class label of each sample: {", ".join(ACTIVITIES)}.
-- `values` float32 (T, 38): the 36 channels above, then right and left EMG as (count - 128) / 128, a share of the converter's
-  half range (the authors state no voltage). nan where the cell was malformed.
-- `channel_mask` bool (38) as above, over the recording. `saturated` (38): samples at the end of the range (-32768, or 32764
-  and above). `duplicate_of`: a recording with the same samples (its cycles are left out).
-- `dropouts`: single zeros between neighbours of one sign and over {DROPOUT} counts, interpolated linearly. `malformed`: JSON
-  list.
-
-Corrupted gyroscopes (ten times too large, clipped; the authors' list): {report.masked} recordings; their values are kept as
-they are. Dropouts: {report.dropouts:,}. Malformed cells (outside of the range of their type): {several}. Copies:
-{"; ".join(report.duplicates) or "none"}. Files skipped:{skipped}
-
-## Limits
-
-The activity labels were set by hand: the first and last cycles of a stretch can be transitions, walking includes turns. Strides
-are short at the stated rate (walking about 0.9 s, running 0.6 s) and no clock in the files can confirm it; phases and
-gyroscopes do not depend on it. Accelerations are clipped at 2 g.
-"""
+    return common.card_text(
+        __file__,
+        report=report,
+        fps=FPS,
+        cycles=sum(report.people.values()),
+        repository=REPOSITORY,
+        conditions=", ".join(CONDITIONS),
+        points=POINTS,
+        sensors=", ".join(SENSORS),
+        mask_share=MASK_SHARE,
+        ranges=ranges,
+        tables=cycle_tables(report),
+        activities=", ".join(ACTIVITIES),
+        dropout=DROPOUT,
+        several=several,
+        copies="; ".join(report.duplicates) or "none",
+        skipped=skipped,
+    )
 
 
 def plot_cycles(folder: Path, output_dir: Path) -> list[Path]:

@@ -262,43 +262,19 @@ def card_body(table: list[dict], walks: list[About], classes: GaitClasses) -> st
     reports = [w.report for w in walks]
     frames = sum(r.frames_out for r in reports)
     doubts = "\n".join(f"- {w.file}: {doubt}" for w in walks for doubt in w.doubts)
-    return f"""# Walks of one's own
-
-{len(table):,} recordings of {len(people)} people ({", ".join(people)}), {frames:,} frames at {FPS:g} a second. Made by
-`datasets_scripts/own.py` of modeling_gait. Licence and consent are not stated here: walks identify people, so ask them
-before you share this folder or a model of it.
-
-| class | recordings | in words | affected side | what is known of it |
-|---|---:|---|---|---|
-{listed}
-
-## Columns
-
-{common.COLUMNS}
-Class, side and severity are those of `{TABLE}`. A caption of `{TABLE}` is the first of `captions`.
-
-## Joints
-
-| layout of the files | recordings | legs, hip to ankle [m] | joints that it lacks, computed |
-|---|---:|---|---|
-{chr(10).join(lines)}
-
-A joint of trunk or head that the file lacks is the mean of its neighbours, a hand or foot stands at the standing pose's offset
-from the joint that carries it (`modeling_gait.skeletons.convert_joints`): do not measure these. Gait parameters that rest on a
-joint that the file lacks are null. BVH files are converted when they are read and count as kinect_v2.
-
-## Cleaning
-
-{common.cleaning_table(reports)}
-
-## Doubts
-
-{doubts or "None."}
-
-## Splits
-
-There is one split. **Divide it by `subject_id`**, never by row.
-"""
+    return common.card_text(
+        __file__,
+        recordings=len(table),
+        count=len(people),
+        people=", ".join(people),
+        frames=frames,
+        fps=FPS,
+        listed=listed,
+        table=TABLE,
+        layouts=chr(10).join(lines),
+        cleaning=common.cleaning_table(reports),
+        doubts=doubts or "None.",
+    )
 
 
 # --- command line ------------------------------------------------------------------------------------------------------------

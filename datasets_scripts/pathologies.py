@@ -77,19 +77,9 @@ def make_row(walk: dict) -> dict:
 
 def card_body(make: Pathologies, normal: int, total: int, people: list[str]) -> str:
     """The data card below its metadata."""
-    return f"""# Normal walks with simulated pathologies
-
-{total:,} walks made of {normal:,} normal walks of {len(people)} people by `datasets_scripts/pathologies.py` of modeling_gait:
-{", ".join(make.classes)}, severity {make.severity[0]:g} to {make.severity[1]:g}, seed {make.seed}. **Nobody has these
-pathologies.** What is added to a walk is the simulator's (`modeling_gait/simulation`): test what is trained on it on patients.
-
-## Columns
-
-{common.COLUMNS}
-## Splits
-
-There is one split. **Divide it by `subject_id`**, never by row.
-"""
+    return common.card_text(
+        __file__, total=total, normal=normal, people=len(people), classes=", ".join(make.classes), make=make
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

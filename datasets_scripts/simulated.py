@@ -130,33 +130,14 @@ def card_body(config: SimulatedConfig, walks: SimulatedWalks) -> str:
     """The data card below its metadata."""
     counts = Counter(walks.pathology)
     table = "\n".join(f"| {name} | {counts[name]} |" for name in config.pathologies)
-    return f"""# Simulated pathological walks
-
-{len(walks):,} walks of {config.num_subjects} simulated people, {config.frames} frames each at {config.fps:g} a second,
-made by the parametric gait simulator of modeling_gait (`modeling_gait/simulation.py`; it cites its joint-angle curves). Nobody
-walked them: use them to try things out and to test, and never mix their numbers with measured ones.
-
-    python datasets_scripts/simulated.py --num_walks {config.num_walks} --num_subjects {config.num_subjects} \
---frames {config.frames} --fps {config.fps:g} --seed {config.seed} --noise {config.noise:g} --dropout {config.dropout:g} \
---pathologies {" ".join(config.pathologies)}{" --domain" * config.domain} --output_dir OUT
-
-Sensor noise: {config.noise:g} m (standard deviation, trunk). Samples lost and interpolated: {config.dropout:.1%}.
-
-| class | walks |
-|---|---:|
-{table}
-
-## Columns
-
-{common.COLUMNS}
-`sensor` is "simulated", or with --domain the kind that was imitated.
-`severity` is what was asked of the simulator (normal: 0; parkinsonian: UPDRS gait score over 3), not
-what a clinician would score.
-
-## Splits
-
-There is one split. Divide it by `subject_id`: a subject's walks share body and style.
-"""
+    return common.card_text(
+        __file__,
+        walks=len(walks),
+        config=config,
+        classes=" ".join(config.pathologies),
+        domain=" --domain" * config.domain,
+        table=table,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -312,57 +312,20 @@ def card_body(config: SyntheticConfig, measured: list[dict], real: list[dict], p
         source = f"speed, cadence, severity and side of random walks of {Path(config.dataset).name}"
     else:
         source = "speed and cadence drawn about the normal walks that the model was trained on, severity and side at random"
-    return f"""# Synthetic pathological walks
-
-{len(measured):,} walks that nobody walked, sampled from words by a language model of gait (modeling_gait).
-
-## Intended use and limits
-
-For research on methods: more training data for a classifier, tests of software, teaching. **These walks stand in for no
-patient.** If the model was trained on the Pathological Gait Dataset (gist), the pathologies are those that healthy people
-acted, and the model adds errors of its own. Nothing may be concluded from them about a disease, a treatment or a person, and
-nothing trained on them may be used for diagnosis without being tested on patients. The classes are equally frequent by design,
-which says nothing of how frequent they are. Test on real walks only.
-
-The terms of the training data apply to what is made from it; see there before you share this set.
-
-## Where it comes from
-
-| | |
-|---|---|
-| model | {config.generator} |
-| trained on | {data} |
-| people held out from the model | {", ".join(config.exclude_subjects) or "none stated"} |
-| prompts | classes in turn; {source} |
-| sampling | temperature {config.temperature:g}, seed {config.seed}, batches of {BATCH} |
-| people | each walk is given random bone lengths and a random posture (`modeling_gait.augmentation.NEW_PEOPLE`) |
-| versions | {versions} |
-
-    {command_of(config)}
-
-## Measured on the walks
-
-Means over the walks in which each could be measured.
-
-{class_table(measured)}
-
-{quality_table(measured, real)}
-
-## Privacy
-
-{privacy_text(privacy)}
-
-## Columns
-
-{common.COLUMNS}
-`subject_id` is "synthetic", `sensor` is "generated". `severity` and `pathology` are what was asked for, not what a clinician
-would score; `gait_parameters` and `captions` are computed from the joints. `attributes` also holds `prompt`, `seed` (of the
-whole set) and `generator`.
-
-## Splits
-
-There is one split, for training. Rows are independent draws from one model: a test on them measures the model, not people.
-"""
+    return common.card_text(
+        __file__,
+        walks=len(measured),
+        config=config,
+        data=data,
+        held_out=", ".join(config.exclude_subjects) or "none stated",
+        source=source,
+        batch=BATCH,
+        versions=versions,
+        command=command_of(config),
+        classes=class_table(measured),
+        quality=quality_table(measured, real),
+        privacy=privacy_text(privacy),
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -5,8 +5,10 @@ leave facts out (a prompt rarely gives all), but it always names the gait class 
 draw, so that two descriptions that differ in one fact read alike elsewhere under the same seed.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -23,53 +25,8 @@ from .caption_words import (
 from .gait_classes import GaitClasses
 from .walk_description import QUANTITIES, WalkDescription, describe_walk
 
-_OPENINGS = {
-    "clinical": (
-        "The patient shows {a}.", "Gait analysis reveals {a}.", "The recording shows {a}.", "Observed: {n}.", "{A} is seen.",
-        "The subject walks with {a}.", "Findings are consistent with {a}.", "The walk is classified as {a}.", "{N}.",
-        "Clinical impression: {n}.", "The kinematics are those of {a}.", "Presented with {a}.",
-    ),
-    "lay": (
-        "Someone walks {v}with {s}.", "A person walks {v}with {s}.", "This person walks {v}and has {s}.",
-        "They walk {v}with {s}.", "The walker goes {v}and has {s}.", "One person walks {v}with {s}.", "We see {a}.",
-        "Somebody is walking {v}with {s}.", "This is {a}.", "It looks like {a}.", "You can see {a}.",
-        "An adult walks {v}with {s}.",
-    ),
-    "imperative": (
-        "Generate {a}.", "Please generate {a}.", "Simulate {a}.", "Create {a}.", "Show me {a}.", "Synthesise {a}.",
-        "Give me {a}.", "Produce {a}.", "I need {a}.", "Make a skeleton walk {v}with {s}.", "Animate {a}.",
-        "Let a person walk {v}with {s}.",
-    ),
-}  # fmt: skip
-_SPEED = (
-    "{f} m/s", "{f} metres per second", "{f} meters per second", "{r} m/s", "{k} km/h", "{k} kilometres per hour", "{m} mph",
-)  # fmt: skip
-_CADENCE = ("{c} steps/min", "{c} steps per minute", "{c} steps a minute", "{c} spm", "{e} steps/min", "{e} steps per minute")
-_STRIDE = ("{f} m", "{f} metres", "{f} meters", "{c} cm", "{c} centimetres")
-_SPEED_FRAMES = ("at {x}", "at a speed of {x}", "with a walking speed of {x}", "moving at {x}")
-_CADENCE_FRAMES = ("with a cadence of {x}", "at a cadence of {x}", "taking {x}", "at {x}")
-_STRIDE_FRAMES = ("with a stride length of {x}", "with strides of {x}", "with a stride of {x}", "with steps of {y}")
-_SENTENCES = {
-    "speed": ("the walking speed is {x}", "speed: {x}", "gait speed {x}", "the pace is {x}", "they move at {x}"),
-    "cadence": ("the cadence is {x}", "cadence: {x}", "cadence {x}", "the rhythm is {x}", "the legs make {x}"),
-    "stride_length": ("the stride length is {x}", "stride length: {x}", "stride {x}", "strides measure {x}", "steps of {y}"),
-}
-_RANGES = (
-    "the {j} moves through {l} degrees on the left and {r} degrees on the right",
-    "left {j} range {l} deg, right {j} range {r} deg",
-    "range of motion of the left {j} {l}°, of the right {j} {r}°",
-    "the right {j} has a range of {r} degrees, the left {j} {l} degrees",
-    "{j} range: {l}° (left), {r}° (right)",
-)
-_SIDE_FORMS = {
-    "one": (
-        "{d}-sided {n}", "{d} {n}", "{n} on the {d} side", "{n} affecting the {d} leg", "{n} of the {d} leg", "{n} on the {d}",
-    ),
-    "both": (
-        "bilateral {n}", "bilateral {n}", "{n} on both sides", "{n} affecting both legs", "{n} of both legs",
-        "{n} on both sides",
-    ),
-}  # fmt: skip
+# Openings by register; units, frames and sentences of numbers; joint ranges; sides.
+WORDS = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def paraphrase(description: WalkDescription, rng: np.random.Generator) -> str:
@@ -83,7 +40,7 @@ def paraphrase(description: WalkDescription, rng: np.random.Generator) -> str:
         order = said.rng.permutation(len(parts)) if said.chance(0.5) else range(len(parts))
         text = separator.join(parts[i] for i in order)
         return _finish(text) + said.pick(("", ".", "", "."))
-    opening = said.pick(_OPENINGS[register])
+    opening = said.pick(WORDS["openings"][register])
     adverb = said.speed_word(SPEED_ADVERBS)
     noun = _noun_phrase(said, speed_adjective="{v}" not in opening)
     sign = _sign_phrase(said)
@@ -131,7 +88,7 @@ def _noun_phrase(c: _Choice, speed_adjective: bool) -> str:
     level = severity_level(d.severity) if d.severity is not None else "mild"
     adjective, say_severity = c.pick(SEVERITY_WORDS[level]), c.chance(0.85)
     severity_form = c.pick(("{s} {n}", "{s} {n}", "{n} of {s} severity", "{s} {n}", "{n} ({s})"))
-    side_form = c.pick(_SIDE_FORMS["one"]) if d.side in ("left", "right") else c.pick(_SIDE_FORMS["both"])
+    side_form = c.pick(WORDS["side_forms"]["one"]) if d.side in ("left", "right") else c.pick(WORDS["side_forms"]["both"])
     say_side, speed = c.chance(0.85), c.speed_word(SPEED_ADJECTIVES)
     if d.side in ("left", "right", "both") and say_side:
         name = side_form.format(n=name, d=d.side)
@@ -159,9 +116,9 @@ def _number_phrases(c: _Choice) -> list[tuple[str, str]]:
     d, out = c.d, []
     roughly = c.pick(("", "", "", "about ", "roughly ", "around "))
     say_cadence, say_stride, low_or_high = c.chance(0.6), c.chance(0.6), c.chance(0.3)
-    units = c.pick(_SPEED), c.pick(_CADENCE), c.pick(_STRIDE)
-    frames = c.pick(_SPEED_FRAMES), c.pick(_CADENCE_FRAMES), c.pick(_STRIDE_FRAMES)
-    shorts = tuple(c.pick(_SENTENCES[name]) for name in ("speed", "cadence", "stride_length"))
+    units = c.pick(WORDS["speed"]), c.pick(WORDS["cadence"]), c.pick(WORDS["stride"])
+    frames = c.pick(WORDS["speed_frames"]), c.pick(WORDS["cadence_frames"]), c.pick(WORDS["stride_frames"])
+    shorts = tuple(c.pick(WORDS["sentences"][name]) for name in ("speed", "cadence", "stride_length"))
     phrase = c.pick(CADENCE_PHRASES[cadence_band(d.cadence or 0)])
     if d.speed is not None and c.speed_is_number:
         v = d.speed
@@ -188,7 +145,7 @@ def _number_sentences(c: _Choice, shorts: list[str]) -> list[str]:
     glue = "; " if joint == ";" else f", {joint} "
     out = [glue.join(shorts)] if together and len(shorts) == 2 else shorts
     for joint, probability in (("knee", 0.3), ("hip", 0.12)):
-        form, say = c.pick(_RANGES), c.chance(probability)
+        form, say = c.pick(WORDS["ranges"]), c.chance(probability)
         left, right = getattr(d, f"{joint}_range_left"), getattr(d, f"{joint}_range_right")
         if say and left is not None and right is not None:
             out = [*out, form.format(j=joint, l=f"{left:.0f}", r=f"{right:.0f}")]

@@ -229,11 +229,9 @@ def comparison_page(found: Comparison, path: str | Path, before: Sequence[Record
 
     `after` empty: left against right of `before`. Raises OSError.
     """
-    import base64
     import tempfile
 
-    from jinja2 import Environment
-
+    from .drawing.pages import embedded, fill_page
     from .drawing.rendering import plot_joint_angles
 
     walks = dict(zip(found.names, (before, after))) if after else {"this walk": before}
@@ -243,34 +241,9 @@ def comparison_page(found: Comparison, path: str | Path, before: Sequence[Record
             drawn = {n: max(w, key=lambda r: r.longest.stop - r.longest.start) for n, w in walks.items()}
             figure = Path(folder) / "curves.png"
             plot_joint_angles({n: (w.for_model(KINECT_V2, w.fps), w.fps) for n, w in drawn.items()}, figure)
-            picture = base64.b64encode(figure.read_bytes()).decode("ascii")
+            picture = embedded(figure)
         except ValueError as error:
             doubts.append(f"no curves: {error}")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_PAGE)
     with atomic_path(path) as temporary:
-        text = page.render(found=found, picture=picture, doubts=doubts, words=_words, finite=np.isfinite)
+        text = fill_page("comparison", found=found, picture=picture, doubts=doubts, words=_words, finite=np.isfinite)
         temporary.write_text(text, encoding="utf-8")
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ found.names[0] }} and {{ found.names[1] }}</title>
-<style>
-body { font: 16px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
-td:first-child, th:first-child { text-align: left; } .beyond td { font-weight: 600; } img { max-width: 100%; }
-.small { color: #555; font-size: .9rem; }
-</style></head><body>
-<h1>{{ found.names[0]|capitalize }} and {{ found.names[1] }}</h1>
-<p class="small">Research software. Not a medical device, not a diagnosis.</p>
-<ul>{% for s in found.sentences %}<li>{{ s }}</li>{% endfor %}</ul>
-{% if picture %}<img alt="Joint angles over the gait cycle" src="data:image/png;base64,{{ picture }}">{% endif %}
-<table><tr><th>parameter</th><th>{{ found.names[0] }}</th><th>{{ found.names[1] }}</th><th>change</th>
-<th>error alone (95 %)</th><th>strides</th></tr>
-{% for c in found.changes %}
-<tr{% if c.beyond %} class="beyond"{% endif %}><td>{{ words(c.name) }} {{ "[" + c.unit + "]" if c.unit != "1" }}</td>
-<td>{{ "%.3g"|format(c.before) }}</td><td>{{ "%.3g"|format(c.after) }}</td><td>{{ "%+.2g"|format(c.change) }}</td>
-<td>{{ "%.2g"|format(c.error) if finite(c.error) else "unknown" }}</td><td>{{ c.strides[0] }}, {{ c.strides[1] }}</td></tr>
-{% endfor %}</table>
-{% if doubts %}<h2>Doubts</h2><ul>{% for d in doubts %}<li>{{ d }}</li>{% endfor %}</ul>{% endif %}
-</body></html>
-"""

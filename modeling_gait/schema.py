@@ -264,6 +264,12 @@ def _card(body: str, rows: int, num_bytes: int, columns: datasets.Features, shar
     return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 
+def card_text(script: str, **values: object) -> str:
+    """The text of a data card: cards/NAME.md beside the script NAME.py, its places filled with `values` and `columns`."""
+    place = Path(script).resolve()
+    return (place.parent / "cards" / f"{place.stem}.md").read_text(encoding="utf-8").format(columns=COLUMNS, **values)
+
+
 ARTEFACTS = {  # field of the report: what was found, what was done
     "clock_wraps": ("clock that starts again at 60 s", "60 s added from there on"),
     "repeated_stamps": ("frames whose time stamp does not advance", "dropped"),

@@ -39,6 +39,7 @@ from modeling_gait.caption_grammar import paraphrase
 from modeling_gait.captions import check_faithfulness, describe_walk
 from modeling_gait.files import atomic_folder, atomic_path, write_json
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
+from modeling_gait.schema import card_text
 from modeling_gait.training.caption_texts import (
     ACTION_STYLES,
     APPEARANCE_STYLES,
@@ -281,21 +282,17 @@ def finish(folder: Path, args: CaptionArguments, rows: int) -> Counter:
     columns = ", ".join(f"`{c}`" for c in parquet.read_schema(files[0]).names)
     split = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}]
     said = f"{counts['asked']:,} answers, {counts['dropped']:,} dropped as unfaithful, repeated or cut off"
-    card = f"""---
-{DatasetCardData(tags=["gait", "captions"], configs=split).to_yaml()}
----
-
-# Captions of {Path(args.dataset).name}
-
-{rows:,} rows with {args.captions} captions each ({args.kind}) in `{args.column}`; `caption_sources` says who wrote each.
-Language model: {f"{args.model} ({said})" if args.model else "none"}. {counts["grammar"]:,} captions are the grammar's.
-
-    python train/caption.py --dataset {args.dataset} --kind {args.kind} --captions {args.captions} --seed {args.seed}{
-        f" --model {args.model}" if args.model else ""
-    } --output_dir OUT
-
-Columns: {columns}. Licence and limits are those of the data set it was made from.
-"""
+    card = card_text(
+        __file__,
+        metadata=DatasetCardData(tags=["gait", "captions"], configs=split).to_yaml(),
+        name=Path(args.dataset).name,
+        rows=rows,
+        args=args,
+        model=f"{args.model} ({said})" if args.model else "none",
+        grammar=counts["grammar"],
+        option=f" --model {args.model}" if args.model else "",
+        written=columns,
+    )
     with atomic_folder(args.output_dir) as temporary:
         (temporary / "data").mkdir()
         for i, file in enumerate(files):

@@ -14,7 +14,6 @@ from .base import Answer, Force, Model, command
 from .io import FAMILY, find_model, quiet
 
 QUERY = "a slow walk, the right foot drags and the right knee is lifted high"
-PAGE = Path(__file__).with_name("demo.html")
 READ, MILD = "steppage", 0.2
 PERSON = ("normal gait, 1.0 m/s", "severe steppage gait, right side, 0.7 m/s", "severe stiff-legged gait, left side, 0.7 m/s")
 
@@ -22,10 +21,10 @@ PERSON = ("normal gait, 1.0 m/s", "severe steppage gait, right side, 0.7 m/s", "
 def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
     """Fill `out` (whole, or as it was) and return the rows of its table."""
     from datasets import Dataset
-    from jinja2 import Environment
     from tqdm import tqdm
     from transformers import pipeline
 
+    from ..drawing.pages import fill_page
     from ..drawing.rendering import render_animation
     from ..gait_search import GaitSearch, encode_walks
     from ..modeling_gait_dual_encoder import GaitDualEncoderModel
@@ -65,11 +64,10 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
         found = GaitSearch(encoder, Dataset.from_dict({"name": names}), encode_walks(encoder, files)).by_text(QUERY, 3)
         step("index.html")
         rows += [describe(w, read(w), n) for w, n in zip(mild, unique_names(mild))]
-        page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE.read_text(encoding="utf-8"))
         read_back = rows[[r.name for r in rows].index(READ)]
         shown = {"rows": rows, "severe": len(severe), "said": read_back, "report": report, "found": found, "query": QUERY}
         with atomic_path(folder / "index.html") as temporary:
-            temporary.write_text(page.render(**shown, person=PERSON), encoding="utf-8")
+            temporary.write_text(fill_page("demo", **shown, person=PERSON), encoding="utf-8")
     bar.close()
     return [vars(r) for r in rows]
 

@@ -4,7 +4,9 @@ In: recordings (`recording_id`, `subject_id`, `activity` (T,), `values` (T, C), 
 Out: windows (B, num_frames, C), nan where a channel is corrupted, and `DESCRIPTIONS` of their activities.
 """
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,68 +14,7 @@ import torch
 from modeling_gait.training.data import open_rows
 
 # What sensors on feet, shins and thighs notice of each activity of HuGaDB; written before any model was trained on it.
-DESCRIPTIONS = {
-    "walking": (
-        "a person walks on level ground with alternating steps at a steady rhythm",
-        "walking: the legs swing forward in turn, the heel strikes the floor once a step, the thighs stay upright on average",
-        "rhythmic, moderate leg movement with medium impacts, both feet never off the floor together",
-    ),
-    "running": (
-        "a person runs: fast strides with a flight phase in which both feet are off the floor",
-        "running: quick, strong swings of both legs, hard impacts and high accelerations, a fast rhythm",
-        "very vigorous, rhythmic leg movement with the knees bent high behind",
-    ),
-    "going_up": (
-        "a person goes up the stairs, step by step",
-        "climbing stairs: each knee and thigh is lifted high in turn and the body is pushed upward",
-        "rhythmic stepping with strongly bent hips and knees, slower than walking, soft foot contacts on higher steps",
-    ),
-    "going_down": (
-        "a person goes down the stairs, step by step",
-        "descending stairs: each leg is lowered in turn, the foot lands hard with the toes first, the knee yields",
-        "rhythmic stepping with sharp impacts as the body drops to each lower step",
-    ),
-    "sitting": (
-        "a person sits still on a chair",
-        "sitting: the thighs lie horizontal, the shins hang upright, the legs hardly move",
-        "no movement, hips and knees bent at a right angle",
-    ),
-    "sitting_down": (
-        "a person sits down on a chair from standing",
-        "sitting down: the thighs turn once from upright to horizontal while the feet stay on the floor",
-        "a single slow movement from standing to sitting, hips and knees bend",
-    ),
-    "standing_up": (
-        "a person stands up from a chair",
-        "standing up: the thighs turn once from horizontal to upright while the feet stay on the floor",
-        "a single slow movement from sitting to standing, hips and knees straighten",
-    ),
-    "standing": (
-        "a person stands still on the floor",
-        "standing: thighs and shins are upright, the legs hardly move",
-        "no movement, hips and knees straight, the weight on both feet",
-    ),
-    "bicycling": (
-        "a person rides a bicycle",
-        "bicycling: the legs pedal round in turn, smooth and rhythmic, without impacts, the thighs near horizontal",
-        "seated, circular, rhythmic leg movement with bent knees and vibration from the road",
-    ),
-    "up_by_elevator": (
-        "a person stands still in an elevator that goes up",
-        "riding an elevator up: the legs are upright and still, the body is heavier for a moment and lighter at the end",
-        "no leg movement, standing, a slow upward acceleration",
-    ),
-    "down_by_elevator": (
-        "a person stands still in an elevator that goes down",
-        "riding an elevator down: the legs are upright and still, the body is lighter for a moment and heavier at the end",
-        "no leg movement, standing, a slow downward acceleration",
-    ),
-    "sitting_in_car": (
-        "a person sits in a moving car",
-        "sitting in a car: the thighs lie horizontal, the legs are still but vibrate and sway with the car",
-        "seated with bent knees, no movement of one's own, vibration from the road",
-    ),
-}  # fmt: skip
+DESCRIPTIONS: dict[str, list[str]] = json.loads(Path(__file__).with_name("activities.json").read_text(encoding="utf-8"))
 ACTIVITIES = tuple(DESCRIPTIONS)
 
 
