@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import yaml
 from matplotlib.figure import Figure
 
 from experiments.retrieval import chance_ndcg, embed_texts, embed_walks, flat, ndcg, question_scores, text_arguments, trained
@@ -26,46 +27,7 @@ from modeling_gait.gait_search import read_joints
 from modeling_gait.training.data import load_walks
 from modeling_gait.training.text import WalkWindows, open_encoder
 
-# attribute -> value -> wordings that follow "Someone"
-WORDS = {
-    "sex": {
-        "female": ("is a woman with the wider hips and narrower shoulders of one", "is a woman"),
-        "male": ("is a man with broad shoulders and narrow hips", "is a man"),
-    },
-    "age": {
-        "young": ("is a young adult with a brisk, upright walk", "is young and takes long, quick steps"),
-        "middle-aged": ("is middle-aged and walks at an ordinary pace", "is of middle age"),
-        "old": ("is an older person who walks slower and leans forward", "is old, slightly stooped, with shorter steps"),
-    },
-    "stature": {
-        "short": ("is short, with short legs and short strides", "is a small person"),
-        "medium height": ("is of medium height", "has an average stature"),
-        "tall": ("is tall, with long legs and long strides", "is a tall person"),
-    },
-    "build": {
-        "slim": ("is slim and walks with the feet close together", "has a slender body"),
-        "medium build": ("has a medium build", "is of average weight"),
-        "heavy": ("is heavily built, with a wider step", "is overweight and walks with the feet apart"),
-    },
-    "load": {
-        "no load": ("carries nothing, the arms swing freely", "has empty hands and a free back"),
-        "backpack": ("carries a backpack, so the trunk leans forward", "walks with a rucksack on a bent trunk"),
-        "bag": ("carries a bag in one hand; that arm hardly swings, the trunk leans away", "holds a bag that stills one arm"),
-    },
-    "footwear": {
-        "trainers": ("wears trainers", "has sports shoes on"),
-        "boots": ("wears boots whose shafts hold the ankles stiff", "walks in heavy boots with little ankle motion"),
-        "heels": ("wears high heels, with raised heels and shorter, slower steps", "walks in heels on pointed feet"),
-        "barefoot": ("walks barefoot with shorter steps", "has no shoes on"),
-    },
-    "clothing": {
-        "trousers": ("is dressed in trousers", "wears long trousers"),
-        "shorts": ("is dressed in shorts", "wears short trousers"),
-        "skirt": ("is dressed in a skirt", "wears a skirt"),
-        "coat": ("is dressed in a coat", "wears a long coat"),
-        "sportswear": ("is dressed in sportswear", "wears a tracksuit"),
-    },
-}  # fmt: skip
+WORDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 KINDS = ("rich", "raw")
 
 

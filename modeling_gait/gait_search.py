@@ -224,13 +224,16 @@ class GaitSearch:
         about: list = []
         vector = encode_walks(self.model, [walk], self.extractor, fps, skeleton, about=about)
         parameters, body = about[0]
-        row = row or {"file": str(walk)}
-        if lacking := set(self.walks.column_names) - set(row):
+        columns = {name: [value] for name, value in (row or {"file": str(walk)}).items()}
+        self._append(columns, (vector, measured_row(parameters)[None], body[None]))
+
+    def _append(self, columns: dict[str, list], tables: Sequence[np.ndarray]) -> None:
+        if lacking := set(self.walks.column_names) - set(columns):
             raise ValueError(f"the row of a walk that is added needs {', '.join(sorted(lacking))}")
-        new = Dataset.from_dict({k: [row[k]] for k in self.walks.column_names}, features=self.walks.features)
-        body = body[None] if self.bodies.shape[1] else np.zeros((1, 0), np.float32)
+        new = Dataset.from_dict({k: columns[k] for k in self.walks.column_names}, features=self.walks.features)
         self.walks = concatenate_datasets([self.walks, new])
-        tables = zip(TABLES, (vector, measured_row(parameters)[None], body))
+        vectors, measured, bodies = tables
+        tables = zip(TABLES, (vectors, measured, bodies[:, : self.bodies.shape[1]]))
         self._replace({name: np.concatenate((getattr(self, name), part)) for name, part in tables})
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -250,12 +253,11 @@ class GaitSearch:
         if gone := [f for f in known if f not in there]:
             self.keep([i for i, f in enumerate(known) if f in there])
         new = [f for f in files if str(f) not in set(known)]
-        for file in new:
-            try:
-                self.add(file, **about)
-            except (ValueError, OSError, ImportError) as error:
-                self.failed[str(file)] = str(error)
-        return len(new) - sum(str(f) in self.failed for f in new), len(gone)
+        tables, good, failed = _encode_files(self.model, new, self.extractor, False, **about)
+        self.failed |= failed
+        if good:
+            self._append({"file": good}, tables)
+        return len(good), len(gone)
 
     # --- looking ---------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import TEXTS
 from datasets import ClassLabel, Dataset, Features, Sequence, Value, load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,50 +68,13 @@ def test_words_of_simulated_people():
     assert words == {"sex": ["male"], "age_group": ["senior"], "body": ["overweight"], "load": ["none"]}
 
 
-@pytest.mark.parametrize(
-    "text, problem",
-    [
-        ("An elderly man in sneakers and a long coat.", ""),
-        ("A slim older gentleman wears sports shoes and a coat.", ""),
-        ("A slim old woman in sneakers.", "sex female"),
-        ("A slim young man in sneakers.", "age_group young adult"),
-        ("A slim man in boots and a long coat.", "footwear boots"),
-        ("A slim man in sneakers and a jacket.", "clothing jacket"),
-        ("A slim man in sneakers with a backpack.", "load backpack"),
-        ("A slim man in blue sneakers.", "'blue'"),
-        ("A slim man in sneakers carrying a ladder.", "ladder"),
-        ("A slim man in a long coat, not in sneakers.", "denies footwear sneakers"),
-        ("A slim man of 30 years in sneakers.", "30"),
-        ("A slim man in sneakers, limping on the left.", "side left"),
-        ("A slim man in sneakers, quick on his feet.", "fast speed"),
-        ("A man.", "says 1 of the attributes"),
-        ("", "says 0 of the attributes"),
-    ],
-)
+@pytest.mark.parametrize("text, problem", TEXTS["appearance"])
 def test_check_of_appearance(text, problem):
     problems = check_appearance(text, LOOK)
     assert not problems if not problem else any(problem in p for p in problems), problems
 
 
-@pytest.mark.parametrize(
-    "text, actions, label, problem",
-    [
-        ("The person strolls along.", ["walking"], "", ""),
-        ("The person climbs the stairs, step by step.", ["going_up"], "", ""),
-        ("With the left hand the person waves twice.", ["wave"], "wave twice with the left hand", ""),
-        ("The person taps on a table.", ["tap"], "", ""),
-        ("The person runs.", ["walking"], "", "says run"),
-        ("The person goes down the stairs.", ["going_up"], "", "says go down stairs"),
-        ("The person stands up.", ["sitting_down"], "", "says stand up"),
-        ("The person does not walk.", ["walk"], "", "denies walk"),
-        ("The person waves with the right hand.", ["wave"], "wave with the left hand", "says right"),
-        ("The person jumps twice.", ["jump"], "", "counts 'twice'"),
-        ("The person jumps 3 times.", ["jump"], "", "number '3'"),
-        ("The person walks with a limp.", ["walk"], "", "antalgic"),
-        ("The person moves.", ["tap"], "", "does not name tap"),
-        ("", ["walk"], "", "does not name walk"),
-    ],
-)
+@pytest.mark.parametrize("text, actions, label, problem", TEXTS["actions"])
 def test_check_of_actions(text, actions, label, problem):
     problems = check_action(text, actions, label)
     assert not problems if not problem else any(problem in p for p in problems), problems

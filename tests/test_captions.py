@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import TEXTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -265,26 +266,7 @@ def test_faithfulness_check_catches_corrupted_captions():
         assert np.mean(refused[kind]) >= 0.98, kind
 
 
-@pytest.mark.parametrize(
-    "text, problem",
-    [
-        ("Steppage gait on the left side.", "side left"),
-        ("Antalgic gait on the right.", "antalgic"),
-        ("Ataxic gait, right side, like steppage gait.", "ataxic"),
-        ("A severe steppage gait.", "severe"),
-        ("Steppage gait at 0.80 m/s.", "speed"),
-        ("Steppage gait at one point two metres per second.", "speed"),
-        ("Steppage gait with ninety-nine steps per minute.", "cadence"),
-        ("Steppage gait at a brisk pace.", "fast"),
-        ("Steppage gait seen for 12 seconds.", "no counterpart"),
-        ("This is not a steppage gait.", "not steppage"),
-        ("Steppage gait of a 70-year-old.", "age"),
-        ("Steppage gait, wearing heels.", "footwear"),
-        ("Steppage gait, left knee range 62 degrees.", "knee"),
-        ("A person walks.", "does not name"),
-        ("Steppage gait, a knee that does not bend on the left.", "side left"),
-    ],
-)
+@pytest.mark.parametrize("text, problem", TEXTS["unfaithful"])
 def test_faithfulness_check_names_the_problem(text, problem):
     assert any(problem in p for p in check_faithfulness(text, STEPPAGE)), check_faithfulness(text, STEPPAGE)
 
@@ -302,83 +284,13 @@ def test_faithfulness_check_accepts_other_units():
 # --- prompts ---
 
 
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("drop foot on the left, 0.6 m/s", {"pathology": "steppage", "side": "left", "speed": 0.6}),
-        (
-            "A man limping because of pain in his right knee",
-            {"pathology": "antalgic", "side": "right", "attributes": {"sex": "male"}},
-        ),
-        (
-            "stiff-knee gait, left, severity 60 %, 100 spm",
-            {"pathology": "stiff_legged", "side": "left", "severity": 0.6, "cadence": 100},
-        ),
-        (
-            "stiff-legged gait, right side, knee range 20 degrees",
-            {"side": "right", "knee_range_right": 20, "knee_range_left": None},
-        ),
-        ("Generate a slow gluteus maximus lurch", {"pathology": "lurch", "speed": 0.6}),
-        ("hip drop, not the left but the right side", {"pathology": "trendelenburg", "side": "right"}),
-        ("gluteus medius lurch on both sides", {"pathology": "trendelenburg", "side": "both"}),
-        (
-            "Parkinson's shuffling, UPDRS gait score 2",
-            {"pathology": "parkinsonian", "severity": pytest.approx(2 / 3, abs=1e-5)},
-        ),
-        ("antalgic gait at normal speed", {"pathology": "antalgic", "speed": 1.1}),
-        ("a healthy adult imitating drop foot", {"pathology": "steppage"}),
-        ("antalgic gait, no stiffness", {"pathology": "antalgic"}),
-        ("steppage, step length 40 cm, 3,6 km/h", {"stride_length": 0.8, "speed": 1.0}),
-        ("steppage gait 0.9 m/s (3.2 km/h)", {"speed": 0.9}),
-        ("extensor lurch, the trunk leans 12 degrees backward", {"pathology": "lurch", "trunk_lean": -12}),
-        ("a woman aged 70 with parkinsonian gait", {"attributes": {"age": 70, "sex": "female"}}),
-        ("unimpaired walking, 105 steps/min, 1.2 m/s", {"pathology": "normal", "side": "none", "cadence": 105}),
-    ],
-)
+@pytest.mark.parametrize("text, expected", TEXTS["prompts_understood"])
 def test_prompts_are_understood(text, expected):
     d = parse_prompt(text)
     assert {k: getattr(d, k) for k in expected} == expected
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "empty"),
-        (" \n", "empty"),
-        ("steppage " * 200, "at most 1000"),
-        ("magnetic gait", "'magnetic' is not one of"),
-        ("prosthetic gait at 0.5 m/s", "prosthetic"),
-        ("normal steppage", "2 kinds of gait (normal, steppage)"),
-        ("a healthy, severe left lurch", "2 kinds of gait (normal, lurch)"),
-        ("quixotic gait at 1 m/s", "quixotic gait"),
-        ("stepage gait", 'did you mean "steppage"'),
-        ("a person", "names no gait"),
-        ("0.8 m/s", "names no gait"),
-        ("a gait that is not steppage", "names no gait"),
-        ("abnormal walking at 1 m/s", "abnormal"),
-        ("run at 3 m/s", "run"),
-        ("steppage and antalgic gait", "2 kinds"),
-        ("steppage gait at 0.5 m/s and 1.5 m/s", "two values of speed"),
-        ("steppage gait, 0.5-0.8 m/s", "range"),
-        ("steppage gait at -0.5 m/s", "impossible"),
-        ("steppage gait at 50 m/s", "impossible"),
-        ("steppage gait, cadence 900", "impossible"),
-        ("slow steppage gait, 2.0 m/s", "'slow' does not fit"),
-        ("fast and slow steppage gait", "contradictory words"),
-        ("steppage gait, 1.0 m/s, cadence 60, stride 0.6 m", "makes 0.30 m/s"),
-        ("left steppage gait, right side", "contradictory sides"),
-        ("normal gait, right side", "no affected side"),
-        ("severe normal gait", "no severity"),
-        ("mild to moderate lurch", "contradictory severities"),
-        ("steppage gait, severity 0.9, mild", "also says mild"),
-        ("steppage gait, severity 3", "within 0 and 1"),
-        ("steppage gait 7", "what is the number '7'"),
-        ("steppage gait at nan m/s", "nan m/s"),
-        ("steppage gait at 1e3 m/s", "1e3"),
-        ("lurch gait, knee range 40 deg", "which side"),
-        ("steppage but not steppage", "excludes"),
-    ],
-)
+@pytest.mark.parametrize("text, message", [*TEXTS["prompts_refused"], ("steppage " * 200, "at most 1000")])
 def test_bad_prompts_get_a_clear_error(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_prompt(text)

@@ -1,16 +1,11 @@
 """The four classifiers on tiny configurations: shapes, masks, gradients, saving, bf16, Trainer, remote code."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Trainer, TrainingArguments
 
 from modeling_gait.configuration_gait_classifier import GIST_LABELS, GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import (
@@ -243,42 +238,6 @@ def test_adjacency_links_each_joint_to_itself_its_parent_and_children():
     assert parts[1, knee].nonzero().flatten().tolist() == [hip]
     assert parts[2, knee].nonzero().flatten().tolist() == [ankle]
     assert (whole > 0).sum() == 25 + 2 * 24
-
-
-def test_trainer_trains_and_returns_plain_logits(tmp_path):
-    rows = [{"input_values": x, "labels": n % 2} for n, x in enumerate(inputs(batch=8, frames=6))]
-    model = tiny("gru", num_labels=2)
-    before = model.head.weight.detach().clone()
-    arguments = TrainingArguments(
-        output_dir=str(tmp_path), max_steps=2, per_device_train_batch_size=4, report_to=[], save_strategy="no", use_cpu=True
-    )
-    trainer = Trainer(model=model, args=arguments, train_dataset=rows, eval_dataset=rows)
-    trainer.train()
-    assert not torch.equal(model.head.weight, before)
-    prediction = trainer.predict(rows)
-    assert prediction.predictions.shape == (8, 2) and np.isfinite(prediction.metrics["test_loss"])
-
-
-def test_exported_checkpoint_runs_as_remote_code(tmp_path):
-    model = tiny("graph")
-    model.save_pretrained(tmp_path / "checkpoint")
-    script = (
-        "import sys, torch\n"
-        "from transformers import AutoModelForSequenceClassification as Auto\n"
-        "model = Auto.from_pretrained(sys.argv[1], trust_remote_code=True)\n"
-        "assert type(model).__module__.startswith('transformers_modules'), type(model).__module__\n"
-        "assert 'modeling_gait' not in sys.modules, 'the checkpoint must not need the installed package'\n"
-        "torch.save(model(torch.load(sys.argv[2], weights_only=True)).logits.detach(), sys.argv[3])\n"
-    )
-    torch.save(inputs(), tmp_path / "x.pt")
-    environment = {"HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1", "PATH": ""}
-    arguments = [str(tmp_path / name) for name in ("checkpoint", "x.pt", "logits.pt")]
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    torch.testing.assert_close(torch.load(tmp_path / "logits.pt", weights_only=True), model(inputs()).logits)
-    assert not list(Path(tmp_path / "checkpoint").glob("*.bin"))
 
 
 @settings(max_examples=30, deadline=None)

@@ -3,8 +3,7 @@
     python train/train_classifier.py --dataset data/gist --exclude_subjects 10 --output_dir outputs/gist_10/gru
     python train/train_classifier.py --architecture cnn ...
 
-In: walks of the walk schema. Out: a folder that `AutoModelForSequenceClassification` and `pipeline("gait-classification")`
-load; the input of the model is `prepare_classifier_input` of whole walks (root-relative joints resampled to 64 frames).
+What it reads and writes: modeling_gait/training/classifier.py.
 """
 
 from modeling_gait.training.arguments import parse_arguments

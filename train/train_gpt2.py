@@ -6,13 +6,7 @@
     accelerate launch --num_processes 2 train/train_gpt2.py ...   (GPUs)
     torchrun --nproc_per_node 2 train/train_gpt2.py ...   (CPUs)
 
-Sentences: `<|endoftext|> caption <gait> codes </gait>` (the loss counts the codes) and
-`<|endoftext|> <gait> codes </gait> caption <|endoftext|>` (the loss counts the caption). Captions are written anew at each step
-from the window's own speed and its walk's parameters. In words-to-walk sentences every walk is affected on the right, left ones
-are mirrored; `pipelines_gait.generate_walks` samples a left-affected walk as its mirror image.
-
-`output_dir` becomes the family that pipelines load: GPT-2, tokeniser and processor at the top, the tokeniser in `vq/`, the
-decoder in `decoder/`, a LoRA adapter in `adapter/`.
+What it learns and what it writes: modeling_gait/training/gpt2.py.
 """
 
 from modeling_gait.training.arguments import parse_arguments

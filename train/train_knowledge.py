@@ -4,12 +4,9 @@
     python train/train_knowledge.py --dataset data/gist --branches video --batch_size 32 --knowledge mine.yaml --output_dir out
     python train/train_knowledge.py --dataset data/gist --knowledge none --numeric false --output_dir outputs/plain
 
-In: walks of the walk schema. Out: a folder that `AutoModelForSequenceClassification` and `pipeline("gait-report")` load. Run it
-again after an interruption and it goes on from its checkpoint. --help lists every argument.
-
-The video branch sees what `render_video` draws of a walk as one sensor saw it: eight videos of 70 frames, each with a camera,
-background and clothes of its own. `--video_encoder NAME` begins with a vision encoder: that of train_video.py, or one of the
-Hub, such as openai/clip-vit-base-patch16.
+Run it again after an interruption and it goes on from its checkpoint. --help lists every argument. `--video_encoder NAME`
+begins with a vision encoder: that of train_video.py, or one of the Hub, such as openai/clip-vit-base-patch16. What it reads and
+writes: modeling_gait/training/knowledge.py.
 """
 
 from modeling_gait.training.arguments import parse_arguments

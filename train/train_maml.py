@@ -4,10 +4,7 @@
     python train/train_maml.py train/configs/maml_hugadb.json --algorithm anil --output_dir outputs/anil
     accelerate launch --num_processes 2 train/train_maml.py ...   (GPUs)
 
-In: a data set of cycles (`subject_id`, `activity`, `values` (P, C), `channel_mask` (C,)), or walks of the walk schema, whose
-cycles are found. Out: a folder for `from_pretrained`.
-A task is a subject in one activity. A step draws tasks, some support cycles of each and other cycles as queries, adapts to
-the support in all tasks at once (`vmap`), and improves how the adapted networks generate and reconstruct the queries.
+What it reads, writes and how a step goes: modeling_gait/training/maml.py.
 
 algorithm: `maml` (Finn et al. 2017, second order, with learned rates: Li et al. 2017, arXiv 1707.09835), `first_order` (its
 gradient without second derivatives), `anil` (the heads alone adapt: Raghu et al. 2020), `reptile` (Nichol et al. 2018), and

@@ -3,11 +3,8 @@
     python train/train_video.py --dataset data/simulated --output_dir outputs/pose
     python train/train_knowledge.py train/configs/knowledge_gist.json --branches video --video_encoder outputs/pose ...
 
-In: walks of the walk schema; each is drawn several times, with another camera, background and clothes. Out: a folder for
-`AutoModel.from_pretrained` (a ResNet). A network that sees the joints, whatever the clothes and the room, needs far fewer walks
-to learn the classes. Of simulated walks it sees no person of a measured data set.
-
-The pose: joints less the pelvis, as the camera sees them (right, away, up), in heights of the person.
+A network that sees the joints, whatever the clothes and the room, needs far fewer walks to learn the classes; of simulated
+walks it sees no person of a measured data set. What it reads and writes: modeling_gait/training/video.py.
 """
 
 from modeling_gait.training.arguments import parse_arguments
