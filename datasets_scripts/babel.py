@@ -305,11 +305,8 @@ def prepare(
     make = functools.partial(make_rows, data_dir=Path(data_dir), rates=rates, max_seconds=max_seconds)
 
     def rows() -> Iterable[dict]:
-        for result in common.parallel(functools.partial(common.attempt, make, on_error), sequences, num_proc, "sequences"):
-            if isinstance(result, str):
-                report.skipped.append(result)
-                continue
-            for row in result:
+        for found in common.readable(make, on_error, sequences, num_proc, "sequences", report.skipped):
+            for row in found:
                 report.subjects.add(row["subject_id"])
                 report.actions.update(row["actions"])
                 report.splits[row["split"]] += 1

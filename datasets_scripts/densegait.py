@@ -187,18 +187,15 @@ def prepare(data_dir: Path, output_dir: Path, fps: float = FPS, num_proc: int = 
     common.check_output(Path(output_dir))
     path, table = read_annotations(Path(data_dir))
     folders = list(dict.fromkeys((Path(data_dir), path.parent, path.parent.parent)))
-    make = functools.partial(common.attempt, functools.partial(make_row, folders=folders, fps=fps), on_error)
+    make = functools.partial(make_row, folders=folders, fps=fps)
     report = Report()
 
     def rows() -> Iterable[dict]:
-        for result in common.parallel(make, table.to_dict("records"), num_proc, "tracklets"):
-            if isinstance(result, str):
-                report.skipped.append(result)
-                continue
-            report.tracks.add(result["subject_id"])
-            words = json.loads(result["attributes"])
+        for row in common.readable(make, on_error, table.to_dict("records"), num_proc, "tracklets", report.skipped):
+            report.tracks.add(row["subject_id"])
+            words = json.loads(row["attributes"])
             report.words.update((k, w) for k, v in words.items() if k != "scores" for w in v.split(", "))
-            yield result
+            yield row
 
     body = functools.partial(card_body, report, fps)
     card = {"pretty_name": "DenseGait tracklets", "license": "other"}

@@ -12,10 +12,8 @@ Jun, Lee, Lee, Lee, Kim (2020): Pathological gait classification using Kinect v2
 Access.
 """
 
-import functools
 import io
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,14 +186,10 @@ def prepare(
     people: set[str] = set()
 
     def rows() -> Iterator[dict]:
-        for result in common.parallel(functools.partial(common.attempt, make_row, on_error), files, num_proc, "files"):
-            if isinstance(result, str):
-                skipped.append(result)
-                print(f"\nskipped: {result}", file=sys.stderr)
-            else:
-                reports.append(result[1])
-                people.add(result[0]["subject_id"])
-                yield result[0]
+        for row, report in common.readable(make_row, on_error, files, num_proc, "files", skipped):
+            reports.append(report)
+            people.add(row["subject_id"])
+            yield row
 
     total = common.write_dataset(
         rows(),

@@ -12,18 +12,14 @@ the right foot.
 Chereshnev, Kertesz-Farkas (2018): HuGaDB: Human Gait Database for Activity Recognition from Wearable Inertial Sensor Networks.
 """
 
-import functools
 import hashlib
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pandas as pd
-from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
 from modeling_gait import schema as common
@@ -226,54 +222,12 @@ def features(config: str) -> datasets.Features:
 # --- data set ----------------------------------------------------------------------------------------------------------------
 
 
-class Shards:
-    """Parquet shards of one config: `add` rows, `close` writes the rest and names them train-0000i-of-0000N."""
-
-    def __init__(self, folder: Path, config: str, rows_per_shard: int):
-        self.folder, self.features, self.size = folder / config, features(config), rows_per_shard
-        self.batch, self.paths, self.rows, self.num_bytes = [], [], 0, 0
-        self.folder.mkdir()
-
-    def add(self, rows: Iterable[dict]) -> None:
-        for row in rows:
-            self.batch.append(row)
-            if len(self.batch) == self.size:
-                self._write()
-
-    def _write(self) -> None:
-        self.num_bytes += common.write_shard(self.batch, self.features, self.paths, self.folder)
-        self.rows, self.batch = self.rows + len(self.batch), []
-
-    def close(self) -> None:
-        if self.batch:
-            self._write()
-        for i, path in enumerate(self.paths):
-            self.paths[i] = path.rename(self.folder / f"train-{i:05d}-of-{len(self.paths):05d}.parquet")
-
-    def info(self) -> datasets.DatasetInfo:
-        splits = datasets.SplitDict()
-        splits.add(datasets.SplitInfo("train", num_bytes=self.num_bytes, num_examples=self.rows))
-        download = sum(p.stat().st_size for p in self.paths)
-        return datasets.DatasetInfo(features=self.features, splits=splits, download_size=download, dataset_size=self.num_bytes)
-
-
 def download() -> str:
     """Folder of the authors' archive, downloaded once. Raises ValueError where the network does not reach it."""
     try:
         return datasets.DownloadManager().download_and_extract(ARCHIVE)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot download {ARCHIVE} ({error}); see {REPOSITORY} and give the folder as --data_dir") from None
-
-
-def check_output(output_dir: Path) -> None:
-    """Raise ValueError unless `output_dir` is absent, empty, or an earlier data set of this script, which may be replaced."""
-    if output_dir.exists() and not output_dir.is_dir():
-        raise ValueError(f"{output_dir} is a file; --output_dir must be a folder")
-    others = {p.name for p in output_dir.iterdir()} - {"recordings", "cycles", "README.md"} if output_dir.exists() else ()
-    if others:
-        raise ValueError(
-            f"{output_dir} is not a HuGaDB data set: it holds {', '.join(sorted(others)[:5])}; choose a new folder"
-        )
 
 
 def prepare(
@@ -285,15 +239,12 @@ def prepare(
         ValueError: naming the file and line (`on_error="raise"`), the folder, or the argument that is wrong; no cycle at all.
     """
     output_dir = Path(output_dir)
-    check_output(output_dir)
+    common.check_output(output_dir, ("recordings", "cycles"))
     files, report = find_files(Path(data_dir or download()), subjects), Report()
     with atomic_folder(output_dir) as work:
-        shards = {"recordings": Shards(work, "recordings", 100), "cycles": Shards(work, "cycles", 4000)}
-        for result in common.parallel(functools.partial(common.attempt, make_rows, on_error), files, num_proc, "files"):
-            if isinstance(result, str):
-                report.skipped.append(result)
-                print(f"\nskipped: {result}", file=sys.stderr)
-                continue
+        sizes = {"recordings": 100, "cycles": 4000}
+        shards = {name: common.Shards(work / name, features(name), size) for name, size in sizes.items()}
+        for result in common.readable(make_rows, on_error, files, num_proc, "files", report.skipped):
             recording, cycles = report.add(*result)
             shards["recordings"].add([recording])
             shards["cycles"].add(cycles)
@@ -301,7 +252,9 @@ def prepare(
             part.close()
         if not shards["cycles"].rows:
             raise ValueError(f"no gait cycle in {len(files)} files: {dict(report.reasons)}")
-        (work / "README.md").write_text(_card(shards, report), encoding="utf-8")
+        about = {"pretty_name": "HuGaDB v1: recordings and gait cycles", "license": "other", "license_name": "none-stated"}
+        about |= {"license_link": REPOSITORY, "tags": ["gait", "imu", "emg", "wearable", "biomechanics"]}
+        (work / "README.md").write_text(common.full_card(card_body(report), shards, **about), encoding="utf-8")
     return report
 
 
@@ -359,23 +312,6 @@ def cycle_tables(report: Report) -> str:
     people = sorted({s for s, _ in report.people})
     lines += [f"| {s} | " + " | ".join(f"{report.people[s, c]:,}" for c in CONDITIONS) + " |" for s in people]
     return "\n".join(lines)
-
-
-def _card(shards: dict[str, Shards], report: Report) -> str:
-    data = DatasetCardData(
-        pretty_name="HuGaDB v1: recordings and gait cycles",
-        license="other",
-        license_name="none-stated",
-        license_link=REPOSITORY,
-        task_categories=["other"],
-        tags=["gait", "imu", "emg", "wearable", "biomechanics"],
-        configs=[
-            {"config_name": name, "data_files": [{"split": "train", "path": f"{name}/train-*"}], "default": name == "cycles"}
-            for name in shards
-        ],
-    )
-    datasets.info.DatasetInfosDict({name: s.info() for name, s in shards.items()}).to_dataset_card_data(data)
-    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{card_body(report)}"))
 
 
 def card_body(report: Report) -> str:

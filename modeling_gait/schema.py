@@ -6,6 +6,7 @@ renamed at the end, so an interrupted run leaves no half-made data set.
 """
 
 import argparse
+import functools
 import itertools
 import json
 import math
@@ -165,6 +166,16 @@ def attempt(function: Callable, on_error: str, item: object):
         return str(error)
 
 
+def readable(function: Callable, on_error: str, items: list, num_proc: int, unit: str, skipped: list[str]) -> Iterator:
+    """`function` of each item, in order (`parallel`); messages of those left out (`attempt`) go to `skipped` and are shown."""
+    for result in parallel(functools.partial(attempt, function, on_error), items, num_proc, unit):
+        if isinstance(result, str):
+            skipped.append(result)
+            print(f"\nskipped: {result}", file=sys.stderr)
+        else:
+            yield result
+
+
 def parallel(function: Callable, items: list, num_proc: int, unit: str) -> Iterator:
     """`function` of each item, in order, over `num_proc` processes, with a progress bar (rate and time left)."""
     with tqdm(total=len(items), unit=f" {unit}", smoothing=0.05) as bar:
@@ -203,30 +214,24 @@ def write_dataset(
     """
     output_dir = Path(output_dir)
     check_output(output_dir)
-    shards: list[Path] = []
-    total = num_bytes = 0
     with atomic_folder(output_dir) as work:
-        (work / "data").mkdir()
         rows = iter(rows)
-        while batch := list(itertools.islice(rows, rows_per_shard)):
-            labels = classes.labels if classes else PATHOLOGIES
-            columns = columns or walk_features(batch[0]["joints"].shape[1], labels)
-            num_bytes += write_shard(batch, columns, shards, work / "data")
-            total += len(batch)
-        if not total:
+        if (first := next(rows, None)) is None:
             raise ValueError("no row to write: there is no file, or every one was skipped")
-        for i, shard in enumerate(shards):
-            shards[i] = shard.rename(work / "data" / f"train-{i:05d}-of-{len(shards):05d}.parquet")
+        labels = classes.labels if classes else PATHOLOGIES
+        shards = Shards(work / "data", columns or walk_features(first["joints"].shape[1], labels), rows_per_shard)
+        shards.add(itertools.chain([first], rows))
+        shards.close()
         if classes:
             classes.save(work)
-        (work / "README.md").write_text(_card(body(), total, num_bytes, columns, shards, card), encoding="utf-8")
-    return total
+        (work / "README.md").write_text(full_card(body(), {"default": shards}, **card), encoding="utf-8")
+    return shards.rows
 
 
-def check_output(output_dir: Path) -> None:
-    """Raise ValueError unless `output_dir` is absent, empty, or an earlier data set, which may be replaced."""
+def check_output(output_dir: Path, parts: Sequence[str] = ("data", CLASSES_FILE)) -> None:
+    """Raise ValueError unless `output_dir` is absent, empty, or an earlier data set of these parts, which may be replaced."""
     if output_dir.is_dir():
-        others = sorted({p.name for p in output_dir.iterdir()} - {"data", "README.md", CLASSES_FILE})
+        others = sorted({p.name for p in output_dir.iterdir()} - {"README.md", *parts})
         if others:
             raise ValueError(
                 f"{output_dir} is not a data set folder: it holds {', '.join(others[:5])}; choose a new --output_dir"
@@ -235,32 +240,58 @@ def check_output(output_dir: Path) -> None:
         raise ValueError(f"{output_dir} is a file; --output_dir must be a folder")
 
 
-def write_shard(rows: list[dict], columns: datasets.Features, shards: list[Path], folder: Path) -> int:
-    """Append a shard; returns its size in memory [bytes]."""
-    table = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in columns}, features=columns)
-    shards.append(folder / f"part-{len(shards):05d}.parquet")
-    was_on = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    table.to_parquet(shards[-1])
-    if was_on:
-        datasets.enable_progress_bars()
-    return int(table.data.nbytes)
+class Shards:
+    """Parquet shards in a folder: `add` rows, `close` writes the rest and names them train-0000i-of-0000N.parquet."""
+
+    def __init__(self, folder: Path, columns: datasets.Features, rows_per_shard: int = ROWS_PER_SHARD):
+        self.folder, self.columns, self.size = folder, columns, rows_per_shard
+        self.batch, self.paths, self.rows, self.num_bytes = [], [], 0, 0
+        folder.mkdir()
+
+    def add(self, rows: Iterable[dict]) -> None:
+        for row in rows:
+            self.batch.append(row)
+            if len(self.batch) == self.size:
+                self._write()
+
+    def _write(self) -> None:
+        columns = {name: [row[name] for row in self.batch] for name in self.columns}
+        table = datasets.Dataset.from_dict(columns, features=self.columns)
+        self.paths.append(self.folder / f"part-{len(self.paths):05d}.parquet")
+        was_on = datasets.is_progress_bar_enabled()
+        datasets.disable_progress_bars()
+        table.to_parquet(self.paths[-1])
+        if was_on:
+            datasets.enable_progress_bars()
+        self.num_bytes += int(table.data.nbytes)
+        self.rows, self.batch = self.rows + len(self.batch), []
+
+    def close(self) -> None:
+        if self.batch:
+            self._write()
+        for i, path in enumerate(self.paths):
+            self.paths[i] = path.rename(self.folder / f"train-{i:05d}-of-{len(self.paths):05d}.parquet")
+
+    def info(self) -> datasets.DatasetInfo:
+        splits = datasets.SplitDict()
+        splits.add(datasets.SplitInfo("train", num_bytes=self.num_bytes, num_examples=self.rows))
+        download = sum(p.stat().st_size for p in self.paths)
+        return datasets.DatasetInfo(features=self.columns, splits=splits, download_size=download, dataset_size=self.num_bytes)
 
 
-def _card(body: str, rows: int, num_bytes: int, columns: datasets.Features, shards: list[Path], fields: dict) -> str:
-    """Data card: YAML metadata that the Hub and `load_dataset` read, then `body`."""
-    splits = datasets.SplitDict()
-    splits.add(datasets.SplitInfo("train", num_bytes=num_bytes, num_examples=rows))
-    download = sum(s.stat().st_size for s in shards)
-    info = datasets.DatasetInfo(features=columns, splits=splits, download_size=download, dataset_size=num_bytes)
-    data = DatasetCardData(
-        task_categories=["other"],
-        tags=["gait", "skeleton", "motion", "biomechanics"],
-        size_categories=["n<1K" if rows < 1000 else "1K<n<10K" if rows < 10000 else "10K<n<100K"],
-        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
-        **fields,
-    )
-    datasets.info.DatasetInfosDict({"default": info}).to_dataset_card_data(data)
+def full_card(body: str, parts: dict[str, Shards], **fields: object) -> str:
+    """Data card: YAML metadata that the Hub and `load_dataset` read, then `body`; of several configurations the last is the one
+    that is loaded unasked."""
+    rows, several = sum(shards.rows for shards in parts.values()), len(parts) > 1
+    configs = [
+        {"config_name": name, "data_files": [{"split": "train", "path": f"{shards.folder.name}/train-*"}]}
+        | ({"default": name == list(parts)[-1]} if several else {})
+        for name, shards in parts.items()
+    ]
+    about = {"task_categories": ["other"], "tags": ["gait", "skeleton", "motion", "biomechanics"], "configs": configs}
+    about["size_categories"] = ["n<1K" if rows < 1000 else "1K<n<10K" if rows < 10000 else "10K<n<100K"]
+    data = DatasetCardData(**(about | fields))
+    datasets.info.DatasetInfosDict({name: shards.info() for name, shards in parts.items()}).to_dataset_card_data(data)
     return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 
