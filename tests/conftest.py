@@ -41,7 +41,7 @@ from modeling_gait.training import loop  # noqa: E402
 torch.set_num_threads(1)
 datasets.disable_progress_bars()
 
-TEXTS = yaml.safe_load((ROOT / "tests" / "data" / "texts.yaml").read_text(encoding="utf-8"))  # and what must come of them
+TEXTS = yaml.safe_load((ROOT / "tests" / "texts.yaml").read_text(encoding="utf-8"))  # and what must come of them
 NUM_FRAMES = 32
 SUBJECTS = 3
 COMMON = ["--max_steps", "4", "--batch_size", "4", "--save_steps", "2", "--warmup_steps", "1"]

@@ -59,8 +59,10 @@ def test_a_seed_repeats_and_leaves_the_callers_random_state_alone(maker):
     assert not same(maker(PROMPT, num_frames=16), maker(PROMPT, num_frames=16))
 
 
-def test_a_left_affected_walk_is_the_same_person_affected_on_the_other_side(maker):
-    right, left = (maker(f"severe steppage gait, {side} side, 0.6 m/s", num_frames=16, seed=0) for side in ("right", "left"))
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_a_left_affected_walk_is_the_same_person_affected_on_the_other_side(maker, candidates):
+    options = {"num_frames": 96, "seed": 0, "candidates": candidates}
+    right, left = (maker(f"severe steppage gait, {side} side, 0.6 m/s", **options) for side in ("right", "left"))
     assert left["description"].side == "left"
     count = maker.decoder.config.num_labels
     assert left["codes"].pathological[0] == right["codes"].pathological[0] + count >= count
