@@ -11,30 +11,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from .points import LEGS, MAX_POINTS, Points, joint_name, words
 
-# Markers and computed centres by anatomical point, without side: Vicon Plug-in Gait, IOR and CAST names, OpenCap, Fukuchi
-_MARKERS = {
-    "hip": "fep hjc hipjc hipjointcenter hipcenter",
-    "knee": "feo kjc kneejc kneejointcenter kneecenter",
-    "ankle": "tio ajc anklejc anklejointcenter anklecenter",
-    "asis": "asi asis ias",
-    "psis": "psi psis ips",
-    "knee_lateral": "kne knee klat kneelat latknee kneelateral fle lep",
-    "knee_medial": "mkne mknee knm kmed kneemed kneemedial medknee fme mep",
-    "ankle_lateral": "ank ankle alat anklelat latankle anklelateral fal malleoluslat lml",
-    "ankle_medial": "mank mankle amed anklemed anklemedial medankle tam mma mmal malleolusmed mml",
-    "foot": "toe toes bigtoe mt2 m2 sm fmt2 2mt mt2h",
-    "toe_inner": "mt1 fm1 m1",
-    "toe_outer": "mt5 fm5 5meta m5",
-    "shoulder": "sho shoulder acr acromium acromion",
-    "elbow": "elb elbow lelbow elblat",
-    "wrist_a": "wra wrist",
-    "wrist_b": "wrb",
-    "head_front": "fhd",
-    "head_back": "bhd",
-}
+_MARKERS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 _SIDED = {alias: point for point, aliases in _MARKERS.items() for alias in aliases.split()}
 _MIDDLE = {"sacr": "sacrum", "sacrum": "sacrum", "vsac": "sacrum", "sac": "sacrum", "c7": "c7", "clav": "clavicle", "cv7": "c7"}
 _MIDDLE |= {"sjn": "clavicle", "stern": "clavicle"}

@@ -11,6 +11,9 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from .caption_parsing import (
     CADENCE_UNITS,
@@ -29,59 +32,8 @@ from .gait_classes import GaitClasses, load_classes
 EXAMPLE = 'write for example "steppage gait, right side, slower than 0.7 m/s"'
 MAX_CHARACTERS = 1000
 
-# quantity -> (words that name it, unit, what walks have at most, SD of a measurement). A quantity of two sides is measured as
-# NAME_left and NAME_right. The longer names come first. SDs: the median spread of the six cameras that see one walk of gist.
-_RANGE = r"(?: joint)?(?: (?:range(?: of motion)?|rom|motion|excursion|moves?|bends?|flexes|flexion))*"
-QUANTITIES = {
-    "step_width": (r"step width|(?:walking |stance )?base(?: of support| width)?|stance width", "m", (0, 0.8), 0.013),
-    "step_time": (r"step (?:time|duration)s?", "s", (0.1, 3), 0.026),
-    "cycle_time": (r"(?:stride|(?:gait )?cycle) (?:time|duration)s?|gait cycles?", "s", (0.2, 6), 0.04),
-    "swing_time": (r"swing (?:time|phase|duration)s?", "s", (0.05, 3), 0.042),
-    "single_support_percent": (r"single[- ](?:limb |leg )?support", "%", (0, 100), 2.9),
-    "double_support_percent": (r"double[- ](?:limb |leg )?support", "%", (0, 100), 3.7),
-    "cadence": (r"cadence|step (?:rate|frequency)|rhythm", "steps/min", (20, 250), 2.0),
-    "foot_height": (r"(?:foot|toe|step|ankle) (?:height|clearance|lift)", "m", (0, 1), 0.032),
-    "stride_length": (r"strides?(?: lengths?)?", "m", (0.05, 3), 0.031),
-    "step_length": (r"steps?(?: lengths?)?", "m", (-1, 1.5), 0.025),
-    "peak_knee_flexion": (r"(?:peak|max(?:imum|imal)?|largest) knee (?:flexion|angle|bend)|knee flexion", "deg", (0, 170), 4.8),
-    "knee_range": (rf"knees?{_RANGE}", "deg", (0, 170), 5.6),
-    "hip_range": (rf"hips?{_RANGE}", "deg", (0, 150), 4.3),
-    "ankle_range": (rf"ankles?{_RANGE}", "deg", (0, 120), 17.0),
-    "pelvic_obliquity_range": (r"pelvic (?:obliquity|drop|tilt)(?: range)?|pelvis(?: (?:drops|moves))?", "deg", (0, 90), 2.5),
-    "trunk_lean_sagittal": (r"(?:trunk|torso|forward) lean(?:s|ing)?|(?:trunk|torso)(?: leans| bends)?", "deg", (-90, 90), 0.9),
-    "foot_progression_angle": (r"foot progression(?: angle)?|toe[- ]?out(?: angle)?", "deg", (-90, 90), 12.0),
-    "body_height": (r"(?:body )?height|stature", "m", (0.4, 2.6), 0.015),
-    "age": (r"aged?", "years", (0, 120), 0.5),
-    "speed": (r"(?:walking |gait )?(?:speed|velocity|pace)", "m/s", (0, 6), 0.024),
-}  # fmt: skip
-SIDED = {
-    *(
-        "step_time",
-        "cycle_time",
-        "swing_time",
-        "single_support_percent",
-        "double_support_percent",
-        "foot_height",
-        "step_length",
-    ),
-    *("peak_knee_flexion", "knee_range", "hip_range", "ankle_range", "foot_progression_angle"),
-}
-# "0.7 m/s" means within about this much (SD), a twentieth of what people's walks differ by; "about 0.7" twice that.
-NEAR = {"speed": 0.06, "cadence": 3.6, "stride_length": 0.06, "step_length": 0.03, "knee_range": 3.0, "hip_range": 3.0}
-NEAR |= {"peak_knee_flexion": 3.0, "pelvic_obliquity_range": 2.0, "trunk_lean_sagittal": 2.0}
-# words -> (quantity, low, high): what they mean in numbers (Whittle, normal ranges; softened by the SD).
-MEANT = (
-    (r"(?:short|small|tiny) (?:steps?|strides?)(?: length)?", "stride_length", -math.inf, 0.9),
-    (r"(?:long|large|big) (?:steps?|strides?)(?: length)?", "stride_length", 1.3, math.inf),
-    (r"wide[- ](?:based?|stance)|(?:broad|wide) (?:walking )?base|feet (?:wide|far) apart", "step_width", 0.15, math.inf),
-    (r"narrow[- ](?:based?|stance)|narrow (?:walking )?base|feet close together", "step_width", -math.inf, 0.07),
-    (r"(?:the )?(?P<side>left |right )?knees? (?:hardly|barely|scarcely|does not|doesn't|do not|cannot) (?:bends?|flex(?:es)?)|"
-     r"(?:reduced|little|limited) (?P<side2>left |right )?knee (?:flexion|motion|range|bend)", "knee_range", -math.inf, 35.0),
-    (r"leans? (?:well |far )?forwards?|(?:bent|stooped|leaning) forwards?|stooped", "trunk_lean_sagittal", 8.0, math.inf),
-    (r"leans? (?:well |far )?back(?:wards?)?|leaning back(?:wards?)?", "trunk_lean_sagittal", -math.inf, -2.0),
-    (r"(?:asymmetric(?:al)?|uneven|unequal)(?: (?:gait|walk|steps?))?", "asymmetry", 0.2, math.inf),
-    (r"symmetric(?:al)?(?: (?:gait|walk|steps?))?", "asymmetry", -math.inf, 0.15),
-)  # fmt: skip
+_TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+QUANTITIES, SIDED, NEAR, MEANT = (_TABLES[name] for name in ("QUANTITIES", "SIDED", "NEAR", "MEANT"))
 SD = {name: about[3] for name, about in QUANTITIES.items()} | {"asymmetry": 0.09}
 UNIT = {name: about[1] for name, about in QUANTITIES.items()} | {"asymmetry": ""}
 
@@ -168,37 +120,7 @@ _NAMED = r"\b(?:(left|right) )?(?:{})\b(?: (?:on|of|in) the (left|right))?"
 _NAMES = {name: re.compile(_NAMED.format(about[0])) for name, about in QUANTITIES.items()}
 _SPLIT = re.compile(r"[,;.:!?|](?!\d)|\b(?:and|but|with|while|whose)\b")
 
-# Words that no English query has, but queries in other languages of Europe do.
-_FOREIGN_WORDS = """
-der das und mit ein eine einem einer gang gehen geht langsam langsamer schnell hinken hinkt rechts links ohne knie bein le
-les des une avec sans marche lente lent rapide boiterie droite gauche genou pied qui est pas jambe el los las con sin marcha
-cojera derecha izquierda rodilla pierna camina lenta una del que por il gli uno andatura cammina zoppia destra sinistra
-ginocchio gamba senza di della um uma com sem passo lento joelho perna direita esquerda een het loopt langzaam zonder rechter
-linker
-"""
-_FOREIGN = frozenset(_FOREIGN_WORDS.split())
-_ENGLISH_WORDS = """
-the a an of and or with without not no on in at than is are who walks walk gait walking person
-"""
-_ENGLISH = frozenset(_ENGLISH_WORDS.split())
-_BODY = """
-foot feet toe toes heel heels ankle ankles shin thigh thighs leg legs hip hips pelvis trunk torso back arm arms shoulder head
-body knee knees drag drags dragging scuff scuffs shuffle shuffles shuffling stagger staggers staggering sway sways swaying
-wobble wobbly wobbles unsteady unstable balance lift lifts lifting swing swings swinging bend bends bent straight stiff rigid
-relaxed lame limp limps limping hobble hobbles hobbling tiptoe tiptoes bouncy bounces bouncing hop hops waddle waddles crouch
-crouched stoop stooped hesitant careful cautious clumsy smooth jerky weak weakness pain painful hurt hurts injured injury
-drunk elderly old young tired run runs running stand standing sit sitting stairs climbing turn turning heavy light lean leans
-leaning tilt tilts tilting drop drops dropped rotate vault vaults cross crossing scissor steady even uneven rhythm rhythmic
-high low raise raises raised stretched
-"""
-_SMALL_WORDS = """
-a an the of on in at to and or with without for by is are was has have having be it its his her their this that these those
-who which whose somebody someone people person persons patient patients subject subjects walker walkers one any some all walk
-walks walking walked walker gait gaits show shows me find search give list please want need looking look like recording
-recordings side sided leg legs left right both affected than but very quite rather from as while speed cadence stride step
-steps strides pace moves move range knee hip no not only just about during
-"""
-_SMALL = frozenset(_SMALL_WORDS.split())
+_FOREIGN, _ENGLISH, _SMALL = (frozenset(_TABLES[name].split()) for name in ("FOREIGN", "ENGLISH", "SMALL"))
 
 
 def near(quantity: str) -> float:
@@ -417,7 +339,7 @@ def _unread(rest: str, classes: GaitClasses) -> str:
 
 def _vocabulary(classes: GaitClasses) -> frozenset[str]:
     """Words that speak of a walk: those of the classes, of bodies and of how they move."""
-    return frozenset(re.findall(r"[a-z]{3,}", f"{json.dumps(classes.to_dict())} {_BODY}".lower())) - _SMALL - _ENGLISH
+    return frozenset(re.findall(r"[a-z]{3,}", f"{json.dumps(classes.to_dict())} {_TABLES['BODY']}".lower())) - _SMALL - _ENGLISH
 
 
 __all__ = ["Condition", "GaitQuery", "read_query"]

@@ -11,45 +11,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from modeling_gait.caption_parsing import normalise, read_facts, take
 from modeling_gait.caption_words import ALSO, APPEARANCE, LOADS, with_article
 from modeling_gait.captions import WalkDescription, check_faithfulness
 
-RULES = (
-    "Use only the facts given. Add no number, side, colour, object, person, place or mood, and keep every fact you use as it "
-    "is. You may leave facts out. Answer with the text only, one or two English sentences."
-)
-GAIT_STYLES = (
-    "Write a clinical description of this walk. Name the gait class.",
-    "Describe this walk to a layperson. Name the gait class.",
-    "Paraphrase this description of a walk. Name the gait class.",
-)
-APPEARANCE_STYLES = (
-    "Describe the walking person as a witness would.",
-    "Write what someone would type to find this walk in a video archive.",
-    "Imagine a short video of this person walking and describe it.",
-)
-ACTION_STYLES = (
-    "Describe in detail how the body of a person moves who does this.",
-    "Imagine a short video of a person doing this and narrate it in the given order, without any other action.",
-    "Paraphrase what this person does.",
-)
+_TEXTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+RULES = _TEXTS["RULES"]
+GAIT_STYLES, APPEARANCE_STYLES, ACTION_STYLES = (_TEXTS[f"{n}_STYLES"] for n in ("GAIT", "APPEARANCE", "ACTION"))
+MADE_UP, PRONOUNS, _NOUNS, _AGES, _VIEWS = (_TEXTS[n] for n in ("MADE_UP", "PRONOUNS", "_NOUNS", "_AGES", "_VIEWS"))
 
 # --- appearance --------------------------------------------------------------------------------------------------------------
 
-MADE_UP = (  # nothing that the attributes could tell
-    r"black|white|red|blue|green|yellow|grey|gray|brown|pink|purple|orange|beige|dark|bright|colou?rful|striped|plaid|hats?|caps?|"
-    r"hood(?:ed|ie)?|helmet|glasses|sunglasses|scarf|gloves?|necktie|beard(?:ed)?|moustache|hair\w*|ponytail|bald|tattoos?|jeans|"
-    r"t-?shirt|shirt|blouse|sweater|jumper|vest|uniform|umbrella|stroller|pram|dogs?|leash|cane|crutch(?:es)?|walker frame|"
-    r"wheelchair|bicycle|smok\w+|cigarette|headphones|newspaper|coffee|tired|happy|sad|angry|nervous|confident\w*|tall|short"
-)
 _OBJECT = (
     r"\b(?:wear(?:s|ing)?|(?:dressed|clad) in|carr(?:y|ies|ying)|hold(?:s|ing)?|eat(?:s|ing)?|push(?:es|ing)?)"
     r"(?: (?:an?|the|some))? (?!(?:an?|the|some)\b)([a-z][\w-]*)"
 )
 _NEGATED = r"(?:\b(?:no|not|without|never|neither|nor|isn't|lacks?|lacking)\b|n't\b)(?: \w+){0,2}[ -]*$"
-PRONOUNS = {"female": "she|hers?|herself", "male": "he|him|his|himself"}
 _CHECKED_AGAIN = (r"\btwo (?:legs|feet|arms|hands)\b", r"\bone (?:foot|leg|hand|after|step)\b")
 
 
@@ -79,20 +58,6 @@ def appearance_text(words: Mapping[str, Sequence[str]], age: float | None = None
     """The facts, one a line, as a language model gets them."""
     lines = [f"{key.replace('_', ' ')}: {', '.join(values)}" for key, values in words.items()]
     return "\n".join([*lines, *([f"age: {age:.0f} years"] if age is not None else [])])
-
-
-_NOUNS = {"female": ("woman", "female pedestrian", "lady"), "male": ("man", "male pedestrian", "gentleman")}
-_AGES = {
-    "young adult": ("young",),
-    "middle-aged adult": ("middle-aged",),
-    "old adult": ("old", "older"),
-    "senior": ("elderly", "senior"),
-}
-_VIEWS = {
-    "front": ("seen from the front", "walking towards the camera"),
-    "side": ("seen from the side", "in profile"),
-    "back": ("seen from behind", "walking away from the camera"),
-}
 
 
 def appearance_caption(words: Mapping[str, Sequence[str]], rng: np.random.Generator, age: float | None = None) -> str:

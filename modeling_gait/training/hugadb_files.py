@@ -28,30 +28,13 @@ HEIGHT = (177, 183, 183, 189, 183, 168, 161, 176, 175, 183, 203, 192, 174, 175, 
 WEIGHT = (75, 80, 65, 93, 63, 54, 52, 80, 65, 118, 85, 85, 64, 68, 72, 48, 85, 70)  # [kg]
 SEX = "MMMMMFFMFMMMMMMFMM"
 # The README's tables "Corrupted gyroscope data" (amplified ten times and clipped): activity_subject: counts sensors; ... | ...
-CORRUPTED = """
-running_03: 0-1 rf rs rt | running_07: 0-2 rf rs | running_09: 0-2 lf ls lt | sitting_03: 0 rf rt; 1-3 rf rs rt
-sitting_04: 0-2 all | sitting_05: 0 all; 1 lf | sitting_06: 4 rf rs lt | sitting_07: 1,3-4 rf rs; 2 all | sitting_08: 0 all
-sitting_09: 0-3 all | sitting_10: 0,4 all | sitting_11: 0,2 lf; 1 rt lf ls lt; 3 rs rt lf lt | sitting_12: 0-3 all
-sitting_13: 0-6 all | sitting_14: 0-3 all | sitting_15: 0,2 rf rt lf ls lt; 1,3 all | sitting_16: 0-5 all
-sitting_17: 0-6 all | sitting_18: 0-1 all; 2-3 rf rs lf ls lt | sitting_in_car_01: 0-6,8-14 all
-standing_01: 0 rs rt lt; 3 lf | standing_03: 0 rf rs rt ls lt | standing_04: 0-3 all | standing_05: 0 all; 1 rf rs lf
-standing_06: 0 rt lt | standing_07: 0 rf rs rt; 1 rt lt; 3 all | standing_08: 0-1 rt lt; 2 rs rt ls lt; 3 rf rt ls lt
-standing_09: 0-3 lf ls lt; 4 rs rt lf ls lt | standing_10: 1 rs rt ls; 3 rs
-standing_11: 0 rt lf lt; 1-2 rs rt lf ls lt; 3 rt lf ls lt; 4 lf lt | standing_12: 0-4 all | standing_13: 0-3 all
-standing_15: 0-4 all | standing_16: 0-4 all | standing_17: 0-3 all | standing_18: 0-4 all | various_03: 0-24 rf rs rt
-various_04: 0-19 all | various_05: 0 rf rs; 1-20 rf rs lf | various_07: 0-24 rf rs | various_09: 0-8 all; 13-20 lf ls lt
-various_11: 4-20 lf | various_12: 0-18 all | various_13: 7-24 all | various_14: 0-21 all | various_15: 0-9,11 all
-various_16: 0-19 all | various_17: 0-2,4-23 all | various_18: 0-16 rf rs lf ls lt | walking_03: 0-1 rf rs rt
-walking_04: 0-5 all | walking_05: 0-3 rf rs lf | walking_06: 3,5 rt | walking_07: 0-4 rf rs | walking_09: 0-3 all
-walking_11: 0-3 lf | walking_12: 0-6 all | walking_13: 0-3 all | walking_14: 0-4 all | walking_15: 0-10 all
-walking_16: 0-4 all | walking_17: 0-6 all | walking_18: 0-3 rf rs lf ls lt"""
 
 
 @functools.cache
 def corrupted_gyroscopes() -> dict[str, tuple[str, ...]]:
     """Recording ("walking_03_00") -> its sensors whose gyroscope the authors call corrupted."""
     out = {}
-    for group in re.split(r" \| |\n", CORRUPTED.strip()):
+    for group in re.split(r" \| |\n", Path(__file__).with_name("hugadb_corrupted.txt").read_text().strip()):
         prefix, parts = group.split(": ")
         for part in parts.split("; "):
             counts, *sensors = part.split()
