@@ -19,6 +19,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import yaml
 from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm import tqdm
 
@@ -32,22 +33,8 @@ from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
 
 ROWS_PER_SHARD = 1200  # about 45 MB
 CAPTIONS = 3  # a row
-
-COLUMNS = """| column | type | content |
-|---|---|---|
-| `subject_id` | string | the person; **split by it** |
-| `walk_id` | string | the walk; every sensor that saw it has a row |
-| `sensor` | string | which sensor |
-| `pathology` | class label | the class of gait; `gait_classes.json`, if it is there, says what it means |
-| `severity` | float32 | 0 (none) to 1, nan where unknown |
-| `attributes` | string | JSON object; `side` is the affected side (left, right, both, none, unknown) |
-| `fps` | float32 | frames a second |
-| `joints` | float32 (T, 25, 3) | metres; x right, y forward (direction of travel), z up; origin = the pelvis of the \
-first frame projected on the floor; Kinect v2 joint order (`modeling_gait.skeletons.KINECT_V2`) |
-| `gait_parameters` | string | JSON object, name to number, null where the walk shows too little \
-(`modeling_gait.gait_parameters`); computed from `joints` |
-| `captions` | list of strings | descriptions of the walk, computed from class knowledge and gait parameters by a grammar |
-"""
+_TEXTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+COLUMNS, ARTEFACTS = _TEXTS["COLUMNS"], _TEXTS["ARTEFACTS"]
 
 
 NOT_MEASURED = json.dumps({p.name: None for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)})  # of a walk without numbers
@@ -299,23 +286,6 @@ def card_text(script: str, **values: object) -> str:
     """The text of a data card: cards/NAME.md beside the script NAME.py, its places filled with `values` and `columns`."""
     place = Path(script).resolve()
     return (place.parent / "cards" / f"{place.stem}.md").read_text(encoding="utf-8").format(columns=COLUMNS, **values)
-
-
-ARTEFACTS = {  # field of the report: what was found, what was done
-    "clock_wraps": ("clock that starts again at 60 s", "60 s added from there on"),
-    "repeated_stamps": ("frames whose time stamp does not advance", "dropped"),
-    "nan_samples": ("nan", "interpolated"),
-    "inf_samples": ("inf", "interpolated"),
-    "absurd_samples": ("absurd coordinates (over 4 m from the body, up to 1e31)", "interpolated"),
-    "stuck_samples": ("joints stuck at (0, 0, 0), exactly or as denormals", "interpolated, cut at the ends"),
-    "root_jumps": ("jumps of the root (over 0.3 m and 6 m/s)", "interpolated if a spike, else cut"),
-    "spike_samples": ("isolated spikes of a joint (Hampel test)", "interpolated"),
-    "broken_frames": ("frames without the shape of a body, or sunk", "interpolated, cut at the ends"),
-    "long_gaps": ("holes of over 0.5 s", "cut, the longest piece kept"),
-    "frames_cut": ("frames outside the kept piece", "dropped"),
-    "samples_repaired": ("samples replaced in the kept pieces, for all reasons", "interpolated over time"),
-    "joints_missing": ("joints never seen", "left unmeasured"),
-}
 
 
 def cleaning_table(reports: list[CleaningReport]) -> str:

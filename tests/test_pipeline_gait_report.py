@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import TEXTS
 from transformers import pipeline
 
 from modeling_gait.configuration_gait_classifier import GIST_LABELS
@@ -174,19 +175,7 @@ def parameter(name: str, value: float) -> ReportParameter:
     )
 
 
-@pytest.mark.parametrize(
-    ("knowledge", "label", "name", "value", "words"),
-    [
-        ("gait", "antalgic", "step_length_left", 0.3, "short step"),
-        ("gait", "antalgic", "single_support_percent_left", 20, "single support"),
-        ("gait", "stiff_legged", "peak_knee_flexion_right", 25, "less than normal"),
-        ("gait", "steppage", "peak_knee_flexion_right", 85, "more than normal"),
-        ("updrs", "2", "stride_length_left", 0.6, "stride length"),
-        ("updrs", "3", "speed", 0.3, "slow"),
-        ("updrs", "3", "double_support_percent_left", 50, "Both feet"),
-        ("dementia", "alzheimers", "speed", 0.5, "slower"),
-    ],
-)
+@pytest.mark.parametrize(("knowledge", "label", "name", "value", "words"), TEXTS["evidence"])
 def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, words):
     known = load_classes(knowledge)
     config = GaitKnowledgeConfig(id2label=dict(enumerate(known.labels)), **known.config_fields())
@@ -196,32 +185,13 @@ def test_evidence_is_what_the_knowledge_says(knowledge, label, name, value, word
     assert found.statement.startswith(phrase(parameter(name, value)))
 
 
-@pytest.mark.parametrize(
-    ("label", "name", "value"),
-    [
-        ("normal", "single_support_percent_left", 20),  # the knowledge of normal gait denies it
-        ("stiff_legged", "peak_knee_flexion_right", 85),  # said there of steppage gait only
-        ("steppage", "peak_knee_flexion_right", 25),
-        ("antalgic", "speed", 1.2),  # within the norm
-        ("trendelenburg", "cadence", 200),
-    ],
-)
+@pytest.mark.parametrize(("label", "name", "value"), TEXTS["no_evidence"])
 def test_no_evidence_where_the_knowledge_says_nothing_of_it(label, name, value):
     config = GaitKnowledgeConfig(**load_classes().config_fields(GIST_LABELS))
     assert find_evidence([parameter(name, value)], label, class_sentences(config, label)) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("The walk is slow.", 1),
-        ("The walk is not slow.", 0),
-        ("It is slow, not fast.", 1),
-        ("Unlike others the walk is slow.", 0),
-        ("In steppage gait the walk is slow.", 0),
-        ("The walk is fast.", 0),
-    ],
-)
+@pytest.mark.parametrize(("text", "found"), TEXTS["denied_evidence"])
 def test_a_denied_or_contrasted_sentence_is_no_evidence(text, found):
     assert len(find_evidence([parameter("speed", 0.3)], "mine", [(text, "me")])) == found
     assert find_evidence([parameter("speed", 3.0)], "mine", [(text, "me")]) == []
