@@ -142,7 +142,8 @@ def choose(training: Cycles, validation: Cycles, args: PersonalisationArguments)
             some = {k: v[:: args.draws] for k, v in episodes.items()}
             for name in ("10", "sensor"):
                 part = hidden_queries(some, SHARES[name], model.config.channels_per_sensor, 0)
-                answer = filled(model, context_of(some), some["activity"], part)
+                context = context_of(some)
+                answer = filled(model, model.person(context, some["activity"])[0], context, part)
                 errors.append(float(task_error(answer, part["target"], part["asked"]).nanmean()))
             last[sizes] = sum(errors)
         choice[arm] = {"shrink": list(min(last, key=last.get)), "errors": {str(k): v for k, v in last.items()}}
@@ -190,7 +191,8 @@ def measure(models: dict, training: Cycles, test: Cycles, pca: PcaInfill, choice
     means, count = means_of(maml, training, test, episodes), episodes["observed"].sum(1)
     support = torch.where(count > 0, episodes["cycles"].sum(1) / count.clamp(min=1), means)
     person, _ = maml.person(context, activity)
-    after = {s: expected(maml, adapt_tasks(maml, episodes, s), context, person.mean) for s in MAML_STEPS}
+    adapted = adapt_tasks(maml, episodes, MAML_STEPS)
+    after = {s: expected(maml, parameters, context, person.mean) for s, parameters in adapted.items()}
     floor = (queries * mask).sum(1) / mask.sum(1).clamp(min=1)
     answers = {"maml": after[maml.config.inner_steps], "maml_unadapted": after[0], "linear": person.mean.float()}
     read = maml.person(context)[0].mean  # the activity is not told

@@ -216,10 +216,10 @@ class GaitTCNModel(PreTrainedModel):
     @torch.no_grad()
     def fit_scales(self, values: torch.Tensor, channel_mask: torch.Tensor) -> None:
         """Mean and standard deviation of each channel, from cycles (N, P, C) and their valid channels (N, C)."""
-        weight = channel_mask.double()[:, None]
-        count = (weight.sum((0, 1)) * values.shape[1]).clamp(min=1)
-        mean = (values.double() * weight).sum((0, 1)) / count
-        variance = ((values.double() - mean).square() * weight).sum((0, 1)) / count
+        weight = channel_mask.to(values)[:, None]
+        count = (channel_mask.sum(0).double() * values.shape[1]).clamp(min=1)
+        mean = (values * weight).sum((0, 1), dtype=torch.float64) / count
+        variance = ((values - mean.to(values)) * weight).square().sum((0, 1), dtype=torch.float64) / count
         self.channel_mean.copy_(mean)
         self.channel_std.copy_(torch.where(variance > 1e-12, variance.sqrt(), 1.0))
 
