@@ -99,7 +99,7 @@ class GaitPerson:
         lag = (at[:, None] - at) % phases
         doubt, within = (stationary(c[p], phases)[lag, channel[:, None], channel] for c in (self.doubt, self.within))
         own, along = shape[at, channel], u[:, at, channel]
-        inner = doubt + within * own[:, None] * own + along.T @ along + 1e-4 * torch.eye(len(at), dtype=x.dtype, device=x.device)
+        inner = doubt + within * own[:, None] * own + along.T @ along + 1e-4 * torch.eye(len(at), device=x.device)
         part = torch.zeros_like(x)
         known = (x - self.mean[p])[at, channel, None]
         part[at, channel] = torch.cholesky_solve(known, torch.linalg.cholesky(inner))[:, 0]

@@ -413,6 +413,16 @@ class GaitTCNModel(PreTrainedModel):
         return whole[0] if values.ndim == 2 else whole
 
     # ------------------------------------------------------------------------------------------------- personalisation
+    @torch.no_grad()
+    def strangeness(self, support, channel_mask=None, sample_mask=None, activity=None) -> float:
+        """How far the mean of cycles (K, P, C) is from what the model expects of anybody, root mean square in standard
+        deviations of a single cycle of anybody: about 1 for a person like those it was fitted to. As `personalize`."""
+        cycles, observed = self._support(support, channel_mask, sample_mask)
+        context = support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0))[None]
+        anybody = self.person(torch.zeros_like(context), self.person(context, activity)[1])[0]
+        seen = observed.amax(0) > 0
+        return float(((context[0, :, : seen.shape[1]] - anybody.mean[0]) / anybody.deviations()[1][0])[seen].square().mean().sqrt())
+
     def fast_names(self) -> list[str]:
         """Names of the network's parameters that personalisation changes."""
         names = [n for n, _ in self.network.named_parameters()]
