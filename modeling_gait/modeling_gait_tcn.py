@@ -421,7 +421,8 @@ class GaitTCNModel(PreTrainedModel):
         context = support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0))[None]
         anybody = self.person(torch.zeros_like(context), self.person(context, activity)[1])[0]
         seen = observed.amax(0) > 0
-        return float(((context[0, :, : seen.shape[1]] - anybody.mean[0]) / anybody.deviations()[1][0])[seen].square().mean().sqrt())
+        off = (context[0, :, : seen.shape[1]] - anybody.mean[0]) / anybody.deviations()[1][0]
+        return float(off[seen].square().mean().sqrt())
 
     def fast_names(self) -> list[str]:
         """Names of the network's parameters that personalisation changes."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import run_script
 
+from datasets_scripts import simulated
 from experiments import same_person
 from modeling_gait.gait_waves import from_channels, synthesise
 from modeling_gait.kinematics import JOINT_ANGLES
@@ -15,8 +16,16 @@ from modeling_gait.training.maml import Cycles
 
 
 @pytest.fixture(scope="module")
-def measured(dataset_folder) -> same_person.Walks:
-    return same_person.Walks(str(dataset_folder))
+def folder(tmp_path_factory):
+    """Four walks of two classes of three simulated people."""
+    path, kinds = tmp_path_factory.mktemp("data") / "simulated", ("normal", "steppage")
+    simulated.prepare(simulated.SimulatedConfig(num_walks=24, num_subjects=3, frames=110, pathologies=kinds), path, num_proc=1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def measured(folder) -> same_person.Walks:
+    return same_person.Walks(str(folder))
 
 
 def test_a_walk_takes_over_the_cycle_and_pace_of_another(measured):
@@ -72,11 +81,11 @@ def test_a_difference_is_shrunk_by_what_one_walk_is_worth():
     assert same_person.shrunk(np.array([[5.0]] * 4), people) == pytest.approx([5 * 4 / 4.25])
 
 
-def test_the_experiment_writes_rows_metrics_and_a_picture(dataset_folder, tmp_path, cards, monkeypatch):
+def test_the_experiment_writes_rows_metrics_and_a_picture(folder, tmp_path, cards, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_script(same_person, ["--dataset", dataset_folder, "--name", "tiny", "--output_dir", "out", "--judge_steps", "2"])
+    run_script(same_person, ["--dataset", folder, "--name", "tiny", "--output_dir", "out", "--judge_steps", "2"])
     result = json.loads((tmp_path / "model_cards" / "results" / "tiny.json").read_text())
-    assert {r["subject"] for r in result["rows"]} == {"sim0_0000", "sim0_0001", "sim0_0002"}
+    assert [(r["subject"], r["pathology"]) for r in result["rows"]] == [(f"sim0_000{i}", "steppage") for i in range(3)]
     for kind in same_person.KINDS.values():
         assert all(r[f"fgd_{kind}"] >= 0 for r in result["rows"])
     metrics = result["metrics"]
