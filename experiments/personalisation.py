@@ -21,7 +21,7 @@ deviations.
 
 import copy
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +83,7 @@ class PersonalisationArguments(RunArguments):
     folds: list[int] = field(default_factory=list, metadata={"help": "only these groups"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     shots: list[int] = field(default_factory=lambda: [1, 3, 5, 10])
+    reserved: int = field(default=10, metadata={"help": "cycles of a task to draw supports from; the others are queries"})
     draws: int = field(default=3, metadata={"help": "supports drawn of each task"})
     max_steps: int = field(default=-1, metadata={"help": "training steps in the place of the configuration's"})
     tuning: int = field(default=0, metadata={"help": "training steps of what is fine-tuned; 0: without finetune and scratch"})
@@ -92,20 +93,20 @@ class PersonalisationArguments(RunArguments):
 def draw_episodes(model: GaitTCNModel, cycles: Cycles, shots: int, args, seed: int, queries: int = 24) -> dict:
     """Supports and queries of every task, stacked: cycles, observed (T, K, P, C), queries, mask (T, Q, P, C), task (T,).
 
-    Tasks with fewer cycles than the largest number of shots + 5 are left out, so that all numbers of shots see the same tasks.
+    Tasks with fewer cycles than `reserved` + 5 are left out: all numbers of shots see the same tasks and queries.
     Where no support cycle has a channel, that channel is not counted.
     """
     values, observed = model.standardise(cycles.values, cycles.mask)
     parts = []
-    for number, rows in enumerate(cycles.tasks(least=max(args.shots) + 5)):
+    for number, rows in enumerate(cycles.tasks(least=args.reserved + 5)):
         for draw in range(args.draws):
             order = np.random.default_rng([seed, number, draw]).permutation(rows)
-            support, query = order[:shots], order[max(args.shots) :][:queries]
+            support, query = order[:shots], order[args.reserved :][:queries]
             query = np.resize(query, queries)  # short tasks: some queries count twice
             known = observed[support].amax(0)
             parts.append((values[support], observed[support], values[query], observed[query] * known, rows[0]))
     if not parts:
-        raise ValueError(f"no task of these subjects has {max(args.shots) + 5} cycles")
+        raise ValueError(f"no task of these subjects has {args.reserved + 5} cycles")
     stacked = [torch.stack([p[i] for p in parts]) for i in range(4)]
     task, names = np.array([p[4] for p in parts]), list(model.config.activities)
     activity = torch.tensor([names.index(a) if a in names else len(names) for a in map(str, cycles.activity[task])])
@@ -129,20 +130,20 @@ def linear_model(training: Cycles, **options) -> GaitTCNModel:
 def choose(training: Cycles, validation: Cycles, args: PersonalisationArguments) -> dict:
     """How far covariances are shrunk, for the model and for the rival, by the sum of the errors of generation from one and five
     cycles and of reconstruction; and PCA's size. On people that neither train nor test."""
-    choice = {}
+    choice, once = {}, replace(args, draws=1)
     for arm, options in (("maml", {}), ("gaussian", {"layout": None})):
         model, last = linear_model(training, **options), {}
         for sizes in SHRINK:
             shrink(model.prior, model.products, options.get("layout", layout_of(training.values.shape[2])), *sizes)
             errors = []
             for shots in (min(args.shots), 5 if 5 in args.shots else max(args.shots)):
-                episodes = draw_episodes(model, validation, shots, args, seed=1000)
+                episodes = draw_episodes(model, validation, shots, once, seed=1000)
                 answer = model.person(context_of(episodes), episodes["activity"])[0].mean.float()[:, None]
                 errors.append(float(task_error(answer, episodes["queries"], episodes["mask"]).nanmean()))
-            some = {k: v[:: args.draws] for k, v in episodes.items()}
             for name in ("10", "sensor"):
-                part = hidden_queries(some, SHARES[name], model.config.channels_per_sensor, 0)
-                answer = filled(model, context_of(some), some["activity"], part)
+                part = hidden_queries(episodes, SHARES[name], model.config.channels_per_sensor, 0)
+                context = context_of(episodes)
+                answer = filled(model, model.person(context, episodes["activity"])[0], context, part)
                 errors.append(float(task_error(answer, part["target"], part["asked"]).nanmean()))
             last[sizes] = sum(errors)
         choice[arm] = {"shrink": list(min(last, key=last.get)), "errors": {str(k): v for k, v in last.items()}}
@@ -190,7 +191,8 @@ def measure(models: dict, training: Cycles, test: Cycles, pca: PcaInfill, choice
     means, count = means_of(maml, training, test, episodes), episodes["observed"].sum(1)
     support = torch.where(count > 0, episodes["cycles"].sum(1) / count.clamp(min=1), means)
     person, _ = maml.person(context, activity)
-    after = {s: expected(maml, adapt_tasks(maml, episodes, s), context, person.mean) for s in MAML_STEPS}
+    adapted = adapt_tasks(maml, episodes, MAML_STEPS)
+    after = {s: expected(maml, parameters, context, person.mean) for s, parameters in adapted.items()}
     floor = (queries * mask).sum(1) / mask.sum(1).clamp(min=1)
     answers = {"maml": after[maml.config.inner_steps], "maml_unadapted": after[0], "linear": person.mean.float()}
     read = maml.person(context)[0].mean  # the activity is not told

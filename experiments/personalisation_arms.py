@@ -9,6 +9,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch.func import functional_call, grad, vmap
 
+from modeling_gait.gait_posterior import GaitPerson
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, masked_mse, support_context
 from modeling_gait.training.maml import Cycles
 
@@ -22,18 +23,21 @@ def context_of(episodes: dict) -> torch.Tensor:
 
 
 # --- arms ---------------------------------------------------------------------------------------------------------------------
-def adapt_tasks(model: GaitTCNModel, episodes: dict, steps: int) -> dict[str, torch.Tensor]:
-    """Parameters of the network adapted to each task (T, ...), as `personalize` does it."""
+def adapt_tasks(model: GaitTCNModel, episodes: dict, steps: tuple[int, ...]) -> dict[int, dict[str, torch.Tensor]]:
+    """Parameters of the network adapted to each task (T, ...) in so many steps, as `personalize` does it."""
     parameters = {n: p.detach() for n, p in model.network.named_parameters()}
     rates, names = {n: r.detach() for n, r in model.rates().items()}, model.fast_names()
     slow = {n: p for n, p in parameters.items() if n not in names}
     cycles, observed, activity = (episodes[k] for k in ("cycles", "observed", "activity"))
     rest = [model.left_out(c, o, a[None]) for c, o, a in zip(cycles, observed, activity)]
 
-    def one(*support: torch.Tensor) -> dict[str, torch.Tensor]:
-        return slow | adapt(model.network, {n: parameters[n] for n in names}, slow, rates, support, steps=steps)
+    support = (cycles, observed, *(torch.stack(r) for r in zip(*rest)))
 
-    return vmap(one)(cycles, observed, *(torch.stack(r) for r in zip(*rest)))
+    def after(count: int) -> dict[str, torch.Tensor]:
+        fast = {n: parameters[n] for n in names}
+        return vmap(lambda *given: slow | adapt(model.network, fast, slow, rates, given, steps=count))(*support)
+
+    return {count: after(count) for count in steps}
 
 
 @torch.no_grad()
@@ -169,9 +173,8 @@ def hidden_queries(episodes: dict, share: float | None, per_sensor: int, seed: i
     return {"target": queries, "known": queries * seen, "seen": seen, "moments": moments, "asked": mask * (1 - left)}
 
 
-def filled(model: GaitTCNModel, context: torch.Tensor, activity: torch.Tensor, part: dict) -> torch.Tensor:
+def filled(model: GaitTCNModel, person: GaitPerson, context: torch.Tensor, part: dict) -> torch.Tensor:
     """What the model makes (T, R, P, C) of cycles of which a part was seen; the linear rule, then the network as trained."""
-    person, _ = model.person(context, activity)
     known, seen = part["known"], part["seen"]
     rest = torch.stack([person.one(i).fill(x, m) for i, (x, m) in enumerate(zip(known, seen))]).to(known)
     linear = person.mean.to(known)[:, None].expand_as(known)
@@ -181,6 +184,9 @@ def filled(model: GaitTCNModel, context: torch.Tensor, activity: torch.Tensor, p
 def reconstruct(models: dict, pca: PcaInfill, episodes: dict, means: torch.Tensor, choice: dict, seed: int) -> dict:
     """{arm_share: error (T,)} of what was hidden of the queries."""
     context, activity, out = context_of(episodes), episodes["activity"], {}
+    nobody = torch.zeros_like(context)
+    given = {"maml": ("maml", context), "maml_no_support": ("maml", nobody), "gaussian": ("gaussian", context)}
+    people = {arm: (models[name], models[name].person(c, activity)[0], c) for arm, (name, c) in given.items()}
     support = episodes["cycles"].sum(1) / episodes["observed"].sum(1).clamp(min=1)
     support = torch.where(episodes["observed"].sum(1) > 0, support, means)[:, None]
     for name, share in SHARES.items():
@@ -191,9 +197,7 @@ def reconstruct(models: dict, pca: PcaInfill, episodes: dict, means: torch.Tenso
         rest = interpolate(flat((known - support) * seen), moments, zero, False).view_as(known)
         fallback = flat(means[:, None].expand_as(known))
         answers = {
-            "maml": filled(models["maml"], context, activity, part),
-            "maml_no_support": filled(models["maml"], torch.zeros_like(context), activity, part),
-            "gaussian": filled(models["gaussian"], context, activity, part),
+            **{arm: filled(*person, part) for arm, person in people.items()},
             "interpolation": interpolate(flat(known), moments, fallback, True).view_as(known),
             "pca": pca(flat(known), flat(seen), *choice["pca"][name]).view_as(known),
             "support_mean": support + rest,

@@ -1,12 +1,17 @@
-"""This person, another gait: a network of skeleton cycles, personalised to somebody it has not seen, conditions text-to-gait.
+"""This person, that gait: somebody's normal cycle from one, three or five of their cycles, and what others add to theirs.
 
-    python -m experiments.same_person --dataset data/gist --family outputs/gist_10 --subject 10 --num_threads 1
+    python -m experiments.same_person --dataset data/gist --num_threads 1
 
-In: walks of the walk schema; a family trained without the subject. GaitTCNModel is meta-trained on the skeleton cycles of the
-other people (OUTPUT_DIR/SUBJECT, resumable), personalised to five normal cycles of the subject, and generates cycles;
-they make a walk, whose body codes `pipeline("text-to-gait", person=...)` gives to walks of every class. Compared with the
-subject's own walks of that class: bone lengths and the mean posture, for walks of this person, of the person of one measured
-walk, and of nobody in particular. Writes model_cards/results/same_person_gist.json and model_cards/figures/same_person.png.
+In: walks of the walk schema. Each person A is held out in turn. K cycles of their normal walks that one sensor saw are given;
+the linear rule of `GaitTCNModel`, fitted to the others' normal cycles, says in what A differs from them; cadence, speed alike.
+With T[p, c] the mean cycle of person p's walks of class c, a walk of B, one of the others, becomes
+
+    walk - T[B, c] + T[A, normal], as the rule expects it, + mean over the others p of (T[p, c] - T[p, normal])
+
+in phase (gait_waves.py); B's change from stride to stride and the sensor's noise stay. Out: `model_cards/results/NAME.json`, a
+figure; a row for a person, seed and class: the Frechet gait distance from half of A's real walks of the class, of as many walks
+of each kind; the share that a GRU, trained on real walks of the others, takes for the class; RMS of joint-angle curves of the
+mean cycle. Kinds: K cycles; `nobody`, no cycle of A; `other_person`, real walks of each of the others; `own`, the other half.
 """
 
 from dataclasses import dataclass, field
@@ -14,128 +19,245 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import pipeline
+from matplotlib.figure import Figure
 
-from experiments.figures import strips
-from experiments.loso_generator import train_judge
-from experiments.runner import parse, write_result
-from modeling_gait.gait_cycles import cycles_to_walk
-from modeling_gait.gait_parameters import compute_gait_parameters
+from experiments.personalisation import linear_model
+from experiments.runner import RunArguments, held_out, interval, parse, rounded, run_all, save_figure, write_result
+from modeling_gait.evaluation.metrics import frechet_gait_distance, gait_features
+from modeling_gait.files import atomic_path
+from modeling_gait.gait_cycles import walk_cycles
+from modeling_gait.gait_waves import GaitWaves, cycle_waves, fit_waves, from_channels, shift_phase, synthesise, to_channels
+from modeling_gait.kinematics import JOINT_ANGLES, joint_angles
 from modeling_gait.modeling_gait_classifier import prepare_classifier_input
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.training.classifier import predict
+from modeling_gait.training.classifier import predict, train_classifier
 from modeling_gait.training.data import load_walks
-from modeling_gait.training.maml import Cycles, MamlArguments, skeleton_cycles, train_model
+from modeling_gait.training.maml import Cycles
 
-SHOTS = 5
-SENSORS = ("1", "4")  # whose cycles the network learns; two of six, for speed
-NUMBERS = ("bone_error_mm", "posture_error_mm", "judged_as_asked")
-BONES = [(j, p) for j, p in enumerate(KINECT_V2.parents) if p >= 0]
+SHOTS = (1, 3, 5)
+KINDS = {"": "1", "_3": "3", "_5": "5", "_nobody": "nobody", "_other_person": "other_person", "_own": "own"}  # end of a key
+NORMAL, HARMONICS, ROOT = "normal", 5, KINECT_V2.root
+SHOWN = {  # an angle that tells each class
+    "antalgic": "knee_flexion_left",
+    "stiff_legged": "knee_flexion_right",
+    "lurch": "trunk_lean_frontal",
+    "steppage": "hip_flexion_right",
+    "trendelenburg": "pelvic_obliquity",
+}
 
 
-@dataclass
-class PersonArguments:
+@dataclass(kw_only=True)
+class PersonArguments(RunArguments):
     """Arguments of the experiment."""
 
-    dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
-    family: str = field(metadata={"help": "family trained without the subject"})
-    subject: str = field(metadata={"help": "whom neither has seen"})
-    output_dir: str = field(default="outputs/same_person_gist", metadata={"help": "the network, by subject"})
-    walks: int = field(default=40, metadata={"help": "generated walks a class"})
-    num_threads: int = 0
+    output_dir: str = field(default="outputs/same_person_gist", metadata={"help": "rows and curves"})
+    name: str = "same_person_gist"
+    subjects: list[str] = field(default_factory=list, metadata={"help": "only these people are held out"})
+    judge_steps: int = field(default=150, metadata={"help": "training steps of the judge"})
 
 
-def network(folder: Path, training: Cycles, num_threads: int) -> GaitTCNModel:
-    """The meta-trained network of these cycles; trained now where it is not there."""
-    if not (folder / "model.safetensors").exists():
-        args = MamlArguments(
-            dataset="", output_dir=str(folder), max_steps=900, warm_steps=700, batch_size=8, learning_rate=0.002,
-            warmup_steps=30, inner_steps=2, num_queries=8, num_threads=num_threads,
-        )  # fmt: skip
-        train_model(args, training)
-    return GaitTCNModel.from_pretrained(folder).eval()
+class Walks:
+    """All walks of a data set: joints, cycles and rhythms, features; whose, which class, sensor and half of the walks."""
+
+    def __init__(self, dataset: str):
+        data = load_walks(dataset)
+        self.joints = [np.asarray(j, np.float32) for j in data["joints"]]
+        self.fps, self.classes = float(data[0]["fps"]), data.features["pathology"].names
+        self.subject, self.sensor = (np.array([str(v) for v in data[k]]) for k in ("subject_id", "sensor"))
+        self.label = np.array([self.classes[int(p)] for p in data["pathology"]])
+        self.half = np.unique(np.array(data["walk_id"]), return_inverse=True)[1] % 2  # six sensors see the same walk
+        self.features = np.stack([gait_features(w, self.fps) for w in self.joints])
+        self.waves, self.window = self._waves()
+        self.pace = np.log(self.waves.rhythm[:, :2].numpy().clip(0.05))  # (N, 2): Hz, m/s
+
+    def _waves(self, size: int = 128) -> tuple[GaitWaves, np.ndarray]:
+        """Waves of all walks, fitted in parts of about one length, and the window that each was fitted in."""
+        order, window, parts = np.argsort([len(w) for w in self.joints], kind="stable"), np.zeros(len(self.joints), int), []
+        for rows in np.array_split(order, -(-len(order) // size)):
+            some = [self.joints[i] for i in rows]
+            longest = max(map(len, some))
+            padded = np.stack([np.pad(w, ((0, longest - len(w)), (0, 0), (0, 0)), "edge") for w in some])
+            mask = (torch.arange(longest) < torch.tensor([len(w) for w in some])[:, None]).float()
+            parts.append(fit_waves(torch.from_numpy(padded), mask, KINECT_V2, self.fps, longest, HARMONICS))
+            window[rows] = longest
+        back = np.argsort(order, kind="stable")
+        return GaitWaves(*(torch.cat([getattr(p, k) for p in parts])[back] for k in ("cycle", "drift", "rhythm"))), window
+
+    def rows(self, subject: str | None = None, label: str | None = None, half: int | None = None) -> np.ndarray:
+        asked = ((self.subject, subject), (self.label, label), (self.half, half))
+        return np.flatnonzero(np.all([np.ones(len(self.joints), bool), *(a == v for a, v in asked if v is not None)], axis=0))
+
+    def mean(self, subject: str, label: str) -> tuple[torch.Tensor, np.ndarray]:
+        """Mean cycle (1 + 2 K, C) and logarithms of stride frequency and speed (2,) of a person's walks of a class."""
+        rows = self.rows(subject, label)
+        return self.waves.cycle[rows].mean(0), self.pace[rows].mean(0)
+
+    def changed(self, row: int, cycle: torch.Tensor, pace: np.ndarray) -> np.ndarray:
+        """Walk (T, J, 3) of a row with `cycle` (1 + 2 K, C) added to its cycle and `pace` (2,) to its logarithms."""
+        joints, window = torch.from_numpy(self.joints[row])[None], int(self.window[row])
+        own = GaitWaves(*(getattr(self.waves, k)[row : row + 1] for k in ("cycle", "drift", "rhythm")))
+        faster = torch.cat((torch.from_numpy(np.exp(pace)), torch.ones(4))).float()
+        made = GaitWaves(own.cycle + cycle, own.drift, own.rhythm * faster)
+        mask, half = torch.ones(1, joints.shape[1]), window / 2 / self.fps
+        before, after = (synthesise(w, mask, KINECT_V2, window, half) for w in (own, made))
+        return from_channels(to_channels(joints, KINECT_V2) + after - before, KINECT_V2)[0].numpy()
 
 
-def bones_of(walks: list[np.ndarray]) -> np.ndarray:
-    """Median bone lengths [mm] over all frames of walks (T, J, 3)."""
-    joints = np.concatenate(walks)
-    return 1000 * np.median([np.linalg.norm(joints[:, j] - joints[:, p], axis=-1) for j, p in BONES], axis=1)
+def normal_cycles(walks: Walks) -> tuple[Cycles, np.ndarray]:
+    """Cycles of everybody's normal walks, an activity for each sensor, and the rows they come from."""
+    values, source = [], []
+    for row in walks.rows(label=NORMAL):
+        try:
+            found = walk_cycles(walks.joints[row], walks.fps)
+        except ValueError:  # no whole cycle
+            continue
+        values.append(found)
+        source += [row] * len(found)
+    values, source = torch.from_numpy(np.concatenate(values)), np.array(source)
+    mask = torch.ones(len(values), values.shape[2], dtype=torch.bool)
+    return Cycles(values, mask, walks.subject[source], np.char.add("normal ", walks.sensor[source])), source
 
 
-def posture_of(walks: list[np.ndarray]) -> np.ndarray:
-    """Mean pose (J, 3) [mm], relative to the root."""
-    joints = np.concatenate(walks)
-    return 1000 * (joints - joints[:, :1]).mean(0)
+def waves_of_cycle(cycle: np.ndarray) -> torch.Tensor:
+    """A cycle (P, C) [m], relative to the root, as `GaitWaves.cycle` (1 + 2 K, C): phase 0 where the left ankle is ahead."""
+    spectrum = np.fft.rfft(np.asarray(cycle, np.float64), axis=0)[: HARMONICS + 1] / len(cycle)
+    waves = np.stack((2 * spectrum.real, -2 * spectrum.imag), axis=1)[1:].reshape(2 * HARMONICS, -1)
+    left, right = (3 * KINECT_V2.index(f"{side}_ankle") + 1 for side in ("left", "right"))
+    ahead = torch.from_numpy(waves[:2, left] - waves[:2, right])
+    waves = shift_phase(torch.from_numpy(waves)[None], torch.atan2(ahead[1:], ahead[:1]))[0]
+    return torch.cat((torch.from_numpy(spectrum[:1].real), waves)).float()
 
 
-def generate(family: str, persons: dict, real: dict[str, list[np.ndarray]], judge, count: int) -> tuple[list[dict], dict]:
-    """Rows of errors against the subject's own walks, for each person and class; and the walks."""
-    write, labels, rows, made = pipeline("text-to-gait", model=family), list(real), [], {}
-    for kind, given in persons.items():
-        for name in labels:
-            words = name.replace("_", "-")
-            prompt = f"{words} gait" if name == "normal" else f"moderate {words} gait"
-            walks = [w["joints"] for w in write([prompt] * count, seed=0, person=given)]
-            made[kind, name] = walks
-            said = predict(judge, prepare_classifier_input(walks))
-            posture = np.linalg.norm(posture_of(walks) - posture_of(real[name]), axis=-1)
-            rows.append(
-                {
-                    "person": kind,
-                    "pathology": name,
-                    "bone_error_mm": float(np.abs(bones_of(walks) - bones_of(real[name])).mean()),
-                    "posture_error_mm": float(posture.mean()),
-                    "judged_as_asked": float((said == labels.index(name)).mean()),
-                }
-            )
-    return rows, made
+def differs(model: GaitTCNModel, support: torch.Tensor, activity: str) -> torch.Tensor:
+    """In what the person of cycles (K, P, C) differs from people's mean: (1 + 2 K, C) to be added to its cycle."""
+    number = list(model.config.activities).index(activity)
+    mean = (model.prior.mean[number] * model.channel_std + model.channel_mean).numpy()
+    own = model.personalize(support, activity=activity).interval()["expected"].numpy()
+    change = waves_of_cycle(own) - waves_of_cycle(mean)
+    lowest = [c.reshape(len(c), -1, 3)[..., 2].min() for c in (mean, own)]
+    change[0, 3 * ROOT + 2] = float(lowest[0] - lowest[1])  # longer legs: the pelvis is higher
+    return change
+
+
+def shrunk(own: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
+    """Expected difference (D,) of somebody with values (n, D) from the mean of people with values (m, D) each."""
+    means = np.stack([p.mean(0) for p in people])
+    between, within = means.var(0, ddof=1), np.mean([p.var(0) for p in people], axis=0)
+    return between / (between + within / len(own)) * (own.mean(0) - means.mean(0))
+
+
+def curves(cycle: torch.Tensor) -> np.ndarray:
+    """Joint angles (12, 100) [deg] of a mean cycle (1 + 2 K, C)."""
+    phase = torch.arange(100) * 2 * torch.pi / 100
+    joints = from_channels(cycle_waves(phase[None], HARMONICS) @ cycle, KINECT_V2)[0].numpy()
+    angles = joint_angles(joints)
+    return np.stack([angles[name] for name in JOINT_ANGLES])
+
+
+def evaluate(run: dict, walks: Walks, cycles: Cycles, source: np.ndarray, args: PersonArguments) -> list[dict]:
+    """A row of each pathology of one person."""
+    person, rng = run["subject"], np.random.default_rng([run["seed"], int.from_bytes(run["subject"].encode())])
+    others = [s for s in held_out(walks.subject, []) if s != person]
+    model = linear_model(cycles.without([person]))
+    mine = np.flatnonzero(cycles.subject == person)
+    mine = mine[cycles.activity[mine] == rng.choice(np.unique(cycles.activity[mine]))]
+    support, people = rng.permutation(mine)[: max(SHOTS)], [walks.pace[walks.rows(s, NORMAL)] for s in others]
+    known = {"nobody": (torch.zeros_like(walks.waves.cycle[0]), np.zeros(2))}
+    for count in SHOTS:
+        some = support[:count]
+        change = differs(model, cycles.values[some], str(cycles.activity[some[0]]))
+        known[str(count)] = change, shrunk(walks.pace[np.unique(source[some])], people)
+    train = np.flatnonzero(walks.subject != person)
+    train = train[rng.permutation(len(train))[: -(-len(train) // 3)]]
+    inputs = prepare_classifier_input([walks.joints[i] for i in train])
+    labels = np.array([walks.classes.index(c) for c in walks.label[train]])
+    judge = train_classifier(inputs, labels, walks.classes, steps=args.judge_steps, learning_rate=2e-3, bf16=True)
+    normals = {s: walks.mean(s, NORMAL) for s in others}
+    normal = [sum(n[k] for n in normals.values()) / len(others) for k in (0, 1)]
+    out, drawn = [], {}
+    for label in [c for c in walks.classes if c != NORMAL and len(walks.rows(person, c))]:
+        means = {s: walks.mean(s, label) for s in others if len(walks.rows(s, label))}
+        way = [sum(m[k] - normals[s][k] for s, m in means.items()) / len(means) for k in (0, 1)]
+        reference, rest = (walks.rows(person, label, half) for half in (0, 1))
+        donors = rng.choice(np.flatnonzero((walks.label == label) & np.isin(walks.subject, list(means))), len(reference))
+        real, own = walks.features[reference], curves(walks.mean(person, label)[0])
+        row = {"pathology": label, "fgd_own": frechet_gait_distance(walks.features[rest], real)}
+        judged = lambda made: float(np.mean(predict(judge, prepare_classifier_input(made)) == walks.classes.index(label)))  # noqa: B023, E731
+        row["judged_own"] = judged([walks.joints[i] for i in np.concatenate((reference, rest))])
+        found = [frechet_gait_distance(walks.features[walks.rows(s, label, 0)], real) for s in means]
+        row["fgd_other_person"] = float(np.mean(found))
+        off = lambda other: float(np.sqrt(np.mean((other - own) ** 2)))  # noqa: B023, E731
+        theirs = [curves(m[0]) for m in means.values()]
+        row["curve_rms_deg_other_person"] = float(np.mean([off(c) for c in theirs]))
+        drawn |= {f"{label}/own": own, f"{label}/others": np.stack(theirs)}
+        for kind, (change, pace) in known.items():
+            asked = [n + d + w for n, d, w in zip(normal, (change, pace), way)]
+            made = []
+            for i in donors:
+                added = [a - m for a, m in zip(asked, means[walks.subject[i]])]
+                added[0][:, 3 * ROOT : 3 * ROOT + 2] = 0  # the path stays
+                made.append(walks.changed(i, *added))
+            row[f"fgd_{kind}"] = frechet_gait_distance(np.stack([gait_features(w, walks.fps) for w in made]), real)
+            row |= {f"judged_{kind}": judged(made), f"curve_rms_deg_{kind}": off(curves(asked[0]))}
+            drawn[f"{label}/{kind}"] = curves(asked[0])
+        out.append(rounded(row))
+    path = Path(args.output_dir) / "curves" / f"{person}-{run['seed']}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **drawn)
+    return out
+
+
+def result_metrics(rows: list[dict]) -> dict[str, float]:
+    """Means over people (over seeds and classes first) with intervals, and how far the other kinds are above one cycle."""
+    out, people = {}, sorted({r["subject"] for r in rows})
+    own = {s: [r for r in rows if r["subject"] == s] for s in people}
+    for what in ("fgd", "judged", "curve_rms_deg"):
+        table = {}
+        for end, kind in KINDS.items():
+            if f"{what}_{kind}" in rows[0]:
+                table[kind] = np.array([np.mean([r[f"{what}_{kind}"] for r in own[s]]) for s in people])
+                out |= interval(f"person_gait_{what}{end}", table[kind])
+                if kind != "1":
+                    out |= interval(f"person_gait_{what}{end}_minus_person", table[kind] - table["1"])
+    cells = [r["fgd_1"] < r["fgd_other_person"] for r in rows]
+    return rounded(out | {"person_gait_nearer_than_other_person": float(np.mean(cells))})
+
+
+def draw(folder: Path, people: list[str], seed: int, name: str) -> None:
+    """Curves of the mean cycle: own, as expected from one cycle, and of the others."""
+    figure = Figure(figsize=(15, 2.6 * len(people)), layout="constrained")
+    axes = figure.subplots(len(people), len(SHOWN), squeeze=False)
+    for person, line in zip(people, axes):
+        found = np.load(folder / "curves" / f"{person}-{seed}.npz")
+        for (label, angle), axis in zip(SHOWN.items(), line):
+            if f"{label}/own" in found:
+                at = JOINT_ANGLES.index(angle)
+                axis.plot(found[f"{label}/others"][:, at].T, color="0.8", linewidth=0.8)
+                axis.plot(found[f"{label}/nobody"][at], color="0.4", linestyle=":", label="nobody in particular")
+                axis.plot(found[f"{label}/own"][at], color="black", label="own walks")
+                axis.plot(found[f"{label}/1"][at], color="tab:blue", label="from one normal cycle")
+            axis.set_title(f"person {person}, {label.replace('_', '-')}: {angle.replace('_', ' ')} [deg]", fontsize=8)
+            axis.tick_params(labelsize=7)
+    axes[0][0].legend(fontsize=7)
+    save_figure(figure, name)
 
 
 def main() -> None:
     args = parse(PersonArguments)
-    others = load_walks(args.dataset, exclude_subjects=[args.subject])
-    cycles = skeleton_cycles(others.filter(lambda row: row["sensor"] in SENSORS))
-    model = network(Path(args.output_dir) / args.subject, cycles, args.num_threads)
-    data = load_walks(args.dataset, only_subjects=[args.subject])
-    own, names = data.filter(lambda row: row["sensor"] == "1"), data.features["pathology"].names
-    real = {n: [np.asarray(w) for w in own.filter(lambda row, n=n: names[row["pathology"]] == n)["joints"]] for n in names}
-    real = {n: walks for n, walks in real.items() if walks}
-
-    cycles = skeleton_cycles(own)
-    normal = cycles.values[cycles.activity == "normal 1"]
-    support, rest = normal[:SHOTS], normal[SHOTS:]
-    person = model.personalize(support)
-    error = {
-        "personalised_mm": _error(person.generate(1, temperature=0)[0], rest),
-        "support_mean_mm": _error(support.mean(0), rest),
-        "one_cycle_mm": _error(support[0], rest),
-    }
-    duration = float(np.nanmedian([compute_gait_parameters(w, 30.0)["cycle_time_right"] for w in real["normal"][:3]]))
-    as_person = cycles_to_walk(person.generate(4, seed=0).numpy(), duration)
-
-    persons = {"personalised": as_person, "one_walk": real["normal"][0], "nobody": None}
-    rows, made = generate(args.family, persons, real, train_judge(others, list(real)), args.walks)
-    metrics = {f"{k}_{n}": float(np.mean([r[n] for r in rows if r["person"] == k])) for k in persons for n in NUMBERS}
+    walks = Walks(args.dataset)
+    cycles, source = normal_cycles(walks)
+    people = held_out(walks.subject, args.subjects, args.dataset)
+    runs = [{"subject": s, "seed": seed} for seed in args.seeds for s in people]
+    rows = run_all(args, runs, lambda run: evaluate(run, walks, cycles, source, args))
     protocol = (
-        f"network, family and judge trained without subject {args.subject}; personalised to {SHOTS} normal "
-        f"cycles of sensor 1; {args.walks} walks a class and kind; errors against the subject's own walks of that class"
+        "each person held out in turn: prior, mean cycles, what a class adds, and judge (a GRU on a third of the real walks) "
+        "are of the others alone; cycles of normal walks that one sensor saw; FGD from half of the person's walks of a class, "
+        "of as many walks of each kind; metrics are means over people, of five pathologies"
     )
-    metrics |= {f"expected_cycle_error_{k}": v for k, v in error.items()}
-    print(write_result("same_person_gist", args.dataset, protocol, metrics, rows))
-    shown = {
-        f"subject {args.subject}: own normal walk": real["normal"][0],
-        f"subject {args.subject}: normal walk generated after {SHOTS} cycles": as_person,
-        "this person, steppage gait (generated)": made["personalised", "steppage"][0],
-        f"subject {args.subject}: own steppage walk": real["steppage"][0],
-        "nobody in particular, steppage gait (generated)": made["nobody", "steppage"][0],
-    }
-    strips(shown, "same_person")
-
-
-def _error(cycle: torch.Tensor, others: torch.Tensor) -> float:
-    """Mean distance [mm] of the joints of a cycle (P, 75) from those of other cycles (N, P, 75)."""
-    return float(1000 * (others - cycle).unflatten(-1, (-1, 3)).norm(dim=-1).mean())
+    print(write_result(args.name, args.dataset, protocol, result_metrics(rows), rows))
+    draw(Path(args.output_dir), [people[i] for i in sorted({0, len(people) // 2, len(people) - 1})], args.seeds[0], args.name)
 
 
 if __name__ == "__main__":

@@ -93,18 +93,19 @@ class GaitPerson:
         return self.mean[p] + gone[0]
 
     def _fill_samples(self, p: int, x: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        phases, channels = x.shape
-        lag = (torch.arange(phases)[:, None] - torch.arange(phases)) % phases
+        """mean + K[:, seen] (K[seen, seen])^-1 (x - mean)[seen]; only K[seen, seen] is made, K is applied by harmonics."""
+        phases, shape, u = len(x), self.shape[p], self.directions[p]
         at, channel = seen.nonzero(as_tuple=True)
-        doubt, within = stationary(self.doubt[p], phases), stationary(self.within[p], phases)
-        lags = lag[:, at].to(x.device)
-        shape = self.shape[p]
-        k = doubt[lags, :, channel] + within[lags, :, channel] * shape[at, channel][None, :, None] * shape[:, None, :]
-        u = self.directions[p]
-        k = k.transpose(1, 2) + torch.einsum("rpc,rn->pcn", u, u[:, at, channel])  # (P, C, n)
-        inner = k[at, channel]
-        inner = inner + 1e-4 * torch.eye(len(at), dtype=x.dtype, device=x.device)
-        return self.mean[p] + k @ torch.linalg.solve(inner, (x - self.mean[p])[at, channel])
+        lag = (at[:, None] - at) % phases
+        doubt, within = (stationary(c[p], phases)[lag, channel[:, None], channel] for c in (self.doubt, self.within))
+        own, along = shape[at, channel], u[:, at, channel]
+        inner = doubt + within * own[:, None] * own + along.T @ along + 1e-4 * torch.eye(len(at), device=x.device)
+        part = torch.zeros_like(x)
+        known = (x - self.mean[p])[at, channel, None]
+        part[at, channel] = torch.cholesky_solve(known, torch.linalg.cholesky(inner))[:, 0]
+        applied = lambda c, y: torch.fft.irfft((c @ torch.fft.rfft(y, dim=0)[..., None])[..., 0], n=phases, dim=0)  # noqa: E731
+        whole = applied(self.doubt[p], part) + shape * applied(self.within[p], shape * part)
+        return self.mean[p] + whole + torch.einsum("rpc,r->pc", u, (u * part).sum((1, 2)))
 
 
 def condition(known: torch.Tensor, prior: torch.Tensor, directions: torch.Tensor, noise: torch.Tensor) -> tuple:
@@ -119,15 +120,15 @@ def condition(known: torch.Tensor, prior: torch.Tensor, directions: torch.Tensor
     total = prior + noise + 1e-9 * torch.eye(known.shape[-1], device=known.device)
     weight = weights(phases, known)
     x, u = spectrum(known), spectrum(directions)
-    solved = torch.linalg.solve(total, torch.cat((x[..., None], u.permute(0, 2, 3, 1)), dim=-1))
-    y, gu = solved[..., 0], solved[..., 1:].permute(0, 3, 1, 2)  # (B, H, C), (B, R, H, C)
+    solved = torch.linalg.solve(total, torch.cat((x[..., None], prior, u.permute(0, 2, 3, 1)), dim=-1))
+    channels = known.shape[-1]
+    y, gain, gu = solved[..., 0], adjoint(solved[..., 1 : channels + 1]), solved[..., channels + 1 :].permute(0, 3, 1, 2)
     inner = torch.einsum("brhc,bqhc,hi->brq", u.conj(), gu, weight.to(u)).real
     inner = inner + torch.eye(inner.shape[-1], dtype=inner.dtype, device=known.device)
     along = torch.einsum("brhc,bhc,hi->br", gu.conj(), x, weight.to(u)).real
     share = torch.linalg.solve(inner, along[..., None])[..., 0].to(gu)
     y = y - torch.einsum("br,brhc->bhc", share, gu)
     mean = (prior @ y[..., None])[..., 0] + torch.einsum("br,brhc->bhc", share, u)
-    gain = adjoint(torch.linalg.solve(total, prior))  # both are Hermitian
     left = prior - gain @ prior
     root = torch.linalg.cholesky(torch.linalg.inv(inner))
     moved = u - torch.einsum("bhcd,brhd->brhc", gain, u)

@@ -216,10 +216,10 @@ class GaitTCNModel(PreTrainedModel):
     @torch.no_grad()
     def fit_scales(self, values: torch.Tensor, channel_mask: torch.Tensor) -> None:
         """Mean and standard deviation of each channel, from cycles (N, P, C) and their valid channels (N, C)."""
-        weight = channel_mask.double()[:, None]
-        count = (weight.sum((0, 1)) * values.shape[1]).clamp(min=1)
-        mean = (values.double() * weight).sum((0, 1)) / count
-        variance = ((values.double() - mean).square() * weight).sum((0, 1)) / count
+        weight = channel_mask.to(values)[:, None]
+        count = (channel_mask.sum(0).double() * values.shape[1]).clamp(min=1)
+        mean = (values * weight).sum((0, 1), dtype=torch.float64) / count
+        variance = ((values - mean.to(values)) * weight).square().sum((0, 1), dtype=torch.float64) / count
         self.channel_mean.copy_(mean)
         self.channel_std.copy_(torch.where(variance > 1e-12, variance.sqrt(), 1.0))
 
@@ -413,6 +413,17 @@ class GaitTCNModel(PreTrainedModel):
         return whole[0] if values.ndim == 2 else whole
 
     # ------------------------------------------------------------------------------------------------- personalisation
+    @torch.no_grad()
+    def strangeness(self, support, channel_mask=None, sample_mask=None, activity=None) -> float:
+        """How far the mean of cycles (K, P, C) is from what the model expects of anybody, root mean square in standard
+        deviations of a single cycle of anybody: about 1 for a person like those it was fitted to. As `personalize`."""
+        cycles, observed = self._support(support, channel_mask, sample_mask)
+        context = support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0))[None]
+        anybody = self.person(torch.zeros_like(context), self.person(context, activity)[1])[0]
+        seen = observed.amax(0) > 0
+        off = (context[0, :, : seen.shape[1]] - anybody.mean[0]) / anybody.deviations()[1][0]
+        return float(off[seen].square().mean().sqrt())
+
     def fast_names(self) -> list[str]:
         """Names of the network's parameters that personalisation changes."""
         names = [n for n, _ in self.network.named_parameters()]

@@ -75,7 +75,7 @@ def test_samples_of_leg_sensors_become_cycles(tmp_path):
     samples = rng.normal(0, 0.05, (720, 36))
     samples[np.arange(30, 720, 72), 0] += 20
     np.savez(tmp_path / "a.npz", values=samples, fps=fps)
-    cycles, mask = read_cycles(tmp_path / "a.npz", IMU, None)
+    cycles, mask, _ = read_cycles(tmp_path / "a.npz", IMU, None)
     assert cycles.shape == (len(cycles), 20, 36) and 7 <= len(cycles) <= 9 and mask.shape == (len(cycles), 36) and mask.all()
     np.save(tmp_path / "a.npy", samples)
     with pytest.raises(ValueError, match=r"a\.npy: .*--fps"):
@@ -89,8 +89,8 @@ def test_a_video_gives_the_skeleton_cycles_of_a_model(tmp_path, monkeypatch):
     asked = {}
     monkeypatch.setattr("modeling_gait.recording.read_recordings", lambda path, **options: asked.update(options) or [walk])
     skeleton = GaitTCNConfig(num_channels=75, num_phases=20, channels_per_sensor=3)
-    cycles, mask = read_cycles(tmp_path / "clip.mp4", skeleton, None, height=1.7, person=0)
-    assert asked == {"fps": None, "height": 1.7, "person": 0}
+    cycles, mask, doubts = read_cycles(tmp_path / "clip.mp4", skeleton, None, height=1.7, person=0)
+    assert asked == {"fps": None, "height": 1.7, "person": 0} and doubts == list(walk.doubts) != []
     assert len(cycles) >= 2 and cycles.shape[1:] == (20, 75) and np.isfinite(cycles).all() and mask.shape == (len(cycles), 75)
     knee, there = KINECT_V2.index("left_knee"), mask[0].reshape(25, 3)
     assert there[knee].all() and not there.all()

@@ -87,20 +87,20 @@ def quiet() -> None:
 # ---------------------------------------------------------------- input
 
 
-def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None, **options) -> tuple[np.ndarray, np.ndarray]:
-    """Gait cycles (K, P, C) of a file in the units of a model, and a mask (K, C), True where a channel was measured.
+def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None, **options) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Gait cycles (K, P, C) of a file in the units of a model, a mask (K, C), True where a channel was measured, and doubts.
 
     A skeleton file, for a model of J x 3 channels: cycles from a right heel strike to the next, joints less the pelvis [m].
     NPZ or NPY for any model: array `values`, cycles (K, P, C) with optional `channel_mask` (K, C) or (C,); or, for 36 leg
     sensor channels in the order of HuGaDB, samples (T, 36) [m/s^2, rad/s] with `fps`.
     Raises ValueError naming the file.
     """
-    values = channel_mask = None
+    values, channel_mask, doubts = None, None, []
     if path.suffix.lower() in (".npz", ".npy"):
         values, channel_mask, fps = _read_values(path, fps)
     try:
         if values is None:
-            values, channel_mask = _skeleton_cycles(path, config, {**options, "fps": fps})
+            values, channel_mask, doubts = _skeleton_cycles(path, config, {**options, "fps": fps})
         elif values.ndim == 2:
             values = _sensor_cycles(values, config, fps)
         if values.ndim != 3 or values.shape[1:] != (config.num_phases, config.num_channels) or not len(values):
@@ -109,7 +109,7 @@ def read_cycles(path: Path, config: "GaitTCNConfig", fps: float | None, **option
         if mask.dtype != bool or mask.shape not in ((config.num_channels,), (len(values), config.num_channels)):
             expected = f"bool ({len(values)}, {config.num_channels})"
             raise ValueError(f"channel_mask: expected {expected}, got {mask.dtype} {mask.shape}")
-        return values.astype(np.float32), np.broadcast_to(mask, (len(values), config.num_channels))
+        return values.astype(np.float32), np.broadcast_to(mask, (len(values), config.num_channels)), doubts
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from error
 
@@ -145,14 +145,15 @@ def _read_values(path: Path, fps: float | None) -> tuple[np.ndarray | None, np.n
     return values, arrays.get("channel_mask"), fps or stated
 
 
-def _skeleton_cycles(path: Path, config: "GaitTCNConfig", options: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Cycles (K, P, C) of walks that `read_recordings` reads, and the channels (C,) of joints that all of them measured."""
+def _skeleton_cycles(path: Path, config: "GaitTCNConfig", options: dict) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Cycles (K, P, C) of walks that `read_recordings` reads, the channels (C,) of joints that all measured, and doubts."""
     from ..gait_cycles import walk_cycles
     from ..recording import read_recordings
     from ..skeletons import KINECT_V2, convert_joints
 
-    cycles, mask = [], np.ones(config.num_channels, bool)
+    cycles, mask, doubts = [], np.ones(config.num_channels, bool), []
     for walk in read_recordings(path, **options):
+        doubts += walk.doubts
         ours = walk.skeleton if 3 * len(walk.skeleton) == config.num_channels else KINECT_V2
         if 3 * len(ours) != config.num_channels:
             raise ValueError(
@@ -171,7 +172,7 @@ def _skeleton_cycles(path: Path, config: "GaitTCNConfig", options: dict) -> tupl
                     raise
     if not cycles:
         raise ValueError("no whole gait cycle in its straight parts")
-    return np.concatenate(cycles), mask
+    return np.concatenate(cycles), mask, doubts
 
 
 def _sensor_cycles(values: np.ndarray, config: "GaitTCNConfig", fps: float | None) -> np.ndarray:

@@ -50,6 +50,8 @@ from .io import (
     write_parquet,
 )
 
+STRANGE, STRANGEST = 3.0, 20.0  # times as far as people are apart: doubted, refused (`GaitTCNModel.strangeness`)
+
 
 @app.callback(invoke_without_command=True)
 def main(version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False) -> None:
@@ -289,7 +291,13 @@ def personalize(
     quiet()
     base = GaitTCNModel.from_pretrained(folder).eval()
     parts = [read_cycles(file, base.config, **reading) for file in progress(files, "files")]
-    values, mask = (torch.from_numpy(np.concatenate(p)) for p in zip(*parts))
+    values, mask = (torch.from_numpy(np.concatenate(p)) for p in list(zip(*parts))[:2])
+    doubts = [f"{file}: {doubt}" for file, part in zip(files, parts) for doubt in part[2]]
+    strange = base.strangeness(values, channel_mask=mask, activity=activity)
+    far = f"these cycles are {strange:.1f} times as far from the people whom the model knows as people are from each other"
+    if strange > STRANGEST:
+        raise ValueError(f"{', '.join(map(str, files))}: {far}; other units, axes or order of channels?")
+    doubts += [far] if strange > STRANGE else []
     own = base.personalize(values, channel_mask=mask, activity=activity, steps=steps)
     known, seen = own.interval(), mask.any(0)
     sure = {"doubt": known["doubt"][:, seen], "spread": (known["high"] - known["low"])[:, seen] / 2}
@@ -302,11 +310,13 @@ def personalize(
     size = sum(f.stat().st_size for f in out.iterdir())
     data = {"adapter": out, "base_model": named, "cycles": len(values), "steps": own.adapter["steps"], "bytes": size, **sure}
     data["cycles_of_files"] = {str(file): len(part[0]) for file, part in zip(files, parts)}
-    data["activity"] = [*own.config.activities, "any"][int(own.activity)]
+    data |= {"activity": [*own.config.activities, "any"][int(own.activity)], "strangeness": strange, "doubts": doubts}
     unit = "m" if base.config.num_channels != 36 else "m/s^2 or rad/s"
-    text = f"{len(values)} gait cycles of {len(files)} file(s), {data['activity']}; adapter of {size / 1e3:.0f} kB in {out}\n"
+    text = f"{len(values)} gait cycles of {len(files)} file(s), {'' if activity else 'read as '}{data['activity']}; "
+    text += f"adapter of {size / 1e3:.0f} kB in {out}\n"
     text += f"the expected cycle is sure to {sure['doubt']:.3g} {unit} (1 SD); nine of ten samples of a further one lie within "
     text += f"{sure['spread']:.3g} {unit} of it"
+    text += "".join(f"\ndoubt: {doubt}" for doubt in doubts)
     return Answer(data, f"{text}\nin Python: GaitTCNModel.from_pretrained({str(out)!r}).generate(20)")
 
 

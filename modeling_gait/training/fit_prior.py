@@ -59,11 +59,14 @@ def fit_prior(
     """
     activities = len(prior.mean) - 1
     observed, scale = observed.double(), scale.double()
+    nobody = f"nobody has {LEAST} cycles of one activity; a person's mean cycle needs that many"
+    if not tasks:
+        raise ValueError(nobody)
     counts = torch.stack([observed[rows].sum(0) for _, rows in tasks])
     means = torch.stack([cycles[rows].sum(0).double() for _, rows in tasks]) / counts.clamp(min=1)[:, None]
     known = (counts >= LEAST).double()
     if not known.any():
-        raise ValueError(f"nobody has {LEAST} cycles of one activity; a person's mean cycle needs that many")
+        raise ValueError(nobody)
     label = torch.tensor([a for a, _ in tasks])
     groups = [torch.arange(len(tasks))[label == a] for a in range(activities)]
     mirrored = lambda v: v if layout is None else (v + v[..., layout.mirror] * (scale[layout.mirror] / scale) ** 2) / 2  # noqa: E731

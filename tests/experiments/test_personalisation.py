@@ -33,7 +33,7 @@ def test_the_personalisation_writes_resumes_and_measures(folder, tmp_path, cards
     monkeypatch.setattr(personalisation, "ADAM_STEPS", (1, 3))
     monkeypatch.setattr(personalisation, "PCA", [(3, 0.1), (5, 0.3)])
     base = ["--dataset", folder, "--config", "config.json", "--num_folds", "3", "--seeds", "0", "--shots", "1", "5"]
-    base += ["--draws", "1", "--max_steps", "2", "--tuning", "3", "--name", "tiny", "--output_dir", "out"]
+    base += ["--draws", "1", "--reserved", "5", "--max_steps", "2", "--tuning", "3", "--name", "tiny", "--output_dir", "out"]
     with pytest.raises(ValueError, match="num_folds must be 3"):
         run_script(personalisation, [*base, "--num_folds", "2"])
     run_script(personalisation, [*base, "--folds", "0"])

@@ -253,11 +253,11 @@ def test_report_renders_results_and_readme(project):
 
 def test_only_what_was_measured_is_shown():
     wanted = report.read_tables()["tables"]["same_person_gist"]
-    metrics = {"personalised_bone_error_mm": 7.25, "nobody_bone_error_mm": 12.0}
+    metrics = {"person_gait_fgd": 7.25, "person_gait_fgd_nobody": 12.0}
     title, table = report.tables(RESULT | {"metrics": metrics}, wanted)
     assert "held out" in title and "`python -m experiments.x`" in title and "seeds 0" in title
-    assert cells_of(table)[0] == ["", "personalised network", "nobody"]
-    assert cells_of(table)[2:] == [["bone lengths, mean error [mm]", "7.2", "12.0"]]
+    assert cells_of(table)[0] == ["", "1 cycle", "no cycle of theirs"]
+    assert cells_of(table)[2:] == [["Frechet gait distance from their own real walks of the class", "7.2", "12.0"]]
     assert report.tables(RESULT | {"metrics": {"other": 1.0}}, wanted) == []
 
 
