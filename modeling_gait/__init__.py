@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .auto import register
+from .released import released  # the function, in place of the module of its name
 
 if TYPE_CHECKING:
     from .caption_grammar import paraphrase
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
     from .processing_gait import GaitProcessor
     from .recording import Recording, read_recording, read_recordings
-    from .released import released
     from .simulation.simulator import simulate_walks
     from .skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, convert_joints
     from .tokenization_gait import GaitCodes, GaitTokenizer
@@ -84,13 +84,12 @@ _NAMES = {
     "pipelines_gait": ("GaitToTextPipeline", "TextToGaitPipeline"),
     "processing_gait": ("GaitProcessor",),
     "recording": ("Recording", "read_recording", "read_recordings"),
-    "released": ("released",),
     "simulation.simulator": ("simulate_walks",),
     "skeletons": ("AZURE_KINECT", "KINECT_V2", "OPENPOSE_18", "SKELETONS", "SMPL_22", "Skeleton", "convert_joints"),
     "tokenization_gait": ("GaitCodes", "GaitTokenizer"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
-__all__ = sorted(_HOME)
+__all__ = sorted({*_HOME, "released"})
 
 
 def __getattr__(name: str):
