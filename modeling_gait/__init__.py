@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .auto import register
+from .released import released  # noqa: F401  (the function, in place of the module of its name)
 
 __version__ = "0.1.0"
 

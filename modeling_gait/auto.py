@@ -6,11 +6,11 @@ use it.
 """
 
 import sys
-from functools import partial
+from functools import partial, wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 
-from .released import released
+from .released import named, released
 
 _AUTO = "transformers.models.auto."
 _NOTICED = ("transformers.", __package__ + ".")
@@ -77,6 +77,7 @@ def _pipelines(pipelines) -> None:
     from .pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
     from .pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 
+    parts = {}
     for task, pipeline, model, kind, part in (
         ("text-to-gait", TextToGaitPipeline, AutoModelForCausalLM, "text", ""),
         ("gait-to-text", GaitToTextPipeline, AutoModelForCausalLM, "text", ""),
@@ -84,8 +85,24 @@ def _pipelines(pipelines) -> None:
         ("gait-report", GaitReportPipeline, AutoModelForSequenceClassification, "multimodal", "knowledge"),
         ("zero-shot-gait-classification", ZeroShotGaitClassificationPipeline, AutoModel, "multimodal", "text"),
     ):
+        parts[task] = part
         default = {"model": (released(part), None)}  # the revision of a folder
         pipelines.PIPELINE_REGISTRY.register_pipeline(task, pipeline_class=pipeline, pt_model=model, default=default, type=kind)
+    _name_family(pipelines, parts)
+
+
+def _name_family(pipelines, parts: dict[str, str]) -> None:
+    """Let `pipeline(TASK, model="gait-small")` find the shipped family: transformers takes a name that is no folder for a
+    repository of the Hub, and has no way to tell it otherwise."""
+    make, top = pipelines.pipeline, sys.modules["transformers"]
+
+    @wraps(make)
+    def pipeline(task=None, model=None, *args, **kwargs):
+        return make(task, named(model, parts[task]) if task in parts else model, *args, **kwargs)
+
+    pipelines.pipeline = pipeline
+    if "pipeline" in vars(top):  # it was taken from there before
+        top.pipeline = pipeline
 
 
 _waiting = {

@@ -49,6 +49,7 @@ class Condition:
         spread: SD of how far outside one still does.
         values: names that fit, of a class, side or attribute.
         negated: those do not fit.
+        relative: said in a word, as "slow": where no walk is, the nearest are meant.
     """
 
     words: str
@@ -58,6 +59,7 @@ class Condition:
     spread: float = 0.0
     values: tuple[str, ...] = ()
     negated: bool = False
+    relative: bool = False
 
     @property
     def asked(self) -> str:
@@ -267,7 +269,7 @@ def _meant(reader: Reader) -> list[Condition]:
             side = next((v.strip() for k, v in m.groupdict().items() if k.startswith("side") and v), "")
             if reader.negated(m.start(), r"(?:(?:a|an|the|any|very) )*"):
                 low, high = (high, math.inf) if low == -math.inf else (-math.inf, low)
-            out.append(Condition(m[0], f"{quantity}_{side}" if side else quantity, low, high, SD[quantity]))
+            out.append(Condition(m[0], f"{quantity}_{side}" if side else quantity, low, high, SD[quantity], relative=True))
     return out
 
 
@@ -286,7 +288,7 @@ def _bands(reader: Reader) -> list[Condition]:
                     if math.isfinite(low) and math.isfinite(high):
                         continue  # "not at a normal pace" may be either way
                     low, high = (high, math.inf) if low == -math.inf else (-math.inf, low)
-                out.append(Condition(m[0], quantity, low, high, 2 * SD[quantity]))
+                out.append(Condition(m[0], quantity, low, high, 2 * SD[quantity], relative=True))
     return out
 
 

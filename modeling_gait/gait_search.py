@@ -47,7 +47,7 @@ EXACT_ROWS = 200_000
 UNKNOWN = 0.05  # fit of what was not measured
 LABEL = 0.98  # fit of a row's own label
 LEAST = 1e-6  # fit of a single condition: so that one that fails does not hide how the others do
-REACH = 0.01  # where no walk fits a number better than this, the answer is a sentence
+REACH = 0.01  # where no walk fits a number better than this, the answer is a sentence, and for a word the nearest walks
 
 
 def read_joints(walks: Dataset, batch_size: int = 256) -> Iterator[np.ndarray]:
@@ -264,14 +264,12 @@ class GaitSearch:
     def by_text(self, text: str, k: int = 10, where: str | None = None) -> list[dict]:
         """The k walks that fit a query best, see the head of this file.
 
-        Raises ValueError, in a sentence, as `read_query` and `read_where`, where no walk passes the filter, and where what the
-        query asks for is out of the reach of all walks here.
+        Raises ValueError, in a sentence, as `read_query` and `read_where`, where no walk passes the filter, and where a number,
+        class or side that the query asks for is out of the reach of all walks here.
         """
         query, rows = read_query(text, self.classes), self.passing(where)
         weighed = [(c, *found) for c in query.conditions if (found := self._weigh(c)) is not None]
-        for condition, fit, values in weighed:
-            self._refuse_out_of_reach(condition, fit[rows], None if values is None else values[rows])
-        parts = [(c.words, c.asked, fit, values) for c, fit, values in weighed]
+        parts = [(c.words, *_within_reach(c, fit, values, rows), values) for c, fit, values in weighed]
         if query.words or not parts:
             parts.append((query.text, "the words", self._fit_words(query.text), None))
         logs = sum(np.log(np.maximum(fit, LEAST)) for *_, fit, _ in parts)
@@ -436,17 +434,6 @@ class GaitSearch:
             raise ValueError(f"none of {len(self.walks)} walks passes the filter {where!r}")
         return np.flatnonzero(keep)
 
-    @staticmethod
-    def _refuse_out_of_reach(c: Condition, fit: np.ndarray, values: np.ndarray | None) -> None:
-        if values is None or fit.max() > max(REACH, 1 - LABEL + 1e-9):
-            return
-        if c.values:
-            there = ", ".join(sorted(set(values) - {"unknown"})[:20])
-            raise ValueError(f"no walk here has {c.asked}; there are {there}")
-        known = values[np.isfinite(values)]
-        if len(known):
-            raise ValueError(f"no walk here has {c.asked} ({c.words!r}); they have {known.min():.3g} to {known.max():.3g}")
-
     def _row(self, row: int, score: float) -> dict:
         return self.walks[int(row)] | {"score": score, "row": int(row)}
 
@@ -522,6 +509,26 @@ def _encode_files(model, files: list[Path], extractor, progress: bool, **about) 
             failed[str(file)] = message if message.startswith(str(file)) else f"{file}: {message}"
             warnings.warn(f"left out: {failed[str(file)]}", UserWarning, stacklevel=3)
     return [np.stack(p) for p in zip(*parts)], good, failed
+
+
+def _within_reach(c: Condition, fit: np.ndarray, values: np.ndarray | None, rows: np.ndarray) -> tuple[str, np.ndarray]:
+    """What is asked, and its fits (N,). Where none of these rows fits: of words ("slow"), the nearest come first.
+
+    Raises ValueError for a number, class or side that none has.
+    """
+    measured = values is not None and not c.values
+    known = rows[np.isfinite(values[rows])] if measured else rows
+    if values is None or not len(known) or fit[known].max() > (REACH if measured else 1 - LABEL + 1e-9):
+        return c.asked, fit
+    if c.values:
+        there = ", ".join(sorted(set(values[rows]) - {"unknown"})[:20])
+        raise ValueError(f"no walk here has {c.asked}; there are {there}")
+    if not c.relative:
+        low, high = values[known].min(), values[known].max()
+        raise ValueError(f"no walk here has {c.asked} ({c.words!r}); they have {low:.3g} to {high:.3g}")
+    outside = np.maximum(c.low - values, values - c.high)
+    fit = REACH / (1 + ((outside - outside[known].min()) / c.spread) ** 2)
+    return f"{c.asked} (no walk here; nearest first)", np.where(np.isfinite(fit), fit, LEAST)
 
 
 def _count(k: int, most: int) -> int:

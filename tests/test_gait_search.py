@@ -111,6 +111,22 @@ def test_bad_queries_get_a_sentence(search, query, message):
         search.by_text(query)
 
 
+@pytest.mark.parametrize(("word", "quantity", "sign"), [("slow", "speed", 1), ("wide base", "step_width", -1)])
+def test_a_word_that_no_walk_meets_finds_the_nearest(search, word, quantity, sign):
+    """Those that were not measured come last, and numbers are still refused."""
+    measured = search.measured.copy()
+    value = np.random.default_rng(0).uniform(2, 3, 21) if sign > 0 else np.random.default_rng(0).uniform(0.01, 0.05, 21)
+    value[3] = np.nan
+    measured[:, MEASURED.index(quantity)] = value
+    other = GaitSearch(search.model, search.walks, search.embeddings, measured, None, search.extractor)
+    found = other.by_text(word, k=21)
+    assert [f["row"] for f in found] == [*np.argsort(sign * value)[:-1], 3]
+    assert all(f["why"][0]["asked"].endswith("(no walk here; nearest first)") and f["score"] <= 0.01 for f in found)
+    with pytest.raises(ValueError, match="no walk here has .*they have"):
+        other.by_text("speed below 0.7 m/s" if sign > 0 else "step width over 30 cm")
+    assert "nearest" not in other.by_text("not slow" if sign > 0 else "no wide base", k=1)[0]["why"][0]["asked"]
+
+
 def test_a_walk_finds_itself_and_its_person(search, joints):
     best = search.by_vector(encode_walks(search.model, [joints[4]], search.extractor, clean=False)[0], k=1)[0]
     assert best["row"] == 4 and best["score"] == pytest.approx(1, abs=1e-5)

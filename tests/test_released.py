@@ -1,7 +1,10 @@
 """The shipped family: its files are those that were made, this code reads them, all works without a name or a network."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from modeling_gait.training.cards import RELEASE, check_card
 from modeling_gait.training.measuring import probe
 from train import release
 
+ZERO_SHOT = "zero-shot-gait-classification"
 MADE = json.loads((FOLDER / ABOUT).read_text(encoding="utf-8"))
 
 
@@ -88,8 +92,41 @@ def test_pipelines_need_no_model(walk):
     assert set(pipeline("gait-to-text")(walk)["class_probabilities"]) == set(MADE["labels"])
     assert {r["label"] for r in pipeline("gait-classification")(walk, top_k=None)} == set(MADE["labels"])
     assert set(pipeline("gait-report")(walk).class_probabilities) == set(MADE["labels"])
-    ask = pipeline("zero-shot-gait-classification")
+    ask = pipeline(ZERO_SHOT)
     assert len(ask(walk, candidate_labels=["normal gait", "a high right knee"])) == 2
+
+
+@pytest.mark.parametrize("task", ["text-to-gait", "gait-to-text", "gait-classification", "gait-report", ZERO_SHOT])
+def test_pipelines_know_the_family_by_its_name(task, walk):
+    named_so = pipeline(task, model=NAME)
+    assert named_so.model.name_or_path == pipeline(task).model.name_or_path
+    if task == "text-to-gait":
+        assert named_so("normal gait", seed=0)["joints"].shape == (96, 25, 3)
+    with pytest.raises(OSError, match="gait-smal"):
+        pipeline(task, model="./gait-smal")
+
+
+def test_the_name_is_known_however_pipeline_was_imported(tmp_path):
+    """Of other tasks it stays a name of the Hub; a folder is taken as it is."""
+    code = """
+import os, sys
+early = len(sys.argv) > 1
+if early:
+    import transformers; transformers.pipeline
+import modeling_gait, transformers
+from transformers.pipelines import pipeline
+assert pipeline is transformers.pipeline and pipeline.__doc__
+for model in ("gait-small", modeling_gait.released()):
+    assert pipeline("text-to-gait", model).model.config.gait_labels
+try:
+    pipeline("text-generation", model="gait-small")
+except OSError:
+    print("done")
+"""
+    for more in ([], ["early"]):
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code, *more], capture_output=True, text=True, env=environment)
+        assert done.stdout == "done\n", done.stderr
 
 
 def test_commands_need_no_model(walk, tmp_path):
@@ -100,6 +137,7 @@ def test_commands_need_no_model(walk, tmp_path):
     assert described["class_probabilities"] != classified["scores"], "the family's classifier, not its tokeniser"
     assert answer("report", walk, "-o", tmp_path / "report.html")["class_probabilities"]
     assert answer("search", "steppage gait", walk.parent)[0]["file"] == str(walk)
+    assert answer("generate", "normal gait", "-o", tmp_path / "n.csv", "--model", NAME)["model"] == NAME
     adapter = answer("personalize", walk, "-o", tmp_path / "p01", "--model", NAME)
     assert adapter["cycles"] > 0
     assert modeling_gait.GaitTCNModel.from_pretrained(tmp_path / "p01").generate(1).shape == (1, 100, 75)

@@ -44,6 +44,7 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
         write, read = pipeline("text-to-gait", model=str(family)), pipeline("gait-to-text", model=str(family))
         step("mild ones")
         classes = read.extractor.classes
+        ungraded = {c.name for c in classes.classes if not c.graded}
         prompts = default_prompts(classes, None, MILD)
         options = {"seed": seed, "candidates": 8, "temperature": 0.7}
         mild = write(prompts, **options)
@@ -60,12 +61,20 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
         report = pipeline("gait-report", model=str(family / "knowledge"))(str(file), html=folder / "report.html")
         encoder = GaitDualEncoderModel.from_pretrained(family / "text").eval()
         files = sorted(folder.glob("*/walks/*.csv"))
-        names = [f"{f.parts[-3]} {f.stem.replace('_', ' ')}" for f in files]
+        names = [("" if f.stem in ungraded else f"{f.parts[-3]} ") + f.stem.replace("_", " ") for f in files]
         found = GaitSearch(encoder, Dataset.from_dict({"name": names}), encode_walks(encoder, files)).by_text(QUERY, 3)
         step("index.html")
         rows += [describe(w, read(w), n) for w, n in zip(mild, unique_names(mild))]
         read_back = rows[[r.name for r in rows].index(READ)]
-        shown = {"rows": rows, "severe": len(severe), "said": read_back, "report": report, "found": found, "query": QUERY}
+        shown = {
+            "rows": rows,
+            "severe": len(severe),
+            "ungraded": ungraded,
+            "said": read_back,
+            "report": report,
+            "found": found,
+            "query": QUERY,
+        }
         with atomic_path(folder / "index.html") as temporary:
             temporary.write_text(fill_page("demo", **shown, person=PERSON), encoding="utf-8")
     bar.close()

@@ -6,12 +6,13 @@ In: joints (n, T, 25, 3) [m] as they were walked. Out: `sense`: the same with no
 Sources of the sizes: Kinect v2's noise and its errors of knee and ankle angles: Pfister et al. 2014 (J Med Eng Technol 38:274),
 Wang et al. 2015 (IEEE ICHI), Xu & McGorry 2015 (Appl Ergon 49:47); Azure: Albert et al. 2020 (Sensors 20:5104); poses of one
 camera, whose depth is guessed: Bazarevsky et al. 2020 (BlazePose); skin markers: Leardini et al. 2005 (Gait Posture 21:212).
-They are rounded, and drawn about.
+They are rounded, and drawn about. `lower_body` is skin markers on pelvis and legs alone: the trunk, the head and the arms
+stand where a reader of such a file puts them (`convert_joints`), and do not move against the pelvis.
 """
 
 import numpy as np
 
-from ..skeletons import KINECT_V2
+from ..skeletons import KINECT_V2, convert_joints
 from .gait_motion import slow_noise
 
 # noise of the trunk [m], factor on it along the line of sight, bias of a joint (SD) [m], lowest frame rate
@@ -20,7 +21,11 @@ SENSORS = {
     "azure_kinect": (0.006, 1.3, 0.015, 15.0),
     "pose_video": (0.012, 2.5, 0.025, 20.0),
     "markers": (0.002, 1.0, 0.010, 30.0),
+    "lower_body": (0.002, 1.0, 0.010, 30.0),
 }
+# How many walks each of them sees. The shipped family was trained without lower bodies: 0, until it is trained anew.
+SHARES = {"kinect_v2": 0.4, "azure_kinect": 0.2, "pose_video": 0.25, "markers": 0.15, "lower_body": 0.0}
+_UPPER = [j for j, s in enumerate(KINECT_V2.joint_names) if not s.endswith(("pelvis", "hip", "knee", "ankle", "foot"))]
 _FAR = ("hand", "tip", "thumb", "wrist", "foot", "ankle")
 _LEVEL = np.array([2.5 if s.endswith(_FAR) else 1.5 if s.endswith(("knee", "elbow")) else 1.0 for s in KINECT_V2.joint_names])
 
@@ -50,17 +55,21 @@ def sense(rng, joints: np.ndarray, noise: float, dropout: float, kind: str, fps:
     return joints
 
 
-def record(joints: np.ndarray, fps: float = 30.0, seed: int = 0, shortest: float = 1.8) -> tuple[list[np.ndarray], list[str]]:
+def record(
+    joints: np.ndarray, fps: float = 30.0, seed: int = 0, shortest: float = 1.8, shares: dict[str, float] | None = None
+) -> tuple[list[np.ndarray], list[str]]:
     """Clips of walks as some sensor gives them, each walk by another.
 
     Args:
         joints: (n, T, 25, 3) [m].
         shortest: least length of a clip [s]; a clip lasts from this to the whole walk.
+        shares: sensor -> share of the walks that it sees; default: `SHARES`.
 
     Returns: n clips float32 (T_i, 25, 3) at `fps`, the first pelvis above the origin; n names of `SENSORS`.
     """
     rng, n, frames = np.random.default_rng([seed, 1]), *joints.shape[:2]
-    names = [list(SENSORS)[k] for k in rng.choice(len(SENSORS), n, p=(0.4, 0.2, 0.25, 0.15))]
+    shares = SHARES if shares is None else shares
+    names = [list(SENSORS)[k] for k in rng.choice(len(SENSORS), n, p=[shares.get(s, 0.0) for s in SENSORS])]
     size, depth, bias, low = np.array([SENSORS[name] for name in names]).reshape(n, 4).T
     size = size * np.exp(0.3 * rng.standard_normal(n))
     along = np.ones((n, 1, 1, 3))
@@ -75,8 +84,11 @@ def record(joints: np.ndarray, fps: float = 30.0, seed: int = 0, shortest: float
     clips, rate = [], rng.uniform(low, np.maximum(low, fps))
     ends = rng.integers(min(int(shortest * fps), frames), frames + 1, n)
     starts = (rng.random(n) * (frames - ends + 1)).astype(int)
-    for walk, start, length, r in zip(seen, starts, ends, rate):
+    for walk, name, start, length, r in zip(seen, names, starts, ends, rate):
         clip = walk[start : start + length]
+        if name == "lower_body":
+            clip[:, _UPPER] = np.nan
+            clip = convert_joints(clip, KINECT_V2, KINECT_V2)
         if r < 0.95 * fps:  # fewer frames a second, filled linearly
             at = np.arange(0, length - 1, fps / r)
             t = np.arange(int(at[-1]) + 1)
@@ -96,4 +108,4 @@ def _turned(rng, joints: np.ndarray) -> np.ndarray:
     return np.einsum("nij,ntkj->ntki", turn, joints)
 
 
-__all__ = ["SENSORS", "record", "sense"]
+__all__ = ["SENSORS", "SHARES", "record", "sense"]
