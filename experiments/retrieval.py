@@ -225,11 +225,12 @@ def text_arguments(args, **more) -> TextArguments:
     return TextArguments(**values | ({"max_steps": args.max_steps} if args.max_steps else {}))
 
 
-def trained(args: TextArguments, encoder, walks: tuple) -> tuple[GaitDualEncoderModel, GaitFeatureExtractor]:
-    """The model of `args.output_dir`; trained on `walks` (joints, texts, numbers) where it is not there."""
+def trained(args: TextArguments, encoder, walks: tuple, **about) -> tuple[GaitDualEncoderModel, GaitFeatureExtractor]:
+    """The model of `args.output_dir`; trained on `walks` (joints, texts, numbers) where it is not there; `about`: their
+    `skeleton` and `fps`, if not those of Kinect."""
     folder = Path(args.output_dir)
     if not (folder / "config.json").exists():
-        windows, extractor = fitted_windows(args, *walks)
+        windows, extractor = fitted_windows(args, *walks, **about)
         save_model(folder, fit_model(args, windows, encoder, extractor.skeleton, extractor.fps), extractor)
     model = GaitDualEncoderModel.from_pretrained(folder).eval()
     model.set_sentence_encoder(encoder)

@@ -93,7 +93,8 @@ def _pipelines(pipelines) -> None:
 
 def _name_family(pipelines, parts: dict[str, str]) -> None:
     """Let `pipeline(TASK, model="gait-small")` find the shipped family: transformers takes a name that is no folder for a
-    repository of the Hub, and has no way to tell it otherwise."""
+    repository of the Hub, and has no way to tell it otherwise. A `pipeline` that somebody took from transformers before this
+    package was imported does not know the name."""
     make, top = pipelines.pipeline, sys.modules["transformers"]
 
     @wraps(make)

@@ -5,11 +5,14 @@ import json
 import datasets
 import numpy as np
 import pytest
+from conftest import GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
+from transformers import pipeline
 
 from datasets_scripts import pathologies, simulated
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.simulation.pathologies import Pathologies
+from train import train_gpt2, train_vq
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +89,20 @@ def test_a_folder_of_files_becomes_a_data_set(tmp_path, capsys):
         *("normal", "antalgic", "stiff_legged"),
         *("antalgic", "stiff_legged", "lurch"),
     ]
+
+
+def test_a_tokeniser_and_gpt2_train_on_it(tmp_path):
+    """Normal walks of two healthy people -> a family that writes the six gaits."""
+    (tmp_path / "in").mkdir()
+    for i, joints in enumerate(simulate_walks(4, frames=110, pathology="normal").joints):
+        np.savez(tmp_path / "in" / f"w{i}.npz", joints=joints, fps=30.0)
+    data = ["--normal", tmp_path / "in", "--output_dir", tmp_path / "o", "--copies", "6", "--num_proc", "1"]
+    pathologies.main([str(a) for a in data])
+    common = ["--dataset", tmp_path / "o", "--output_dir"]
+    run_script(train_vq, [*common, tmp_path / "vq", *VQ_ARGUMENTS])
+    run_script(train_gpt2, [*common, tmp_path / "family", "--vq", tmp_path / "vq", *GPT2_ARGUMENTS])
+    write = pipeline("text-to-gait", model=str(tmp_path / "family"))
+    made = write(["lurch gait, right side", "normal gait"], seed=0)
+    assert [m["description"].pathology for m in made] == ["lurch", "normal"] and np.isfinite(made[0]["joints"]).all()
+    with pytest.raises(ValueError, match="parkinsonian"):
+        write("parkinsonian gait")

@@ -106,7 +106,7 @@ def test_pipelines_know_the_family_by_its_name(task, walk):
         pipeline(task, model="./gait-smal")
 
 
-def test_the_name_is_known_however_pipeline_was_imported(tmp_path):
+def test_the_name_is_known_wherever_pipeline_is_taken_from_afterwards(tmp_path):
     """Of other tasks it stays a name of the Hub; a folder is taken as it is."""
     code = """
 import os, sys

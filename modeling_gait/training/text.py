@@ -95,7 +95,7 @@ class WalkWindows:
         self.joints, self.texts, self.descriptions, self.extractor = joints, texts, np.asarray(descriptions), extractor
         self.mirror = mirror
         still = {"mirror": 0, "yaw": 0, "scale": 0, "window": 0, "body": 0, "bone": 0, "jitter": 0}
-        self.augmentation = Augmentation(**still, posture=posture) if posture else None
+        self.augmentation = Augmentation(**still, posture=posture, skeleton=SKELETONS[extractor.skeleton]) if posture else None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -256,10 +256,10 @@ def open_walks(args: TextArguments) -> tuple[WalkWindows, GaitFeatureExtractor]:
 
 
 def fitted_windows(
-    args: TextArguments, joints: list[np.ndarray], texts: list[list[str]], descriptions: np.ndarray
+    args: TextArguments, joints: list[np.ndarray], texts: list[list[str]], descriptions: np.ndarray, **about
 ) -> tuple[WalkWindows, GaitFeatureExtractor]:
-    """Walks of training people as windows, and the feature extractor fitted to them."""
-    extractor = GaitFeatureExtractor(num_frames=args.num_frames, frame_multiple=args.frames_per_token)
+    """Walks of training people as windows, and the feature extractor fitted to them; `about`: their `skeleton` and `fps`."""
+    extractor = GaitFeatureExtractor(num_frames=args.num_frames, frame_multiple=args.frames_per_token, **about)
     extractor.fit(joints[:: max(1, len(joints) // 1000)])
     return WalkWindows(joints, texts, descriptions, extractor, args.posture, args.mirror), extractor
 

@@ -224,7 +224,7 @@ def test_fair_scores_weigh_each_activity_and_both_groups():
     plain[:, trained[0]] = (0.1, 0.2, 0.3, 0.9, 0.8, 0.7)
     fair = np.zeros((6, 12))
     fair[np.arange(6), [labels[0], trained[0], labels[2], labels[3], labels[4], labels[0]]] = 1
-    found = fair_scores(fair, plain, labels, unseen, trained)
+    found = fair_scores(fair, plain, np.array([0.9, 0.8, 0.7, 0.1, 0.2, 0.3]), labels, unseen, trained)
     assert (found["zero_shot_top1_of_all"], found["seen_top1_of_all"]) == (0.75, 0.5)
     assert (found["zero_shot_top1_of_all_plain"], found["seen_top1_of_all_plain"]) == (0, 0.5)
     assert found["harmonic_mean"] == pytest.approx(0.6) and found["none_of_these_auroc"] == 1
