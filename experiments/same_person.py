@@ -4,14 +4,17 @@
 
 In: walks of the walk schema. Each person A is held out in turn. K cycles of their normal walks that one sensor saw are given;
 the linear rule of `GaitTCNModel`, fitted to the others' normal cycles, says in what A differs from them; cadence, speed alike.
-With T[p, c] the mean cycle of person p's walks of class c, a walk of B, one of the others, becomes
+With T[p, c] the mean cycle of person p's walks of class c, N and M means over the others of T[p, normal] and T[p, c], a walk of
+B, one of the others, becomes
 
-    walk - T[B, c] + T[A, normal], as the rule expects it, + mean over the others p of (T[p, c] - T[p, normal])
+    walk - T[B, c] + M + r (T[A, normal], as the rule expects it, - N)
 
-in phase (gait_waves.py); B's change from stride to stride and the sensor's noise stay. Out: `model_cards/results/NAME.json`, a
-figure; a row for a person, seed and class: the Frechet gait distance from half of A's real walks of the class, of as many walks
-of each kind; the share that a GRU, trained on real walks of the others, takes for the class; RMS of joint-angle curves of the
-mean cycle. Kinds: K cycles; `nobody`, no cycle of A; `other_person`, real walks of each of the others; `own`, the other half.
+in phase (gait_waves.py); r is how much of what makes a person in their normal walk the others carry over into the class, by
+regression (1 for normal walks). B's change from stride to stride and the sensor's noise stay. Out: a figure and
+`model_cards/results/NAME.json`; a row a person, seed and class: the Frechet gait distance from half of A's real walks of the
+class, of as many walks of each kind; the share that a GRU, trained on real walks of the others, takes for the class; RMS of
+joint-angle curves of the mean cycle. Kinds: K cycles; `nobody`, no cycle of A; `other_person`, real walks of the others;
+`own`, the other half.
 """
 
 from dataclasses import dataclass, field
@@ -38,6 +41,7 @@ from modeling_gait.training.maml import Cycles
 SHOTS = (1, 3, 5)
 KINDS = {"": "1", "_3": "3", "_5": "5", "_nobody": "nobody", "_other_person": "other_person", "_own": "own"}  # end of a key
 NORMAL, HARMONICS, ROOT = "normal", 5, KINECT_V2.root
+RIDGE = 0.3  # of a channel's mean sum of squares
 SHOWN = {  # an angle that tells each class
     "antalgic": "knee_flexion_left",
     "stiff_legged": "knee_flexion_right",
@@ -147,6 +151,23 @@ def shrunk(own: np.ndarray, people: list[np.ndarray]) -> np.ndarray:
     return between / (between + within / len(own)) * (own.mean(0) - means.mean(0))
 
 
+def carried(normals: list[tuple], others: list[tuple]) -> tuple[torch.Tensor, np.ndarray]:
+    """How much of what makes people in their normal walks, `Walks.mean` of each, they carry over into another class.
+
+    Slopes of a ridge regression: (1 + 2 K, C) for cycles, one for the mean pose and one for the waves of each channel; (2,).
+    """
+
+    def slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:  # (n, R, C) -> (C,)
+        size = (x**2).sum((0, 1))
+        return (x * y).sum((0, 1)) / (size + RIDGE * size.mean())
+
+    cycles, paces = ([np.stack([np.asarray(p[k]) for p in people]) for people in (normals, others)] for k in (0, 1))
+    (a, b), (x, y) = ([v - v.mean(0) for v in pair] for pair in (cycles, paces))
+    waves = np.repeat(slopes(a[:, 1:], b[:, 1:])[None], a.shape[1] - 1, axis=0)
+    share = np.concatenate((slopes(a[:, :1], b[:, :1])[None], waves))
+    return torch.from_numpy(share).float(), slopes(x[:, None], y[:, None])
+
+
 def curves(cycle: torch.Tensor) -> np.ndarray:
     """Joint angles (12, 100) [deg] of a mean cycle (1 + 2 K, C)."""
     phase = torch.arange(100) * 2 * torch.pi / 100
@@ -156,11 +177,11 @@ def curves(cycle: torch.Tensor) -> np.ndarray:
 
 
 def evaluate(run: dict, walks: Walks, cycles: Cycles, source: np.ndarray, args: PersonArguments) -> list[dict]:
-    """A row of each pathology of one person."""
+    """A row of each class of one person."""
     person, rng = run["subject"], np.random.default_rng([run["seed"], int.from_bytes(run["subject"].encode())])
     others = [s for s in held_out(walks.subject, []) if s != person]
     model = linear_model(cycles.without([person]))
-    mine = np.flatnonzero(cycles.subject == person)
+    mine = np.flatnonzero((cycles.subject == person) & (walks.half[source] == 1))
     mine = mine[cycles.activity[mine] == rng.choice(np.unique(cycles.activity[mine]))]
     support, people = rng.permutation(mine)[: max(SHOTS)], [walks.pace[walks.rows(s, NORMAL)] for s in others]
     known = {"nobody": (torch.zeros_like(walks.waves.cycle[0]), np.zeros(2))}
@@ -174,14 +195,14 @@ def evaluate(run: dict, walks: Walks, cycles: Cycles, source: np.ndarray, args: 
     labels = np.array([walks.classes.index(c) for c in walks.label[train]])
     judge = train_classifier(inputs, labels, walks.classes, steps=args.judge_steps, learning_rate=2e-3, bf16=True)
     normals = {s: walks.mean(s, NORMAL) for s in others}
-    normal = [sum(n[k] for n in normals.values()) / len(others) for k in (0, 1)]
     out, drawn = [], {}
-    for label in [c for c in walks.classes if c != NORMAL and len(walks.rows(person, c))]:
+    for label in [c for c in walks.classes if len(walks.rows(person, c))]:
         means = {s: walks.mean(s, label) for s in others if len(walks.rows(s, label))}
-        way = [sum(m[k] - normals[s][k] for s, m in means.items()) / len(means) for k in (0, 1)]
+        mean = [sum(m[k] for m in means.values()) / len(means) for k in (0, 1)]
+        share = (1.0, 1.0) if label == NORMAL else carried([normals[s] for s in means], list(means.values()))
         reference, rest = (walks.rows(person, label, half) for half in (0, 1))
         donors = rng.choice(np.flatnonzero((walks.label == label) & np.isin(walks.subject, list(means))), len(reference))
-        real, own = walks.features[reference], curves(walks.mean(person, label)[0])
+        real, own = walks.features[reference], curves(walks.waves.cycle[reference].mean(0))
         row = {"pathology": label, "fgd_own": frechet_gait_distance(walks.features[rest], real)}
         judged = lambda made: float(np.mean(predict(judge, prepare_classifier_input(made)) == walks.classes.index(label)))  # noqa: B023, E731
         row["judged_own"] = judged([walks.joints[i] for i in np.concatenate((reference, rest))])
@@ -191,8 +212,8 @@ def evaluate(run: dict, walks: Walks, cycles: Cycles, source: np.ndarray, args: 
         theirs = [curves(m[0]) for m in means.values()]
         row["curve_rms_deg_other_person"] = float(np.mean([off(c) for c in theirs]))
         drawn |= {f"{label}/own": own, f"{label}/others": np.stack(theirs)}
-        for kind, (change, pace) in known.items():
-            asked = [n + d + w for n, d, w in zip(normal, (change, pace), way)]
+        for kind, differs_by in known.items():
+            asked = [m + r * d for m, r, d in zip(mean, share, differs_by)]
             made = []
             for i in donors:
                 added = [a - m for a, m in zip(asked, means[walks.subject[i]])]
@@ -210,19 +231,22 @@ def evaluate(run: dict, walks: Walks, cycles: Cycles, source: np.ndarray, args: 
 
 
 def result_metrics(rows: list[dict]) -> dict[str, float]:
-    """Means over people (over seeds and classes first) with intervals, and how far the other kinds are above one cycle."""
+    """Means over people (over seeds and classes first) with intervals, and how far the other kinds are above one cycle;
+    `person_gait` of the pathologies, `person_normal` of normal walks."""
     out, people = {}, sorted({r["subject"] for r in rows})
-    own = {s: [r for r in rows if r["subject"] == s] for s in people}
-    for what in ("fgd", "judged", "curve_rms_deg"):
-        table = {}
-        for end, kind in KINDS.items():
-            if f"{what}_{kind}" in rows[0]:
-                table[kind] = np.array([np.mean([r[f"{what}_{kind}"] for r in own[s]]) for s in people])
-                out |= interval(f"person_gait_{what}{end}", table[kind])
-                if kind != "1":
-                    out |= interval(f"person_gait_{what}{end}_minus_person", table[kind] - table["1"])
-    cells = [r["fgd_1"] < r["fgd_other_person"] for r in rows]
-    return rounded(out | {"person_gait_nearer_than_other_person": float(np.mean(cells))})
+    for name, wanted in (("person_gait", False), ("person_normal", True)):
+        own = {s: [r for r in rows if r["subject"] == s and (r["pathology"] == NORMAL) == wanted] for s in people}
+        for what in ("fgd", "judged", "curve_rms_deg"):
+            table = {}
+            for end, kind in KINDS.items():
+                if f"{what}_{kind}" in rows[0]:
+                    table[kind] = np.array([np.mean([r[f"{what}_{kind}"] for r in own[s]]) for s in people])
+                    out |= interval(f"{name}_{what}{end}", table[kind])
+                    if kind != "1":
+                        out |= interval(f"{name}_{what}{end}_minus_person", table[kind] - table["1"])
+        cells = [r["fgd_1"] < r["fgd_other_person"] for s in people for r in own[s]]
+        out[f"{name}_nearer_than_other_person"] = float(np.mean(cells))
+    return rounded(out)
 
 
 def draw(folder: Path, people: list[str], seed: int, name: str) -> None:
@@ -254,7 +278,8 @@ def main() -> None:
     protocol = (
         "each person held out in turn: prior, mean cycles, what a class adds, and judge (a GRU on a third of the real walks) "
         "are of the others alone; cycles of normal walks that one sensor saw; FGD from half of the person's walks of a class, "
-        "of as many walks of each kind; metrics are means over people, of five pathologies"
+        "of as many walks of each kind, cycles given from the other half; metrics are means over people, of five pathologies "
+        "and of normal walks"
     )
     print(write_result(args.name, args.dataset, protocol, result_metrics(rows), rows))
     draw(Path(args.output_dir), [people[i] for i in sorted({0, len(people) // 2, len(people) - 1})], args.seeds[0], args.name)

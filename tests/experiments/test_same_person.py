@@ -11,6 +11,7 @@ from datasets_scripts import simulated
 from experiments import same_person
 from modeling_gait.gait_waves import from_channels, synthesise
 from modeling_gait.kinematics import JOINT_ANGLES
+from modeling_gait.schema import PATHOLOGIES
 from modeling_gait.skeletons import KINECT_V2
 from modeling_gait.training.maml import Cycles
 
@@ -81,11 +82,24 @@ def test_a_difference_is_shrunk_by_what_one_walk_is_worth():
     assert same_person.shrunk(np.array([[5.0]] * 4), people) == pytest.approx([5 * 4 / 4.25])
 
 
+def test_what_people_carry_over_is_found_for_pose_waves_and_pace():
+    rng, people, others = np.random.default_rng(0), [], []
+    for _ in range(200):
+        own, pace = rng.normal(size=(11, 75)), rng.normal(size=2)
+        people.append((torch.from_numpy(own), pace))
+        others.append((torch.from_numpy(own * np.r_[1.3, np.full(10, 0.65)][:, None]) + 4, 1.3 * pace - 1))
+    cycle, pace = same_person.carried(people, others)
+    shrunk = 1 + same_person.RIDGE
+    assert cycle.shape == (11, 75) and np.allclose(cycle.numpy() * shrunk, np.r_[1.3, np.full(10, 0.65)][:, None], atol=0.2)
+    assert np.allclose(pace * shrunk, 1.3, atol=0.1)
+
+
 def test_the_experiment_writes_rows_metrics_and_a_picture(folder, tmp_path, cards, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_script(same_person, ["--dataset", folder, "--name", "tiny", "--output_dir", "out", "--judge_steps", "2"])
+    names = [c for c in PATHOLOGIES if c in ("normal", "steppage")]
     result = json.loads((tmp_path / "model_cards" / "results" / "tiny.json").read_text())
-    assert [(r["subject"], r["pathology"]) for r in result["rows"]] == [(f"sim0_000{i}", "steppage") for i in range(3)]
+    assert [(r["subject"], r["pathology"]) for r in result["rows"]] == [(f"sim0_000{i}", c) for i in range(3) for c in names]
     for kind in same_person.KINDS.values():
         assert all(r[f"fgd_{kind}"] >= 0 for r in result["rows"])
     metrics = result["metrics"]
