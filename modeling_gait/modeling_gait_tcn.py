@@ -11,8 +11,8 @@ channels or sensors were measured.
     person.reconstruct(cycle, sample_mask)       # (B, P, C)
     person.save_adapter("p01"); GaitTCNModel.from_pretrained("p01")   # base model + what changed
 
-The linear rule (gait_posterior.py) goes first: the posterior of a Gaussian prior over people that was fitted to training people.
-A temporal convolutional network may add to it, and its weights may take gradient steps on the person's cycles (MAML). As shipped
+The linear rule (gait_posterior.py) goes first: the posterior of a Gaussian prior over people, fitted to training people. A
+temporal convolutional network may add to it, and its weights may take gradient steps on the person's cycles (MAML). As shipped
 and configured it is untrained and adds nothing: the rule is linear. A gait cycle is periodic, and so are the convolutions.
 """
 
