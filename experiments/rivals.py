@@ -13,11 +13,12 @@ joints, and of the same number of bits but for rounding:
 - `rvq`: six codebooks of 512, quantiser dropout 0.2 (MoMask, arXiv 2312.00063)
 - `fsq`: finite scalar quantisation (arXiv 2309.15505)
 - `mixing`: neither codes nor network: eight neighbours of a random walk mixed at random among unquantised linear
-  coefficients; `mixing_others`: of other walks alone, as a walk's nearest neighbours are its own recordings by other sensors
+  coefficients; `mixing_others`: of other walks alone, as its nearest may be its own recordings by other sensors
 
 One token of 8 bits holds the level of what a tokeniser leaves, which comes back as noise of the spectrum, phase and correlation
-that it has on training walks (sensor_noise.py), as in ours. T2M-GPT and MoMask run from checkouts of
-github.com/Mael-zys/T2M-GPT and github.com/EricGuo5513/momask-codes, published sizes, random weights and text features.
+that it has on training walks (sensor_noise.py), as in ours; a network's path gets none. T2M-GPT and MoMask run from
+checkouts of github.com/Mael-zys/T2M-GPT and github.com/EricGuo5513/momask-codes, published sizes, random weights
+and text features.
 Out: a row a person and tokeniser, and one of seconds (runner.py); `model_cards/results/rivals_gist.json`.
 """
 
@@ -240,6 +241,8 @@ class Noise:
         missed = to_channels(joints, self.world.skeleton) - to_channels(made, self.world.skeleton)
         path = slice(3 * self.world.skeleton.root, 3 * self.world.skeleton.root + 2)
         missed[..., path] -= missed[:, :1, path].clone()
+        if isinstance(self.tokeniser, Network):
+            missed[..., path] = 0  # a sum of velocities drifts away, which is no trembling
         return made, missed * mask[..., None]
 
     def phase(self, joints: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -57,6 +57,16 @@ def test_what_a_network_is_given_is_a_whole_walk(world):
     assert still[..., 2:].var(1).max() < 1e-8 and still[..., :2].abs().max() < 1e-8
 
 
+def test_the_drift_of_a_summed_path_is_no_noise(world):
+    joints, mask = world.input
+    noise = rivals.Noise.__new__(rivals.Noise)
+    noise.world, noise.tokeniser = world, rivals.Network.__new__(rivals.Network)
+    noise.tokeniser.__dict__ |= {"skeleton": world.skeleton, "fps": 30.0, "weights": world.weights, "path": slice(0, 2)}
+    noise.tokeniser.__dict__ |= {"mean": 0.0, "deviation": 1.0, "model": lambda x: (x + 0.1, 0)}
+    _, residual = noise.made(joints, mask)
+    assert residual[..., :2].abs().max() == 0 and residual[..., 2].abs().max() > 0.01
+
+
 def test_noise_is_as_loud_as_what_was_left(world):
     joints, mask = world.input
     noise = rivals.Noise(world, lambda j, m: j + 0.02 * torch.randn(j.shape), np.arange(12))
