@@ -355,6 +355,8 @@ def main() -> None:
         "subject's cycles of one activity; what is chosen, on the next group with models made without both; "
         "metrics are means over subjects, intervals a bootstrap over them; reconstruction with five support cycles"
     )
+    if not args.tuning and any("mse_finetune" in r for r in rows):
+        protocol += "; finetune and scratch are of an earlier run with the same supports and queries"
     path = result_path(args.name)
     choices = json.loads(path.read_text()).get("choices", {}) if path.exists() else {}
     choices |= {p.stem: json.loads(p.read_text()) for p in (Path(args.output_dir) / "choices").glob("[!.]*.json")}
