@@ -1,11 +1,9 @@
 """Names imported when used, registration whatever is imported first, commands that import no more than they need."""
 
-import ast
 import json
 import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,15 +36,20 @@ except SystemExit as end:
     assert not end.code, end.code
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
+    return cpu_seconds(code)
+
+
+def cpu_seconds(code: str) -> tuple[str, float]:
+    """What the code prints, and the processor's seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    heavy = run(code)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return heavy, after.ru_utime - before.ru_utime
+    printed = run(code)
+    return printed, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before.ru_utime
 
 
 def test_commands_that_need_no_model_start_at_once(tmp_path):
     walk = simulate_walks(1, frames=300, seed=0)
     write_csv(tmp_path / "walk.csv", walk.joints[0], walk.fps)
+    _, libraries = cpu_seconds("import numpy, pandas, scipy.signal")  # what a slow or busy machine takes for these alone
     for seconds, *arguments in (
         (0.5, "--help"),
         (0.5, "--version"),
@@ -55,7 +58,7 @@ def test_commands_that_need_no_model_start_at_once(tmp_path):
     ):
         heavy, spent = command(*arguments)
         assert heavy == "[]", arguments
-        assert spent < 3 * seconds, arguments  # a busy machine may take longer than the limit that experiments measure
+        assert spent < max(3 * seconds, 2 * libraries), arguments  # experiments.house measures the limit itself
 
 
 def test_the_package_imports_nothing_heavy():
@@ -68,13 +71,6 @@ def test_every_name_is_there():
     assert set(modeling_gait.__all__) <= set(dir(modeling_gait))
     with pytest.raises(AttributeError, match="GaitNothing"):
         modeling_gait.GaitNothing  # noqa: B018
-
-
-def test_type_checkers_see_the_same_names():
-    tree = ast.parse(Path(modeling_gait.__file__).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    seen = {alias.name: node.module for node in block.body for alias in node.names}
-    assert seen == modeling_gait._HOME
 
 
 PIPELINES = {"text-to-gait", "gait-to-text", "gait-classification", "gait-report", "zero-shot-gait-classification"}

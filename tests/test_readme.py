@@ -42,6 +42,8 @@ def test_commands_exist():
     assert len(found) >= 20
     for script, *words in found:
         source = (ROOT / script).read_text(encoding="utf-8")
+        if script.startswith("experiments/"):
+            source += (ROOT / "experiments" / "runner.py").read_text(encoding="utf-8")
         for module in {"arguments", *re.findall(r"^from modeling_gait\.training\.(\w+) import", source, re.M)}:
             source += (ROOT / "modeling_gait" / "training" / f"{module}.py").read_text(encoding="utf-8")
         for word in words:
