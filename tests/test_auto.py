@@ -49,7 +49,7 @@ def cpu_seconds(code: str) -> tuple[str, float]:
 def test_commands_that_need_no_model_start_at_once(tmp_path):
     walk = simulate_walks(1, frames=300, seed=0)
     write_csv(tmp_path / "walk.csv", walk.joints[0], walk.fps)
-    _, libraries = cpu_seconds("import numpy, pandas, scipy.signal; print()")  # what a slow or busy machine takes for these alone
+    _, libraries = cpu_seconds("import numpy, pandas, scipy.signal; print()")  # a slow or busy machine takes longer
     for seconds, *arguments in (
         (0.5, "--help"),
         (0.5, "--version"),
