@@ -26,7 +26,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from datasets import Dataset
 from safetensors.numpy import save_file
 from tqdm import tqdm
@@ -44,6 +43,7 @@ from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.tokenization_gait import GaitTokenizer, stack_codes
 from modeling_gait.training.classifier import load_inputs, predict, share_of_walks, train_classifier
 from modeling_gait.training.data import class_labels, load_walks
+from modeling_gait.training.loop import own_device
 
 TRAIN = ROOT / "train"
 BATCH = 270  # walks sampled at a time
@@ -129,7 +129,7 @@ def draw_descriptions(
 
 def sample_sets(folder: Path, targets: list[Path], data: Dataset, args: GeneratorArguments) -> None:
     """Sample walks from the family in `folder` and write their classifier inputs, a file for each set."""
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    device = own_device()
     model = GPT2LMHeadModel.from_pretrained(folder).eval().to(device)
     tokenizer = GaitTokenizer.from_pretrained(folder)
     extractor = GaitFeatureExtractor.from_pretrained(folder / "vq")

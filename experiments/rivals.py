@@ -44,6 +44,7 @@ from modeling_gait.sensor_noise import LEVELS, SensorNoise
 from modeling_gait.skeletons import mirror
 from modeling_gait.training.data import load_walks
 from modeling_gait.training.fit_parts import OTHERS, waves_of
+from modeling_gait.training.loop import optimizer_step
 from modeling_gait.walk_description import WalkDescription
 
 TOKENISERS = ("ours", "linear", "vq", "mixing", "rvq", "fsq", "linear_64", "mixing_others")
@@ -193,16 +194,13 @@ class Network:
         self.bits, steps, gone, began = x.shape[1] * bits, 0, 0.0, time.process_time()
         optimiser = torch.optim.AdamW(self.model.parameters(), betas=(0.9, 0.99))
         while gone < seconds:
-            optimiser.param_groups[0]["lr"] = 1e-3 * min(1, (steps + 1) / 20, 0.02 + 1.5 * (1 - gone / seconds))
             rows = torch.randint(len(x), (batch,))
             self.model.quantizer.quantize_dropout = bool(torch.rand(()) < 0.2)  # only the residual VQ's means something
             (out, committed), valid = self.model(x[rows]), mask[rows, :, None]
             missed = nn.functional.smooth_l1_loss(out, x[rows], reduction="none") * valid
             moved = nn.functional.smooth_l1_loss(out.diff(dim=1), x[rows].diff(dim=1), reduction="none") * valid[:, 1:]
-            optimiser.zero_grad()
-            (missed.mean() + 0.5 * moved.mean() + committed).backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            optimiser.step()
+            rate = 1e-3 * min(1, (steps + 1) / 20, 0.02 + 1.5 * (1 - gone / seconds))
+            optimizer_step(optimiser, missed.mean() + 0.5 * moved.mean() + committed, rate)
             steps, gone = steps + 1, time.process_time() - began
         self.model.eval()
         self.about = {"seconds": gone, "steps": steps}

@@ -17,7 +17,7 @@ were chosen on annotated walks; experiments/gait_events.py measures them on walk
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from scipy import integrate, interpolate, ndimage, signal
@@ -56,7 +56,7 @@ def smooth_positions(joints: np.ndarray, fps: float, cutoff: float = 6.0) -> np.
     return signal.sosfiltfilt(sections, joints, axis=0, padlen=min(int(fps), len(joints) - 1))
 
 
-@cache
+@lru_cache(64)
 def _low_pass(cutoff: float, fps: float) -> np.ndarray:
     return signal.butter(2, cutoff, fs=fps, output="sos")  # designing it takes longer than filtering a walk
 

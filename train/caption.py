@@ -54,6 +54,7 @@ from modeling_gait.training.caption_texts import (
     check_appearance,
 )
 from modeling_gait.training.data import dataset_classes, open_rows
+from modeling_gait.training.loop import own_device
 
 MAX_CHARACTERS = 500  # a caption; sentence encoders read about 128 to 512 tokens
 
@@ -168,7 +169,7 @@ class CaptionModel:
             raise ValueError(f"{model}: its tokenizer has no chat template; give an instruct model")
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+        device = own_device()
         network = AutoModelForCausalLM.from_pretrained(model).to(device)
         self.pipe = pipeline("text-generation", model=network, tokenizer=tokenizer, device=device)
         self.options = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "return_full_text": False}

@@ -18,7 +18,16 @@ from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.training.data import StepBatches, class_labels, load_walks
-from modeling_gait.training.loop import bf16_is_fast, optimizer_step, save_model, schedule, seed_step, share_buffers, start
+from modeling_gait.training.loop import (
+    bf16_is_fast,
+    optimizer_step,
+    own_device,
+    save_model,
+    schedule,
+    seed_step,
+    share_buffers,
+    start,
+)
 
 
 @dataclass
@@ -109,8 +118,7 @@ def train_classifier(
     model = GaitForSequenceClassification(config)
     flat = inputs.reshape(-1, inputs.shape[-1])
     model.set_normalization(flat.mean(0), np.maximum(flat.std(0), 0.01))
-    alone = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    device = accelerator.device if accelerator else alone
+    device = accelerator.device if accelerator else own_device()
     trained = model.train().to(device) if accelerator is None else accelerator.prepare_model(model.train())
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-4)
     batch_size = min(batch_size, len(inputs))

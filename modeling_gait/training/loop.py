@@ -49,6 +49,11 @@ def start(args: TrainArguments, unused: bool = False) -> Accelerator:
     return accelerator
 
 
+def own_device() -> torch.device:
+    """The accelerator of this process alone, where there is one."""
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+
+
 def bf16_is_fast() -> bool:
     """Whether bfloat16 saves time here: an accelerator, or a processor that has it; others take four times as long."""
     known = getattr(torch.cpu, "get_capabilities", dict)()
