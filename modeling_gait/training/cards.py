@@ -1,6 +1,6 @@
 """Model cards: templates, results files and the training data's own card to the README.md of a repository.
 
-In: model_cards/templates/KIND.md (Jinja), results files of model_cards/results, the data card of what a model was trained on.
+In: card_templates/KIND.md (Jinja), results files of model_cards/results, the data card of what a model was trained on.
 Out: the text of a card whose metadata (licence, tags, `model-index`) passes the Hub's rules; `check_card` tests them offline.
 Every number of a card comes from a results file or from walks that were generated for it.
 """
@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from modeling_gait.released import ABOUT
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "model_cards" / "templates"
+TEMPLATES = Path(__file__).with_name("card_templates")
 
 _WORDS = yaml.safe_load((TEMPLATES / "words.yaml").read_text(encoding="utf-8"))
 RESULTS, RELEASE, TASKS, TAGS = (_WORDS[name] for name in ("RESULTS", "RELEASE", "TASKS", "TAGS"))
