@@ -33,7 +33,7 @@ from modeling_gait.training.loop import optimizer_step, schedule
 from modeling_gait.training.maml import Cycles, MamlArguments, build, fit_model, load_cycles
 
 NETWORKS = {"attention": (48, 1e-3), "small": (16, 3e-4)}  # width, learning rate
-SHOTS, BATCH, EVERY, DRAWS = (1, 5), 16, 100, {"train": 12, "val": 3}
+SHOTS, BATCH, EVERY, DRAWS = (1, 5), 16, 50, {"train": 12, "val": 3}
 
 
 @dataclass(kw_only=True)
@@ -46,7 +46,7 @@ class NetworkArguments(RunArguments):
     networks: list[str] = field(default_factory=lambda: list(NETWORKS), metadata={"help": ", ".join(NETWORKS)})
     num_folds: int = field(default=6, metadata={"help": "groups of people"})
     folds: list[int] = field(default_factory=list, metadata={"help": "only these groups"})
-    max_steps: int = 600
+    max_steps: int = 300
     reserved: int = field(default=10, metadata={"help": "cycles of a task to draw supports from; the others are queries"})
 
 
