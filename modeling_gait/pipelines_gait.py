@@ -12,10 +12,12 @@ import torch
 from tqdm import tqdm
 from transformers import GPT2Config, LogitsProcessor, LogitsProcessorList, Pipeline
 from transformers.dynamic_module_utils import custom_object_save
+from transformers.utils import cached_file
 
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks, measure_walks, sign_severity
+from .modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .processing_gait import GaitProcessor
@@ -32,6 +34,17 @@ def family_of(pipeline: Pipeline) -> dict[str, str]:
     return {"pretrained_model_name_or_path": pipeline.model.name_or_path, "revision": revision}
 
 
+def family_classifier(pipeline: Pipeline, labels: list[str]) -> GaitForSequenceClassification | None:
+    """The classifier that a GPT-2's family has in `classifier/`, of these classes in this order; None where it has none."""
+    where = family_of(pipeline) | {"subfolder": "classifier"}
+    name = where.pop("pretrained_model_name_or_path")
+    quiet = {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "connection_errors")}
+    if cached_file(name, "config.json", **quiet, **where) is None:
+        return None
+    model = GaitForSequenceClassification.from_pretrained(name, **where).to(pipeline.model.device).eval()
+    return model if list(model.config.id2label.values()) == list(labels) else None
+
+
 def _refuse_unknown(options: dict, *known: str) -> None:
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -46,6 +59,9 @@ def save_family(pipeline: Pipeline, folder: str | Path, vq: GaitVQModel, decoder
         part.save_pretrained(Path(folder) / name, **kwargs)
         if name:
             processor.feature_extractor.save_pretrained(Path(folder) / name)
+    classifier = family_classifier(pipeline, processor.feature_extractor.labels)
+    if classifier is not None:
+        classifier.save_pretrained(Path(folder) / "classifier", **kwargs)
     processor.save_pretrained(folder)
     custom_object_save(pipeline, folder)
 
@@ -197,11 +213,15 @@ class GaitToTextPipeline(Pipeline):
         pipe("walk.csv")["text"]   # "steppage gait, right side, moderate, speed 0.65 m/s, ..."
 
     In: a walk or several, as `recording.read_recordings` takes them: files, joints (T, J, 3) with `fps` and `skeleton`, dicts,
-    ... Each result is a dict: `text` (class and side as GPT-2 names them, severity by the clinical sign or GPT-2, numbers as
-    measured), `written` (GPT-2's own text), `pathology` (GPT-2's; the likeliest class where it names none),
-    `class_probabilities` (read from the cycle), `gait_parameters` (measured from the joints), `problems` (what in the text does
-    not agree with them, see `captions.check_faithfulness`: nothing, as it is made of them), `doubts` (what was assumed of the
-    walk or looks wrong in it, a sentence each). Where nobody walks: ValueError.
+    ... Each result is a dict: `text` (class, side and severity, numbers as measured), `written` (GPT-2's own text),
+    `pathology`, `class_probabilities`, `gait_parameters` (measured from the joints), `problems` (what in the text does not
+    agree with them, see `captions.check_faithfulness`: nothing, as it is made of them), `doubts` (what was assumed of the walk
+    or looks wrong in it, a sentence each). Where nobody walks: ValueError.
+
+    The class is GPT-2's, the likeliest where it names none, and its probabilities are the tokeniser's, read from the cycle;
+    but where the family has a classifier (`classifier/`) of the same classes both are the classifier's: codes of a tokeniser
+    that saw simulated walks alone tell the classes of measured walks badly (experiments/LOG.md, 2026-11-28). Side and severity
+    are GPT-2's where it names that class; a clinical sign that is measured says the severity first.
     """
 
     _load_tokenizer = True
@@ -211,6 +231,7 @@ class GaitToTextPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         self.vq = (vq or GaitVQModel.from_pretrained(**family_of(self), subfolder="vq")).to(self.model.device).eval()
         self.extractor = GaitFeatureExtractor.from_pretrained(**family_of(self))
+        self.classifier = family_classifier(self, self.extractor.labels)
 
     def _sanitize_parameters(self, fps=None, skeleton=None, **_):
         return {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None}, {}, {}
@@ -247,21 +268,26 @@ class GaitToTextPipeline(Pipeline):
             logits_processor=LogitsProcessorList([TextOnlyLogitsProcessor(self.tokenizer)]),
         )
         text = self.tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True).strip()
-        return {
-            "text": text,
-            "probabilities": output.class_logits[0].softmax(-1).cpu(),
-            "recording": inputs["recording"],
-            "codes": codes,
-        }
+        logits = output.class_logits if self.classifier is None else self._classify(inputs["recording"])
+        return {"text": text, "probabilities": logits[0].softmax(-1).cpu(), "recording": inputs["recording"], "codes": codes}
+
+    def _classify(self, recording) -> torch.Tensor:
+        config = self.classifier.config
+        skeleton = SKELETONS[config.skeleton]
+        joints = recording.for_model(skeleton, getattr(config, "fps", self.extractor.fps))
+        x = torch.from_numpy(prepare_classifier_input([joints], config.resample_frames, skeleton.root))
+        return self.classifier(x.to(self.classifier.device)).logits
 
     def postprocess(self, outputs: dict) -> dict:
         parameters, classes = outputs["recording"].gait_parameters, self.extractor.classes
         probabilities = dict(zip(self.extractor.labels, outputs["probabilities"].tolist()))
+        about = max(probabilities, key=probabilities.get), None, None
         try:
             said = read_prompt(outputs["text"], classes)
-            about = said.pathology, said.severity, None if said.side == "unknown" else said.side
-        except ValueError:  # GPT-2 wrote no description of one walk
-            about = max(probabilities, key=probabilities.get), None, None
+            if self.classifier is None or said.pathology == about[0]:
+                about = said.pathology, said.severity, None if said.side == "unknown" else said.side
+        except ValueError:
+            pass  # GPT-2 wrote no description of one walk
         shown = sign_severity(self.vq, parameters, about[0], about[2], classes)
         about = about if shown is None else (about[0], shown, about[2])
         measured = describe_walk(parameters, *about, classes=classes)

@@ -96,6 +96,21 @@ def test_pipelines_need_no_model(walk):
     assert len(ask(walk, candidate_labels=["normal gait", "a high right knee"])) == 2
 
 
+def test_gait_to_text_asks_the_family_s_classifier_and_takes_it_along(walk, tmp_path):
+    read = pipeline("gait-to-text")
+    told = read(walk)
+    read.save_pretrained(tmp_path)
+    assert pipeline("gait-to-text", model=str(tmp_path))(walk)["class_probabilities"] == pytest.approx(
+        told["class_probabilities"]
+    )
+    torch.nn.init.zeros_(read.classifier.head.weight)
+    read.classifier.head.bias.data = torch.tensor([9.0 * (c == "lurch") for c in MADE["labels"]])
+    other = read(walk)
+    assert other["pathology"] == "lurch" and other["text"].startswith("lurch") and "steppage" in other["written"]
+    shutil.rmtree(tmp_path / "classifier")
+    assert pipeline("gait-to-text", model=str(tmp_path)).classifier is None
+
+
 @pytest.mark.parametrize("task", ["text-to-gait", "gait-to-text", "gait-classification", "gait-report", ZERO_SHOT])
 def test_pipelines_know_the_family_by_its_name(task, walk):
     named_so = pipeline(task, model=NAME)
@@ -134,7 +149,8 @@ def test_commands_need_no_model(walk, tmp_path):
     assert made["model"] == NAME and (tmp_path / "walk.csv").is_file()
     described, classified = (answer(word, walk)[0] for word in ("describe", "classify"))
     assert set(described["class_probabilities"]) == set(classified["scores"]) == set(MADE["labels"])
-    assert described["class_probabilities"] != classified["scores"], "the family's classifier, not its tokeniser"
+    assert described["class_probabilities"] == pytest.approx(classified["scores"], abs=1e-5), "both are the family's classifier"
+    assert described["pathology"] == max(classified["scores"], key=classified["scores"].get)
     assert answer("report", walk, "-o", tmp_path / "report.html")["class_probabilities"]
     assert answer("search", "steppage gait", walk.parent)[0]["file"] == str(walk)
     assert answer("generate", "normal gait", "-o", tmp_path / "n.csv", "--model", NAME)["model"] == NAME
