@@ -22,6 +22,8 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.11 python3.12 python3.13 python
 	done; \
 	if [ -z "$$python" ]; then echo "No Python 3.11 or newer with venv here; name one: make PYTHON=/path/to/python" >&2; exit 1; fi
 export TOKENIZERS_PARALLELISM := false
+# set-up compiles nothing; the first command keeps what it compiles in .venv, else each start would compile it anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo demo-train release test test-latest lock style mutants bench experiments-gist clean
 

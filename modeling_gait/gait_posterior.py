@@ -16,6 +16,7 @@ from torch import nn
 from transformers import initialization as init
 
 UNSEEN = 1e6  # variance of the noise of what was not measured
+LOWEST = 4  # harmonics by which an activity is read
 
 
 def adjoint(matrix: torch.Tensor) -> torch.Tensor:
@@ -139,6 +140,14 @@ def condition(known: torch.Tensor, prior: torch.Tensor, directions: torch.Tensor
     return back(mean), (left + adjoint(left)) / 2, back(moved), -0.5 * (quadratic + logdet)
 
 
+def noise_of(count: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
+    """Covariance (B, H, C, C) of the mean of `count` (B, C) cycles that vary by `within` (B, H, C, C); 0: not measured."""
+    count = count.double()
+    share = torch.where(count > 0, count.clamp(min=1e-9).rsqrt(), 0.0)
+    unseen = torch.diag_embed(torch.where(count > 0, 0.0, UNSEEN).double())[:, None]
+    return share[:, None, :, None] * within * share[:, None, None, :] + unseen
+
+
 class GaitPrior(nn.Module):
     """What is known of people before one is seen, for each activity and, last, for any; training/fit_prior.py fits it.
 
@@ -191,22 +200,29 @@ class GaitPrior(nn.Module):
         return GaitPerson(self.mean.double()[activity] + found[0], *found[1:3], within, self.shape.double()[activity])
 
     def activity(self, mean: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-        """The likeliest activity (B,) of cycles with this mean (B, P, C); the last, any, where nothing was measured."""
+        """The likeliest activity (B,) of cycles with this mean (B, P, C); the last, any, where nothing was measured.
+
+        By the lowest harmonics, and covariances that activities share: above them stands a sensor's noise, and an activity
+        whose cycles vary more would be likely for whatever is measured less well.
+        """
         known = len(self.mean) - 1
         out = torch.full((len(mean),), known, dtype=torch.long, device=mean.device)
+        if not known:
+            return out
         each = torch.arange(known, device=mean.device)
-        within = self.covariance("within", each)
+        within, between = (self.covariance(name, each)[:, :LOWEST].mean(0, keepdim=True) for name in ("within", "between"))
+        low = lambda c: torch.fft.irfft(spectrum(c)[..., :LOWEST, :], n=2 * within.shape[1] - 1, dim=-2, norm="ortho")  # noqa: E731
+        between = between.expand(known, -1, -1, -1)
+        means, directions = self.mean.double()[:-1], low(self.directions.double()[:-1])
         for i, (m, n) in enumerate(zip(mean, count)):
-            if known and (n > 0).any():
-                evidence = self._condition(each, m.expand(known, -1, -1), n.expand(known, -1), within)[3]
+            if (n > 0).any():
+                off = torch.where(n > 0, m.double() - means, 0.0)
+                evidence = condition(low(off), between, directions, noise_of(n[None], within))[3]
                 out[i] = evidence.argmax()
         return out
 
     def _condition(self, activity: torch.Tensor, mean: torch.Tensor, count: torch.Tensor, within: torch.Tensor) -> tuple:
-        count = count.double()
-        share = torch.where(count > 0, count.clamp(min=1e-9).rsqrt(), 0.0)
-        unseen = torch.diag_embed(torch.where(count > 0, 0.0, UNSEEN).double())[:, None]
-        noise = share[:, None, :, None] * within * share[:, None, None, :] + unseen
+        noise = noise_of(count, within)
         known = torch.where(count[:, None] > 0, mean.double() - self.mean.double()[activity], 0.0)
         return condition(known, self.covariance("between", activity), self.directions.double()[activity], noise)
 

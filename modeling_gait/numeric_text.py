@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from .gait_parameters import GAIT_PARAMETERS
 
@@ -101,6 +100,8 @@ def correlation_strength(values: np.ndarray) -> np.ndarray:
 
     Not defined: fewer than three such rows, or a parameter that does not vary.
     """
+    import pandas as pd
+
     values = _checked(values, 2)
     out = pd.DataFrame(values).corr(min_periods=3).abs().fillna(0).round(9).to_numpy(copy=True)
     np.fill_diagonal(out, 0)

@@ -100,6 +100,7 @@ class TextToGaitPipeline(Pipeline):
     """
 
     _load_tokenizer = True
+    _load_processor = False
 
     def __init__(self, *args, decoder: GaitDecoderModel | None = None, **kwargs):
         super().__init__(*args, **kwargs)
@@ -225,6 +226,7 @@ class GaitToTextPipeline(Pipeline):
     """
 
     _load_tokenizer = True
+    _load_processor = False
     _load_feature_extractor = False
 
     def __init__(self, *args, vq: GaitVQModel | None = None, **kwargs):

@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceCl
 
 import modeling_gait
 from modeling_gait.export import write_csv
+from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.released import ABOUT, FOLDER, NAME, PARTS, find_part, named, released
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.training.cards import RELEASE, check_card
@@ -158,6 +159,15 @@ def test_commands_need_no_model(walk, tmp_path):
     assert adapter["cycles"] > 0
     assert modeling_gait.GaitTCNModel.from_pretrained(tmp_path / "p01").generate(1).shape == (1, 100, 75)
     assert "needed is a classifier" in gait("classify", walk, "--model", FOLDER / "vq", code=1).stderr
+
+
+@pytest.mark.parametrize("noise,least", [(0.0, 11), (0.01, 6)])
+def test_normal_walkers_are_personalised_as_normal(noise, least):
+    """People it has not seen, also through a noisy sensor, which once made stiff legs of all twelve."""
+    model = modeling_gait.GaitTCNModel.from_pretrained(released("tcn")).eval()
+    walks = simulate_walks(12, frames=128, seed=31, pathology="normal", noise=noise)
+    own = [model.personalize(torch.from_numpy(walk_cycles(joints, walks.fps))) for joints in walks.joints]
+    assert [model.config.activities[int(o.activity)] for o in own].count("normal simulated") >= least
 
 
 # --- making it ---------------------------------------------------------------------------------------------------------------
