@@ -1,7 +1,8 @@
 """Measure a model family on people it has not seen: reconstruction, codes, transplants, sampled walks.
 
     python -m experiments.chain --dataset data/gist --families outputs/gist_10 outputs/gist_1 --subjects 10 1
-    python -m experiments.chain --dataset outputs/release/data --families gait-small --subjects sim0_0050+sim0_0051 \
+    python datasets_scripts/simulated.py --num_walks 1800 --num_subjects 60 --frames 128 --output_dir outputs/simulated
+    python -m experiments.chain --dataset outputs/simulated --families gait-small --subjects sim0_0050+sim0_0051 \
         --name chain_simulated --output_dir outputs/chain_simulated
 
 Each family was trained without its subject (same order), or subjects joined by +. The judge is a GRU trained here on the real
@@ -325,8 +326,10 @@ def sampled(
 def judge_of(windows: dict, labels: list[str], seed: int = 0):
     """A GRU trained on these windows of real walks."""
     inputs = judge_inputs(windows["joints"], windows["attention_mask"])
-    options = {"batch_size": 128, "learning_rate": 1.5e-3, "bf16": True}
-    return train_classifier(inputs, windows["labels"].numpy(), labels, epochs=5, seed=seed, **options)
+    small = len(inputs) < 4000  # smaller batches, so that it learns as many steps from them
+    size, epochs = (32, 15) if small else (128, 5)
+    options = {"batch_size": size, "learning_rate": 1.5e-3, "bf16": True}
+    return train_classifier(inputs, windows["labels"].numpy(), labels, epochs=epochs, seed=seed, **options)
 
 
 def evaluate(folder: str, subject: str, args: ChainArguments, seed: int) -> dict:
