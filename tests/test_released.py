@@ -170,6 +170,17 @@ def test_normal_walkers_are_personalised_as_normal(noise, least):
     assert [model.config.activities[int(o.activity)] for o in own].count("normal simulated") >= least
 
 
+def test_an_activity_read_from_strange_cycles_is_doubted_first(tmp_path):
+    joints = simulate_walks(1, frames=120, seed=5, pathology="normal").joints[0]
+    write_csv(tmp_path / "known.csv", joints, 30.0)
+    write_csv(tmp_path / "strange.csv", joints * [1.0, 1.0, 0.6], 30.0)
+    said = {name: gait("personalize", tmp_path / f"{name}.csv", "-o", tmp_path / name).stdout for name in ("known", "strange")}
+    assert "read as normal" in said["known"] and "doubt:" not in said["known"]
+    assert "perhaps" in said["strange"] and "--activity names" in said["strange"].split("doubt:")[1]
+    told = gait("personalize", tmp_path / "strange.csv", "-o", tmp_path / "told", "--activity", "normal simulated").stdout
+    assert "--activity names" not in told and "file(s), normal simulated" in told
+
+
 # --- making it ---------------------------------------------------------------------------------------------------------------
 
 

@@ -50,7 +50,8 @@ from .io import (
     write_parquet,
 )
 
-STRANGE, STRANGEST = 3.0, 20.0  # times as far as people are apart: doubted, refused (`GaitTCNModel.strangeness`)
+# times as far as people are apart: the activity read is doubted, all is, it is refused (`GaitTCNModel.strangeness`)
+UNSURE, STRANGE, STRANGEST = 1.5, 3.0, 20.0
 
 
 @app.callback(invoke_without_command=True)
@@ -298,6 +299,9 @@ def personalize(
     if strange > STRANGEST:
         raise ValueError(f"{', '.join(map(str, files))}: {far}; other units, axes or order of channels?")
     doubts += [far] if strange > STRANGE else []
+    unsure = activity is None and len(base.config.activities) > 0 and strange > UNSURE
+    if unsure:
+        doubts.insert(0, f"cycles so strange ({strange:.1f}) are mostly misread; --activity names what is done")
     own = base.personalize(values, channel_mask=mask, activity=activity, steps=steps)
     known, seen = own.interval(), mask.any(0)
     sure = {"doubt": known["doubt"][:, seen], "spread": (known["high"] - known["low"])[:, seen] / 2}
@@ -312,7 +316,8 @@ def personalize(
     data["cycles_of_files"] = {str(file): len(part[0]) for file, part in zip(files, parts)}
     data |= {"activity": [*own.config.activities, "any"][int(own.activity)], "strangeness": strange, "doubts": doubts}
     unit = "m" if base.config.num_channels != 36 else "m/s^2 or rad/s"
-    text = f"{len(values)} gait cycles of {len(files)} file(s), {'' if activity else 'read as '}{data['activity']}; "
+    said = "" if activity else "perhaps " if unsure else "read as "
+    text = f"{len(values)} gait cycles of {len(files)} file(s), {said}{data['activity']}; "
     text += f"adapter of {size / 1e3:.0f} kB in {out}\n"
     text += f"the expected cycle is sure to {sure['doubt']:.3g} {unit} (1 SD); nine of ten samples of a further one lie within "
     text += f"{sure['spread']:.3g} {unit} of it"
