@@ -13,9 +13,8 @@ without three activities, which are then recognised by their descriptions alone,
 `fair_0` ... `fair_3`: small models, the same, but whether a window is of an activity that was trained on is told by the model's
 `KnownClasses`, then the nearest description among those or among the others is taken: all twelve compete, windows of
 activities that were trained on as well (`seen_top1_of_all`, each activity weighs the same; `_plain`: by cosines;
-`harmonic_mean` of seen and unseen). `none_of_these_auroc`: the doubt tells windows of the three from those of activities trained
-on; `none_of_these_auroc_described`: what the pipeline says, where half of these are offered, drawn by chance, tells those of
-the half.
+`harmonic_mean` of seen and unseen). `none_of_these_auroc`: the doubt tells windows of the three from those of activities
+trained on; `none_of_these_auroc_described`: what the pipeline says, offered half of the latter, tells all others from them.
 
 Bicycling and sitting in a car were recorded of subject 1 alone: with subjects held out nobody else can teach them, so they are
 left out of `top1` and `top5` (all twelve are candidates nevertheless) and reported as `unshared_top1`. `top1_merged` counts

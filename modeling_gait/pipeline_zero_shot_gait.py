@@ -81,9 +81,9 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         # {"pathology": [...], "side": [...]}: the scores of each attribute sum to 1
 
     `fair=True`: descriptions that were never trained on compete with those that were (`GaitDualEncoderModel.fair_scores`).
-    `none_of_these=True`: "none of these" is among the answers; likely where the walk is of none of the classes that the model was
-    trained on (`KnownClasses`), or less like any of the descriptions than 95 % of the training walks are like their own. A model
-    without known classes goes by its descriptions alone, with a warning: new people are less like their texts.
+    `none_of_these=True`: "none of these" is among the answers; likely where the walk is of none of the classes that the model
+    was trained on (`KnownClasses`), or less like any of the descriptions than 95 % of the training walks are like their own. A
+    model without known classes goes by its descriptions alone, with a warning: new people are less like their texts.
 
     `hypothesis_template`: what is said of a walk, with {} for the label; "{}" by default. A label may be a list of descriptions
     in a mapping, `{"normal": ["normal gait", "a healthy walk"]}` under `descriptions`: their vectors are averaged.
@@ -193,4 +193,11 @@ def label_vectors(model: GaitDualEncoderModel, descriptions: Sequence[Sequence[s
     return torch.nn.functional.normalize(torch.stack(found), dim=-1)
 
 
-__all__ = ["ZeroShotGaitClassificationPipeline", "ZeroShotGaitConfig", "label_vectors", "model_window", "none_score", "open_extractor"]
+__all__ = [
+    "ZeroShotGaitClassificationPipeline",
+    "ZeroShotGaitConfig",
+    "label_vectors",
+    "model_window",
+    "none_score",
+    "open_extractor",
+]

@@ -55,6 +55,9 @@ class TextArguments(TrainArguments):
         default_factory=lambda: list(QUANTITIES), metadata={"help": "walks: what of a text is read as a value, not as digits"}
     )
     hard_negatives: int = field(default=2, metadata={"help": "walks: texts with one number changed, for each pair"})
+    known_classes: bool = field(
+        default=True, metadata={"help": "keep what the classes look like; of simulated walks, no real one is like them"}
+    )
     known_walks: int = field(default=256, metadata={"help": "vectors of training walks that the model keeps"})
     mirror: float = field(default=0.5, metadata={"help": "walks: share that is mirrored, and left and right of their texts"})
     text_projection_layers: int = field(default=2, metadata={"help": "0: align to the sentence encoder's own space"})
@@ -188,7 +191,7 @@ def new_model(
 
 
 def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: str, fps: float) -> GaitDualEncoderModel:
-    """Train on windows (`texts`, `descriptions`, `classes`, `people`, `batch`), resuming where a checkpoint is; in eval mode on the CPU.
+    """Train on windows (as of `WalkWindows`), resuming where a checkpoint is; in eval mode on the CPU.
 
     The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
     """
@@ -201,7 +204,7 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
     some = np.unique(np.linspace(0, len(windows) - 1, min(512, len(windows))).astype(int))
     sample = windows.batch(some, None)
     frames = sample["input_values"][sample["attention_mask"] > 0]
-    count = count_known(windows.classes)
+    count = count_known(windows.classes) if args.known_classes else 0
     model = new_model(args, layout, frames.shape[-1], fps, encoder, count)
     embedded, stated = model.read_texts(unique, progress=True)
     text_std, text_mean = torch.std_mean(embedded, dim=0, correction=0)
