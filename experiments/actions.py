@@ -10,11 +10,11 @@ kind, group of held-out subjects and seed (runner.py), `model_cards/results/NAME
 Kinds: `descriptions`, a GaitDualEncoderModel; a window is the activity whose descriptions are nearest; with a linear probe on
 its motion encoder. `classifier`: the same encoder trained from scratch with cross-entropy. `unseen_0` ... `unseen_3`: trained
 without three activities, which are then recognised by their descriptions alone, among the three, and among all twelve.
-`fair_0` ... `fair_3`: small models, the same, but whether a window is of an activity that was trained on is told by
-`evaluation/novelty.py`, then the nearest description among those or among the others is taken: all twelve compete, windows of
+`fair_0` ... `fair_3`: small models, the same, but whether a window is of an activity that was trained on is told by the model's
+`KnownClasses`, then the nearest description among those or among the others is taken: all twelve compete, windows of
 activities that were trained on as well (`seen_top1_of_all`, each activity weighs the same; `_plain`: by cosines;
-`harmonic_mean` of seen and unseen). `none_of_these_auroc`: that distance tells windows of activities trained on from those of
-the three.
+`harmonic_mean` of seen and unseen). `none_of_these_auroc`: the doubt tells windows of the three from those of activities
+trained on; `none_of_these_auroc_described`: what the pipeline says, offered half of the latter, tells all others from them.
 
 Bicycling and sitting in a car were recorded of subject 1 alone: with subjects held out nobody else can teach them, so they are
 left out of `top1` and `top5` (all twelve are candidates nevertheless) and reported as `unshared_top1`. `top1_merged` counts
@@ -35,10 +35,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from experiments.runner import Rows, RunArguments, groups, interval, parse, run_all, save_figure, write_result
-from modeling_gait.evaluation.novelty import KnownActivities, spectral_features
 from modeling_gait.files import atomic_path
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, GaitEncoder
-from modeling_gait.pipeline_zero_shot_gait import label_vectors
+from modeling_gait.pipeline_zero_shot_gait import label_vectors, none_score
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, Recordings, RecordingWindows, load_recordings
 from modeling_gait.training.text import TextArguments, fit_model, nan_moments, new_model, open_encoder
@@ -140,30 +139,18 @@ class Experiment:
         vectors = label_vectors(model, [DESCRIPTIONS[a] for a in ACTIVITIES])
         scores = predict(lambda **batch: model.get_gait_features(**batch) @ vectors.T, test)
         if unseen and kind.startswith("fair"):
-            strange, threshold = self.strangeness(train, test, run["seed"])
+            doubt = predict(model.known_classes, test)
             known = np.isin(np.arange(len(ACTIVITIES)), train.labels)
-            fair = np.where((strange > threshold)[:, None] == known, -np.inf, scores)
-            return about | fair_scores(fair, scores, strange, test.labels, unseen, np.flatnonzero(known))
+            fair = np.where((doubt > 0.5)[:, None] == known, -np.inf, scores)
+            known = np.flatnonzero(known)
+            offered = np.random.default_rng(run["seed"]).permutation(known)[: len(known) // 2]
+            none = none_score(model, torch.from_numpy(scores[:, offered].max(1)), torch.from_numpy(doubt)).detach().numpy()
+            found = {"none_of_these_auroc_described": float(roc_auc_score(~np.isin(test.labels, offered), none))}
+            return about | found | fair_scores(fair, scores, doubt, test.labels, unseen, known)
         if unseen:
             return about | unseen_scores(scores, test.labels, unseen)
         probe = probe_scores(model, train, test, run["seed"])
         return about | recognition_scores(scores, test.labels) | {f"probe_{k}": v for k, v in probe.items()}
-
-    @staticmethod
-    def strangeness(train: Recordings, test: Recordings, seed: int, most: int = 300) -> tuple[np.ndarray, float]:
-        """How far windows (N,) of `test` are from all activities of `train`, and from where on they are of none of them; from
-        at most `most` training windows of each activity and person."""
-        groups: dict = {}
-        for i in np.random.default_rng(seed).permutation(len(train)):
-            groups.setdefault((train.labels[i], train.subjects[i]), []).append(i)
-        rows = np.sort(np.concatenate([g[:most] for g in groups.values()]))
-
-        def features(part: Recordings, rows: np.ndarray) -> np.ndarray:
-            parts = [spectral_features(part.windows(rows[i : i + 2000]), part.fps) for i in range(0, len(rows), 2000)]
-            return np.concatenate(parts)
-
-        known = KnownActivities().fit(features(train, rows), train.labels[rows], train.subjects[rows], seed)
-        return known.distance(features(test, np.arange(len(test)))), known.threshold
 
     def dual_encoder(self, args: TextArguments, train: Recordings) -> GaitDualEncoderModel:
         """Trained, or loaded where that was done before."""
@@ -257,7 +244,7 @@ def unseen_scores(scores: np.ndarray, labels: np.ndarray, unseen: tuple[str, ...
 def fair_scores(
     fair: np.ndarray, plain: np.ndarray, strange: np.ndarray, labels: np.ndarray, unseen: tuple[str, ...], trained: np.ndarray
 ) -> dict:
-    """Fair and plain scores (N, 12), and distances `strange` (N,), of windows of activities that were `trained` on or not."""
+    """Fair and plain scores (N, 12), and doubts `strange` (N,), of windows of activities that were `trained` on or not."""
     ids = np.array([ACTIVITIES.index(a) for a in unseen])
 
     def recall(scores: np.ndarray, of: np.ndarray) -> float:

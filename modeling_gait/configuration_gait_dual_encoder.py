@@ -99,6 +99,7 @@ class GaitDualEncoderConfig(PreTrainedConfig):
             bring out the numbers in a caption.
         losses: name -> weight, of "mse", "triplet", "clip", "siglip", and "numbers": what the text states, read off the walk.
         numbers: quantities (of `QUANTITIES`) that are read as values of a text, in which # then stands for them.
+        known_classes: classes trained on whose likeness a model carries (`KnownClasses`); 0: none.
         known_walks: vectors of training walks that a model carries, by which `fair_scores` judges; 0: none.
         hard_negatives: texts of a walk's own in which one number is changed, for each pair in training.
         triplet_margin: of the triplet loss, in cosine similarity.
@@ -119,6 +120,7 @@ class GaitDualEncoderConfig(PreTrainedConfig):
     losses: dict[str, float | int] | None = None
     numbers: list[str] | None = None
     hard_negatives: int = 0
+    known_classes: int = 0
     known_walks: int = 0
     triplet_margin: float | int = 0.2
     logit_scale_init: float | int = 14.0

@@ -304,15 +304,21 @@ class GaitSearch:
     ) -> list[dict]:
         """The k walks most like a walk (as of `read_recording`): `by` "gait" (cosine in the dual encoder's space), "person"
         (bones: exp(-d^2 / 2), d in the gallery's SDs), or "both" (the product, of (1 + cosine) / 2)."""
-        if by not in ("gait", "person", "both"):
-            raise ValueError(f"by: expected gait, person or both, got {by!r}")
         about: list = []
         vector = encode_walks(self.model, [walk], self.extractor, fps, skeleton, about=about)[0]
+        return self.by_parts(vector, about[0][1] if about else None, k, by, where)
+
+    def by_parts(
+        self, vector: np.ndarray, body: np.ndarray | None, k: int = 10, by: str = "gait", where: str | None = None
+    ) -> list[dict]:
+        """As `by_walk`, of a walk's unit vector (P,) and `body_row` (B,)."""
+        if by not in ("gait", "person", "both"):
+            raise ValueError(f"by: expected gait, person or both, got {by!r}")
         if by == "gait":
             return self.by_vector(vector, k, where)
         if not self.bodies.shape[1]:
             raise ValueError("this index holds no bone lengths; make it anew from the walks to search by person")
-        rows, scores = self.passing(where), self.person_scores(about[0][1])
+        rows, scores = self.passing(where), self.person_scores(body)
         if by == "both":
             scores = scores * (1 + self.embeddings @ vector) / 2
         return [self._row(r, float(scores[r])) for r in rows[_top(scores[rows], k)]]

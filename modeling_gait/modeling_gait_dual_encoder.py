@@ -35,6 +35,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .caption_parsing import read_numbers
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
+from .known_classes import KnownClasses
 
 # Names of encoders that packages bring along: module, name on PyPI, folder. Usable where the Hub cannot be reached.
 PACKAGED = {
@@ -286,6 +287,9 @@ class GaitDualEncoderModel(PreTrainedModel):
         self.register_buffer("text_std", torch.ones(text))
         self.register_buffer("number_mean", torch.zeros(count))
         self.register_buffer("number_std", torch.ones(count))
+        gait = config.gait_config
+        about = gait.layout, gait.num_channels, gait.fps, config.known_classes
+        self.known_classes = KnownClasses(*about) if config.known_classes else None
         self.register_buffer("known_walks", torch.zeros(config.known_walks, width))
         self.register_buffer("known_cosine", torch.zeros(()))
         self.register_buffer("text_fingerprint", torch.zeros(text))  # zero: not known yet
@@ -306,6 +310,8 @@ class GaitDualEncoderModel(PreTrainedModel):
             init.normal_(module.summary, std=0.5)
             init.zeros_(module.channel_mean)
             init.ones_(module.channel_std)
+        elif isinstance(module, KnownClasses):
+            module.reset()
         elif isinstance(module, GaitDualEncoderModel):
             init.constant_(module.logit_scale, math.log(module.config.logit_scale_init))
             init.constant_(module.logit_bias, module.config.logit_bias_init)

@@ -5,6 +5,7 @@ reads an IMU) and candidate labels. Out: dictionaries, see `ZeroShotGaitClassifi
 `GaitDualEncoderModel`.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,8 +81,9 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         # {"pathology": [...], "side": [...]}: the scores of each attribute sum to 1
 
     `fair=True`: descriptions that were never trained on compete with those that were (`GaitDualEncoderModel.fair_scores`).
-    `none_of_these=True`: "none of these" is among the answers; likely where the walk is less like any of the descriptions than
-    95 % of the training walks are like their own. New people are less like their texts, so it is said too often.
+    `none_of_these=True`: "none of these" is among the answers; likely where the walk is of none of the classes that the model
+    was trained on (`KnownClasses`), or less like any of the descriptions than 95 % of the training walks are like their own. A
+    model without known classes goes by its descriptions alone, with a warning: new people are less like their texts.
 
     `hypothesis_template`: what is said of a walk, with {} for the label; "{}" by default. A label may be a list of descriptions
     in a mapping, `{"normal": ["normal gait", "a healthy walk"]}` under `descriptions`: their vectors are averaged.
@@ -116,11 +118,13 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         """
         groups = dict(candidate_labels) if isinstance(candidate_labels, Mapping) else {None: candidate_labels}
         texts = {name: self._vectors(labels, hypothesis_template, descriptions or {}) for name, labels in groups.items()}
+        if none_of_these and self.model.known_classes is None:
+            warnings.warn("this model does not know what its classes look like: its doubt is not calibrated", stacklevel=2)
         single = is_one(walks)
         results = []
         for walk in tqdm([walks] if single else each_thing(walks), desc="walks", disable=single):
-            logits = self._forward(self.preprocess(walk, fps=fps, skeleton=skeleton))
-            asked = {"gait": logits, "fair": fair, "none": none_of_these}
+            found = self._forward(self.preprocess(walk, fps=fps, skeleton=skeleton))
+            asked = found | {"fair": fair, "none": none_of_these}
             result = {name: self.postprocess(asked | {"labels": groups[name], "text": t}) for name, t in texts.items()}
             results.append(result.get(None, result))
         return results[0] if single else results
@@ -140,8 +144,9 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         return {"input_values": values[None].to(self.model.device), "attention_mask": mask[None].to(self.model.device)}
 
     @torch.no_grad()
-    def _forward(self, inputs: dict) -> torch.Tensor:
-        return self.model.get_gait_features(**inputs)[0]
+    def _forward(self, inputs: dict) -> dict:
+        known, gait = self.model.known_classes, self.model.get_gait_features(**inputs)[0]
+        return {"gait": gait, "doubt": gait.new_zeros(()) if known is None else known(**inputs)[0]}
 
     def postprocess(self, outputs: dict) -> list[dict]:
         scale, gait, text = self.model.logit_scale.exp().clamp(max=100), outputs["gait"], outputs["text"]
@@ -151,7 +156,7 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         if outputs.get("none"):
             if not len(self.model.known_walks):
                 raise ValueError("this model carries no known walks, so it cannot tell that a walk is none of these")
-            none = (scale * (self.model.known_cosine - cosines.max())).sigmoid()
+            none = none_score(self.model, cosines.max(), outputs["doubt"])
             scores, labels = torch.cat((scores * (1 - none), none[None])), [*labels, NONE]
         ranked = sorted(zip(scores.tolist(), labels), reverse=True)
         return [{"label": label, "score": score} for score, label in ranked]
@@ -174,6 +179,13 @@ class ZeroShotGaitConfig(GaitDualEncoderConfig):
         )
 
 
+def none_score(model: GaitDualEncoderModel, cosine: torch.Tensor, doubt: torch.Tensor) -> torch.Tensor:
+    """How likely a walk is of none of some descriptions, from its cosine with the nearest and the doubt of `KnownClasses`: it
+    is when one of the two says so."""
+    fits = (model.logit_scale.exp().clamp(max=100) * (cosine - model.known_cosine)).sigmoid()
+    return 1 - fits * (1 - doubt)
+
+
 @torch.no_grad()
 def label_vectors(model: GaitDualEncoderModel, descriptions: Sequence[Sequence[str]]) -> torch.Tensor:
     """A unit vector (K, P) for each label, the mean of those of its descriptions."""
@@ -181,4 +193,11 @@ def label_vectors(model: GaitDualEncoderModel, descriptions: Sequence[Sequence[s
     return torch.nn.functional.normalize(torch.stack(found), dim=-1)
 
 
-__all__ = ["ZeroShotGaitClassificationPipeline", "ZeroShotGaitConfig", "label_vectors", "open_extractor", "model_window"]
+__all__ = [
+    "ZeroShotGaitClassificationPipeline",
+    "ZeroShotGaitConfig",
+    "label_vectors",
+    "model_window",
+    "none_score",
+    "open_extractor",
+]

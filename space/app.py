@@ -1,10 +1,11 @@
-"""The Space: describe a walk and watch it in 3D; hand in a walk and read it.
+"""The Space: describe a walk and watch it in 3D; hand in a walk and read it; find walks.
 
     python space/app.py                           # http://127.0.0.1:7860, with gait-small
     GAIT_MODEL=USER/FAMILY python app.py          # as a Space of another family runs it
 
 Models are folders or Hub ids: --model or GAIT_MODEL (a family; by default gait-small, which the package brings along),
---classifier or GAIT_CLASSIFIER, --knowledge or GAIT_KNOWLEDGE (the report, and reading videos); by default the family's own.
+--classifier or GAIT_CLASSIFIER, --knowledge or GAIT_KNOWLEDGE (the report, and reading videos), --words or GAIT_WORDS (the
+search); by default the family's own.
 From Python, without the page:
 
     from gradio_client import Client, handle_file
@@ -25,6 +26,8 @@ import plotly.graph_objects as go
 import torch
 from figures import angles_figure, waiting_figure, walk_figure
 from gait_demo import SUFFIXES, GaitDemo, Generated, Reading, as_json, measured, parameter_rows, write_files, write_prompt
+from gait_finder import GaitFinder
+from search_tab import QUERIES, search_tab
 
 from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.released import NAME, find_part, named
@@ -38,7 +41,7 @@ EXAMPLES = (
     "normal gait, 1.2 m/s",
 )
 COLUMNS = ["Parameter", "This walk", "Normal walk", "Adults", "Unit", "Meaning"]
-HEAD = """<div><h1>modeling_gait</h1><span>Describe a walk in words and watch it in 3D. Hand in a walk and read it.</span></div>
+HEAD = """<div><h1>modeling_gait</h1><span>Describe a walk and watch it in 3D. Hand one in and read it. Find walks.</span></div>
 <p class="notice"><b>Research software, not a medical device.</b> What it shows are outputs of models; nothing here is
 a diagnosis. Files you hand in are deleted after about an hour.</p>"""
 CAN_READ = """**What can be read.** A table with a line a frame (CSV, TSV, TXT: columns such as `left_knee_x`, and `time`),
@@ -55,22 +58,27 @@ THEME = gr.themes.Base(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    model, classifier, knowledge = (os.environ.get(f"GAIT_{name}") for name in ("MODEL", "CLASSIFIER", "KNOWLEDGE"))
+    names = ("MODEL", "CLASSIFIER", "KNOWLEDGE", "WORDS")
+    model, classifier, knowledge, words = (os.environ.get(f"GAIT_{name}") for name in names)
     parser.add_argument("--model", default=model or NAME, help="gait-small, folder or Hub id of a family ($GAIT_MODEL)")
     parser.add_argument("--classifier", default=classifier, help="folder or Hub id of a classifier ($GAIT_CLASSIFIER)")
     parser.add_argument("--knowledge", default=knowledge, help="folder or Hub id of a knowledge model ($GAIT_KNOWLEDGE)")
+    parser.add_argument("--words", default=words, help="folder or Hub id of a dual encoder ($GAIT_WORDS)")
     parser.add_argument("--port", type=int, default=None)
     options = parser.parse_args()
     family = named(options.model)
     own = lambda kind: (find_part(Path(family), (kind,)) or (None,))[0]  # noqa: E731  that a family brings along
     classifier, knowledge = options.classifier or own("gait_classifier"), options.knowledge or own("gait_knowledge")
+    words = options.words or own("gait_dual_encoder")
     demo = GaitDemo(family, classifier and str(classifier), knowledge and str(knowledge))
+    finder = words and GaitFinder(str(words))
     try:
         demo.warm_up()
+        _ = finder and finder.by_text(QUERIES[0], "", ())
     except OSError as error:
         parser.error(f"no model family at {options.model!r}: {error}")
     torch.set_num_threads(min(2, os.cpu_count() or 1))  # one walk at a time gains nothing from more
-    launch(build(demo), server_port=options.port)
+    launch(build(demo, finder), server_port=options.port)
 
 
 def launch(page: gr.Blocks, **options) -> tuple:
@@ -78,14 +86,17 @@ def launch(page: gr.Blocks, **options) -> tuple:
     return page.queue(max_size=WAITING).launch(theme=THEME, css=STYLE, max_file_size="50mb", ssr_mode=False, **options)
 
 
-def build(demo: GaitDemo) -> gr.Blocks:
-    """The page and its two named endpoints."""
+def build(demo: GaitDemo, finder: GaitFinder | None = None) -> gr.Blocks:
+    """The page and its two named endpoints; without a finder there is no search."""
     with gr.Blocks(title="modeling_gait", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEAD, elem_id="head")
         with gr.Tab("Describe a walk"):
             writing_tab(demo, page)
         with gr.Tab("Read a walk"):
             reading_tab(demo)
+        if finder:
+            with gr.Tab("Find a walk"):
+                search_tab(finder, alert, PLAYER, WORK)
         endpoints(demo)
     return page
 

@@ -9,7 +9,8 @@ import secrets
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +21,14 @@ from transformers import pipeline
 from modeling_gait import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, WalkDescription, compute_gait_parameters, save_walk
 from modeling_gait.captions import read_prompt
 from modeling_gait.drawing.overlay import write_overlay
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.generation_gait import generate_walks
 from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
-from modeling_gait.recording import as_walk
+from modeling_gait.recording import Recording, as_walk
 from modeling_gait.skeletons import SKELETONS, Skeleton
 
 DIGITS = {"m/s": 2, "steps/min": 0, "s": 2, "m": 3, "%": 1, "deg": 1, "1": 2}
@@ -147,21 +149,14 @@ class GaitDemo:
         """
         path = Path(path)
         pixels = path.suffix.lower() in VIDEO_SUFFIXES and self.knowledge and "video" in self.report.model.config.branches
-        try:
+        with told_to_the_visitor(path):
             reading = self._read_video(path) if pixels else self._read_skeleton(path, fps)
-        except (ValueError, TypeError, OSError, ImportError) as error:
-            raise ValueError(_without_folder(str(error), path)) from error
-        reading.notes = [_without_folder(note, path) for note in dict.fromkeys(reading.notes)]
+        reading.notes = [without_folder(note, path) for note in dict.fromkeys(reading.notes)]
         return reading
 
     def _read_skeleton(self, path: Path, fps: float | None) -> Reading:
-        if path.suffix.lower() in SUFFIXES and path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"{path.name}: is larger than {MAX_BYTES >> 20} MiB, the most that is read here; cut it")
         extractor = self.reader.extractor
-        raw, _ = as_walk(path, fps or None)
-        if len(raw.joints) > MAX_FRAMES:
-            raise ValueError(f"{path.name}: holds {len(raw.joints)} frames, at most {MAX_FRAMES} are read here; cut it")
-        walk = extractor.read(replace(raw, name=path.name))
+        walk = read_file(path, fps, extractor)
         joints = walk.for_model(SKELETONS[extractor.skeleton], extractor.fps)
         read = self.reader(walk)
         scores = read["class_probabilities"]
@@ -193,7 +188,26 @@ class GaitDemo:
         return self.report(walk, html=page), page
 
 
-def _without_folder(text: str, path: Path) -> str:
+def read_file(path: Path, fps: float | None, extractor: GaitFeatureExtractor) -> Recording:
+    """A visitor's skeleton file or film. Raises ValueError for one that is too large, and as `read_recording`."""
+    if path.suffix.lower() in SUFFIXES and path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path.name}: is larger than {MAX_BYTES >> 20} MiB, the most that is read here; cut it")
+    raw, _ = as_walk(path, fps or None)
+    if len(raw.joints) > MAX_FRAMES:
+        raise ValueError(f"{path.name}: holds {len(raw.joints)} frames, at most {MAX_FRAMES} are read here; cut it")
+    return extractor.read(replace(raw, name=path.name))
+
+
+@contextmanager
+def told_to_the_visitor(path: Path) -> Iterator[None]:
+    """What is wrong with a file as a ValueError that names no folder of ours."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        raise ValueError(without_folder(str(error), path)) from error
+
+
+def without_folder(text: str, path: Path) -> str:
     return text.replace(str(path), path.name).replace(str(path.parent), "")
 
 

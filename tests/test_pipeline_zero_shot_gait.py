@@ -8,7 +8,15 @@ from transformers import pipeline
 
 from modeling_gait.export import save_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline, label_vectors, model_window, sensor_window
+from modeling_gait.pipeline_zero_shot_gait import (
+    NONE,
+    ZeroShotGaitClassificationPipeline,
+    label_vectors,
+    model_window,
+    sensor_window,
+)
+from modeling_gait.skeletons import SKELETONS
+from modeling_gait.training.known import fit_known
 
 LABELS = ["normal gait", "steppage gait", "antalgic gait"]
 
@@ -96,10 +104,39 @@ def test_fair_scores_and_none_of_these(folder, walks):
     )
     assert fair[LABELS[0]] < plain[LABELS[0]]
     model.known_cosine.fill_(3.0)
-    best = classify(walks.joints[0], candidate_labels=LABELS, fps=30, none_of_these=True)
+    with pytest.warns(UserWarning, match="not calibrated"):
+        best = classify(walks.joints[0], candidate_labels=LABELS, fps=30, none_of_these=True)
     assert best[0]["label"] == "none of these" and sum(f["score"] for f in best) == pytest.approx(1)
     model.known_cosine.fill_(-3.0)
-    assert classify(walks.joints[0], candidate_labels=LABELS, fps=30, none_of_these=True)[-1]["label"] == "none of these"
+    with pytest.warns(UserWarning, match="not calibrated"):
+        assert classify(walks.joints[0], candidate_labels=LABELS, fps=30, none_of_these=True)[-1]["label"] == NONE
+
+
+def test_what_is_unlike_all_known_classes_is_none_of_these(folder, walks):
+    """Walks of three classes of two people are known; one with hands that wave over the head is not."""
+    gait = {"layout": "kinect_v2", "hidden_size": 16, "num_attention_heads": 2}
+    model = tiny(folder.parent / "encoder", gait_config=gait, known_walks=8, known_classes=3)
+    classify = ZeroShotGaitClassificationPipeline(model=model, extractor=GaitFeatureExtractor(num_frames=32))
+    cut = [classify.extractor.window(j[i : i + 32]) for j in walks.joints for i in range(0, 64, 8)]
+    windows = classify.extractor.to_features(torch.from_numpy(np.stack([c[0] for c in cut])))
+    rows = np.arange(len(windows))
+    fit_known(model.known_classes, model.known_classes.features(windows).double().numpy(), rows // 8 % 3, rows % 2)
+    model.known_cosine.fill_(-1.0)
+
+    def none(joints: np.ndarray, classify=classify) -> float:
+        found = classify(joints, candidate_labels=LABELS, fps=30, none_of_these=True)
+        assert sum(f["score"] for f in found) == pytest.approx(1, abs=0.01)
+        return {f["label"]: f["score"] for f in found}[NONE]
+
+    own, waving = walks.joints[0], walks.joints[0].copy()
+    arms = [i for i, n in enumerate(SKELETONS["kinect_v2"].joint_names) if "elbow" in n or "wrist" in n or "hand" in n]
+    waving[:, arms, 2] += 0.8 + 0.3 * np.sin(np.arange(len(own)))[:, None]
+    with torch.no_grad():
+        values, mask = model_window(model, classify.extractor, own, 30)
+        assert none(own) == pytest.approx(float(model.known_classes(values[None], mask[None])[0]), abs=0.01)
+    assert none(own) < 0.5 < 0.99 < none(waving)
+    again = ZeroShotGaitClassificationPipeline(model=model.to(torch.bfloat16), extractor=classify.extractor)
+    assert none(own, again) < 0.5 < 0.99 < none(waving, again)
 
 
 @pytest.mark.parametrize(

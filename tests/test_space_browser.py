@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
+import app
 from test_space import demo, url, walk_file  # noqa: F401
+from test_space_search import finder  # noqa: F401
 
 from experiments.speed import ARGUMENTS, CHROMIUM
 
@@ -19,6 +21,14 @@ CANVAS = "#walk .gl-container canvas"
 HEIGHTS = "(p => p.data[p.layout.meta.traces[0]].z)(document.querySelector('#walk .js-plotly-plot'))"
 CAMERA = "document.querySelector('#walk .js-plotly-plot')._fullLayout.scene._scene.getCamera().eye.x"
 WAIT = 120_000  # ms, for a machine with other work
+
+
+@pytest.fixture
+def search_url(demo, finder) -> Iterator[str]:  # noqa: F811
+    page = app.build(demo, finder)
+    _, address, _ = app.launch(page, prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield address
+    page.close()
 
 
 @pytest.fixture
@@ -124,3 +134,31 @@ def test_a_phone(page, url):  # noqa: F811
     ends = "[...document.querySelectorAll('#walk .updatemenu-button')].map(b => b.getBoundingClientRect())"
     boxes = sorted(page.evaluate(f"{ends}.map(b => [b.left, b.right])"))
     assert len(boxes) == 5 and all(a[1] <= b[0] + 1 for a, b in zip(boxes, boxes[1:])) and boxes[-1][1] <= 390
+
+
+def test_two_visitors_search_on_phones(page, search_url, walk_file):  # noqa: F811
+    """Hits are shown with why and in 3D; what one hands in is found by that visitor alone; nothing is wider than the phone."""
+    visitors = [page, page.context.browser.new_page()]
+    for visitor in visitors:
+        visitor.set_default_timeout(WAIT)
+        visitor.set_viewport_size({"width": 390, "height": 844})
+        visitor.goto(search_url, wait_until="domcontentloaded")
+        visitor.get_by_role("tab", name="Find a walk").click()
+    one, other = visitors
+    one.locator("#query textarea, #query input").first.fill("steppage gait, slower than 1.1 m/s")
+    one.locator("#find").click()
+    expect(one.locator("#why")).to_contain_text("slower than 1.1 m/s", timeout=WAIT)
+    one.wait_for_selector("#found[data-ready]")
+    first = one.locator("#found").get_attribute("data-ready")
+    one.locator("#hits label").nth(2).click()
+    one.wait_for_function("old => document.getElementById('found').dataset.ready !== old", arg=first)
+    assert one.evaluate("document.documentElement.scrollWidth") <= 390
+
+    one.locator("#own-file input[type=file]").set_input_files(str(walk_file))
+    expect(one.locator("#search-notes")).to_contain_text("my_walk.csv", timeout=WAIT)
+    for visitor in visitors:
+        visitor.locator("#where textarea, #where input").first.fill("person=you")
+        visitor.locator("#find").click()
+    expect(one.locator("#why")).to_contain_text("my_walk.csv (yours)", timeout=WAIT)
+    expect(other.locator("#search-problem [role=alert]")).to_contain_text("passes the filter", timeout=WAIT)
+    assert "my_walk" not in other.inner_text("body")

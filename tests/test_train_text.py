@@ -63,6 +63,8 @@ def test_walks_train_resume_and_load(dataset_folder, encoder, tmp_path, monkeypa
     first = GaitDualEncoderModel.from_pretrained(tmp_path / "whole")
     assert first.gait_encoder.channel_std.min() > 0 and first.text_std.min() > 0
     assert GaitFeatureExtractor.from_pretrained(tmp_path / "whole").num_frames == 32
+    known = first.known_classes  # of training people's walks
+    assert known.centres.abs().amax(1).min() > 0 and 0 < known.threshold < torch.inf and known.slope > 0
     assert (tmp_path / "cache").is_dir() and not (tmp_path / "whole" / "checkpoint").exists()
 
     # killed after the checkpoint of step 2, then started again: the same weights
@@ -100,6 +102,7 @@ def test_held_out_people_and_activities_reach_no_fit(recordings_folder, encoder,
     assert seen["subjects"] == {"2"} and seen["labels"] == {ACTIVITIES.index("walking"), ACTIVITIES.index("standing")}
     model = GaitDualEncoderModel.from_pretrained(tmp_path / "imu")
     assert model.config.gait_config.layout == "imu" and model.config.gait_config.num_channels == 36
+    assert model.config.known_classes == 2 and model.known_classes.centres.abs().amax(1).min() > 0
     assert model.config.gait_config.fps == pytest.approx(58.82, abs=1e-3)
     with pytest.raises(ValueError, match="no such subject or activity: 9"):
         run_script(train_text, [*arguments(recordings_folder, encoder, tmp_path / "no"), "--exclude_subjects", "9"])

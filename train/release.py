@@ -94,7 +94,7 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
         return lambda folder: module.train(arguments(output_dir=folder, **common, **options))
 
     sizes = {"codebook_size": 128, "spatial_components": 96, "num_spatial_tokens": 32}
-    words = {"text_model": encoder, "text_cache": str(work), "num_layers": 2, "warmup_steps": 50}
+    words = {"text_model": encoder, "text_cache": str(work), "num_layers": 2, "warmup_steps": 50, "known_classes": False}
     gpt = {"vq": str(work / "vq"), "g2l_steps": steps(20), "batch_size": 16, "learning_rate": 2e-3}
     return [
         ("data", simulate(args.num_subjects, 128, args.seed)),

@@ -93,7 +93,8 @@ class RecordingWindows:
     def __init__(self, recordings: Recordings, hidden: float = 0.2):
         self.recordings, self.hidden = recordings, hidden
         self.texts = [list(DESCRIPTIONS[ACTIVITIES[i]]) for i in recordings.labels]
-        self.descriptions = recordings.labels
+        self.descriptions = self.classes = recordings.labels
+        self.people = recordings.subjects
 
     def __len__(self) -> int:
         return len(self.recordings)

@@ -36,6 +36,7 @@ from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipe
 from modeling_gait.skeletons import SKELETONS, mirror
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.data import StepBatches, dataset_classes, fingerprint, load_walks, pathology_names
+from modeling_gait.training.known import chosen_rows, count_known, fit_known
 from modeling_gait.training.loop import bf16_is_fast, save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, RecordingWindows, is_recordings, load_recordings
 from modeling_gait.walk_description import QUANTITIES
@@ -54,6 +55,9 @@ class TextArguments(TrainArguments):
         default_factory=lambda: list(QUANTITIES), metadata={"help": "walks: what of a text is read as a value, not as digits"}
     )
     hard_negatives: int = field(default=2, metadata={"help": "walks: texts with one number changed, for each pair"})
+    known_classes: bool = field(
+        default=True, metadata={"help": "keep what the classes look like; of simulated walks, no real one is like them"}
+    )
     known_walks: int = field(default=256, metadata={"help": "vectors of training walks that the model keeps"})
     mirror: float = field(default=0.5, metadata={"help": "walks: share that is mirrored, and left and right of their texts"})
     text_projection_layers: int = field(default=2, metadata={"help": "0: align to the sentence encoder's own space"})
@@ -81,6 +85,7 @@ class WalkWindows:
     """Walks of the walk schema as windows, held in memory (250 MB for the 7,200 of gist).
 
     `texts`: a list of captions a walk; `descriptions` (N,) int: equal where the captions say the same.
+    `classes` (N,) int, -1 not known, and `people` (N,) may be set.
     """
 
     def __init__(
@@ -93,7 +98,7 @@ class WalkWindows:
         mirror: float = 0,
     ):
         self.joints, self.texts, self.descriptions, self.extractor = joints, texts, np.asarray(descriptions), extractor
-        self.mirror = mirror
+        self.mirror, self.classes, self.people = mirror, np.zeros(0, int), np.zeros(0, str)
         still = {"mirror": 0, "yaw": 0, "scale": 0, "window": 0, "body": 0, "bone": 0, "jitter": 0}
         self.augmentation = Augmentation(**still, posture=posture, skeleton=SKELETONS[extractor.skeleton]) if posture else None
 
@@ -152,7 +157,9 @@ def walk_captions(data: Dataset, kind: str, classes: GaitClasses | None = None) 
     return texts, np.unique(said, return_inverse=True)[1]
 
 
-def new_model(args: TextArguments, layout: str, channels: int, fps: float, encoder: SentenceEncoder) -> GaitDualEncoderModel:
+def new_model(
+    args: TextArguments, layout: str, channels: int, fps: float, encoder: SentenceEncoder, known_classes: int = 0
+) -> GaitDualEncoderModel:
     """An untrained model for this layout."""
     numbers = args.numbers if layout != "imu" and args.text_projection_layers else []
     config = GaitDualEncoderConfig(
@@ -174,6 +181,7 @@ def new_model(args: TextArguments, layout: str, channels: int, fps: float, encod
         losses={name: 1.0 for name in args.losses},
         numbers=numbers,
         hard_negatives=args.hard_negatives if numbers else 0,
+        known_classes=known_classes,
         known_walks=args.known_walks,
         logit_bias_init=-10.0 if "siglip" in args.losses else 0.0,
     )
@@ -183,7 +191,7 @@ def new_model(args: TextArguments, layout: str, channels: int, fps: float, encod
 
 
 def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: str, fps: float) -> GaitDualEncoderModel:
-    """Train on windows (`texts`, `descriptions`, `batch`), resuming where a checkpoint is; in eval mode on the CPU.
+    """Train on windows (as of `WalkWindows`), resuming where a checkpoint is; in eval mode on the CPU.
 
     The scales of channels and sentence embeddings are fitted to these windows, so they must hold training people only.
     """
@@ -196,7 +204,8 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
     some = np.unique(np.linspace(0, len(windows) - 1, min(512, len(windows))).astype(int))
     sample = windows.batch(some, None)
     frames = sample["input_values"][sample["attention_mask"] > 0]
-    model = new_model(args, layout, frames.shape[-1], fps, encoder)
+    count = count_known(windows.classes) if args.known_classes else 0
+    model = new_model(args, layout, frames.shape[-1], fps, encoder, count)
     embedded, stated = model.read_texts(unique, progress=True)
     text_std, text_mean = torch.std_mean(embedded, dim=0, correction=0)
     text_std = text_std.clamp(min=1e-3) if len(unique) > 1 else torch.ones_like(text_std)
@@ -237,6 +246,13 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
                 model.get_gait_features(**windows.batch(rows, None)),
                 model.get_text_features(sentence_embeds=embedded[own], numbers=stated[own]),
             )
+    if count:
+        rows = chosen_rows(windows.classes, windows.people, args.seed)
+        batches = (windows.batch(rows[i : i + 500], None) for i in range(0, len(rows), 500))
+        features = [model.known_classes.features(b["input_values"], b["attention_mask"]) for b in batches]
+        fit_known(
+            model.known_classes, torch.cat(features).double().numpy(), windows.classes[rows], windows.people[rows], args.seed
+        )
     return model
 
 
@@ -252,7 +268,11 @@ def nan_moments(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def open_walks(args: TextArguments) -> tuple[WalkWindows, GaitFeatureExtractor]:
     """Training walks as windows, and the feature extractor fitted to them."""
     data = load_walks(args.dataset, args.exclude_subjects)
-    return fitted_windows(args, list(read_joints(data)), *walk_captions(data, args.captions, dataset_classes(args.dataset)))
+    windows, extractor = fitted_windows(
+        args, list(read_joints(data)), *walk_captions(data, args.captions, dataset_classes(args.dataset))
+    )
+    windows.classes, windows.people = np.array([int(p) for p in data["pathology"]]), np.array(data["subject_id"])
+    return windows, extractor
 
 
 def fitted_windows(
