@@ -222,6 +222,15 @@ def result_metrics(rows: list[dict]) -> tuple[dict, list[dict]]:
     return metrics, numbers
 
 
+def with_kept(metrics: dict, numbers: list[dict], path: Path) -> tuple[dict, list[dict]]:
+    """Metrics and numeracy, and those of the result for branches whose rows were kept, which hold no sums of numbers."""
+    if path.exists():
+        old, made = json.loads(path.read_text(encoding="utf-8")), {row["branch"] for row in numbers}
+        numbers = [row for row in old.get("numeracy", []) if row["branch"] not in made] + numbers
+        metrics = {k: v for k, v in old["metrics"].items() if k.endswith("parameters_r_at_least_08")} | metrics
+    return metrics, numbers
+
+
 def draw(numbers: list[dict], name: str) -> None:
     """r of each decoded with the measured gait parameter, of the walks and of the classes of held-out people."""
     rows = [row for row in numbers if row["branch"] == "skeleton"][: len(GAIT_PARAMETERS)]
@@ -254,10 +263,7 @@ def main() -> None:
     listed = ("arms", "shares", "branch", "train_people")
     rows = run_all(args, runs, experiment.run, listed, within=("classifier",), sometimes=("people",))
     metrics, numbers = result_metrics(rows)
-    if not numbers and result_path(args.name).exists():  # rows that were kept hold no sums of numbers
-        old = json.loads(result_path(args.name).read_text(encoding="utf-8"))
-        numbers = old.get("numeracy", [])
-        metrics |= {k: v for k, v in old["metrics"].items() if k.endswith("parameters_r_at_least_08")}
+    metrics, numbers = with_kept(metrics, numbers, result_path(args.name))
     if any(row["branch"] == "skeleton" for row in numbers):
         draw(numbers, args.name)
     rows = [{k: v for k, v in r.items() if k not in ("parameters", "class_parameters")} for r in rows]

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 from test_train_knowledge import encoder_folder, knowledge_file, walks  # noqa: F401
 
 from experiments import knowledge, severity
-from experiments.knowledge import correlation, macro_f1, moments, numeracy, result_metrics
+from experiments.knowledge import correlation, macro_f1, moments, numeracy, result_metrics, with_kept
 from experiments.severity import intervals, measure, simulate_scores, split_people
 from modeling_gait.training.knowledge import PARAMETERS
 
@@ -69,6 +69,15 @@ def test_metrics():
     assert metrics["parameters_r_at_least_08"] == 5 and len(numbers) == COUNT
     assert [n["r"] > 0.99 for n in numbers] == [True] * 5 + [False] * 41
     assert numeracy([r for r in rows if r["arm"] == "both" and r["share"] == 1])[0]["error"] < 0.02
+
+
+def test_numeracy_of_a_branch_that_was_kept_stays(tmp_path):
+    path, mine = tmp_path / "result.json", {"filmed_parameters_r_at_least_08": 5, "accuracy": 0.9}
+    assert with_kept(mine, [{"branch": "filmed"}], path) == (mine, [{"branch": "filmed"}])
+    old = {"parameters_r_at_least_08": 15, "filmed_parameters_r_at_least_08": 1, "accuracy": 0.1}
+    path.write_text(json.dumps({"metrics": old, "numeracy": [{"branch": "skeleton"}, {"branch": "filmed", "r": 0.1}]}))
+    metrics, numbers = with_kept(mine, [{"branch": "filmed"}], path)
+    assert metrics == mine | {"parameters_r_at_least_08": 15} and numbers == [{"branch": "skeleton"}, {"branch": "filmed"}]
 
 
 def test_it_runs_each_arm_once(dataset_folder, encoder_folder, knowledge_file, tmp_path, cards, monkeypatch):  # noqa: F811
