@@ -86,4 +86,4 @@ def test_what_cannot_be_looked_for_is_refused(finder, walk_file, tmp_path, monke
 
 def test_the_page_has_the_search_where_there_is_a_finder(demo, finder):  # noqa: F811
     with_it, without = (json.dumps(app.build(demo, *f).get_config_file(), default=str) for f in ([finder], []))
-    assert "Find a walk" in with_it and "Find a walk" not in without
+    assert "own-file" in with_it and "own-file" not in without
