@@ -201,7 +201,7 @@ def visit(page, url: str, folder: Path) -> dict[str, float]:
         page.wait_for_function("old => document.getElementById('walk').dataset.ready !== old", arg=shown)
         asked.append(time.perf_counter() - began)
     page.screenshot(path=figure_path("space_describe"))
-    page.get_by_role("tab", name="Read a walk").click()
+    page.get_by_role("tab", name="Read").click()
     (folder / "broken.csv").write_text("time,left_knee_x\n0,a\n")
     page.locator("#upload input[type=file]").set_input_files(folder / "broken.csv")
     page.wait_for_selector("#read-problem [role=alert]")

@@ -412,12 +412,12 @@ class GaitSearch:
 
     def _read_column(self, name: str) -> np.ndarray | None:
         if name in self.walks.column_names:
-            values = self.walks[name]
+            values = self.walks[name][:]  # at once: a column gives its rows one by one
             feature = self.walks.features[name]
             if isinstance(feature, ClassLabel):
                 values = [feature.int2str(int(v)) if v is not None and v >= 0 else None for v in values]
         elif "attributes" in self.walks.column_names:
-            values = [json.loads(a or "{}").get(name) for a in self.walks["attributes"]]
+            values = [json.loads(a or "{}").get(name) for a in self.walks["attributes"][:]]
         else:
             return None
         if all(isinstance(v, int | float) or v is None for v in values):
@@ -525,6 +525,8 @@ def _within_reach(c: Condition, fit: np.ndarray, values: np.ndarray | None, rows
     measured = values is not None and not c.values
     known = rows[np.isfinite(values[rows])] if measured else rows
     if values is None or not len(known) or fit[known].max() > (REACH if measured else 1 - LABEL + 1e-9):
+        return c.asked, fit
+    if c.values and (values[rows] == "unknown").any():  # one of these may be it
         return c.asked, fit
     if c.values:
         there = ", ".join(sorted(set(values[rows]) - {"unknown"})[:20])

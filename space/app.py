@@ -90,12 +90,12 @@ def build(demo: GaitDemo, finder: GaitFinder | None = None) -> gr.Blocks:
     """The page and its two named endpoints; without a finder there is no search."""
     with gr.Blocks(title="modeling_gait", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEAD, elem_id="head")
-        with gr.Tab("Describe a walk"):
+        with gr.Tab("Describe"):
             writing_tab(demo, page)
-        with gr.Tab("Read a walk"):
+        with gr.Tab("Read"):
             reading_tab(demo)
         if finder:
-            with gr.Tab("Find a walk"):
+            with gr.Tab("Find"):
                 search_tab(finder, alert, PLAYER, WORK)
         endpoints(demo)
     return page

@@ -1,4 +1,4 @@
-"""The tab "Find a walk": words and numbers, or a walk, to walks, each with its score and why, and the one picked in 3D.
+"""The tab "Find": words and numbers, or a walk, to walks, each with its score and why, and the one picked in 3D.
 
 A visitor's own walks are in a `gr.State`: Gradio keeps one for each visit, so nobody finds another's.
 """

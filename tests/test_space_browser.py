@@ -105,7 +105,7 @@ def test_describe_watch_turn_and_read(page, walk_file, tmp_path):  # noqa: F811
     expect(page.locator("#summary")).to_be_empty()
 
     # A broken file: its error in words.
-    page.get_by_role("tab", name="Read a walk").click()
+    page.get_by_role("tab", name="Read").click()
     broken = tmp_path / "broken.csv"
     broken.write_text("time,left_knee_x\n0,a\n")
     page.locator("#upload input[type=file]").set_input_files(str(broken))
@@ -143,7 +143,7 @@ def test_two_visitors_search_on_phones(page, search_url, walk_file):  # noqa: F8
         visitor.set_default_timeout(WAIT)
         visitor.set_viewport_size({"width": 390, "height": 844})
         visitor.goto(search_url, wait_until="domcontentloaded")
-        visitor.get_by_role("tab", name="Find a walk").click()
+        visitor.get_by_role("tab", name="Find").click()
     one, other = visitors
     one.locator("#query textarea, #query input").first.fill("steppage gait, slower than 1.1 m/s")
     one.locator("#find").click()

@@ -62,6 +62,8 @@ def test_a_walk_finds_walks_like_it(finder, walk_file, tmp_path, by):  # noqa: F
     own = finder.read(walk_file, 0, ())
     alone = finder.by_walk("my_walk.csv", by, "", own)
     assert len(alone) == gait_finder.HITS and not any("yours" in h.name for h in alone)
+    unlabelled = finder.by_text("steppage gait", "person=you", own)  # may be it: not refused
+    assert [h.name for h in unlabelled] == ["my_walk.csv (yours)"]
     assert alone[0].why[0].startswith("gait") and any(w.startswith("speed") and "yours" in w for w in alone[0].why)
     own = finder.read(walk_file, 0, own)  # the same once more: the nearest by far
     hits = finder.by_walk("my_walk.csv", by, "", own)
@@ -86,4 +88,4 @@ def test_what_cannot_be_looked_for_is_refused(finder, walk_file, tmp_path, monke
 
 def test_the_page_has_the_search_where_there_is_a_finder(demo, finder):  # noqa: F811
     with_it, without = (json.dumps(app.build(demo, *f).get_config_file(), default=str) for f in ([finder], []))
-    assert "Find a walk" in with_it and "Find a walk" not in without
+    assert "own-file" in with_it and "own-file" not in without
