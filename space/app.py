@@ -203,9 +203,8 @@ def reading_tab(demo: GaitDemo) -> None:
             by = "classifier" if demo.classifier else "from the walk's pathological codes"
             scores = gr.Label(label=f"Class probabilities ({by})", num_top_classes=4, elem_id="scores")
         with gr.Column(scale=9):
-            with gr.Row():
-                plot = gr.Plot(show_label=False, elem_id="read-walk", scale=3)
-                film = gr.Video(label="The video, and the skeleton found in it", visible=False, elem_id="film", scale=2)
+            plot = gr.Plot(show_label=False, elem_id="read-walk")
+            film = gr.Video(label="The video, and the skeleton found in it", visible=False, elem_id="film", height=360)
             notes = gr.Markdown(CAN_READ, elem_id="notes")
     with gr.Tab("Joint angles"):
         angles = gr.Plot(show_label=False, elem_id="read-angles")
