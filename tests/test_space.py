@@ -340,10 +340,12 @@ def test_which_models(monkeypatch, capsys, tmp_path):
     assert "no model family at" in capsys.readouterr().err
     shown = []
     monkeypatch.setattr(app, "launch", lambda page, **_: None)
-    monkeypatch.setattr(app, "build", shown.append)
+    monkeypatch.setattr(app, "build", lambda *given: shown.extend(given))
     monkeypatch.setattr(sys, "argv", ["app.py"])
     app.main()
-    assert [shown[0].family, shown[0].classifier, shown[0].knowledge] == [released(p) for p in ("", "classifier", "knowledge")]
+    demo, finder = shown
+    found = [demo.family, demo.classifier, demo.knowledge, finder.words]
+    assert found == [released(part) for part in ("", "classifier", "knowledge", "text")]
 
 
 def test_front_matter_and_requirements_agree_with_the_package():
