@@ -137,7 +137,7 @@ def markdown_table(rows: list[Shown], trained_on: str, candidates: int) -> str:
     table = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths)) + " |" for line in lines]
     chosen = "one walk a prompt"
     if candidates > 1:
-        chosen = f"of {candidates} a prompt the one whose speed, cadence and class (by the reader below) fit best"
+        chosen = f"of {candidates} a prompt the one whose speed, cadence and class (by the tokeniser) fit best"
     about = [f"Generated walks of a model trained on {trained_on}; {chosen}.", ""] if trained_on else []
     return "\n".join([*about, *table]) + "\n"
 
