@@ -75,6 +75,13 @@ def _mask_frames(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     return x if mask is None else x * mask.reshape(*mask.shape, *[1] * (x.ndim - 2)).to(x.dtype)
 
 
+def recording_input(recording, config: GaitClassifierConfig, fps: float) -> torch.Tensor:
+    """`input_values` float32 (1, resample_frames, 3 J) [m] of a `Recording` at `fps`, the same as of its row in a data set."""
+    skeleton = SKELETONS[config.skeleton]
+    joints = recording.for_model(skeleton, fps)
+    return torch.from_numpy(prepare_classifier_input([joints], config.resample_frames, skeleton.root))
+
+
 class FrameNorm(nn.BatchNorm1d):
     """Batch norm of x (B, T, ..., C) over its channels; in training, masked frames stay out of the statistics."""
 
@@ -295,4 +302,10 @@ class GaitForSequenceClassification(PreTrainedModel):
 
 GaitForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
 
-__all__ = ["GaitForSequenceClassification", "GaitClassifierOutput", "prepare_classifier_input", "skeleton_adjacency"]
+__all__ = [
+    "GaitForSequenceClassification",
+    "GaitClassifierOutput",
+    "prepare_classifier_input",
+    "recording_input",
+    "skeleton_adjacency",
+]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
 
 from .configuration_gait_classifier import GaitClassifierConfig
-from .modeling_gait_classifier import prepare_classifier_input
+from .modeling_gait_classifier import recording_input
 from .pipeline_saving import know_pipeline, save_pipeline
 from .recording import each_thing, is_one, read_recording
 from .skeletons import SKELETONS, Skeleton
@@ -125,9 +125,7 @@ class GaitClassificationPipeline(Pipeline):
         recording = read_recording(walk, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps)
         for doubt in recording.doubts:
             warnings.warn(f"{recording.name}: {doubt}", stacklevel=2)
-        joints = recording.for_model(self.skeleton, self.fps)
-        x = prepare_classifier_input([joints], self.model.config.resample_frames, self.skeleton.root)
-        return {"input_values": torch.from_numpy(x)}
+        return {"input_values": recording_input(recording, self.model.config, self.fps)}
 
     def _forward(self, inputs: dict) -> dict:
         return {"logits": self.model(**inputs).logits}

@@ -17,7 +17,7 @@ from transformers.utils import cached_file
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks, measure_walks, sign_severity
-from .modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
+from .modeling_gait_classifier import GaitForSequenceClassification, recording_input
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .processing_gait import GaitProcessor
@@ -51,7 +51,14 @@ def _refuse_unknown(options: dict, *known: str) -> None:
         raise TypeError(f"unknown option {', '.join(unknown)}; known: {', '.join(known)}")
 
 
-def save_family(pipeline: Pipeline, folder: str | Path, vq: GaitVQModel, decoder: GaitDecoderModel, **kwargs) -> None:
+def save_family(
+    pipeline: Pipeline,
+    folder: str | Path,
+    vq: GaitVQModel,
+    decoder: GaitDecoderModel,
+    classifier: GaitForSequenceClassification | None,
+    **kwargs,
+) -> None:
     """Write the whole family of a pipeline, with its code, to a folder that `pipeline` loads."""
     processor = GaitProcessor.from_pretrained(**family_of(pipeline))
     pipeline.model.config.auto_map = {"AutoConfig": "pipelines_gait.GaitFamilyConfig"}
@@ -59,7 +66,6 @@ def save_family(pipeline: Pipeline, folder: str | Path, vq: GaitVQModel, decoder
         part.save_pretrained(Path(folder) / name, **kwargs)
         if name:
             processor.feature_extractor.save_pretrained(Path(folder) / name)
-    classifier = family_classifier(pipeline, processor.feature_extractor.labels)
     if classifier is not None:
         classifier.save_pretrained(Path(folder) / "classifier", **kwargs)
     processor.save_pretrained(folder)
@@ -192,7 +198,7 @@ class TextToGaitPipeline(Pipeline):
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """The whole family, see `save_family`."""
-        save_family(self, save_directory, self.vq, self.decoder, **kwargs)
+        save_family(self, save_directory, self.vq, self.decoder, family_classifier(self, self.extractor.labels), **kwargs)
 
 
 class TextOnlyLogitsProcessor(LogitsProcessor):
@@ -275,9 +281,7 @@ class GaitToTextPipeline(Pipeline):
 
     def _classify(self, recording) -> torch.Tensor:
         config = self.classifier.config
-        skeleton = SKELETONS[config.skeleton]
-        joints = recording.for_model(skeleton, getattr(config, "fps", self.extractor.fps))
-        x = torch.from_numpy(prepare_classifier_input([joints], config.resample_frames, skeleton.root))
+        x = recording_input(recording, config, getattr(config, "fps", self.extractor.fps))
         return self.classifier(x.to(self.classifier.device)).logits
 
     def postprocess(self, outputs: dict) -> dict:
@@ -308,7 +312,7 @@ class GaitToTextPipeline(Pipeline):
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """The whole family, see `save_family`."""
         decoder = GaitDecoderModel.from_pretrained(**family_of(self), subfolder="decoder")
-        save_family(self, save_directory, self.vq, decoder, **kwargs)
+        save_family(self, save_directory, self.vq, decoder, self.classifier, **kwargs)
 
 
 class GaitFamilyConfig(GPT2Config):
