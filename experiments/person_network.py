@@ -18,6 +18,7 @@ than the linear rule), and model_cards/results/person_network_hugadb.json.
 import copy
 import functools
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from torch import nn
 
 from experiments.personalisation import draw_episodes
 from experiments.personalisation_arms import context_of
-from experiments.runner import Rows, RunArguments, groups, interval, parse, run_all, write_result
+from experiments.runner import Rows, RunArguments, groups, interval, parse, rounded, run_all, write_result
 from modeling_gait.modeling_gait_tcn import GaitTCNBlock, GaitTCNModel
 from modeling_gait.training.data import load_rows
 from modeling_gait.training.fit_prior import layout_of
@@ -87,7 +88,7 @@ class PersonNetwork(nn.Module):
 def episodes(model: GaitTCNModel, cycles: Cycles, shots: int, draws: int, args, seed: int, known: dict) -> dict:
     """Tasks of people whom the model's prior has not seen: what it expects of them, their support, the mean of their queries
     and how many there are, what remains of the error where that mean is hit, and what is known of them."""
-    e = draw_episodes(model, cycles, shots, Episodes(args.reserved, draws), seed)
+    e = draw_episodes(model, cycles, shots, SimpleNamespace(reserved=args.reserved, draws=draws), seed)
     expected = model.person(context_of(e), e["activity"])[0].mean.float()
     count = e["mask"].sum(1)
     mean = (e["queries"] * e["mask"]).sum(1) / count.clamp(min=1)
@@ -105,14 +106,6 @@ def episodes(model: GaitTCNModel, cycles: Cycles, shots: int, draws: int, args, 
     }
 
 
-@dataclass
-class Episodes:
-    """What `draw_episodes` asks of arguments."""
-
-    reserved: int
-    draws: int
-
-
 def material(fold: int, cycles: Cycles, held: list[list[str]], known: dict, args: NetworkArguments) -> dict:
     """{("train" or "val", shots): episodes} of a group; the group itself is in none of them."""
     of = (fold + 1) % len(held)
@@ -124,9 +117,8 @@ def material(fold: int, cycles: Cycles, held: list[list[str]], known: dict, args
     out: dict = {("val", k): episodes(model, only(held[of]), k, DRAWS["val"], args, 1000, known) for k in SHOTS}
     parts: dict = {k: [] for k in SHOTS}
     for group in others:
-        rule, scales = copy.deepcopy(model), (model.channel_mean, model.channel_std)
+        rule = copy.deepcopy(model)
         fit_model(rule, training.without(group), layout=layout_of(training.values.shape[2]))
-        rule.channel_mean.copy_(scales[0]), rule.channel_std.copy_(scales[1])
         for k in SHOTS:
             parts[k].append(episodes(rule.eval(), only(group), k, DRAWS["train"], args, 7, known))
     return out | {("train", k): {n: torch.cat([p[n] for p in e]) for n in e[0]} for k, e in parts.items()}
@@ -198,7 +190,7 @@ def result_metrics(rows: list[dict]) -> dict:
         for s, *_ in rows[0]["curve"]:
             for k in SHOTS:
                 out |= interval(f"gain_{name}_after_{s}_{k}", table.means(f"{s}_{k}", network=name))
-    return {n: round(v, 5) for n, v in out.items()}
+    return rounded(out)
 
 
 def main() -> None:
