@@ -9,7 +9,7 @@ makes cycles of leg sensors with the other functions; both have the shape that `
 import numpy as np
 from scipy import interpolate, signal
 
-from .gait_events import LONGEST, SHORTEST, SIDES, detect_gait_events
+from .gait_events import LONGEST, SHORTEST, SIDES, autocorrelation, detect_gait_events
 from .skeletons import KINECT_V2, Skeleton
 
 POINTS = 100
@@ -29,8 +29,7 @@ def cycle_period(values: np.ndarray, fps: float, shortest: float = SHORTEST, lon
         ValueError: wrong shape, under two samples, values that are not finite, durations out of order, or no such period.
     """
     values = _checked_signal(values, fps, shortest, longest)
-    values = signal.detrend(values)
-    power = signal.correlate(values, values, method="fft")[len(values) - 1 :]
+    power = autocorrelation(signal.detrend(values))
     lags = signal.find_peaks(power)[0]
     lags = lags[(lags >= shortest * fps) & (lags <= longest * fps) & (power[lags] > 0.1 * power[0])]
     if not len(lags):

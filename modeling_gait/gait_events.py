@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import integrate, interpolate, ndimage, signal
+from scipy import fft, integrate, interpolate, ndimage, signal
 
 from .cleaning import bridged
 from .kinematics import joint_track, pelvis_track
@@ -54,6 +54,12 @@ def smooth_positions(joints: np.ndarray, fps: float, cutoff: float = 6.0) -> np.
     # A filter run forwards and backwards has twice the order and a lower cutoff; 0.802 undoes that (Winter 2009).
     sections = _low_pass(min(cutoff / 0.802, 0.49 * fps), fps)
     return signal.sosfiltfilt(sections, joints, axis=0, padlen=min(int(fps), len(joints) - 1))
+
+
+def autocorrelation(values: np.ndarray) -> np.ndarray:
+    """Of each column of (T, ...) at lags of 0 to T - 1 frames, not divided by their numbers (Wiener-Khinchin)."""
+    size = fft.next_fast_len(2 * len(values), real=True)
+    return fft.irfft(np.abs(fft.rfft(values, size, axis=0)) ** 2, size, axis=0)[: len(values)]
 
 
 @lru_cache(64)
@@ -103,16 +109,16 @@ def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINE
         return none
     travelled = integrate.cumulative_trapezoid(np.maximum(pace, 0.4 * usual), dx=1 / fps, initial=0)
     cycle = _cycle(ways[1, :, 1] - ways[2, :, 1], fps)
+    hip, ankles, feet = ways[0, :, 1], ways[1:3], ways[3:]
+    strikes = ankles[..., 1] - HEEL_STRIKE * travelled
+    offs = TOE_OFF * travelled - feet[..., 1] if toes else ANKLE_OFF * travelled - ankles[..., 1] + ankles[..., 2] / 2
+    fine = max(1, int(np.ceil(60 / cycle)))  # 60 points a cycle
+    spline = interpolate.CubicSpline(np.arange(len(hip)), np.stack([strikes[0], offs[0], strikes[1], offs[1]]), axis=1)
+    ahead = spline(np.arange((len(hip) - 1) * fine + 1) / fine)
     events = []
     for side in (0, 1):
-        ankle, toe = ways[1 + side], ways[3 + side]
-        strikes = _peaks(ankle[:, 1] - ways[0, :, 1], cycle)
-        strikes = _refined(ankle[:, 1] - HEEL_STRIKE * travelled, strikes, AFTER, cycle)
-        offs = _peaks(ways[0, :, 1] - toe[:, 1], cycle)
-        if toes:
-            offs = _refined(TOE_OFF * travelled - toe[:, 1], offs, BEFORE, cycle)
-        else:
-            offs = _refined(ANKLE_OFF * travelled - ankle[:, 1] + ankle[:, 2] / 2, offs, AFTER, cycle)
+        strikes = _refined(ahead[2 * side], _peaks(ankles[side, :, 1] - hip, cycle), AFTER, cycle, fine)
+        offs = _refined(ahead[2 * side + 1], _peaks(hip - feet[side, :, 1], cycle), BEFORE if toes else AFTER, cycle, fine)
         events += [start + _seen(strikes, tracks[1 + side]), start + _seen(offs, tracks[3 + side])]
     return GaitEvents(*events)
 
@@ -130,8 +136,7 @@ def _trusted(foot: np.ndarray, ankle: np.ndarray) -> bool:
 
 def _cycle(spread: np.ndarray, fps: float) -> float:
     """Length of a gait cycle in frames: the first high peak of the autocorrelation of the way between the feet (T,)."""
-    spread = signal.detrend(spread)
-    power = signal.correlate(spread, spread, method="fft")[len(spread) - 1 :]
+    power = autocorrelation(signal.detrend(spread))
     lags = signal.find_peaks(power)[0]
     lags = lags[(lags >= SHORTEST * fps) & (lags <= LONGEST * fps) & (power[lags] > 0)]
     return float(lags[power[lags] > 0.5 * power[lags].max()][0]) if len(lags) else 1.2 * fps
@@ -143,10 +148,8 @@ def _peaks(ahead: np.ndarray, cycle: float) -> np.ndarray:
     return signal.find_peaks(ahead, distance=max(1.0, 0.5 * cycle), prominence=max((high - low) / 3, 0.02))[0]
 
 
-def _refined(ahead: np.ndarray, peaks: np.ndarray, near: tuple[float, float], cycle: float) -> np.ndarray:
-    """Fractional frames of the maxima of `ahead` (T,) within `near` cycles of `peaks`, on a spline of 60 points a cycle."""
-    fine = max(1, int(np.ceil(60 / cycle)))
-    values = interpolate.CubicSpline(np.arange(len(ahead)), ahead)(np.arange((len(ahead) - 1) * fine + 1) / fine)
+def _refined(values: np.ndarray, peaks: np.ndarray, near: tuple[float, float], cycle: float, fine: int) -> np.ndarray:
+    """Fractional frames of the maxima of `values`, `fine` a frame, within `near` cycles of `peaks` [frames]."""
     out = []
     for peak in peaks * fine:
         first, last = (int(np.clip(peak + n * cycle * fine, 0, len(values) - 1)) for n in near)

@@ -216,6 +216,11 @@ def _segments(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return np.stack([[np.linalg.norm(place[a] - place[b], axis=-1) for a, b in side] for side in pairs], 0).transpose(2, 0, 1)
 
 
+def percentiles(values: np.ndarray, shares: float | tuple[float, ...]) -> np.ndarray:
+    """`np.nanpercentile` along axis 0 of (T, ...), which takes ten times as long where nothing is nan."""
+    return (np.percentile if np.isfinite(values).all() else np.nanpercentile)(values, shares, axis=0)
+
+
 def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path: Path | str) -> None:
     """Raises ValueError for joints in a plane or picture, and for what has not the legs of a body."""
     check_space(seen, str(path))
@@ -223,8 +228,8 @@ def _refuse_flat(seen: np.ndarray, joints: np.ndarray, skeleton: Skeleton, path:
     lengths = _segments(joints, skeleton)
     if not np.isfinite(lengths).any(0).all():
         raise ValueError(f"{path}: hip, knee and ankle of a leg are never seen together")
-    middle = np.nanmedian(lengths, axis=0)  # (side, segment)
-    spread = np.nanpercentile(lengths, 75, axis=0) - np.nanpercentile(lengths, 25, axis=0)
+    low, middle, high = percentiles(lengths, (25, 50, 75))  # (side, segment)
+    spread = high - low
     for axis in range(3):
         if (
             len(set(finite[:200, axis])) <= 3 and len(np.unique(finite[:, axis])) <= 3 and len(seen) > 3
@@ -254,12 +259,12 @@ def _odd_bones(joints: np.ndarray, skeleton: Skeleton) -> list[str]:
         lengths = np.array([np.linalg.norm(some[:, a] - some[:, b], axis=-1) for a, b in sides])
         if not len(lengths) or not np.isfinite(lengths).any(1).all():
             continue
-        low, middle, high = np.nanpercentile(lengths, (25, 50, 75), axis=1)
+        low, middle, high = percentiles(lengths.T, (25, 50, 75))
         shares += [((h - l) / m, f"{s} {bone}") for s, l, m, h in zip(("left", "right"), low, middle, high)]
         if bone != "foot" and max(middle) > 1.15 * min(middle):
             out.append(f"the left {bone} is {middle[0]:.2f} m long and the right one {middle[1]:.2f} m: are columns exchanged?")
     hips = np.linalg.norm(some[:, skeleton.index("right_hip")] - some[:, skeleton.index("left_hip")], axis=-1)
-    low, middle, high = np.nanpercentile(hips, (25, 50, 75)) if np.isfinite(hips).any() else (0.0, 1.0, 0.0)
+    low, middle, high = percentiles(hips, (25, 50, 75)) if np.isfinite(hips).any() else (0.0, 1.0, 0.0)
     if middle > 0.05 and len(some) > 9:  # the pelvis is one bone
         shares.append(((high - low) / middle, "line between the hips"))
     most, which = max(share for share in shares if "foot" not in share[1])  # a toe marker sits on soft tissue
@@ -267,7 +272,7 @@ def _odd_bones(joints: np.ndarray, skeleton: Skeleton) -> list[str]:
         out.append(f"the {which} changes its length by {100 * most:.0f} %: are columns exchanged?")
     for part in (n for n in ("knee", "ankle", "foot") if skeleton.has(f"left_{n}")):
         pair = [some[:, skeleton.index(f"{side}_{part}")] for side in ("left", "right")]
-        still = [(np.abs(p - np.nanmedian(p, axis=0)) == 0).sum(0) > 0.9 * np.isfinite(p).all(1).sum() for p in pair]
+        still = [(p == percentiles(p, 50)).sum(0) > 0.9 * np.isfinite(p).all(1).sum() for p in pair]
         if len(some) > 9 and (still[0] != still[1]).any():  # of a model in a plane both are
             out.append(f"one {part} never moves along one axis: are columns exchanged?")
     place = {n: some[:, skeleton.index(n)] for n in LEGS}

@@ -158,11 +158,26 @@ def estimate_poses(video: str | Path, person: int | None = None, progress: bool 
 
     reader = VideoReader(video, None, max_seconds=120.0, max_side=MAX_SIDE)
     crowd, background = Crowd((backend or MediaPipe()).follower, reader.fps), Background()
-    size = (0, 0)
-    for image in tqdm(reader, desc="poses", unit="frame", leave=False, disable=None if progress else True):
-        size = (image.shape[1], image.shape[0])
+    size, pictures = (0, 0), iter(reader)
+
+    def coming() -> tuple[np.ndarray, bool] | None:
+        """The next picture and whether the film is cut before it; PyAV and numpy work while MediaPipe does."""
+        if (image := next(pictures, None)) is None:
+            return None
         background.add(image)
-        crowd.add(image, cut=bool(background.cuts) and background.cuts[-1] == len(background.shifts) - 1)
+        return image, background.cuts[-1:] == [len(background.shifts) - 1]
+
+    with (
+        ThreadPoolExecutor(1) as reading,
+        tqdm(total=len(reader), desc="poses", unit="frame", leave=False, disable=None if progress else True) as bar,
+    ):
+        ahead = reading.submit(coming)
+        while (picture := ahead.result()) is not None:
+            ahead = reading.submit(coming)
+            image, cut = picture
+            size = (image.shape[1], image.shape[0])
+            crowd.add(image, cut)
+            bar.update()
     track = choose(crowd, background, reader.fps, size, person, str(video))
     return replace(track, notes=(*track.notes, *reader.notes))
 

@@ -44,7 +44,7 @@ def check_space(joints: np.ndarray, name: str) -> None:
     if joints.shape[1] < 6 or not len(known):
         return
     known = known[np.linspace(0, len(known) - 1, min(len(known), 500)).astype(int)]
-    local = (known - np.nanmedian(known, axis=1, keepdims=True)).reshape(-1, 3)
+    local = (known - np.nanmean(known, axis=1, keepdims=True)).reshape(-1, 3)
     local = local[np.isfinite(local).all(-1)]
     thickness = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(local.T)), 0))
     if thickness[0] < 0.02 * thickness[2]:
@@ -76,9 +76,12 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     if not kept:
         raise ValueError(f"nobody walks in it: {_what_instead(joints, stretches, stride, skeleton)}")
     joints, backwards = _check_sides(joints, fps, skeleton, kept, repairs, doubts)
-    joints = _level(joints, fps, skeleton, kept, belt, repairs, doubts)
     longest = max(kept, key=lambda s: s.stop - s.start)
-    doubts += _odd_legs(straightened(joints, fps, skeleton, longest), fps, skeleton, backwards)
+    flat = [f for s in kept for f in _flat_feet(joints, fps, skeleton, s)]
+    joints = _level(joints, skeleton, kept, belt, _prints(joints, fps, skeleton, flat), repairs, doubts)
+    flat = [(n, a - longest.start, b - longest.start) for n, a, b in flat if longest.start <= a and b <= longest.stop]
+    joints, straight = _level_across(joints, fps, skeleton, kept, longest, flat, repairs, doubts)
+    doubts += _odd_legs(straight, fps, skeleton, backwards, _prints(straight, fps, skeleton, flat))
     if told:
         seconds = sum(s.stop - s.start for s in kept) / fps
         parts = f"{len(kept)} part{'s' * (len(kept) > 1)}, {seconds:.1f} of {len(joints) / fps:.1f} s"
@@ -153,14 +156,15 @@ def _add_the_belt(
     moved = joints.copy()
     for _ in range(2):  # the second time with the footprints, which say it more exactly
         moved[..., :2] = joints[..., :2] + (np.cumsum(slide * front, axis=0) / fps)[:, None]
-        flat = [p[4] @ front[int(p[5])] for p in _prints(moved, fps, skeleton, Stretch(0, len(joints)))]
-        slide -= float(np.median(flat)) if len(flat) > 1 else 0.0
+        flat = _flat_feet(moved, fps, skeleton, Stretch(0, len(joints)))
+        slides = [v @ front[(a + b) // 2] for (*_, v), (_, a, b) in zip(_prints(moved, fps, skeleton, flat), flat)]
+        slide -= float(np.median(slides)) if len(slides) > 1 else 0.0
     return moved, abs(slide)
 
 
-def _prints(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> list[tuple]:
-    """(side 0 or 1, x, y, z, velocity (2,), middle frame) of the ankle while its foot is flat: 10 to 40 % of a cycle after a
-    heel strike, in the axes of the recording [m, m/s]."""
+def _flat_feet(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> list[tuple[int, int, int]]:
+    """(side 0 or 1, first frame, frame after the last) of each foot flat on the floor: 10 to 40 % of a cycle after a heel
+    strike."""
     straight = straightened(joints, fps, skeleton, stretch)
     try:
         events = detect_gait_events(np.nan_to_num(straight), fps, skeleton)
@@ -168,12 +172,18 @@ def _prints(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch
         return []
     stride, out = stride_frames(straight, fps, skeleton), []
     for n, side in enumerate(SIDES):
-        ankle = track(joints, skeleton, f"{side}_ankle")
         for strike in getattr(events, f"{side}_heel_strikes"):
             a, b = stretch.start + int(np.ceil(strike + 0.1 * stride)), stretch.start + int(strike + 0.4 * stride) + 1
             if b <= stretch.stop and b - a > 1:
-                out.append((n, *ankle[a:b].mean(0), (ankle[b - 1, :2] - ankle[a, :2]) / (b - 1 - a) * fps, (a + b) / 2))
+                out.append((n, a, b))
     return out
+
+
+def _prints(joints: np.ndarray, fps: float, skeleton: Skeleton, flat: list[tuple[int, int, int]]) -> list[tuple]:
+    """(side 0 or 1, x, y, z, velocity (2,)) [m, m/s] of the ankle of each foot that is flat."""
+    ankles = [track(joints, skeleton, f"{side}_ankle") for side in SIDES]
+    places = [(n, ankles[n][a:b]) for n, a, b in flat]
+    return [(n, *p.mean(0), (p[-1, :2] - p[0, :2]) / (len(p) - 1) * fps) for n, p in places]
 
 
 def _walks(straight: np.ndarray, fps: float, stride: float, skeleton: Skeleton) -> bool:
@@ -232,7 +242,7 @@ def _check_sides(
     return joints, bool(front < 0)
 
 
-def _odd_legs(straight: np.ndarray, fps: float, skeleton: Skeleton, backwards: bool) -> list[str]:
+def _odd_legs(straight: np.ndarray, fps: float, skeleton: Skeleton, backwards: bool, prints: list[tuple]) -> list[str]:
     """Sentences on legs (T, J, 3) along +y that no body has and that exchanged columns make: joints on the other leg's line,
     thighs or shanks that lean sideways, toes that point sideways, knees that bend forward, a foot that slides as it stands."""
     place = {
@@ -245,7 +255,6 @@ def _odd_legs(straight: np.ndarray, fps: float, skeleton: Skeleton, backwards: b
         apart = float(np.median((place[f"right_{n}"] - place[f"left_{n}"])[:, 0]))
         if apart < least:
             out.append(f"left and right {n} are {apart:.2f} m apart sideways: a narrow or crossed gait, or exchanged columns")
-    prints = _prints(straight, fps, skeleton, Stretch(0, len(straight)))
     speed = abs(track(straight, skeleton, "hip")[-1, 1]) / len(straight) * fps
     for number, side in enumerate(SIDES):
         slides = [p[4][1] for p in prints if p[0] == number]
@@ -271,15 +280,14 @@ def _odd_legs(straight: np.ndarray, fps: float, skeleton: Skeleton, backwards: b
 
 def _level(
     joints: np.ndarray,
-    fps: float,
     skeleton: Skeleton,
     stretches: list[Stretch],
     belt: float | None,
+    prints: list[tuple],
     repairs: dict,
     doubts: list[str],
 ) -> np.ndarray:
     """Put the floor level: where the standing feet say that it slopes, the camera is tilted, or the person walks on a slope."""
-    prints = [p for s in stretches for p in _prints(joints, fps, skeleton, s)]
     slope, error = _slope(prints)
     angle = float(np.degrees(np.arctan(np.linalg.norm(slope))))
     if belt is None and angle > MIN_TILT and angle > 3 * error:
@@ -300,29 +308,39 @@ def _level(
             joints = joints.copy()
             joints[..., 2] -= joints[..., :2] @ slope
             doubts.append(f"the person walks on a slope of {angle:.1f} degrees: heights are taken from the slope")
-    return _level_across(joints, fps, skeleton, stretches, repairs, doubts)
+    return joints
 
 
 def _level_across(
-    joints: np.ndarray, fps: float, skeleton: Skeleton, stretches: list[Stretch], repairs: dict, doubts: list[str]
-) -> np.ndarray:
-    """Undo a camera's roll on a walk in one direction: legs lean to the side as much as one foot stands above the other."""
-    longest = max(stretches, key=lambda s: s.stop - s.start)
+    joints: np.ndarray,
+    fps: float,
+    skeleton: Skeleton,
+    stretches: list[Stretch],
+    longest: Stretch,
+    flat: list[tuple[int, int, int]],
+    repairs: dict,
+    doubts: list[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Undo a camera's roll on a walk in one direction: legs lean to the side as much as one foot stands above the other.
+
+    Returns: joints, and those of the longest stretch along +y, in whose frames `flat` counts.
+    """
+    straight = straightened(joints, fps, skeleton, longest)
     ways = np.radians([s.heading - longest.heading for s in stretches])
     if (np.cos(ways) < 0.9).any() or any(s.curved for s in stretches):
-        return joints
-    straight = straightened(joints, fps, skeleton, longest)
+        return joints, straight
     body = (track(straight, skeleton, "hip") - track(straight, skeleton, "ankle")).mean(0)
     lean = np.degrees(np.arctan2(body[0], body[2]))  # to the right
-    prints = [p for p in _prints(straight, fps, skeleton, Stretch(0, len(straight)))]
+    prints = _prints(straight, fps, skeleton, flat)
     feet = [np.array([p[1:4] for p in prints if p[0] == n]) for n in (0, 1)]
     if abs(lean) < MIN_TILT or min(map(len, feet)) < 2:
-        return joints
+        return joints, straight
     across = feet[1].mean(0) - feet[0].mean(0)  # from left to right
     rise = -np.degrees(np.arctan2(across[2], across[0]))
     if across[0] > 0.05 and abs(rise - lean) < max(1.0, 0.3 * abs(lean)):
         way = heading(joints[longest.start : longest.stop], skeleton)
         joints = joints @ _rotation(-np.tan(np.radians(lean)) * np.array([way[1], -way[0]])).T
+        straight = straightened(joints, fps, skeleton, longest)
         repairs["floor_levelled_degrees"] = round(float(np.hypot(repairs["floor_levelled_degrees"], lean)), 2)
         if abs(lean) > TOLD_TILT:
             doubts.append(
@@ -330,7 +348,7 @@ def _level_across(
             )
     elif abs(lean) > 2 * TOLD_TILT:
         doubts.append(f"the legs lean sideways by {abs(lean):.1f} degrees: the person does, or the camera is rolled")
-    return joints
+    return joints, straight
 
 
 def _slope(prints: list[tuple]) -> tuple[np.ndarray, float]:

@@ -11,6 +11,7 @@ from scipy import signal
 from scipy.ndimage import uniform_filter1d
 
 from .cleaning import heading
+from .gait_events import autocorrelation
 from .skeletons import Skeleton
 
 MIN_SPEED = 0.05  # m/s
@@ -49,8 +50,7 @@ def stride_frames(joints: np.ndarray, fps: float, skeleton: Skeleton) -> float:
     """Length of a stride in frames: the highest peak of the autocorrelation, between 0.6 and 4 s, of the horizontal vector from
     one ankle to the other; 1.2 s where there is none."""
     apart = (track(joints, skeleton, "left_ankle") - track(joints, skeleton, "right_ankle"))[:, :2]
-    apart = signal.detrend(apart, axis=0, type="constant")
-    power = sum(signal.correlate(a, a, method="fft")[len(a) - 1 :] for a in apart.T)
+    power = autocorrelation(apart - apart.mean(0)).sum(1)
     lags = signal.find_peaks(power)[0]
     lags = lags[(lags >= 0.6 * fps) & (lags <= 4 * fps) & (power[lags] > 0.1 * power[0])]
     return float(lags[np.argmax(power[lags])]) if len(lags) else 1.2 * fps
@@ -160,10 +160,10 @@ def straightened(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: St
     Returns: float64 (stop - start, J, 3) [m].
     """
     joints = np.asarray(joints, np.float64)
-    stride = stride_frames(joints[stretch.start : stretch.stop], fps, skeleton)
-    path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)[stretch.start : stretch.stop]
     piece = joints[stretch.start : stretch.stop].copy()
     if stretch.curved:
+        stride = stride_frames(piece, fps, skeleton)
+        path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)[stretch.start : stretch.stop]
         way = mean_over(np.gradient(path, axis=0), stride)
         steps = np.linalg.norm(np.diff(path, axis=0), axis=-1)
         along = np.concatenate(([0.0], np.cumsum(steps)))
