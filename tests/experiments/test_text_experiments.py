@@ -228,6 +228,10 @@ def test_fair_scores_weigh_each_activity_and_both_groups():
     assert (found["zero_shot_top1_of_all"], found["seen_top1_of_all"]) == (0.75, 0.5)
     assert (found["zero_shot_top1_of_all_plain"], found["seen_top1_of_all_plain"]) == (0, 0.5)
     assert found["harmonic_mean"] == pytest.approx(0.6) and found["none_of_these_auroc"] == 1
+    fair[1] = np.eye(12)[ACTIVITIES.index("walking")]
+    fair[2] = np.eye(12)[ACTIVITIES.index("sitting_in_car")]
+    merged = fair_scores(fair, plain, np.arange(6), labels, unseen, trained)
+    assert (merged["zero_shot_top1_of_all"], merged["zero_shot_top1_of_all_merged"]) == (0.25, 0.75)
 
 
 def test_an_interval_is_of_the_rows_that_its_mean_is_of():
