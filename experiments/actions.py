@@ -11,9 +11,9 @@ Kinds: `descriptions`, a GaitDualEncoderModel; a window is the activity whose de
 its motion encoder. `classifier`: the same encoder trained from scratch with cross-entropy. `unseen_0` ... `unseen_3`: trained
 without three activities, which are then recognised by their descriptions alone, among the three, and among all twelve.
 `fair_0` ... `fair_3`: small models, the same, but whether a window is of an activity that was trained on is told by the model's
-`KnownClasses`, then the nearest description among those or among the others is taken: all twelve compete, windows of
-activities that were trained on as well (`seen_top1_of_all`, each activity weighs the same; `_plain`: by cosines;
-`harmonic_mean` of seen and unseen; `_merged` as in `top1_merged`). `none_of_these_auroc`: the doubt tells windows of the three from those of activities
+`KnownClasses`, then the nearest description among those or among the others is taken: all twelve compete, windows of activities
+that were trained on as well (`seen_top1_of_all`, each activity weighs the same; `_plain`: by cosines; `harmonic_mean` of seen
+and unseen; `_merged` as in `top1_merged`). `none_of_these_auroc`: the doubt tells windows of the three from those of activities
 trained on; `none_of_these_auroc_described`: what the pipeline says, offered half of the latter, tells all others from them.
 
 Bicycling and sitting in a car were recorded of subject 1 alone: with subjects held out nobody else can teach them, so they are
