@@ -40,6 +40,12 @@ _NEEDED = (
     ),
     (("head", "nose"), ("body_height",)),
 )
+# Without one of these the shipped classifier is right far less often, and as sure (experiments/LOG.md).
+_PARTS = {
+    "head": ("head", "nose", "neck"),
+    "trunk": ("spine_shoulder", "neck", "left_shoulder"),
+    "arms": ("left_elbow", "left_wrist"),
+}
 
 
 @dataclass(frozen=True)
@@ -300,13 +306,15 @@ def _our_name(stated: str, unit: str) -> str:
 
 
 def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
-    """A sentence that names the joints that were not measured, and the parameters that are null for that."""
+    """A sentence that names the joints that were not measured, the parameters that are null for that, and what is unsure."""
     lacking = [n for n in skeleton.joint_names if n not in measured]
     null = [p for joints, parameters in _NEEDED if not any(j in measured for j in joints) for p in parameters]
     if not (lacking or null):
         return []
     names = ", ".join(lacking) or "joints that this skeleton has not"
-    return [f"not measured: {names}" + (f"; so no {', '.join(null)}" if null else "")]
+    parts = [part for part, joints in _PARTS.items() if not any(j in measured for j in joints)]
+    unsure = f"; without {', '.join(parts)} class and words of a model that learnt from whole bodies are unsure"
+    return [f"not measured: {names}" + (f"; so no {', '.join(null)}" if null else "") + (unsure if parts else "")]
 
 
 def as_walk(
