@@ -272,8 +272,10 @@ def _odd_bones(joints: np.ndarray, skeleton: Skeleton) -> list[str]:
         out.append(f"the {which} changes its length by {100 * most:.0f} %: are columns exchanged?")
     for part in (n for n in ("knee", "ankle", "foot") if skeleton.has(f"left_{n}")):
         pair = [some[:, skeleton.index(f"{side}_{part}")] for side in ("left", "right")]
+        if len(some) < 10 or not all(np.isfinite(p).any() for p in pair):
+            continue
         still = [(p == percentiles(p, 50)).sum(0) > 0.9 * np.isfinite(p).all(1).sum() for p in pair]
-        if len(some) > 9 and (still[0] != still[1]).any():  # of a model in a plane both are
+        if (still[0] != still[1]).any():  # of a model in a plane both are
             out.append(f"one {part} never moves along one axis: are columns exchanged?")
     place = {n: some[:, skeleton.index(n)] for n in LEGS}
     across, middle = place["right_hip"] - place["left_hip"], (place["left_hip"] + place["right_hip"]) / 2
