@@ -80,7 +80,7 @@ def _followed(legs: np.ndarray, steps: np.ndarray) -> np.ndarray:
         ways[:, t] = state
         # two ways that agree on the last frames go on alike: the cheaper one stays
         recent = ways[:, max(0, t - 5) : t + 1]
-        _, first = np.unique(recent, axis=0, return_index=True)
+        _, first = np.unique(recent @ 3 ** np.arange(recent.shape[1]), return_index=True)
         keep = np.sort(first)[:BEAM]
         place, pace, since, cost, ways = place[keep], pace[keep], since[keep], cost[keep] - cost[0], ways[keep]
     best = ways[int(np.argmin(cost))]
