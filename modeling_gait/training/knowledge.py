@@ -38,7 +38,7 @@ PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 VIDEO_FRAMES = 16  # of the WINDOW frames that a video shows, those that are drawn
 VIDEO_COPIES = 8  # videos of a walk: its middle, and random stretches; each with a camera, background and clothes of its own
 VIDEO_SIZE = 64
-FILMED_COPIES = 1  # films of a walk, each of another camera and with errors of its own; the first is tested on
+FILMED_COPIES = 6  # films of a walk, each of another camera and with errors of its own; the first is tested on
 
 
 @dataclass
