@@ -17,12 +17,11 @@ import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
 from .leg_following import follow_legs
-from .loading import Walk, walk_from_arrays
+from .loading import Walk, check_arguments, walk_from_arrays
 from .points import MEDIAPIPE_33
-from .pose_estimation import PoseTrack, estimate_poses
+from .pose_estimation import FOCAL, PoseTrack, estimate_poses
 
 STATURE = 1.70  # m, of an adult unknown; SD of adults of both sexes 0.09 (NCD-RisC 2016)
-FOCAL = 0.85  # of the longer side of the picture
 SIDE_VIEW, FRONT_VIEW = 30.0, 60.0  # degrees between the way and the plane of the picture
 LEAN = 2.0  # degrees, by which shoulders are ahead of the middle of the ankles
 # Legs and trunk as shares of the stature: thigh, shank, hip to shoulder (Drillis & Contini 1966, in Winter 2009, fig. 4.1).
@@ -58,9 +57,19 @@ ANGLES = (*_of("hip_range", "knee_range", "ankle_range", "peak_knee_flexion"), "
 ANGLES += ("trunk_lean_range_frontal", "trunk_lean_range_sagittal", *_of("foot_progression_angle"))
 
 
-def read_video_walk(video: str | Path, height: float | None = None, person: int | None = None, progress: bool = True) -> Walk:
-    """The walk in a film; height [m] of the person, else assumed. Args and errors as `estimate_poses`, `walk_from_poses`."""
-    return walk_from_poses(estimate_poses(video, person, progress), height)
+def read_video_walk(
+    video: str | Path, height: float | None = None, person: int | None = None, progress: bool = True, fps: float | None = None
+) -> Walk:
+    """The walk in a film. Args: height [m] of the person, else assumed; fps: pictures a second that the camera took, where the
+    film shows them slower or faster; the others, and errors, as of `estimate_poses`, `walk_from_poses`."""
+    check_arguments(fps, "auto")
+    _check_height(height, video)
+    return walk_from_poses(estimate_poses(video, person, progress, fps=fps), height)
+
+
+def _check_height(height: float | None, name: str | Path) -> None:
+    if height is not None and not 0.5 <= height <= 2.5:
+        raise ValueError(f"{name}: height: expected 0.5 to 2.5 m, got {height:g}")
 
 
 def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
@@ -72,8 +81,7 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
 
     Raises ValueError: a height of nobody (0.5 to 2.5 m), or no body in the landmarks.
     """
-    if height is not None and not 0.5 <= height <= 2.5:
-        raise ValueError(f"{track.name}: height: expected 0.5 to 2.5 m, got {height:g}")
+    _check_height(height, track.name)
     track, exchanged = follow_legs(track)
     seen = np.isfinite(track.landmarks).all((1, 2))
     if seen.sum() < 10:
@@ -90,7 +98,8 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
         joints = joints - hips[:, None]
     joints = _upright(joints, seen, not track.camera_moves)
     view, angle = _view(joints, seen, track)
-    notes = [*track.notes, *([exchanged] if exchanged else []), *_said(view, angle, height)]
+    few = [f"{track.fps:.3g} frames a second are few to follow the legs: 25 or more are better"] * (track.fps < 14)
+    notes = [*track.notes, *([exchanged] if exchanged else []), *few, *_said(view, angle, height)]
     name = Path(track.name).stem
     walk = walk_from_arrays(
         {"joints": joints.astype(np.float32), "joint_names": np.array(MEDIAPIPE_33)}, name, fps=track.fps, up="z"
@@ -112,15 +121,15 @@ def stature(landmarks: np.ndarray) -> float:
     return float(np.median(leg / 2 + trunk)) / (LEG_SHARE + TRUNK_SHARE)
 
 
-def accuracy(view: str, height: float | None) -> dict[str, tuple[float, float]]:
+def accuracy(view: str, height: float | None) -> dict[str, tuple[float, float, float]]:
     """What one SD of the method's own error is: parameter -> (share of the value, amount in its unit).
 
     Lengths go with the stature (SD 5 % where it is assumed, 1 % where it is given) and with the estimate of the body's size
     (3 %); angles by 5 degrees, 8 obliquely.
     """
-    share = float(np.hypot(0.03 if view == "side" else 0.08, 0.01 if height else 0.05))
-    out = {n: (share, 0.01) for n in LENGTHS} | dict.fromkeys(ANGLES, (0.0, 5.0 if view == "side" else 8.0))
-    return out | {"cadence": (0.01, 1.0)}
+    size, stature = 0.03 if view == "side" else 0.08, 0.01 if height else 0.05
+    out = {n: (size, stature, 0.01) for n in LENGTHS} | dict.fromkeys(ANGLES, (0.0, 0.0, 5.0 if view == "side" else 8.0))
+    return out | {"cadence": (0.01, 0.0, 1.0)}
 
 
 def _at(joints: np.ndarray, name: str) -> np.ndarray:
