@@ -4,8 +4,8 @@
 
 In: eight walks of each person and class as sensor 3 saw them. Out: model_cards/results/compare_gist.json. `false_alarms_1`,
 `_3`: share of the changes called beyond chance between walks of one person and class, one beside one and three beside three;
-`found_1`, `_3`: of those between a person's normal walk and a class, at least one beyond chance but for speed; `changes_1`, `_3`:
-how many. Of people 6 to 10: `comparison.WALK_TO_WALK` comes from people 1 to 5 (`walk_to_walk`, a row a parameter).
+`found_1`, `_3`: of those between a person's normal walk and a class, at least one beyond chance but for speed;
+`changes_1`, `_3`: how many. Of people 6 to 10: `comparison.WALK_TO_WALK` comes from people 1 to 5 (`walk_to_walk`, a row each).
 """
 
 import argparse

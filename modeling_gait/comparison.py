@@ -87,8 +87,8 @@ def compare_walks(before: Sequence[Recording], after: Sequence[Recording], names
     for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
         name = parameter.name
         if name in first and name in second:
-            alike = len({w.accuracy.get(name, (0.0,) * 3)[1] for w in (*before, *after)}) == 1  # one stature, in both
-            parts = (_known(name, v[name], w, not alike, True) for v, w in ((first, before), (second, after)))
+            unlike = len({w.accuracy.get(name, (0.0, 0.0))[0] for w in (*before, *after)}) > 1  # else one stature is in both
+            parts = (_known(name, v[name][0], w, unlike) for v, w in ((first, before), (second, after)))
             changes.append(_change(name, parameter.unit, first[name], second[name], sum(parts)))
     changes = [c for c in changes if np.isfinite(c.change)]
     if not changes:
@@ -107,7 +107,7 @@ def compare_sides(walks: Sequence[Recording]) -> Comparison:
     for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
         name, other = parameter.name, mirror_image(parameter.name)[0]
         if name.endswith("_left") and name in values and other in values:
-            known = sum(_known(n, values[n], walks, False, False) for n in (name, other))
+            known = sum(_known(n, values[n][0], walks, False) for n in (name, other))
             changes.append(_change(name.removesuffix("_left"), parameter.unit, values[name], values[other], known))
     changes = [c for c in changes if np.isfinite(c.change)]
     if not changes:
@@ -179,12 +179,11 @@ def _strides(walk: Recording) -> dict[str, tuple[np.ndarray, int]]:
     return {n: (v, min(len(v), most)) for n, v in joined.items() if len(v)}
 
 
-def _known(name: str, value: tuple, walks: Sequence[Recording], stature: bool, size: bool) -> float:
-    """Variance that the strides of a value do not show: from walk to walk, and of the method (`Walk.accuracy`), of which the
-    shares of the `stature` and of the body's `size` in a film count where they are not the same in both."""
+def _known(name: str, value: float, walks: Sequence[Recording], stature: bool) -> float:
+    """Variance that the strides of a value do not show: from walk to walk, and of the method (`Walk.accuracy`), in which the
+    share that goes with the `stature` counts where it is not the same in both."""
     stem = name.removesuffix("_left").removesuffix("_right")
-    known = [w.accuracy.get(name, (0.0,) * 3) for w in walks]
-    method = max(value[0] ** 2 * (size * own**2 + stature * share**2) + amount**2 for own, share, amount in known)
+    method = max((stature * share * value) ** 2 + amount**2 for w in walks for share, amount in [w.accuracy.get(name, (0, 0))])
     return method + (WALK_TO_WALK.get(stem, 0.0) ** 2 / len(walks) if len(walks) < 3 else 0.0)
 
 

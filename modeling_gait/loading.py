@@ -34,8 +34,7 @@ class Walk:
         events: gait events that the file states, `left_heel_strikes`, `left_toe_offs`, ... -> (N,) [s] after the first frame.
         stated: gait parameters that the file states, name -> (value, unit).
         unseen: gait parameters that cannot be measured in it, whatever the joints say (the view of a camera).
-        accuracy: gait parameters -> one SD of the error of the method: (share of the value, share that goes with the stature,
-            amount in its unit).
+        accuracy: gait parameters -> one SD of the error of the method: (share of the value, for an unsure stature; amount).
         poses: of a film, the `pose_estimation.PoseTrack` that the walk was made of.
     """
 
@@ -49,7 +48,7 @@ class Walk:
     events: dict[str, np.ndarray] | None = None
     stated: dict[str, tuple[float, str]] | None = None
     unseen: tuple[str, ...] = ()
-    accuracy: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
     poses: object | None = None
 
 

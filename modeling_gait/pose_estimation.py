@@ -240,7 +240,7 @@ class Crowd:
     def __init__(self, follower: Callable, fps: float):
         self.follower, self.fps = follower, fps
         self.frame, self.tracks, self.active, self.spare = 0, [], [], None
-        self.small = 0  # frames with somebody too small
+        self.small, self.looks = 0, 0  # frames with somebody too small, looks for further people
         self.pool = ThreadPoolExecutor(MOST_PEOPLE)  # estimators compute outside of Python's lock
 
     def add(self, image: np.ndarray, cut: bool = False) -> None:
@@ -280,10 +280,11 @@ class Crowd:
         return float(np.linalg.norm(a.keypoints - b.keypoints, axis=-1).mean()) < 0.1 * _height(a)
 
     def _look(self, image: np.ndarray) -> None:
-        """Somebody further in the picture without those who are followed, in all of it or in a part of it?"""
-        self.spare = self.spare or self.follower()
+        """Somebody further in the picture without those who are followed, in all of it or in one of its parts in turn?"""
+        self.spare, self.looks = self.spare or self.follower(), self.looks + 1
         image = _painted(image, self.active)
-        for view in views(image.shape[1], image.shape[0]):
+        whole, *parts = views(image.shape[1], image.shape[0])
+        for view in (whole, parts[self.looks % len(parts)]):
             pose = _seen_in(self.spare, image, view)
             if pose is not None:
                 break

@@ -87,7 +87,7 @@ class Recording:
     repairs: dict[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
-    accuracy: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    accuracy: dict[str, tuple[float, float]] = field(default_factory=dict)
     events: dict[str, np.ndarray] | None = None
     stated: dict[str, tuple[float, str]] | None = None
     poses: object | None = None
@@ -150,8 +150,7 @@ class Recording:
     def uncertainty(self) -> dict[str, float]:
         """One SD of the error of the method, of the parameters of which it is known (a camera's), in their units."""
         values = self.gait_parameters
-        known = {n: (*a, values[n]) for n, a in self.accuracy.items() if np.isfinite(values[n])}
-        return {n: float(np.sqrt((own**2 + stature**2) * v**2 + b**2)) for n, (own, stature, b, v) in known.items()}
+        return {n: float(np.hypot(a * values[n], b)) for n, (a, b) in self.accuracy.items() if np.isfinite(values[n])}
 
     @property
     def longest(self) -> Stretch:

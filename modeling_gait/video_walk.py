@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from .leg_following import follow_legs
 from .loading import Walk, check_arguments, walk_from_arrays
 from .points import MEDIAPIPE_33
@@ -28,33 +29,42 @@ LEAN = 2.0  # degrees, by which shoulders are ahead of the middle of the ankles
 LEG_SHARE, TRUNK_SHARE = 0.491, 0.288
 
 _BOTH = ("left", "right")
-
-
-def _of(*names: str) -> tuple[str, ...]:
-    return tuple(f"{n}_{side}" for n in names for side in _BOTH)
-
-
-ACROSS = ("step_width", "pelvic_obliquity_range", "trunk_lean_range_frontal", *_of("foot_progression_angle"))
-ALONG = (
-    "speed",
-    *_of("step_length", "stride_length"),
-    "step_length_difference",
-    "stride_length_difference",
-    "step_length_asymmetry",
-    *_of("hip_range", "knee_range", "ankle_range", "peak_knee_flexion"),
-    "knee_range_asymmetry",
-    "trunk_lean_sagittal",
-    "trunk_lean_range_sagittal",
-)
-LENGTHS = (
-    "speed",
-    "step_width",
-    *_of("step_length", "stride_length", "foot_height"),
-    "step_length_difference",
-    "stride_length_difference",
-)
-ANGLES = (*_of("hip_range", "knee_range", "ankle_range", "peak_knee_flexion"), "pelvic_obliquity_range", "trunk_lean_sagittal")
-ANGLES += ("trunk_lean_range_frontal", "trunk_lean_range_sagittal", *_of("foot_progression_angle"))
+LENGTHS = ("speed", "step_width", "step_length", "stride_length", "foot_height")
+LENGTHS += ("step_length_difference", "stride_length_difference")
+VIEWS = ("side", "oblique", "front")
+# One SD of the error in each view, None: not seen. Of walks of gist's people 1 to 5, filmed (`experiments.film_accuracy`); toes
+# are seen 50 degrees wrong, so there is no foot progression.
+ERRORS = {
+    "speed": (0.025, 0.030, None),
+    "cadence": (1.7, 13, 6.8),
+    "step_time": (0.10, 0.15, 0.24),
+    "step_time_difference": (0.19, 0.22, 0.39),
+    "cycle_time": (0.04, 0.25, 0.16),
+    "cycle_time_difference": (0.06, 0.21, 0.17),
+    "step_length": (0.048, 0.12, None),
+    "step_length_difference": (0.09, 0.19, None),
+    "stride_length": (0.051, 0.14, None),
+    "stride_length_difference": (0.053, 0.086, None),
+    "foot_height": (0.066, 0.066, 0.070),
+    "swing_time": (0.066, 0.11, 0.10),
+    "swing_time_difference": (0.10, 0.15, 0.13),
+    "single_support_time": (0.06, 0.13, 0.10),
+    "double_support_time": (0.08, 0.14, 0.13),
+    "single_support_percent": (4.6, 6.8, 6.6),
+    "double_support_percent": (6.1, 8.6, 8.2),
+    "hip_range": (7.5, 8.9, None),
+    "knee_range": (15, 17, None),
+    "ankle_range": (45, 50, None),
+    "peak_knee_flexion": (17, 19, None),
+    "pelvic_obliquity_range": (None, 7.9, 8.1),
+    "trunk_lean_sagittal": (2.6, 2.9, None),
+    "trunk_lean_range_frontal": (None, 5.8, 4.1),
+    "trunk_lean_range_sagittal": (3.2, 4.8, None),
+    "step_width": (None, 0.092, 0.060),
+    "knee_range_asymmetry": (0.33, 0.44, None),
+    "step_length_asymmetry": (0.19, 0.44, None),
+    "stance_asymmetry": (0.14, 0.29, 0.18),
+}
 
 
 def read_video_walk(
@@ -104,10 +114,11 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
     walk = walk_from_arrays(
         {"joints": joints.astype(np.float32), "joint_names": np.array(MEDIAPIPE_33)}, name, fps=track.fps, up="z"
     )
-    unseen = {"side": ACROSS, "front": ALONG, "oblique": ()}[view] + ("body_height",)
+    known = accuracy(view, height)
+    unseen = tuple(p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS) if p.name not in known)
     times = (track.start + np.arange(len(joints))) / track.fps
     notes = (*notes, *walk.notes)
-    return replace(walk, times=times, notes=notes, unseen=unseen, accuracy=accuracy(view, height), poses=track)
+    return replace(walk, times=times, notes=notes, unseen=unseen, accuracy=known, poses=track)
 
 
 def stature(landmarks: np.ndarray) -> float:
@@ -121,15 +132,18 @@ def stature(landmarks: np.ndarray) -> float:
     return float(np.median(leg / 2 + trunk)) / (LEG_SHARE + TRUNK_SHARE)
 
 
-def accuracy(view: str, height: float | None) -> dict[str, tuple[float, float, float]]:
+def accuracy(view: str, height: float | None) -> dict[str, tuple[float, float]]:
     """What one SD of the method's own error is: parameter -> (share of the value, amount in its unit).
 
-    Lengths go with the stature (SD 5 % where it is assumed, 1 % where it is given) and with the estimate of the body's size
-    (3 %); angles by 5 degrees, 8 obliquely.
+    Amounts by `ERRORS`; lengths go with the stature besides: SD 5 % where it is assumed, 1 % where it is given.
     """
-    size, stature = 0.03 if view == "side" else 0.08, 0.01 if height else 0.05
-    out = {n: (size, stature, 0.01) for n in LENGTHS} | dict.fromkeys(ANGLES, (0.0, 0.0, 5.0 if view == "side" else 8.0))
-    return out | {"cadence": (0.01, 0.0, 1.0)}
+    out = {}
+    for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
+        stem = p.name.removesuffix("_left").removesuffix("_right")
+        amount = ERRORS.get(stem, (None,) * 3)[VIEWS.index(view)]
+        if amount is not None:
+            out[p.name] = ((0.01 if height else 0.05) if stem in LENGTHS else 0.0, float(amount))
+    return out
 
 
 def _at(joints: np.ndarray, name: str) -> np.ndarray:
@@ -209,7 +223,7 @@ def _view(joints: np.ndarray, seen: np.ndarray, track: PoseTrack) -> tuple[str, 
 def _said(view: str, angle: float, height: float | None) -> list[str]:
     size = f"a stature of {height or STATURE:.2f} m that was {'given' if height else 'assumed (give the height)'}"
     seen = {
-        "side": "from the side: step width, foot progression and what moves sideways are not measured",
+        "side": "from the side: step width and what moves sideways are not measured",
         "front": "from the front or behind: speed, step lengths and what moves forward are not measured",
         "oblique": f"obliquely ({angle:.0f} degrees from the side): lengths and angles stand on lifted depth",
     }[view]

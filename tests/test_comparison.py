@@ -67,12 +67,12 @@ def test_three_recordings_each_give_the_error_by_their_spread():
 
 
 def test_a_camera_adds_its_error_and_two_alike_share_a_stature():
-    """How large the body is in a film is estimated anew in each; the stature that both take is wrong in both alike."""
+    """What a film gets wrong it gets wrong anew in each; the stature that both take is wrong in both alike."""
     film, again, assumed = (read_recording(walk_from_poses(filmed(90, seconds=8, noise=0.003), h)) for h in (1.7, 1.7, None))
-    size, share, amount = film.accuracy["speed"]
+    share, amount = film.accuracy["speed"]
     alike, unlike = (by_name(compare_walks([film], [other]))["speed"].error for other in (again, assumed))
-    assert size > 0 and 1.96**2 * 2 * (1.1 * size) ** 2 < alike**2 and alike < unlike
-    assert by_name(compare_sides([film]))["step_length"].error > 1.96 * 2**0.5 * amount
+    assert share > 0 and 1.96**2 * 2 * (amount**2 + WALK_TO_WALK["speed"] ** 2) < alike**2 and alike < unlike
+    assert by_name(compare_sides([film]))["step_length"].error > 1.96 * 2**0.5 * film.accuracy["step_length_left"][1]
     assert "step_width" not in by_name(compare_walks([film], [noisy(0)])), "the film does not show it"
 
 
