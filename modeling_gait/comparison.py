@@ -240,7 +240,7 @@ def comparison_page(found: Comparison, path: str | Path, before: Sequence[Record
     import tempfile
 
     from .drawing.pages import embedded, fill_page
-    from .drawing.rendering import plot_joint_angles
+    from .drawing.rendering import plot_joint_angles, unseen_curves
 
     walks = dict(zip(found.names, (before, after))) if after else {"this walk": before}
     picture, doubts = "", list(found.doubts)
@@ -248,7 +248,10 @@ def comparison_page(found: Comparison, path: str | Path, before: Sequence[Record
         try:
             drawn = {n: max(w, key=lambda r: r.longest.stop - r.longest.start) for n, w in walks.items()}
             figure = Path(folder) / "curves.png"
-            plot_joint_angles({n: (w.for_model(KINECT_V2, w.fps), w.fps) for n, w in drawn.items()}, figure)
+            unseen = {curve for w in drawn.values() for curve in unseen_curves(w.gait_parameters)}
+            plot_joint_angles(
+                {n: (w.for_model(KINECT_V2, w.fps), w.fps) for n, w in drawn.items()}, figure, unseen=tuple(unseen)
+            )
             picture = embedded(figure)
         except ValueError as error:
             doubts.append(f"no curves: {error}")
