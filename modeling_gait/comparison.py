@@ -1,12 +1,13 @@
 """What changed between two walks, or between left and right: `compare_walks`, `compare_sides`, `comparison_page`.
 
 In: `Recording`s, one or several of each time. Out: a `Comparison`: for each gait parameter the change and the change that
-measurement error alone would give, sentences, and a page with the curves over each other.
+measurement error and chance would give, sentences, and a page with the curves over each other.
 
-The error of a value is that of the mean of its strides, or of the recordings where there are three or more. The minimal
-detectable change (MDC95; Weir 2005, J Strength Cond Res 19:231) is t(0.975) sqrt(e_before^2 + e_after^2), the degrees of
-freedom by Welch. What a camera adds (`Recording.uncertainty`) is in it, except a scale that both have alike. It holds for
-these strides: what another day, other shoes or another path change is not in it, unless there are recordings of several days.
+The error of a value is that of the mean of its recordings where there are three or more; else that of the mean of its strides
+and, as nobody walks twice alike, `WALK_TO_WALK`. The minimal detectable change (MDC95; Weir 2005, J Strength Cond Res 19:231)
+is t(0.975) sqrt(e_before^2 + e_after^2), the degrees of freedom by Welch. What a camera adds (`Recording.accuracy`) is in it,
+except a stature that both have alike. What another day, other shoes or another path change is not in it, unless there are
+recordings of several days.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,15 @@ from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image
 from .recording import Recording
 from .skeletons import KINECT_V2
 
+# SD between walks of one person, one after the other, beyond that of the mean of their strides: gist, people 1 to 5, 8 walks of
+# each class as sensor 3 saw them, joints on its side (`python -m experiments.compare_gist`); ankles it sees too badly.
+WALK_TO_WALK = {"speed": 0.053, "cadence": 2.7, "step_time": 0.030, "cycle_time": 0.048, "swing_time": 0.017}
+WALK_TO_WALK |= {"step_length": 0.035, "stride_length": 0.053, "step_length_difference": 0.050, "step_time_difference": 0.014}
+WALK_TO_WALK |= {"foot_height": 0.009, "single_support_time": 0.029, "double_support_time": 0.021, "step_width": 0.008}
+WALK_TO_WALK |= {"single_support_percent": 1.4, "double_support_percent": 1.2, "hip_range": 2.0, "knee_range": 2.1}
+WALK_TO_WALK |= {"peak_knee_flexion": 2.0, "pelvic_obliquity_range": 2.1, "trunk_lean_sagittal": 0.9}
+WALK_TO_WALK |= {"trunk_lean_range_frontal": 0.6, "trunk_lean_range_sagittal": 1.2}
+
 CURVES = {"hip_flexion": "hip flexion", "knee_flexion": "knee flexion", "ankle_dorsiflexion": "ankle dorsiflexion"}
 
 
@@ -31,7 +41,7 @@ class Change:
 
     Attributes:
         before, after, change: values and after - before.
-        error: MDC95, the change that error alone gives in one of 20 comparisons; nan where strides are too few to tell.
+        error: MDC95, the change that chance alone exceeds in one of 20 comparisons; nan where strides are too few to tell.
         beyond: is the change larger than that?
         strides: how many before, after (or recordings, where there are three or more).
     """
@@ -77,7 +87,9 @@ def compare_walks(before: Sequence[Recording], after: Sequence[Recording], names
     for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
         name = parameter.name
         if name in first and name in second:
-            changes.append(_change(name, parameter.unit, first[name], second[name], _camera(name, before, after)))
+            unlike = len({w.accuracy.get(name, (0.0, 0.0))[0] for w in (*before, *after)}) > 1  # else one stature is in both
+            parts = (_known(name, v[name][0], w, unlike) for v, w in ((first, before), (second, after)))
+            changes.append(_change(name, parameter.unit, first[name], second[name], sum(parts)))
     changes = [c for c in changes if np.isfinite(c.change)]
     if not changes:
         raise ValueError("no gait parameter is measured in both: expected at least a stride of each")
@@ -95,8 +107,8 @@ def compare_sides(walks: Sequence[Recording]) -> Comparison:
     for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
         name, other = parameter.name, mirror_image(parameter.name)[0]
         if name.endswith("_left") and name in values and other in values:
-            camera = _camera(name, walks, walks)
-            changes.append(_change(name.removesuffix("_left"), parameter.unit, values[name], values[other], camera))
+            known = sum(_known(n, values[n][0], walks, False) for n in (name, other))
+            changes.append(_change(name.removesuffix("_left"), parameter.unit, values[name], values[other], known))
     changes = [c for c in changes if np.isfinite(c.change)]
     if not changes:
         raise ValueError("no gait parameter is measured on both sides: expected at least a stride of each")
@@ -114,7 +126,7 @@ def _finish(names: tuple[str, str], changes: list[Change], curves: dict, doubts:
     beyond = sorted((c for c in changes if c.beyond), key=lambda c: -abs(c.change) / max(c.error, 1e-9))
     sentences = [
         f"{_words(c.name)} is {'higher' if c.change > 0 else 'lower'} {names[1]} than {names[0]}: "
-        f"{c.before:.3g} -> {c.after:.3g} {c.unit} ({c.change:+.2g}; error alone up to {c.error:.2g})".replace(" 1 (", " (")
+        f"{c.before:.3g} -> {c.after:.3g} {c.unit} ({c.change:+.3g}; chance alone up to {c.error:.2g})".replace(" 1 (", " (")
         for c in beyond
     ]
     known = len(changes) - len(unsure)
@@ -167,25 +179,21 @@ def _strides(walk: Recording) -> dict[str, tuple[np.ndarray, int]]:
     return {n: (v, min(len(v), most)) for n, v in joined.items() if len(v)}
 
 
-def _camera(name: str, before: Sequence[Recording], after: Sequence[Recording]) -> float:
-    """What the method adds to the error of a difference, one SD; a share that all recordings have alike is in both."""
-    shares = [w.accuracy.get(name, (0.0, 0.0)) for w in (*before, *after)]
-    alike = len(set(shares)) == 1
-    parts = []
-    for walks in (before, after):
-        parts.append(
-            max(b if alike else w.uncertainty.get(name, 0.0) for w in walks for b in [w.accuracy.get(name, (0.0, 0.0))[1]])
-        )
-    return float(np.hypot(*parts))
+def _known(name: str, value: float, walks: Sequence[Recording], stature: bool) -> float:
+    """Variance that the strides of a value do not show: from walk to walk, and of the method (`Walk.accuracy`), in which the
+    share that goes with the `stature` counts where it is not the same in both."""
+    stem = name.removesuffix("_left").removesuffix("_right")
+    method = max((stature * share * value) ** 2 + amount**2 for w in walks for share, amount in [w.accuracy.get(name, (0, 0))])
+    return method + (WALK_TO_WALK.get(stem, 0.0) ** 2 / len(walks) if len(walks) < 3 else 0.0)
 
 
-def _change(name: str, unit: str, before: tuple, after: tuple, camera: float) -> Change:
+def _change(name: str, unit: str, before: tuple, after: tuple, known: float) -> Change:
     a, b = before[1], after[1]
     error = float("nan")
     if np.isfinite(a) and np.isfinite(b):
         both = a**2 + b**2
         free = both**2 / max(a**4 / before[2] + b**4 / after[2], 1e-30) if both > 0 else before[2] + after[2]
-        error = float(np.hypot(stats.t.ppf(0.975, free) * np.sqrt(both), 1.96 * camera))
+        error = float(np.sqrt(stats.t.ppf(0.975, free) ** 2 * both + 1.96**2 * known))
     change = after[0] - before[0]
     beyond = bool(np.isfinite(error) and abs(change) > error and abs(change) > 1e-9)
     return Change(name, unit, before[0], after[0], change, error, beyond, (before[3], after[3]))
@@ -232,7 +240,7 @@ def comparison_page(found: Comparison, path: str | Path, before: Sequence[Record
     import tempfile
 
     from .drawing.pages import embedded, fill_page
-    from .drawing.rendering import plot_joint_angles
+    from .drawing.rendering import plot_joint_angles, unseen_curves
 
     walks = dict(zip(found.names, (before, after))) if after else {"this walk": before}
     picture, doubts = "", list(found.doubts)
@@ -240,7 +248,10 @@ def comparison_page(found: Comparison, path: str | Path, before: Sequence[Record
         try:
             drawn = {n: max(w, key=lambda r: r.longest.stop - r.longest.start) for n, w in walks.items()}
             figure = Path(folder) / "curves.png"
-            plot_joint_angles({n: (w.for_model(KINECT_V2, w.fps), w.fps) for n, w in drawn.items()}, figure)
+            unseen = {curve for w in drawn.values() for curve in unseen_curves(w.gait_parameters)}
+            plot_joint_angles(
+                {n: (w.for_model(KINECT_V2, w.fps), w.fps) for n, w in drawn.items()}, figure, unseen=tuple(unseen)
+            )
             picture = embedded(figure)
         except ValueError as error:
             doubts.append(f"no curves: {error}")

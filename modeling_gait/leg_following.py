@@ -17,7 +17,8 @@ from .pose_estimation import PoseTrack
 
 PARTS = ("knee", "ankle", "heel", "foot_index")
 LEFT, RIGHT = ([MEDIAPIPE_33.index(f"{side}_{n}") for n in PARTS] for side in ("left", "right"))
-NOISE = 0.04  # of the person's height, SD of a keypoint's error and of a leg's change of pace between two frames
+NOISE = 0.04  # of the person's height, SD of a keypoint's error
+TURN = 20.0  # heights/s^2, SD of a leg's change of pace: 34 m/s^2, of a foot that begins or ends to swing
 MOST = 3.0  # SD, what a single keypoint can be off
 DROP = 4.0  # squared SD a keypoint, of leaving a frame out
 BEAM = 64  # hypotheses that are followed
@@ -38,7 +39,8 @@ def follow_legs(track: PoseTrack) -> tuple[PoseTrack, str]:
     if len(seen) < 5:
         return track, ""
     height = np.nanmedian(np.ptp(track.keypoints[seen, :, 1], axis=1))
-    state = _followed(legs[seen] / (NOISE * height), np.diff(seen, prepend=seen[0]))
+    noise = np.hypot(NOISE, TURN / track.fps**2) * height
+    state = _followed(legs[seen] / noise, np.diff(seen, prepend=seen[0]))
     lost = uniform_filter1d((state == 2).astype(float), max(3, round(0.5 * track.fps)), mode="nearest")
     state[lost > 0.5] = 2
     swap, drop = seen[state == 1], seen[state == 2]

@@ -16,7 +16,7 @@ from .points import LEGS, MAX_FRAMES, TWO_D, Points, from_arrays
 from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, Skeleton
 from .walk_checks import check_space
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi", ".mkv", ".m4v", ".gif")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi", ".mkv", ".m4v", ".3gp", ".mpg", ".wmv", ".mts", ".gif")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Walk:
         events: gait events that the file states, `left_heel_strikes`, `left_toe_offs`, ... -> (N,) [s] after the first frame.
         stated: gait parameters that the file states, name -> (value, unit).
         unseen: gait parameters that cannot be measured in it, whatever the joints say (the view of a camera).
-        accuracy: gait parameters -> one SD of the error of the method: (share of the value, amount in its unit).
+        accuracy: gait parameters -> one SD of the error of the method: (share of the value, for an unsure stature; amount).
         poses: of a film, the `pose_estimation.PoseTrack` that the walk was made of.
     """
 
@@ -85,7 +85,7 @@ def read_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
     except ModuleNotFoundError as error:
         raise without_package(error, path) from error
     skeleton = known_skeleton(skeleton)
-    _check_arguments(fps, up)
+    check_arguments(fps, up)
     return _finish(read_points(path, skeleton), skeleton, fps, up, path, path.stem)
 
 
@@ -104,7 +104,7 @@ def walk_from_arrays(
     Args and errors as `load_walk`; `name` stands in the place of the path in messages.
     """
     skeleton = known_skeleton(skeleton)
-    _check_arguments(fps, up)
+    check_arguments(fps, up)
     return _finish(from_arrays(arrays, skeleton, name), skeleton, fps, up, name, name)
 
 
@@ -118,7 +118,7 @@ def known_skeleton(skeleton: Skeleton | str | None) -> Skeleton | None:
 SLOWEST, FASTEST = 5.0, 1000.0  # frames per second
 
 
-def _check_arguments(fps: float | None, up: str) -> None:
+def check_arguments(fps: float | None, up: str) -> None:
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be a positive number, got {fps}")
     if fps is not None and not SLOWEST <= fps <= FASTEST:

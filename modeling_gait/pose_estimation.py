@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import binary_closing, median_filter
+from scipy.ndimage import binary_closing, median_filter, uniform_filter1d
 
 from .camera_motion import Background, camera_path
 from .points import MEDIAPIPE_33
@@ -32,10 +32,12 @@ MOST_PEOPLE = 4  # who are followed at once
 MAX_SIDE = 960  # pixels of the pictures that are read
 SMALLEST = 48  # pixels, of a person from head to heel
 SEEN = 0.7  # mean visibility of a person; things taken for people have less
+FOCAL = 0.85  # of the longer side of a picture, of a telephone
 SCAN = 0.5  # s between two looks for further people
 LEGS = [MEDIAPIPE_33.index(f"{side}_{n}") for side in ("left", "right") for n in ("hip", "knee", "ankle")]
 ANKLES = [MEDIAPIPE_33.index(f"{side}_ankle") for side in ("left", "right")]
 HIPS = [MEDIAPIPE_33.index(f"{side}_hip") for side in ("left", "right")]
+NOSE = MEDIAPIPE_33.index("nose")
 FEET = [MEDIAPIPE_33.index(f"{side}_{n}") for side in ("left", "right") for n in ("ankle", "heel", "foot_index")]
 
 
@@ -140,15 +142,18 @@ class MediaPipe:
         return follow
 
 
-def estimate_poses(video: str | Path, person: int | None = None, progress: bool = True, backend=None) -> PoseTrack:
+def estimate_poses(
+    video: str | Path, person: int | None = None, progress: bool = True, backend=None, fps: float | None = None
+) -> PoseTrack:
     """Poses of one person in a film.
 
     Args:
         video: the file.
-        person: which of several people, counted from 1 from left to right where they are first seen; default: the one whose
-            legs move most.
+        person: which of several people, counted from 1 from left to right where they are first seen; default: the one who
+            walks farthest, or takes most steps in place.
         progress: show a bar on a terminal.
         backend: instead of `MediaPipe()`.
+        fps: with which the film was taken, where it is shown in slow motion or time lapse; default: as it is shown.
 
     Raises:
         ValueError: no film (see `video.read_video`), nobody in it, nobody large enough or whole for a second; no such person.
@@ -156,6 +161,8 @@ def estimate_poses(video: str | Path, person: int | None = None, progress: bool 
     """
     from tqdm import tqdm
 
+    if person is not None and person < 1:
+        raise ValueError(f"{video}: person {person}: people are counted from 1, from left to right")
     reader = VideoReader(video, None, max_seconds=120.0, max_side=MAX_SIDE)
     crowd, background = Crowd((backend or MediaPipe()).follower, reader.fps), Background()
     size, pictures = (0, 0), iter(reader)
@@ -179,7 +186,10 @@ def estimate_poses(video: str | Path, person: int | None = None, progress: bool 
             crowd.add(image, cut)
             bar.update()
     track = choose(crowd, background, reader.fps, size, person, str(video))
-    return replace(track, notes=(*track.notes, *reader.notes))
+    notes, faster = (*track.notes, *reader.notes), 1.0 if fps is None else fps / reader.source_fps
+    if abs(faster - 1) > 0.02:
+        notes += (f"the film shows {reader.source_fps:.3g} frames a second and was taken with {fps:g}, as given",)
+    return replace(track, notes=notes, fps=track.fps * faster)
 
 
 # ---------------------------------------------------------------- following people
@@ -230,7 +240,7 @@ class Crowd:
     def __init__(self, follower: Callable, fps: float):
         self.follower, self.fps = follower, fps
         self.frame, self.tracks, self.active, self.spare = 0, [], [], None
-        self.small = 0  # frames with somebody too small
+        self.small, self.looks = 0, 0  # frames with somebody too small, looks for further people
         self.pool = ThreadPoolExecutor(MOST_PEOPLE)  # estimators compute outside of Python's lock
 
     def add(self, image: np.ndarray, cut: bool = False) -> None:
@@ -270,9 +280,18 @@ class Crowd:
         return float(np.linalg.norm(a.keypoints - b.keypoints, axis=-1).mean()) < 0.1 * _height(a)
 
     def _look(self, image: np.ndarray) -> None:
-        """Somebody further in the picture without those who are followed?"""
-        self.spare = self.spare or self.follower()
-        pose = self.spare(_painted(image, self.active))
+        """Somebody further in the picture without those who are followed, in all of it or in one of its parts in turn?"""
+        self.spare, self.looks = self.spare or self.follower(), self.looks + 1
+        image = _painted(image, self.active)
+        whole, *parts = views(image.shape[1], image.shape[0])
+        for view in (whole, parts[self.looks % len(parts)]):
+            pose = _seen_in(self.spare, image, view)
+            if pose is not None:
+                break
+        else:
+            return
+        for share in (0.75, 0.5, 0.25, 0.0) if view.any() else ():  # zooming out it holds whom it has
+            pose = pose and _seen_in(self.spare, image, share * view)
         if pose is None:
             return
         if _height(pose) < SMALLEST:
@@ -284,6 +303,26 @@ class Crowd:
             self.tracks.append(track)
             self.active.append(track)
         self.spare = None
+
+
+def views(width: int, height: int) -> list[np.ndarray]:
+    """What is cut off a picture at its left, top, right and bottom [pixels] to look for somebody: nothing, then all but squares
+    of half its longer side that overlap, since MediaPipe finds nobody who is smaller than a fifth of the longer side."""
+    side = max(width, height) // 2
+
+    def along(length: int) -> list[tuple[float, float]]:
+        count = round(2 * length / side - 1)
+        return [(a, length - side - a) for a in np.linspace(0, length - side, count)] if count > 1 else [(0, 0)]
+
+    parts = [np.array([left, top, right, bottom]) for left, right in along(width) for top, bottom in along(height)]
+    return [np.zeros(4), *parts]
+
+
+def _seen_in(follow: Callable, image: np.ndarray, cut: np.ndarray) -> Pose | None:
+    """The pose that is found in a part of a picture, in pixels of the picture."""
+    left, top, right, bottom = np.round(cut).astype(int)
+    pose = follow(image[top : image.shape[0] - bottom, left : image.shape[1] - right])
+    return pose and pose._replace(keypoints=pose.keypoints + (left, top))
 
 
 def _painted(image: np.ndarray, others: list[Track], own: Track | None = None) -> np.ndarray:
@@ -320,15 +359,18 @@ def linked(tracks: list[Track], fps: float, cuts: list[int] = ()) -> list[Track]
     return out
 
 
-def leg_motion(track: Track) -> float:
-    """How far the ankles move against each other in all, in heights of the person: much of who walks long, little of who
-    stands."""
+def walked(track: Track, camera: np.ndarray, width: int) -> tuple[float, int]:
+    """How far a person goes, in their heights (0 if under one: who stands, waves, or walks in place), and how often one ankle
+    passes the other by 5 % of the height to each side. `camera`: shift of the background (T, 2) [pixels]."""
     known = sorted(track.poses)
-    apart = np.array([np.subtract(*track.poses[k].keypoints[ANKLES]) / _height(track.poses[k]) for k in known])
-    if len(apart) < 10:
-        return 0.0
-    smooth = np.stack([np.convolve(a, np.ones(5) / 5, "valid") for a in apart.T], axis=-1)
-    return float(np.linalg.norm(np.diff(smooth, axis=0), axis=-1).sum())
+    points = np.array([track.poses[k].keypoints for k in known])
+    tall = points[:, FEET, 1].mean(1) - points[:, NOSE, 1]
+    usual = median_filter(np.maximum(tall, 1), min(31, len(tall)), mode="nearest")
+    across = (points[:, HIPS, 0].mean(1) - camera[known, 0] - width / 2) / usual
+    way = np.hypot(*(np.ptp(uniform_filter1d(v, 15, mode="nearest")) for v in (across, FOCAL * width / usual)))
+    apart = uniform_filter1d((points[:, ANKLES[0]] - points[:, ANKLES[1]]) / usual[:, None], 5, axis=0)
+    passes = max(int((np.diff(np.sign(a[np.abs(a) > 0.05])) != 0).sum()) for a in apart.T)
+    return way if way > 1 else 0.0, passes
 
 
 def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, int], person: int | None, name: str) -> PoseTrack:
@@ -345,11 +387,11 @@ def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, in
         raise ValueError(f"{name}: nobody found in {frames} frames of {size[0]} x {size[1]} pixels" + (moves and f"; {moves}"))
     if person is not None and not 1 <= person <= len(people):
         raise ValueError(f"{name}: person {person} of {len(people)} found; expected 1 to {len(people)}, from left to right")
-    motions = [leg_motion(t) for t in people]
-    number = int(np.argmax(motions)) if person is None else person - 1
+    done = [walked(t, np.array(background.shifts), size[0]) for t in people]
+    number = done.index(max(done)) if person is None else person - 1
     track = people[number]
     if len(people) > 1:
-        who = f"person {number + 1} from the left" + (", whose legs move most" if person is None else "")
+        who = f"person {number + 1} from the left" + (", who walks farthest" if person is None else "")
         notes.append(f"{len(people)} people are seen: measured is {who}; choose another by its number")
     first, last = track.first, track.last
     if background.cuts:

@@ -27,6 +27,8 @@ from .walk_stretches import Stretch, straightened, track
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
 SHORT = 2.0  # strides
+LONGEST_STEP = 0.013  # m a step a minute: adults have 0.006 (Sekiya & Nagasaki 1998, Gait Posture 7:225), all of gist under it
+FASTEST_WALK = 2.3  # m/s, where legs of 0.9 m start to run (Froude number 0.6)
 FILLED = 0.02  # share of the legs' samples that may be filled, for each stride
 ARRAYS = ("joints", "fps", "times", "joint_names", "skeleton")  # what is read of a dict
 
@@ -188,7 +190,7 @@ def read_recording(
         thing: a path, joints (T, J, 3), a dict with `joints` and if known `fps`, `times`, `skeleton`, `joint_names`, a `Walk`,
         or a
             `Recording`, which comes back as it is.
-        fps: frames a second; replaces what the thing states.
+        fps: frames a second; replaces what the thing states. Of a film: with which it was taken (slow motion, time lapse).
         up: its vertical axis, as of `load_walk`.
         skeleton: what its joints are; default: what it says, else by their number.
         rate: frames a second of the result (default: those of the walk).
@@ -289,6 +291,13 @@ def _unsure(recording: Recording) -> list[str]:
         out.append(f"{100 * filled:.0f} % of the legs' positions were filled in, in {strides:.1f} strides: numbers may be off")
     if np.ptp(cycles) > 0.08 * cycle:
         out.append(f"a left stride takes {cycles[0]:.2f} s and a right one {cycles[1]:.2f} s, which no walk does for long")
+    step, cadence = np.mean([found[f"step_length_{side}"] for side in SIDES]), found["cadence"]
+    if step / max(cadence, 1) > LONGEST_STEP:
+        out.append(
+            f"steps of {step:.2f} m are too long for {cadence:.0f} a minute: in slow motion? then give the true frame rate"
+        )
+    if found["speed"] > FASTEST_WALK:
+        out.append(f"nobody walks at {found['speed']:.1f} m/s: running, or faster than life? then give the true frame rate")
     strided = np.mean([found[f"stride_length_{side}"] for side in SIDES])
     if abs(strided / cycle - found["speed"]) > max(0.15 * found["speed"], 0.05):
         out.append(f"strides of {strided:.2f} m in {cycle:.2f} s contradict the speed of {found['speed']:.2f} m/s")
@@ -337,7 +346,7 @@ def as_walk(
             from modeling_gait.video_walk import read_video_walk
         except ModuleNotFoundError as error:
             raise without_package(error, thing) from error
-        return read_video_walk(thing, height, person), str(thing)
+        return read_video_walk(thing, height, person, fps=fps), str(thing)
     if isinstance(thing, str | Path):
         return read_walk(thing, skeleton=skeleton, fps=fps, up=up), str(thing)
     arrays = dict(thing) if isinstance(thing, Mapping) else {"joints": thing}

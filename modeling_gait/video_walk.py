@@ -16,51 +16,70 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from .leg_following import follow_legs
-from .loading import Walk, walk_from_arrays
+from .loading import Walk, check_arguments, walk_from_arrays
 from .points import MEDIAPIPE_33
-from .pose_estimation import PoseTrack, estimate_poses
+from .pose_estimation import FOCAL, PoseTrack, estimate_poses
 
 STATURE = 1.70  # m, of an adult unknown; SD of adults of both sexes 0.09 (NCD-RisC 2016)
-FOCAL = 0.85  # of the longer side of the picture
 SIDE_VIEW, FRONT_VIEW = 30.0, 60.0  # degrees between the way and the plane of the picture
 LEAN = 2.0  # degrees, by which shoulders are ahead of the middle of the ankles
 # Legs and trunk as shares of the stature: thigh, shank, hip to shoulder (Drillis & Contini 1966, in Winter 2009, fig. 4.1).
 LEG_SHARE, TRUNK_SHARE = 0.491, 0.288
 
 _BOTH = ("left", "right")
+LENGTHS = ("speed", "step_width", "step_length", "stride_length", "foot_height")
+LENGTHS += ("step_length_difference", "stride_length_difference")
+VIEWS = ("side", "oblique", "front")
+# One SD of the error in each view, None: not seen. Of walks of gist's people 1 to 5, filmed (`experiments.film_accuracy`); toes
+# are seen 50 degrees wrong, so there is no foot progression.
+ERRORS = {
+    "speed": (0.025, 0.030, None),
+    "cadence": (1.7, 13, 6.8),
+    "step_time": (0.10, 0.15, 0.24),
+    "step_time_difference": (0.19, 0.22, 0.39),
+    "cycle_time": (0.04, 0.25, 0.16),
+    "cycle_time_difference": (0.06, 0.21, 0.17),
+    "step_length": (0.048, 0.12, None),
+    "step_length_difference": (0.09, 0.19, None),
+    "stride_length": (0.051, 0.14, None),
+    "stride_length_difference": (0.053, 0.086, None),
+    "foot_height": (0.066, 0.066, 0.070),
+    "swing_time": (0.066, 0.11, 0.10),
+    "swing_time_difference": (0.10, 0.15, 0.13),
+    "single_support_time": (0.06, 0.13, 0.10),
+    "double_support_time": (0.08, 0.14, 0.13),
+    "single_support_percent": (4.6, 6.8, 6.6),
+    "double_support_percent": (6.1, 8.6, 8.2),
+    "hip_range": (7.5, 8.9, None),
+    "knee_range": (15, 17, None),
+    "ankle_range": (45, 50, None),
+    "peak_knee_flexion": (17, 19, None),
+    "pelvic_obliquity_range": (None, 7.9, 8.1),
+    "trunk_lean_sagittal": (2.6, 2.9, None),
+    "trunk_lean_range_frontal": (None, 5.8, 4.1),
+    "trunk_lean_range_sagittal": (3.2, 4.8, None),
+    "step_width": (None, 0.092, 0.060),
+    "knee_range_asymmetry": (0.33, 0.44, None),
+    "step_length_asymmetry": (0.19, 0.44, None),
+    "stance_asymmetry": (0.14, 0.29, 0.18),
+}
 
 
-def _of(*names: str) -> tuple[str, ...]:
-    return tuple(f"{n}_{side}" for n in names for side in _BOTH)
+def read_video_walk(
+    video: str | Path, height: float | None = None, person: int | None = None, progress: bool = True, fps: float | None = None
+) -> Walk:
+    """The walk in a film. Args: height [m] of the person, else assumed; fps: pictures a second that the camera took, where the
+    film shows them slower or faster; the others, and errors, as of `estimate_poses`, `walk_from_poses`."""
+    check_arguments(fps, "auto")
+    _check_height(height, video)
+    return walk_from_poses(estimate_poses(video, person, progress, fps=fps), height)
 
 
-ACROSS = ("step_width", "pelvic_obliquity_range", "trunk_lean_range_frontal", *_of("foot_progression_angle"))
-ALONG = (
-    "speed",
-    *_of("step_length", "stride_length"),
-    "step_length_difference",
-    "stride_length_difference",
-    "step_length_asymmetry",
-    *_of("hip_range", "knee_range", "ankle_range", "peak_knee_flexion"),
-    "knee_range_asymmetry",
-    "trunk_lean_sagittal",
-    "trunk_lean_range_sagittal",
-)
-LENGTHS = (
-    "speed",
-    "step_width",
-    *_of("step_length", "stride_length", "foot_height"),
-    "step_length_difference",
-    "stride_length_difference",
-)
-ANGLES = (*_of("hip_range", "knee_range", "ankle_range", "peak_knee_flexion"), "pelvic_obliquity_range", "trunk_lean_sagittal")
-ANGLES += ("trunk_lean_range_frontal", "trunk_lean_range_sagittal", *_of("foot_progression_angle"))
-
-
-def read_video_walk(video: str | Path, height: float | None = None, person: int | None = None, progress: bool = True) -> Walk:
-    """The walk in a film; height [m] of the person, else assumed. Args and errors as `estimate_poses`, `walk_from_poses`."""
-    return walk_from_poses(estimate_poses(video, person, progress), height)
+def _check_height(height: float | None, name: str | Path) -> None:
+    if height is not None and not 0.5 <= height <= 2.5:
+        raise ValueError(f"{name}: height: expected 0.5 to 2.5 m, got {height:g}")
 
 
 def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
@@ -72,8 +91,7 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
 
     Raises ValueError: a height of nobody (0.5 to 2.5 m), or no body in the landmarks.
     """
-    if height is not None and not 0.5 <= height <= 2.5:
-        raise ValueError(f"{track.name}: height: expected 0.5 to 2.5 m, got {height:g}")
+    _check_height(height, track.name)
     track, exchanged = follow_legs(track)
     seen = np.isfinite(track.landmarks).all((1, 2))
     if seen.sum() < 10:
@@ -90,15 +108,17 @@ def walk_from_poses(track: PoseTrack, height: float | None = None) -> Walk:
         joints = joints - hips[:, None]
     joints = _upright(joints, seen, not track.camera_moves)
     view, angle = _view(joints, seen, track)
-    notes = [*track.notes, *([exchanged] if exchanged else []), *_said(view, angle, height)]
+    few = [f"{track.fps:.3g} frames a second are few to follow the legs: 25 or more are better"] * (track.fps < 14)
+    notes = [*track.notes, *([exchanged] if exchanged else []), *few, *_said(view, angle, height)]
     name = Path(track.name).stem
     walk = walk_from_arrays(
         {"joints": joints.astype(np.float32), "joint_names": np.array(MEDIAPIPE_33)}, name, fps=track.fps, up="z"
     )
-    unseen = {"side": ACROSS, "front": ALONG, "oblique": ()}[view] + ("body_height",)
+    known = accuracy(view, height)
+    unseen = tuple(p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS) if p.name not in known)
     times = (track.start + np.arange(len(joints))) / track.fps
     notes = (*notes, *walk.notes)
-    return replace(walk, times=times, notes=notes, unseen=unseen, accuracy=accuracy(view, height), poses=track)
+    return replace(walk, times=times, notes=notes, unseen=unseen, accuracy=known, poses=track)
 
 
 def stature(landmarks: np.ndarray) -> float:
@@ -115,12 +135,15 @@ def stature(landmarks: np.ndarray) -> float:
 def accuracy(view: str, height: float | None) -> dict[str, tuple[float, float]]:
     """What one SD of the method's own error is: parameter -> (share of the value, amount in its unit).
 
-    Lengths go with the stature (SD 5 % where it is assumed, 1 % where it is given) and with the estimate of the body's size
-    (3 %); angles by 5 degrees, 8 obliquely.
+    Amounts by `ERRORS`; lengths go with the stature besides: SD 5 % where it is assumed, 1 % where it is given.
     """
-    share = float(np.hypot(0.03 if view == "side" else 0.08, 0.01 if height else 0.05))
-    out = {n: (share, 0.01) for n in LENGTHS} | dict.fromkeys(ANGLES, (0.0, 5.0 if view == "side" else 8.0))
-    return out | {"cadence": (0.01, 1.0)}
+    out = {}
+    for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
+        stem = p.name.removesuffix("_left").removesuffix("_right")
+        amount = ERRORS.get(stem, (None,) * 3)[VIEWS.index(view)]
+        if amount is not None:
+            out[p.name] = ((0.01 if height else 0.05) if stem in LENGTHS else 0.0, float(amount))
+    return out
 
 
 def _at(joints: np.ndarray, name: str) -> np.ndarray:
@@ -200,7 +223,7 @@ def _view(joints: np.ndarray, seen: np.ndarray, track: PoseTrack) -> tuple[str, 
 def _said(view: str, angle: float, height: float | None) -> list[str]:
     size = f"a stature of {height or STATURE:.2f} m that was {'given' if height else 'assumed (give the height)'}"
     seen = {
-        "side": "from the side: step width, foot progression and what moves sideways are not measured",
+        "side": "from the side: step width and what moves sideways are not measured",
         "front": "from the front or behind: speed, step lengths and what moves forward are not measured",
         "oblique": f"obliquely ({angle:.0f} degrees from the side): lengths and angles stand on lifted depth",
     }[view]

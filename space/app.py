@@ -29,6 +29,7 @@ from gait_demo import SUFFIXES, GaitDemo, Generated, Reading, as_json, measured,
 from gait_finder import GaitFinder
 from search_tab import QUERIES, search_tab
 
+from modeling_gait.drawing.rendering import unseen_curves
 from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.released import NAME, find_part, named
 
@@ -236,7 +237,8 @@ def read(reading: Reading) -> list:
     figures = [None, None]
     if reading.joints is not None:
         about = reading.fps, reading.skeleton
-        figures = [walk_figure({reading.name: reading.joints}, *about), angles_figure(reading.joints, *about)]
+        unseen = unseen_curves(reading.parameters)
+        figures = [walk_figure({reading.name: reading.joints}, *about), angles_figure(reading.joints, *about, unseen)]
     said = reading.notes or ["nothing"]
     notes = "**Repaired, assumed or doubtful**\n\n" + "\n".join(f"- {html.escape(note)}" for note in said)
     page = ""

@@ -197,13 +197,13 @@ def _scene(half_width: float, count: int, fps: float) -> dict:
 # ---------------------------------------------------------------- joint angles
 
 
-def angles_figure(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> go.Figure:
+def angles_figure(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2, unseen: tuple[str, ...] = ()) -> go.Figure:
     """Hip, knee, ankle and pelvis over the gait cycle: single cycles thin, their mean thick, unimpaired adults as a grey band.
 
-    A walk without a complete gait cycle gives the bands alone, and says so.
+    A walk without a complete gait cycle gives the bands alone, and says so; so do curves that are `unseen`.
     """
     cycles, norms = angle_cycles(joints, fps, skeleton), normative_curves()
-    percent = list(range(101))
+    percent, shown = list(range(101)), next((n for n in ANGLES if n not in unseen), None)
     figure = make_subplots(rows=1, cols=len(ANGLES), subplot_titles=list(ANGLES.values()), horizontal_spacing=0.05)
     for column, name in enumerate(ANGLES, start=1):
         mean, spread = norms[name]
@@ -212,15 +212,18 @@ def angles_figure(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2
         band |= {"fill": "toself", "fillcolor": "#E2E2DE", "line": {"width": 0}, "hoverinfo": "skip"}
         figure.add_scatter(**band, mode="lines", name="unimpaired adults, mean ± SD", showlegend=first, row=1, col=column)
         for side in ("left", "right"):
-            curves = cycles[side][name].round(2)
+            curves = cycles[side][name].round(2)[: 0 if name in unseen else None]
             line = {"color": COLOURS[side], "width": 0.8}
             for curve in curves if len(curves) > 1 else ():
                 style = {"mode": "lines", "line": line, "opacity": 0.4, "hoverinfo": "skip", "showlegend": False}
                 figure.add_scatter(x=percent, y=curve.tolist(), row=1, col=column, **style)
             if len(curves):
                 label = f"{side}, mean of {len(curves)} cycle{'s' * (len(curves) > 1)}"
-                style = {"mode": "lines", "line": {**line, "width": 2.6}, "name": label, "showlegend": first}
+                style = {"mode": "lines", "line": {**line, "width": 2.6}, "name": label, "showlegend": name == shown}
                 figure.add_scatter(x=percent, y=curves.mean(0).round(2).tolist(), row=1, col=column, **style)
+        if name in unseen:
+            where = {"x": 50, "y": float(mean.mean()), "row": 1, "col": column}
+            figure.add_annotation(text="not measured", showarrow=False, bgcolor="#FFFFFF", **where)
     if not any(len(cycles[side]["knee_flexion"]) for side in cycles):
         text = "no complete gait cycle in this walk: a cycle needs two heel strikes of one foot"
         figure.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, bgcolor="#FFFFFF")

@@ -9,10 +9,16 @@ from modeling_gait.video_walk import FOCAL
 
 
 def filmed(
-    azimuth: float, distance: float = 6.0, seconds: float = 4.0, noise: float = 0.0, follow: bool = False, **walk
+    azimuth: float,
+    distance: float = 6.0,
+    seconds: float = 4.0,
+    noise: float = 0.0,
+    follow: bool = False,
+    fps: float = FPS,
+    **walk,
 ) -> PoseTrack:
     """A walker along +y filmed from 1 m height; azimuth 90: from the right side, 0: walking away [degrees]."""
-    joints = walker(seconds, **walk)
+    joints = walker(seconds, fps, **walk)
     points = landmarks_of(joints)
     middle = np.array([0.0, joints[:, 0, 1].mean(), 1.0])
     a = np.radians(azimuth)
@@ -29,4 +35,4 @@ def filmed(
     shift = np.zeros((len(points), 2))
     if follow:
         shift[:, 0] = np.linspace(0, 900, len(points))
-    return PoseTrack(keypoints, landmarks, np.ones(points.shape[:2]), FPS, 0, SIZE, shift, follow, "film.mp4")
+    return PoseTrack(keypoints, landmarks, np.ones(points.shape[:2]), fps, 0, SIZE, shift, follow, "film.mp4")

@@ -30,6 +30,13 @@ def test_legs_that_are_right_stay_as_they_are(azimuth, noise):
     assert found is track and said == ""
 
 
+@pytest.mark.parametrize("noise", [0.003, 0.01])
+def test_legs_that_are_right_stay_so_in_few_frames_a_second(noise):
+    track = filmed(90, noise=noise, fps=15.0, seconds=6)
+    found, said = follow_legs(track)
+    assert said == "" and read_recording(walk_from_poses(found)).gait_parameters["cadence"] == pytest.approx(CADENCE, abs=3)
+
+
 @pytest.mark.parametrize("swapped", [range(40, 75), [20], [30, 31, 60, 61, 62, 100], range(3, 20), range(80, 120)])
 @pytest.mark.parametrize("azimuth, noise", [(90, 0.0), (90, 0.01), (45, 0.005)])
 def test_exchanged_legs_are_put_right(swapped, azimuth, noise):

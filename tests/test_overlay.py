@@ -49,7 +49,8 @@ def test_a_film_with_its_skeleton(track, tmp_path):
     left = [np.nonzero(m)[1].mean() for m in moved[[5, -5]]]
     hips = track.keypoints[[5, -5]][:, [23, 24], 0].mean(1) / 2
     np.testing.assert_allclose(left, hips, atol=12)
-    assert overlay_strip(track, 4, 100).shape[0] == 100
+    strip = overlay_strip(replace(track, keypoints=track.keypoints - (95, 0)), 4, 100)
+    assert strip.shape[0] == 100 and strip[:5].min() > 90, "nothing of beyond the picture"
 
 
 def test_a_report_without_a_model(track):

@@ -12,25 +12,30 @@ from modeling_gait.pose_estimation import Crowd, Pose, _Silence, choose, estimat
 from modeling_gait.simulation.simulator import simulate_walks
 from modeling_gait.video import write_video
 from modeling_gait.video_crops import find_person
+from modeling_gait.video_walk import read_video_walk
 
 FPS, SIZE = 30.0, (320, 180)
 COLOURS = {1: (200, 30, 30), 2: (30, 200, 30), 3: (30, 30, 200)}
 
 
 class Boxes:
-    """Finds boxes of `COLOURS` as people, the nearest to where it found one last; their ankles swing as they get along."""
+    """Finds boxes of `COLOURS` as people, the nearest to where it found one last; their ankles swing as they get along. Whom it
+    has not yet, it finds only where they are a share `least` of the longer side of the picture."""
+
+    def __init__(self, least: float = 0.0):
+        self.least = least
 
     def follower(self):
         last = [None]
 
         def follow(image):
-            found = []
+            found, least = [], self.least * max(image.shape) * (last[0] is None)
             for colour in COLOURS.values():
                 y, x = np.nonzero((image == colour).all(-1))
-                if len(y) > 200:
+                if len(y) > 200 and np.ptp(y) > least:
                     found.append((x.mean(), x.min(), y.min(), x.max(), y.max()))
             if last[0] is not None:
-                found = [f for f in found if abs(f[0] - last[0]) < 30]
+                found = [f for f in found if abs(f[0] - last[0]) < 45]
                 found.sort(key=lambda f: abs(f[0] - last[0]))
             if not found:
                 last[0] = None
@@ -67,8 +72,8 @@ def scene(frames: int, people: dict, cut: int | None = None, pan: float = 0.0, s
     return out
 
 
-def follow(images, person=None):
-    crowd, background = Crowd(Boxes().follower, FPS), Background()
+def follow(images, person=None, least=0.0):
+    crowd, background = Crowd(Boxes(least).follower, FPS), Background()
     for image in images:
         background.add(image)
         crowd.add(image, bool(background.cuts) and background.cuts[-1] == len(background.shifts) - 1)
@@ -92,6 +97,36 @@ def test_the_one_who_walks_and_any_other_by_number():
     assert np.ptp(lefts(follow(images, 1))) < 1 and lefts(follow(images, 1))[0] == pytest.approx(30, abs=1)
     with pytest.raises(ValueError, match=r"film.mp4: person 4 of 3 found; expected 1 to 3"):
         follow(images, 4)
+
+
+@pytest.mark.parametrize("first", [40, 150, 250])
+def test_somebody_far_away_is_found_in_a_part_of_the_picture(first):
+    """120 of 320 pixels, of whom the estimator sees who has half of the longer side."""
+    images = scene(60, {1: lambda t: first + 0.5 * t})
+    track = follow(images, least=0.5)
+    true = first + 0.5 * (track.start + np.arange(len(track.keypoints)))
+    assert len(true) > 45 and np.nanmax(np.abs(lefts(track) - true)) < 1.5
+    with pytest.raises(ValueError, match="nobody found"):
+        follow(images, least=0.9)
+
+
+def test_who_jumps_all_the_time_does_not_walk():
+    images = scene(110, {1: lambda t: 40 + 10 * np.sin(t), 2: lambda t: 90 + 3 * (t - 60) if t >= 60 else None})
+    track = follow(images)
+    assert lefts(track)[-1] > 200 and "measured is person 2 from the left, who walks farthest" in track.notes[0]
+
+
+def test_a_film_in_slow_motion_has_the_frame_rate_that_is_given(tmp_path):
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "slow.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "bgr0"
+        for image in scene(60, {1: lambda t: 60 + 2 * t}):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="bgr0")))
+        container.mux(stream.encode())
+    track, plain = (estimate_poses(tmp_path / "slow.mkv", progress=False, backend=Boxes(), fps=f) for f in (240, None))
+    assert (track.fps, plain.fps) == (pytest.approx(240, rel=0.01), 30) and len(track.keypoints) == len(plain.keypoints) == 60
+    assert any("taken with 240, as given" in n for n in track.notes) and not plain.notes
 
 
 def test_two_who_cross_are_not_exchanged():
@@ -130,6 +165,16 @@ def test_a_camera_that_moves():
 def test_who_leaves_the_picture_is_cut_off():
     track = follow(scene(80, {1: lambda t: 200 + 2 * t}))
     assert any("cut off by the edge" in n for n in track.notes) and len(track.keypoints) < 60
+
+
+def test_what_cannot_be_is_refused_before_the_work():
+    for wrong, said in (
+        ({"height": 170}, "height: expected 0.5"),
+        ({"person": 0}, "counted from 1"),
+        ({"fps": -1}, "positive"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read_video_walk("no_such_film.mp4", **wrong)
 
 
 def test_nobody_and_too_small():

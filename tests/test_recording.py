@@ -194,6 +194,8 @@ def test_what_is_sure_is_not_doubted():
     "broken, said",
     [
         (lambda: {"joints": WALK[:60], "fps": 30}, "too few strides"),
+        (lambda: {"joints": WALK, "fps": 12}, "in slow motion?"),
+        (lambda: {"joints": WALK, "fps": 60}, "faster than life?"),
         (lambda: {"joints": np.delete(WALK, range(70, 74), 0), "fps": 30}, "were frames lost"),
         (lambda: {"joints": WALK, "times": np.cumsum(np.tile([0.02, 0.045], 75))}, "is it a clock"),
         (lambda: {"joints": np.where(np.arange(150)[:, None, None] % 4 == 1, np.nan, WALK), "fps": 30}, "were filled in"),

@@ -174,6 +174,10 @@ def test_joint_angles_have_bands_cycles_or_a_reason():
     joints = simulate_walks(1, frames=150, seed=3, pathology="normal").joints[0]
     names = [t.name or "" for t in figures.angles_figure(joints, 30.0).data]
     assert sum("unimpaired" in n for n in names) == 4 and sum(n.startswith("left, mean of") for n in names) == 4
+    part = figures.angles_figure(joints, 30.0, unseen=("hip_flexion", "pelvic_obliquity"))
+    curves = [t for t in part.data if (t.name or "").startswith("left, mean of")]
+    assert len(curves) == 2 and curves[0].showlegend, "what a camera does not show is not drawn"
+    assert sum(a.text == "not measured" for a in part.layout.annotations) == 2
     short = figures.angles_figure(joints[:12], 30.0)
     assert any("no complete gait cycle" in a.text for a in short.layout.annotations)
 

@@ -8,7 +8,17 @@ from walkers import CADENCE, SPEED, STEP, WIDTH, walker
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.recording import read_recording
 from modeling_gait.training.filmed import landmarks_of
-from modeling_gait.video_walk import ACROSS, ALONG, STATURE, stature, walk_from_poses
+from modeling_gait.video_walk import STATURE, stature, walk_from_poses
+
+ACROSS = ("step_width", "pelvic_obliquity_range", "trunk_lean_range_frontal", "foot_progression_angle_left", "body_height")
+ALONG = (
+    "speed",
+    "step_length_left",
+    "stride_length_difference",
+    "step_length_asymmetry",
+    "knee_range_right",
+    "trunk_lean_sagittal",
+)
 
 HEIGHT = stature(landmarks_of(walker(1.0)))
 TRUE = compute_gait_parameters(walker(4.0), 30)
@@ -30,7 +40,8 @@ def test_from_the_side(azimuth):
         assert found[f"hip_range_{side}"] == pytest.approx(TRUE[f"hip_range_{side}"], abs=4)
     assert all(np.isnan(found[n]) for n in ACROSS), "what moves sideways is not seen"
     assert any("from the side" in d for d in walk.doubts)
-    assert 0.02 < walk.uncertainty["speed"] < 0.1 and "step_width" not in walk.uncertainty
+    assert 0.02 < walk.uncertainty["speed"] < 0.1
+    assert set(walk.uncertainty) == {n for n, v in found.items() if np.isfinite(v)}, "each number has its error"
 
 
 @pytest.mark.parametrize("azimuth", [0, 180])

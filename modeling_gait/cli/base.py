@@ -7,6 +7,7 @@ import contextlib
 import functools
 import inspect
 import json
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -32,10 +33,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Model = Annotated[str | None, typer.Option(help="gait-small, a folder or a Hub id. Default: $GAIT_MODEL, else gait-small.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there already.")]
-Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none (replaces what it states).")]
+Fps = Annotated[float | None, typer.Option(help="Frames a second, where a file states none or a film is in slow motion.")]
 Up = Annotated[str, typer.Option(help="Vertical axis of the files: auto, y, -y, z, -z.")]
 Height = Annotated[float | None, typer.Option(help="Stature [m] of the person in a video; else 1.70 is assumed, and said.")]
-Person = Annotated[int | None, typer.Option(help="Who in a video, from the left; default: whose legs move most.")]
+Person = Annotated[int | None, typer.Option(help="Who in a video, from the left; default: who walks farthest.")]
 Files = Annotated[list[Path], typer.Argument(help="Any of `gait formats`: files, videos, Parquet.", metavar="FILE...")]
 READING = {"fps": (Fps, None), "up": (Up, "auto"), "height": (Height, None), "person": (Person, None)}
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -148,9 +149,12 @@ def written(rows: list[dict], lines: Callable[[dict], list[str]]) -> str:
     return "\n".join(parts)
 
 
-def number(value: float | None, unit: str = "") -> str:
-    """A measured number in four digits; a dash for nan."""
-    return "-" if value is None or value != value else f"{value:.4g} {unit}".rstrip()
+def number(value: float | None, unit: str = "", sd: float | None = None) -> str:
+    """A measured number in four digits, or with its error to two digits of that; a dash for nan."""
+    if value is None or value != value:
+        return "-"
+    unit, digits = "" if unit == "1" else f" {unit}".rstrip(), max(0, 1 - math.floor(math.log10(sd))) if sd else 0
+    return f"{value:.{digits}f}{unit} ± {sd:.{digits}f}" if sd else f"{value:.4g}{unit}"
 
 
 def beside(row: dict) -> str:

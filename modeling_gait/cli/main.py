@@ -174,9 +174,7 @@ def parameters(files: Files, reading: dict) -> Answer:
 
     def lines(row: dict) -> list[str]:
         values, sd = row["gait_parameters"], row["uncertainty"]
-        ours = [
-            f"{p.name:34}{number(values[p.name], p.unit)}" + (f" ± {number(sd[p.name])}" if p.name in sd else "") for p in known
-        ]
+        ours = [f"{p.name:34}{number(values[p.name], p.unit, sd.get(p.name))}" for p in known]
         return ours + [f"the file states {beside(r)}" for r in row["stated_by_file"]]
 
     known = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
@@ -209,7 +207,7 @@ def classify(files: Files, reading: dict, model: Model = None) -> Answer:
 
 @command
 def report(
-    file: Annotated[Path, typer.Argument(help="A skeleton file, or a video if the model reads videos.")],
+    file: Annotated[Path, typer.Argument(help="Any of `gait formats`: a file or a video.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="FILE.html")] = Path("report.html"),
     age: Annotated[float | None, typer.Option(help="Years, for the norms.")] = None,
     sex: Annotated[str | None, typer.Option(help="female or male, for the norms.")] = None,
@@ -230,6 +228,9 @@ def report(
     output_files(out, 1, (".html",), force)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
+    from ..gait_norms import normative_range
+
+    normative_range("speed", age, sex)  # a wrong age is refused before the work
     if model == "none":
         from ..drawing.report_html import write_report
         from ..gait_report import measured_report
@@ -393,7 +394,7 @@ def compare(
     reading: dict,
     force: Force = False,
 ) -> Answer:
-    """What changed between two walks, beside the change that measurement error alone would give.
+    """What changed between two walks, beside the change that measurement and chance alone would give.
 
     \b
     gait compare before.csv after.csv --out change.html

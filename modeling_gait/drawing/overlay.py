@@ -79,7 +79,8 @@ def overlay_strip(track: PoseTrack, count: int = 6, height: int = 360) -> np.nda
         points = track.keypoints[number]
         middle, top = points[:, 0].mean(), points[:, 1].min()
         box = middle - reach, top - 0.2 * tall, middle + reach, points[:, 1].max() + 0.15 * tall
-        piece = Image.fromarray(image).crop([round(v) for v in box])
+        edge = np.array([*image.shape[1::-1]] * 2)
+        piece = Image.fromarray(image).crop(np.clip(np.round(box), 0, edge).astype(int).tolist())
         pieces.append(np.asarray(piece.resize((max(1, round(piece.width * height / piece.height)), height))))
     return np.concatenate(pieces, axis=1)
 

@@ -9,7 +9,7 @@ import html
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -297,6 +297,14 @@ def normative_curves(points: int = 101) -> dict[str, tuple[np.ndarray, np.ndarra
             mean = mean - curve_values(coefficients, phase + 0.5)[0]
         out[angle] = (mean, np.full(points, spread))
     return out
+
+
+def unseen_curves(parameters: Mapping[str, float]) -> tuple[str, ...]:
+    """Names of the curves of which no range was measured, as where a camera does not show it."""
+    ranges = {"hip_flexion": "hip_range", "knee_flexion": "knee_range", "ankle_dorsiflexion": "ankle_range"}
+    ranges["pelvic_obliquity"] = "pelvic_obliquity_range"
+    known = {n.removesuffix("_left").removesuffix("_right") for n, value in parameters.items() if np.isfinite(value)}
+    return tuple(curve for curve, name in ranges.items() if name not in known)
 
 
 def angle_cycles(

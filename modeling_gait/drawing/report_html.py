@@ -14,7 +14,7 @@ from ..files import atomic_path
 from ..numeric_text import display_name, number
 from .overlay import plot_overlay
 from .pages import embedded, fill_page
-from .rendering import SIDE_COLOURS, plot_joint_angles, plot_pose_strip
+from .rendering import SIDE_COLOURS, plot_joint_angles, plot_pose_strip, unseen_curves
 from .saliency import plot_saliency, plot_video_saliency
 
 DISCLAIMER = "Research software. Not a medical device, not a diagnosis."
@@ -79,7 +79,7 @@ def _figures(report, problems: list[str]) -> dict[str, str]:
         drawn["film"] = lambda path: plot_overlay(report.poses, path)
     if walk is not None:
         drawn["poses"] = lambda path: plot_pose_strip(walk.joints, path, walk.fps, walk.skeleton, frames=12)
-        this, unseen = {"this walk": (walk.joints, walk.fps)}, _unseen_curves(report.parameters)
+        this, unseen = {"this walk": (walk.joints, walk.fps)}, unseen_curves({p.name: p.value for p in report.parameters})
         drawn["angles"] = lambda path: plot_joint_angles(this, path, walk.skeleton, unseen=unseen)
         if found is not None and found.joints is not None:
             drawn["saliency"] = lambda path: plot_saliency(
@@ -98,14 +98,6 @@ def _figures(report, problems: list[str]) -> dict[str, str]:
             else:
                 out[name] = "data:image/png;base64," + embedded(path)
     return out
-
-
-def _unseen_curves(parameters: list) -> tuple[str, ...]:
-    """Names of the curves of `plot_joint_angles` of which no range was measured."""
-    known = {p.name.removesuffix("_left").removesuffix("_right") for p in parameters if np.isfinite(p.value)}
-    ranges = {"hip_flexion": "hip_range", "knee_flexion": "knee_range", "ankle_dorsiflexion": "ankle_range"}
-    ranges["pelvic_obliquity"] = "pelvic_obliquity_range"
-    return tuple(curve for curve, name in ranges.items() if name not in known)
 
 
 def _rows(parameters: list) -> list[dict]:
