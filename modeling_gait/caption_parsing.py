@@ -50,13 +50,20 @@ SPEED_UNITS = {
     r"cm ?/ ?s(?:ec)?\b|(?:cm|centimet(?:er|re)s?) (?:per|a) s(?:econd)?\b": 0.01,
     r"km ?/ ?hr?\b|kph\b|kmh\b|(?:km|kilomet(?:er|re)s?) ?(?:per|an|/) ?h(?:our)?\b": 1 / 3.6,
     r"mph\b|mi ?/ ?h\b|miles? (?:per|an) h(?:our)?\b": 0.44704,
+    r"(?:ft|feet|foot) ?(?:/|per|a) ?s(?:ec(?:ond)?)?\b": 0.3048,
+    r"m(?:et(?:er|re)s?)? ?(?:/|per|a) ?min(?:ute)?\b": 1 / 60,
 }
 CADENCE_UNITS = {
     r"steps? ?(?:/|per|a|every) ?min(?:ute)?\b|spm\b": 1.0,
     r"strides? ?(?:/|per|a|every) ?min(?:ute)?\b": 2.0,
     r"steps? ?(?:/|per|a|every) ?s(?:ec|econd)?\b": 60.0,
 }
-LENGTH_UNITS = {r"m\b|met(?:er|re)s?\b": 1.0, r"cm\b|centimet(?:er|re)s?\b": 0.01, r"(?:ft\b|feet\b|foot\b)": 0.3048}
+LENGTH_UNITS = {
+    r"m\b|met(?:er|re)s?\b": 1.0,
+    r"cm\b|centimet(?:er|re)s?\b": 0.01,
+    r"(?:ft\b|feet\b|foot\b)": 0.3048,
+    r"inch(?:es)?\b|in\b(?=$|[.,;)]| (?:and|or|long|wide|tall)\b)": 0.0254,
+}
 _DEGREES = r"(?:°|deg\b|degrees?\b)"
 _GLUE = (
     r"(?: (?:length|is|are|was|were|of|at|about|around|roughly|approximately|some|equal to|to|set|measures?|measuring|near))*"
@@ -114,7 +121,8 @@ def take(text: str, pattern: str) -> tuple[str, list[re.Match]]:
 
 
 _NEGATORS = (
-    "no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|instead of|unlike|anything except"
+    "no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|instead of|unlike|"
+    "anything except|except|excluding|other than"
 )
 _ADJACENT = (
     r"(?:(?:the|on|in|a|an|of|very|too|so|that|especially|particularly) )*"  # "not on the left", but not "not bend the left"

@@ -25,9 +25,12 @@ class Filter:
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Which of the values (N,) pass; nan and None never do, but for !=. Raises ValueError for words that are compared."""
         values = np.asarray(values)
-        if isinstance(self.value, str) or values.dtype.kind not in "fiu":
-            if self.sign not in ("=", "!="):
-                raise ValueError(f"{self.name}{self.sign}{self.value}: {self.name} holds words; use = or !=")
+        words = values.dtype.kind not in "fiu"
+        if words and self.sign not in ("=", "!="):
+            raise ValueError(f"{self.name}{self.sign}{self.value}: {self.name} holds words; use = or !=")
+        if not words and isinstance(self.value, str):
+            raise ValueError(f"{self.name}{self.sign}{self.value}: {self.name} holds numbers, and {self.value!r} is none")
+        if words:
             text = f"{self.value:g}" if isinstance(self.value, float) else self.value
             return _COMPARE[self.sign](np.char.lower(values.astype(str)), text.lower())
         return _COMPARE[self.sign](values.astype(float), self.value)
@@ -35,16 +38,17 @@ class Filter:
 
 def read_where(text: str) -> list[Filter]:
     """Filters that must all hold: `pathology=steppage speed<0.7 file="my walk.csv"`. Raises ValueError for anything else."""
+    signs = text.replace("≤", "<=").replace("≥", ">=").replace("≠", "!=")
     try:
-        parts = shlex.split(re.sub(r" *(<=|>=|!=|<|>|=) *", r"\1", text))
+        parts = shlex.split(re.sub(r" *(<=|>=|!=|<|>|==?) *", lambda m: m[1].replace("==", "="), signs))
     except ValueError as error:
         raise ValueError(f"filter {text!r}: {error}") from error
     out = []
-    for part in parts:
+    for part in [p for p in parts if p.lower() not in ("and", "&")]:
         m = re.fullmatch(r"(\w+)(<=|>=|!=|=|<|>)([^<>=].*)", part)
         if m is None:
             raise ValueError(f'filter {part!r}: expected NAME, one of = != < <= > >=, and a value, as in "speed<0.7"')
-        number = re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)", m[3])
+        number = re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", m[3])
         out.append(Filter(m[1], m[2], float(m[3]) if number else m[3]))
     if not out:
         raise ValueError("the filter is empty")

@@ -7,6 +7,7 @@ contradicts itself, is not English, or wants what no walk has.
 `gait_search.py` weighs conditions against what was measured; units and class names are read by `caption_parsing.py`.
 """
 
+import difflib
 import json
 import math
 import re
@@ -26,16 +27,17 @@ from .caption_parsing import (
     read_facts,
     read_scores,
 )
-from .caption_words import CADENCE_BANDS, SPEED_BANDS
+from .caption_words import APPEARANCE, CADENCE_BANDS, SPEED_BANDS
 from .gait_classes import GaitClasses, load_classes
 
 EXAMPLE = 'write for example "steppage gait, right side, slower than 0.7 m/s"'
 MAX_CHARACTERS = 1000
 
 _TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-QUANTITIES, SIDED, NEAR, MEANT = (_TABLES[name] for name in ("QUANTITIES", "SIDED", "NEAR", "MEANT"))
+QUANTITIES, SIDED, NEAR, MEANT, EXTREMES = (_TABLES[name] for name in ("QUANTITIES", "SIDED", "NEAR", "MEANT", "EXTREMES"))
 SD = {name: about[3] for name, about in QUANTITIES.items()} | {"asymmetry": 0.09}
 UNIT = {name: about[1] for name, about in QUANTITIES.items()} | {"asymmetry": ""}
+WORDS = "words"  # the quantity of what the dual encoder judges
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class Condition:
         low, high: range [unit of the quantity] in which a walk fits; equal for "0.7 m/s".
         spread: SD of how far outside one still does.
         values: names that fit, of a class, side or attribute.
-        negated: those do not fit.
+        negated: those, or that range, do not fit.
         relative: said in a word, as "slow": where no walk is, the nearest are meant.
+        best: 1 for the most, -1 for the least of all walks there are ("the slowest"), else 0.
     """
 
     words: str
@@ -60,14 +63,19 @@ class Condition:
     values: tuple[str, ...] = ()
     negated: bool = False
     relative: bool = False
+    best: int = 0
 
     @property
     def asked(self) -> str:
         """The condition in numbers: "speed below 0.7 m/s"."""
         name = self.quantity.replace("_", " ")
+        if self.quantity == WORDS:
+            return "not the words" if self.negated else "the words"
+        if self.best:
+            return f"{name} as {'high' if self.best > 0 else 'low'} as can be"
         if self.values:
             return f"{name} {'not ' if self.negated else ''}{' or '.join(self.values)}"
-        stem = re.sub(r"_(left|right)$", "", self.quantity)
+        stem, name = re.sub(r"_(left|right)$", "", self.quantity), f"{name} not" if self.negated else name
         unit = f" {UNIT.get(stem, '')}".rstrip()
         if self.low == self.high:
             return f"{name} {self.low:.4g}{unit}"
@@ -78,22 +86,25 @@ class Condition:
 
 @dataclass(frozen=True)
 class GaitQuery:
-    """`conditions` as read; `words`: the query itself where it says more than they do, else ""."""
+    """`conditions` as read; `words`: the query itself where it says more than they do, else "", without what it denies;
+    `doubts`: sentences on what may have been understood wrongly."""
 
     text: str
     conditions: tuple[Condition, ...]
     words: str
+    doubts: tuple[str, ...] = ()
 
 
 _NUMBER = r"(?:(?<![\w)])[-+])?(?:\d+(?:[.,]\d+)?|\.\d+)"
 _LESS = r"less|lower|slower|smaller|shorter|fewer|narrower"
 _MORE = r"more|greater|higher|faster|quicker|longer|larger|bigger|wider|taller"
+_THAN = r"(?: th[ae]n)?(?: or equal(?: to)?)?"
 _BELOW = (
-    rf"(?:not|no|never) (?:{_MORE}|over|above)(?: than)?|(?:{_LESS})(?: than)?|under|below|at most|up to|max(?:imum)?(?: of)?|"
+    rf"(?:not|no|never) (?:{_MORE}|over|above){_THAN}|(?:{_LESS}){_THAN}|under|below|at most|up to|max(?:imum)?(?: of)?|"
     r"(?:does )?not exceed(?:ing)?|within|<=?|≤|younger than"
 )
 _ABOVE = (
-    rf"(?:not|no|never) (?:{_LESS}|under|below)(?: than)?|(?:{_MORE})(?: than)?|over|above|exceed(?:s|ing)?|at least|"
+    rf"(?:not|no|never) (?:{_LESS}|under|below){_THAN}|(?:{_MORE}){_THAN}|over|above|exceed(?:s|ing)?|at least|"
     r"min(?:imum)?(?: of)?|>=?|≥|older than"
 )
 _ABOUT = r"about|around|roughly|approximately|nearly|circa|some|~"
@@ -108,6 +119,10 @@ _UNITS = {
     r"s\b|sec(?:ond)?s?\b": ("s", 1.0),
     r"years?(?:[- ]olds?)?\b": ("age", 1.0),
 }
+_NO_UNIT = re.compile(  # after a number or its unit: units that are not read
+    r" ?(?:/|per) ?(?!min|s\b)|[ -]?(?:km|kilomet(?:er|re)s?|miles?|yards?|yd|knots?|kn|rpm|hz|hertz|rad(?:ians?)?|hours?|hrs?|"
+    r"min(?:ute)?s?|bpm|kg|lbs?|pounds?)\b"
+)
 _UNIT = "|".join(f"(?P<u{i}>{unit})" for i, unit in enumerate(_UNITS))
 _OR = (
     rf"(?: ?(?:or|and) (?:(?P<or_less>{_LESS}|below|under|younger)|(?P<or_more>{_MORE}|above|over|up|older))\b(?! than| ?\d)|"
@@ -118,11 +133,16 @@ _STATED = re.compile(
     rf"(?P<low>(?<![\w.,]){_NUMBER})(?: ?(?:{_UNIT.replace('(?P<u', '(?P<v')}))?"
     rf"(?: ?(?:-|to|and|or) ?(?P<high>{_NUMBER}))?[ -]?(?:{_UNIT})?{_OR}"
 )
+_LIMITS = ("low", "high")
 _NAMED = r"\b(?:(left|right) )?(?:{})\b(?: (?:on|of|in) the (left|right))?"
 _NAMES = {name: re.compile(_NAMED.format(about[0])) for name, about in QUANTITIES.items()}
 _SPLIT = re.compile(r"[,;.:!?|](?!\d)|\b(?:and|but|with|while|whose)\b")
 
 _FOREIGN, _ENGLISH, _SMALL = (frozenset(_TABLES[name].split()) for name in ("FOREIGN", "ENGLISH", "SMALL"))
+# Words of numbers, paces and severities: known, though they alone say nothing of a walk.
+_OTHER = frozenset(
+    re.findall(r"[a-z]{4,}", f"{_LESS}|{_MORE}|slow slowly fast quick severe mild moderate speed cadence stride degrees")
+)
 
 
 def near(quantity: str) -> float:
@@ -144,21 +164,76 @@ def read_query(text: str, classes: GaitClasses | None = None) -> GaitQuery:
         raise ValueError(f"the query has {len(text)} characters, at most {MAX_CHARACTERS} are read")
     classes = classes or load_classes()
     _refuse_other_languages(text)
-    reader = Reader(re.sub(r"\bhalf an? (?=m)", "0.5 ", text, flags=re.IGNORECASE), classes)
-    conditions = _stated(reader, compared=True) + _exact(reader) + _stated(reader) + _meant(reader) + _bands(reader)
+    reader = Reader(_plainer(text), classes)
+    if m := _BETWEEN_SIDES.search(reader.whole):
+        raise ValueError(f'sides are not compared ({m[0]!r}); write "asymmetric", or give each side its number or range')
+    conditions = _stated(reader, compared=True) + _exact(reader) + _stated(reader) + _extremes(reader) + _meant(reader)
+    conditions += _bands(reader)
+    known = _vocabulary(classes)
+    names = "|".join([classes.everything, *(pattern for _, pattern in classes.hints)])
+    nameless = re.sub(names, lambda m: " " * len(m[0]), reader.rest.replace("~", " "))
+    denied = [m for m in _DENIED.finditer(nameless) if _content(m[1]) & known]
+    conditions += [Condition(_tidy(reader.whole[slice(*m.span())]), WORDS, values=(m[1],), negated=True) for m in denied]
+    for m in denied:
+        reader.take(*m.span())
     facts = read_facts(reader.rest.replace("~", " "), classes)
     if facts.unread_numbers or facts.ranges:
         what = (facts.unread_numbers or facts.ranges)[0]
         raise ValueError(f"what is the number {what!r}? Give it a name and a unit, e.g. speed 0.8 m/s, cadence 100 steps/min")
+    if strange := [u for u in facts.unsupported if u != "abnormal gait"]:
+        raise ValueError(f"no walk is known to be {strange[0]!r}; kinds of gait here: {', '.join(classes.labels)}")
     conditions += _classes(facts, reader, classes) + _sides(facts, reader)
     for key in dict.fromkeys(k for k, _ in facts.attributes):
         values = tuple(dict.fromkeys(v for k, v in facts.attributes if k == key))
         conditions.append(Condition(" or ".join(values), key, values=values))
     _refuse_contradictions(conditions)
-    left = set(re.findall(r"[a-z]{3,}", _unread(reader.rest, classes))) - _SMALL
-    if not conditions and not left & _vocabulary(classes):
-        raise ValueError(f"the query {text.strip()!r} says nothing about a walk; {EXAMPLE}")
-    return GaitQuery(text.strip(), tuple(conditions), text.strip() if left else "")
+    rest = re.sub(classes.everything, " ", reader.rest.replace("~", " "))
+    left = _content(re.sub(r"\b(?:no|not|without|never|nor)\s+(?:any\s+|an?\s+)?\w+(?:\s+(?:gait|walk))?", " ", rest))
+    strange = sorted(left - known - _OTHER, key=rest.index)
+    doubts = tuple(f"the word {w!r} is not known here: the model alone judges it{_meant_word(w, known)}" for w in strange)
+    if not conditions and not left & known:
+        meant = _meant_word(strange[0], known) if strange else ""
+        raise ValueError(f"the query {text.strip()!r} says nothing about a walk{meant or f'; {EXAMPLE}'}")
+    said = reader.whole
+    for m in denied:
+        said = said[: m.start()] + " " * len(m[0]) + said[m.end() :]
+    return GaitQuery(
+        text.strip(), tuple(conditions), (" ".join(said.split()) if denied else text.strip()) if left else "", doubts
+    )
+
+
+def _plainer(text: str) -> str:
+    """The text with half a metre, feet and inches, and 0.5 < speed < 0.7 as one number or range each."""
+    text = re.sub(r"\bhalf an? (?=m)", "0.5 ", text, flags=re.IGNORECASE)
+    text = re.sub(r"\ball but\b", "except", text, flags=re.IGNORECASE)
+    text = re.sub(
+        r"(\d+) ?(?:ft|feet|foot|['′])[ -]?(\d+(?:\.\d+)?) ?(?:in\b|inch(?:es)?\b|[\"″]|'')",
+        lambda m: f"{(12 * float(m[1]) + float(m[2])) * 0.0254:.3f} m",
+        text,
+    )
+    text = re.sub(
+        r"(\d+(?:\.\d+)?) ?\(?(?:±|\+ ?/? ?-) ?(\d+(?:\.\d+)?)\)?",
+        lambda m: f"between {float(m[1]) - float(m[2]):.6g} and {float(m[1]) + float(m[2]):.6g}",
+        text,
+    )
+    return re.sub(r"(\d[\d.,]*[^<>≤≥\d]*?)[<>≤≥]=?([^<>≤≥\d]+)[<>≤≥]=?(?= ?\d)", r"\2 between \1 and ", text)
+
+
+_BETWEEN_SIDES = re.compile(
+    rf"(?:{_LESS}|{_MORE}) than (?:(?:the|on|its) )*(?:left|right|other)\b|\b(?:difference|asymmetry)\b[^,;]*\d"
+)
+_DENIED = re.compile(
+    r"\b(?:no|not|without|never|nor|(?:does|do|can)n[o']?t)\s+([^,.;:!?]+?)(?=\s*(?:[,.;:!?]|$|\b(?:and|but|with|while)\b))"
+)
+
+
+def _content(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{3,}", text)) - _SMALL
+
+
+def _meant_word(word: str, known: frozenset[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known | _OTHER), 1, 0.75)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _refuse_other_languages(text: str) -> None:
@@ -182,23 +257,32 @@ def _exact(reader: Reader) -> list[Condition]:
 
 def _stated(reader: Reader, compared: bool = False) -> list[Condition]:
     """Numbers with what they are of; `compared`: only those in a range or a comparison."""
-    out, previous = [], 0
+    out, previous, last = [], 0, (None, None)
     for m in list(_STATED.finditer(reader.rest)):
         if compared and not any(m[k] for k in ("below", "above", "high", "or_less", "or_more", "plus")):
             continue
         units = [k for k, v in m.groupdict().items() if re.fullmatch(r"[uv]\d+", k) and v]
         unit = list(_UNITS.values())[int(units[0][1:])] if units else None
+        if wrong := _NO_UNIT.match(reader.rest, m.end()):
+            raise ValueError(
+                f"the unit of {_tidy(reader.rest[m.start() : wrong.end()])!r} is not read; write m, cm, m/s, steps/min"
+            )
         quantity, side, named = _quantity(reader.rest, m, unit, previous)
+        if quantity is None and compared and re.fullmatch(r" ?(?:and|but)? ?", reader.rest[previous : m.start()]):
+            (quantity, side), named = last, m.span()  # "speed > 0.5 and < 0.7"
         if quantity is None:
             previous = m.end()
             continue
         own = unit[0] in (quantity, QUANTITIES[quantity][1]) if unit else True
         if not own:
             continue
+        last = quantity, side
         factor = unit[1] if unit else 1.0
+        if unit is None and QUANTITIES[quantity][1] == "%" and max(float(m[k].replace(",", ".")) for k in _LIMITS if m[k]) <= 1:
+            factor = 100.0  # a share
         if quantity == "step_length" and side is None:  # of both legs on average
             quantity, factor = "stride_length", 2 * factor
-        numbers = [float(m[k].replace(",", ".")) * factor for k in ("low", "high") if m[k]]
+        numbers = [float(m[k].replace(",", ".")) * factor for k in _LIMITS if m[k]]
         _refuse_impossible(quantity, numbers, m[0])
         half = 0.5 * 10.0 ** -len(m["low"].replace(",", ".").partition(".")[2]) * abs(factor)
         low, high, spread = min(numbers), max(numbers), SD[quantity]
@@ -210,7 +294,11 @@ def _stated(reader: Reader, compared: bool = False) -> list[Condition]:
             spread = (2 if m["about"] else 1) * max(near(quantity), min(half, 2 * SD[quantity]))
         start, end = min(m.start(), named[0]), max(m.end(), named[1])
         name = f"{quantity}_{side}" if side and quantity in SIDED else quantity
-        out.append(Condition(_tidy(reader.whole[start:end]), name, low, high, spread))
+        between = rf"(?:(?:at|of|a|an|the|have|walks?|be|equal to|exactly|about|{QUANTITIES[quantity][0]}) )*"
+        negated = reader.negated(m.start(), between) or reader.whole[: m.start()].endswith(("!=", "≠"))
+        if negated and not (math.isfinite(low) and math.isfinite(high)):
+            low, high, negated = (high, math.inf, False) if low == -math.inf else (-math.inf, low, False)
+        out.append(Condition(_tidy(reader.whole[start:end]), name, low, high, spread, negated=negated))
         reader.take(*m.span())
         reader.take(*named)
         previous = m.end()
@@ -258,7 +346,16 @@ def _refuse_impossible(quantity: str, numbers: list[float], words: str) -> None:
 
 
 def _tidy(words: str) -> str:
-    return words.strip(" ,.;:~-")
+    return words.strip(" ,;:~-").rstrip(".")
+
+
+def _extremes(reader: Reader) -> list[Condition]:
+    """The slowest, the longest steps, slower than average."""
+    out = []
+    for words, quantity, best in EXTREMES:
+        for m in reader.find(rf"\b(?:{words})\b"):
+            out.append(Condition(m[0], quantity, best=best))
+    return out
 
 
 def _meant(reader: Reader) -> list[Condition]:
@@ -319,7 +416,7 @@ def _sides(facts, reader: Reader) -> list[Condition]:
     sides = list(dict.fromkeys(facts.sides))
     if len(sides) > 1 and "both" not in sides:
         raise ValueError(f'the query names two sides ({" and ".join(sides)}); write left, right or "both sides"')
-    return [Condition(sides[0], "side", values=(sides[0],))] if sides and sides[0] != "both" else []
+    return [Condition(sides[0], "side", values=(sides[0],))] if sides else []
 
 
 def _refuse_contradictions(conditions: list[Condition]) -> None:
@@ -329,19 +426,21 @@ def _refuse_contradictions(conditions: list[Condition]) -> None:
         raise ValueError(f"a normal gait has no affected side, but the query says {side.words!r}")
     for i, a in enumerate(conditions):
         for b in conditions[:i]:
-            if a.quantity == b.quantity and not a.values and (a.low > b.high + b.spread or b.low > a.high + a.spread):
+            if (
+                a.quantity == b.quantity
+                and not (a.values or a.negated or b.negated or a.best or b.best)
+                and (a.low > b.high + b.spread or b.low > a.high + a.spread)
+            ):
                 raise ValueError(f"the query contradicts itself: {b.asked} ({b.words!r}) and {a.asked} ({a.words!r})")
-
-
-def _unread(rest: str, classes: GaitClasses) -> str:
-    """What is left for the words: neither classes nor what is denied."""
-    rest = re.sub(classes.everything, " ", rest.replace("~", " "))
-    return re.sub(r"\b(?:no|not|without|never|nor)\s+(?:any\s+|an?\s+)?\w+(?:\s+(?:gait|walk))?", " ", rest)
 
 
 def _vocabulary(classes: GaitClasses) -> frozenset[str]:
     """Words that speak of a walk: those of the classes, of bodies and of how they move."""
-    return frozenset(re.findall(r"[a-z]{3,}", f"{json.dumps(classes.to_dict())} {_TABLES['BODY']}".lower())) - _SMALL - _ENGLISH
+    return (
+        frozenset(re.findall(r"[a-z]{3,}", f"{json.dumps(classes.to_dict())} {_TABLES['BODY']} {APPEARANCE}".lower()))
+        - _SMALL
+        - _ENGLISH
+    )
 
 
 __all__ = ["Condition", "GaitQuery", "read_query"]

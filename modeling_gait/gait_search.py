@@ -1,133 +1,52 @@
 """Search among walks: numbers by what was measured, words by the dual encoder, a walk by its gait, its person, or both.
 
 In: a folder of walks, or a data set with a column `joints` (T, J, 3) [m]; then queries or walks to look for.
-Out: rows, best first, with `score` (0 to 1: how well all that was asked fits) and `why`: which words of the query met which
-measured number, and how well.
+Out: rows, best first, with `score` (0 to 1: how well all that was asked fits) and `why`: which words of the query, or what of
+the walk, met which measured number, and how well. What is doubtful about a query or walk is told by a warning.
 
     search = GaitSearch.from_folder(model, "walks/")            # or GaitSearch.from_dataset(model, load_dataset(...))
     search.by_text("steppage gait, slower than 0.7 m/s", k=5, where="cadence>80")
     search.by_walk("walk.csv", k=5, by="person")                # "gait", "person" or "both"
     search.attribute_scores({"side": ["left leg affected", "right leg affected"]})   # of every walk
     search.save("index/"); GaitSearch.load(model, "index/").add("new.csv")
+    search = GaitSearch.open(model, "walks/", "index/")         # makes the index, or brings it up to date
 
 What a query says of a number is weighed by the number that was measured and its error, class and side by a row's label where it
-has one and else by the dual encoder, other words by the dual encoder; the score is the product. The search is exact; from
-`EXACT_ROWS` walks on, `by_vector` asks an HNSW graph of FAISS (`pip install faiss-cpu`) through `datasets`.
+has one and else by the dual encoder, other words by the dual encoder; the score is the product. A gait is as like another as
+the dual encoder finds them times as their measured numbers are: an encoder that saw one kind of sensor takes healthy walkers of
+another for patients (experiments/LOG.md, 2026-11-28, fifth session). The search is exact; from `EXACT_ROWS` walks on an HNSW
+graph of FAISS (`pip install faiss-cpu`, through `datasets`) chooses the walks that are compared by gait.
 """
 
+import difflib
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import ClassLabel, Dataset, concatenate_datasets, load_from_disk
+from datasets import ClassLabel, Dataset, concatenate_datasets, load_dataset, load_from_disk
 from scipy.special import expit, ndtr
-from tqdm import tqdm
 
 from .feature_extraction_gait import GaitFeatureExtractor
 from .file_formats import SUFFIXES
 from .files import atomic_folder
 from .gait_classes import GaitClasses, load_classes
 from .gait_filters import read_where
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from .gait_query import SIDED, Condition, GaitQuery, read_query
+from .gait_fits import LABEL, LEAST, UNKNOWN, Part, alike, compared_numbers, number_distances, within_reach
+from .gait_parameters import compute_gait_parameters
+from .gait_query import SIDED, WORDS, Condition, GaitQuery, read_query
 from .loading import VIDEO_SUFFIXES
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
-from .pipeline_zero_shot_gait import label_vectors, open_extractor, sensor_window
+from .pipeline_zero_shot_gait import label_vectors, open_extractor
 from .skeletons import SKELETONS
+from .walk_vectors import ABOUT, MEASURED, body_row, encode_files, encode_walks, measured_row, read_joints, stamp, walk_files
 
-INDEX, ABOUT = "gait_embedding", "gait_search.json"
+INDEX = "gait_embedding"
 TABLES = ("embeddings", "measured", "bodies")
-# What is measured of a walk, in this order: gait parameters, the mean stride, the mean size of three symmetry indices.
-MEASURED = (*(p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)), "stride_length", "asymmetry")
-EXACT_ROWS = 200_000
-UNKNOWN = 0.05  # fit of what was not measured
-LABEL = 0.98  # fit of a row's own label
-LEAST = 1e-6  # fit of a single condition: so that one that fails does not hide how the others do
-REACH = 0.01  # where no walk fits a number better than this, the answer is a sentence, and for a word the nearest walks
-
-
-def read_joints(walks: Dataset, batch_size: int = 256) -> Iterator[np.ndarray]:
-    """Joints (T, J, 3) of all rows, through Arrow: many times faster than rows as numpy."""
-    for part in walks.select_columns(["joints"]).with_format("arrow").iter(batch_size=batch_size):
-        column = part.column("joints").combine_chunks()
-        storage = getattr(column, "storage", column)
-        lengths = np.diff(storage.offsets.to_numpy())
-        frames = storage.flatten()
-        points = int(np.diff(frames.offsets.to_numpy()[:2])[0])
-        values = frames.flatten().flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, points, 3)
-        yield from np.split(values, np.cumsum(lengths)[:-1])
-
-
-def measured_row(parameters: Mapping[str, float]) -> np.ndarray:
-    """Gait parameters, name -> number or None -> float32 (M,) in the order of `MEASURED`, nan for what is not known."""
-    values = {k: np.nan if parameters.get(k) is None else float(parameters[k]) for k in MEASURED[:-2]}
-    strides = np.array([values["stride_length_left"], values["stride_length_right"]])
-    indices = np.abs([values[f"{n}_asymmetry"] for n in ("knee_range", "step_length", "stance")])
-    both = [np.nan if np.isnan(x).all() else np.nanmean(x) for x in (strides, indices)]
-    return np.array([*values.values(), *both], np.float32)
-
-
-def body_row(joints: np.ndarray, skeleton) -> np.ndarray:
-    """Median lengths [m] of the bones of a walk (T, J, 3), mean of left and right: float32 (J - 1,)."""
-    bones = [(j, p) for j, p in enumerate(skeleton.parents) if p >= 0]
-    lengths = np.linalg.norm(joints[:, [j for j, _ in bones]] - joints[:, [p for _, p in bones]], axis=-1)
-    middle = np.zeros(len(skeleton), np.float32)
-    middle[[j for j, _ in bones]] = np.nanmedian(lengths, axis=0)
-    return ((middle + middle[list(skeleton.mirror)]) / 2)[[j for j, _ in bones]]
-
-
-@torch.no_grad()
-def encode_walks(
-    model: GaitDualEncoderModel,
-    walks: Iterable,
-    extractor: GaitFeatureExtractor | None = None,
-    fps: float | None = None,
-    skeleton: str | None = None,
-    clean: bool = True,
-    batch_size: int = 64,
-    progress: bool = False,
-    about: list | None = None,
-) -> np.ndarray:
-    """Walks (as of `read_recording`, or sensor samples) -> unit vectors float32 (N, P).
-
-    `clean=False`: joints are already at the extractor's rate, clean, heading along +y (rows of the walk schema). `about`: a
-    list that gets (gait parameters or None, bone lengths) of each walk of a skeleton.
-    """
-    extractor = open_extractor(model, extractor)
-    parts, batch = [], []
-
-    def flush() -> None:
-        values, masks = (torch.stack(p).to(model.device) for p in zip(*batch))
-        parts.append(model.get_gait_features(values, masks).cpu().numpy())
-        batch.clear()
-
-    for walk in tqdm(walks, desc="walks", disable=not progress, mininterval=1):
-        if extractor is None:
-            batch.append(sensor_window(model.config.gait_config, walk, fps))
-        else:
-            known = SKELETONS[extractor.skeleton]
-            recording = extractor.read(walk, fps, skeleton) if clean else None
-            joints = recording.for_model(known, extractor.fps) if clean else walk
-            if about is not None:
-                about.append((_parameters(recording) if clean else None, body_row(joints, known)))
-            window, mask = extractor.window(joints)
-            batch.append((extractor.to_features(torch.from_numpy(window)[None])[0], torch.from_numpy(mask)))
-        if len(batch) == batch_size:
-            flush()
-    if batch:
-        flush()
-    return np.concatenate(parts) if parts else np.zeros((0, model.config.projection_size), np.float32)
-
-
-def _parameters(recording) -> dict[str, float]:
-    try:
-        return recording.gait_parameters
-    except ValueError:  # too short to measure; it can still be found by words
-        return {}
+EXACT_ROWS, CANDIDATES = 200_000, 1000
 
 
 class GaitSearch:
@@ -144,6 +63,7 @@ class GaitSearch:
 
     Attributes:
         failed: files of `from_folder` that could not be read -> why.
+        files: those that were read -> their `stamp`.
 
     Raises:
         ValueError: no walk, or tables that do not fit the rows.
@@ -178,6 +98,8 @@ class GaitSearch:
         kept = [c for c in walks.column_names if c not in ("joints", "captions")]
         self.walks = walks.select_columns(kept).with_format(None) if kept else Dataset.from_dict({"row": range(rows)})
         self.failed: dict[str, str] = {}
+        self.files: dict[str, list] = {}
+        self.trained = tuple(self.extractor.labels) if self.extractor is not None else ()  # classes; (): not known
         self._graph: Dataset | None = None
         self._vectors: dict[tuple, np.ndarray] = {}
         self._columns: dict[str, np.ndarray] = {}
@@ -195,11 +117,38 @@ class GaitSearch:
         files = walk_files(folder)
         if not files:
             raise ValueError(f"{folder}: no walks; looked for {', '.join((*SUFFIXES, *VIDEO_SUFFIXES))}")
-        tables, good, failed = _encode_files(model, files, extractor, progress, **about)
-        if not good:
+        tables, rows, failed = encode_files(model, files, open_extractor(model, extractor), progress, **about)
+        _warn(failed)
+        if not tables:
             raise ValueError(f"{folder}: none of {len(files)} files is a walk; the first: {next(iter(failed.values()))}")
-        found = cls(model, Dataset.from_dict({"file": good}), *tables, extractor)
-        found.failed = failed
+        found = cls(model, Dataset.from_dict(rows), *tables, extractor)
+        found.failed, found.files = failed, {str(f): stamp(f) for f in files}
+        return found
+
+    @classmethod
+    def open(cls, model: GaitDualEncoderModel, folder: str | Path, index: str | Path | None = None, **about) -> "GaitSearch":
+        """A folder's Parquet in the walk schema, else its files, as `from_folder`; `index`: a saved search of that folder,
+        which is made, or brought up to date. Raises ValueError also where the index is of another folder."""
+        folder, found = Path(folder), None
+        tables = sorted(folder.rglob("*.parquet"))
+        others = walk_files(folder)
+        if tables and others:
+            warnings.warn(f"{folder}: holds Parquet, so its {len(others)} other files are left out", stacklevel=2)
+        if index is not None and (Path(index) / ABOUT).is_file():
+            found = cls.load(model, index)
+            if found.files and not {s[0] for s in found.files.values()} & {str(f.resolve()) for f in tables or others}:
+                raise ValueError(f"{index}: an index of other walks, none of {folder}; name another one, or remove it")
+        before = None if found is None else found.files
+        now = {str(t): stamp(t) for t in tables}
+        if tables and (before is None or sorted(now.values()) != sorted(before.values())):
+            found = cls.from_dataset(model, load_dataset("parquet", data_files=list(now), split="train"))
+            found.files = now
+        elif found is None:
+            found = cls.from_folder(model, folder, **about)
+        elif not tables:
+            found.update(folder, **about)
+        if index is not None and found.files != before:
+            found.save(index)
         return found
 
     @classmethod
@@ -215,16 +164,18 @@ class GaitSearch:
         if "gait_parameters" not in walks.column_names:
             fps, skeleton = extractor.fps, SKELETONS[extractor.skeleton]
             joints = read_joints(walks)
-            known = (p if clean else compute_gait_parameters(j, fps, skeleton) for (p, _), j in zip(about, joints))
+            known = (p if clean else compute_gait_parameters(j, fps, skeleton) for (p, *_), j in zip(about, joints))
             measured = np.stack([measured_row(p) for p in known])
-        return cls(model, walks, vectors, measured, np.stack([b for _, b in about]), extractor)
+        return cls(model, walks, vectors, measured, np.stack([b for _, b, _ in about]), extractor)
 
     def add(self, walk, fps: float | None = None, skeleton: str | None = None, **row) -> None:
         """One more walk: a file (whose name is its row's `file`), or anything else with the columns of its row."""
         about: list = []
         vector = encode_walks(self.model, [walk], self.extractor, fps, skeleton, about=about)
-        parameters, body = about[0]
-        columns = {name: [value] for name, value in (row or {"file": str(walk)}).items()}
+        parameters, body, doubts = about[0]
+        columns = {"doubts": [doubts]} | {name: [value] for name, value in (row or {"file": str(walk)}).items()}
+        if not row:
+            self.files[str(walk)] = stamp(Path(walk))
         self._append(columns, (vector, measured_row(parameters)[None], body[None]))
 
     def _append(self, columns: dict[str, list], tables: Sequence[np.ndarray]) -> None:
@@ -247,17 +198,28 @@ class GaitSearch:
         self._graph, self._columns, self._shares, self._mean_class = None, {}, {}, None
 
     def update(self, folder: str | Path, **about) -> tuple[int, int]:
-        """Read what is new in the folder and forget what is gone; numbers of both. Files are known by their paths."""
-        known, files = list(self.walks["file"]), walk_files(folder)
-        there = {str(f) for f in files}
-        if gone := [f for f in known if f not in there]:
-            self.keep([i for i, f in enumerate(known) if f in there])
-        new = [f for f in files if str(f) not in set(known)]
-        tables, good, failed = _encode_files(self.model, new, self.extractor, False, **about)
-        self.failed |= failed
-        if good:
-            self._append({"file": good}, tables)
-        return len(good), len(gone)
+        """Read what is new or has changed in the folder and forget what is gone or has; numbers of both."""
+        there = {str(f.resolve()): f for f in walk_files(folder)}
+        same = {name: there[s[0]] for name, s in self.files.items() if s[0] in there and stamp(there[s[0]]) == s}
+        new = [f for place, f in there.items() if place not in {self.files[name][0] for name in same}]
+        tables, rows, failed = encode_files(self.model, new, self.extractor, False, **about)
+        self.failed = {str(same[name]): why for name, why in self.failed.items() if name in same} | failed
+        _warn(self.failed)
+        names = list(self.walks["file"])
+        kept = [i for i, name in enumerate(names) if name in same]
+        if not kept and not tables:
+            raise ValueError(f"{folder}: none of {len(there)} files is a walk")
+        if len(kept) < len(names):
+            self.keep(kept)
+        called = [str(same[names[i]]) for i in kept]
+        if called != list(self.walks["file"]):  # the folder is called by another name than before
+            kind = self.walks.features["file"]
+            self.walks = self.walks.remove_columns("file").add_column("file", called, feature=kind)
+            self._columns = {}
+        if tables:
+            self._append(rows, tables)
+        self.files = {str(f): stamp(f) for f in there.values()}
+        return len(rows["file"]), len(names) - len(kept)
 
     # --- looking ---------------------------------------------------------------------------------------------------------
 
@@ -268,30 +230,32 @@ class GaitSearch:
         class or side that the query asks for is out of the reach of all walks here.
         """
         query, rows = read_query(text, self.classes), self.passing(where)
-        weighed = [(c, *found) for c in query.conditions if (found := self._weigh(c)) is not None]
-        parts = [(c.words, *_within_reach(c, fit, values, rows), values) for c, fit, values in weighed]
-        if query.words or not parts:
-            parts.append((query.text, "the words", self._fit_words(query.text), None))
-        logs = sum(np.log(np.maximum(fit, LEAST)) for *_, fit, _ in parts)
+        for doubt in query.doubts:
+            warnings.warn(doubt, stacklevel=2)
+        parts = [within_reach(part, rows) for part in self._parts(query)]
+        if all(part.unknown for part in parts):
+            raise ValueError(f"nothing tells of these walks: {', '.join(part.condition.asked for part in parts)}")
+        logs = sum(np.log(np.maximum(part.fit, LEAST)) for part in parts)
         best = rows[_top(logs[rows], k)]
-        return [self._row(r, float(np.exp(logs[r]))) | {"why": [_why(p, r) for p in parts]} for r in best]
+        return [self._row(r, float(np.exp(logs[r]))) | {"why": [part.why(r) for part in parts]} for r in best]
 
     def scores(self, query: GaitQuery) -> np.ndarray:
         """Log scores (N,) of all walks for a query that was read."""
-        fits = [found[0] for c in query.conditions if (found := self._weigh(c)) is not None]
-        if query.words or not fits:
-            fits.append(self._fit_words(query.text))
-        return sum(np.log(np.maximum(fit, LEAST)) for fit in fits)
+        return sum(np.log(np.maximum(part.fit, LEAST)) for part in self._parts(query))
 
     def by_vector(self, vector: np.ndarray, k: int = 10, where: str | None = None) -> list[dict]:
         """The k rows nearest to a unit vector (P,), best first: the row's columns, and `score` (cosine), `row`."""
         vector = np.asarray(vector, np.float32)
         if len(self.walks) >= EXACT_ROWS and where is None:
-            scores, rows = self.graph.search(INDEX, vector, k=_count(k, len(self.walks)))
-            return [self._row(int(r), float(s)) for s, r in zip(scores, rows)]
+            return [self._row(int(r), float(s)) for s, r in zip(*self._nearest(vector, k))]
         rows = self.passing(where)
         scores = self.embeddings @ vector
         return [self._row(r, float(scores[r])) for r in rows[_top(scores[rows], k)]]
+
+    def _nearest(self, vector: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines and rows of the k nearest, by the graph."""
+        scores, rows = self.graph.search(INDEX, np.asarray(vector, np.float32), k=_count(k, len(self.walks)))
+        return np.asarray(scores), np.asarray(rows)
 
     def by_walk(
         self,
@@ -302,26 +266,47 @@ class GaitSearch:
         by: str = "gait",
         where: str | None = None,
     ) -> list[dict]:
-        """The k walks most like a walk (as of `read_recording`): `by` "gait" (cosine in the dual encoder's space), "person"
-        (bones: exp(-d^2 / 2), d in the gallery's SDs), or "both" (the product, of (1 + cosine) / 2)."""
+        """The k walks most like a walk (as of `read_recording`): `by` "gait" ((1 + cosine in the dual encoder's space) / 2,
+        times the likeness of the measured numbers), "person" (bones: exp(-d^2 / 2), d in the gallery's SDs), or "both" (the
+        product)."""
         about: list = []
         vector = encode_walks(self.model, [walk], self.extractor, fps, skeleton, about=about)[0]
-        return self.by_parts(vector, about[0][1] if about else None, k, by, where)
+        parameters, body, doubts = about[0] if about else ({}, None, [])
+        for doubt in doubts:
+            warnings.warn(f"the walk that is looked for: {doubt}", stacklevel=2)
+        return self.by_parts(vector, measured_row(parameters), body, k, by, where)
 
     def by_parts(
-        self, vector: np.ndarray, body: np.ndarray | None, k: int = 10, by: str = "gait", where: str | None = None
+        self,
+        vector: np.ndarray,
+        measured: np.ndarray,
+        body: np.ndarray | None,
+        k: int = 10,
+        by: str = "gait",
+        where: str | None = None,
     ) -> list[dict]:
-        """As `by_walk`, of a walk's unit vector (P,) and `body_row` (B,)."""
+        """As `by_walk`, of a walk's unit vector (P,), `measured_row` (M,) and `body_row` (B,)."""
         if by not in ("gait", "person", "both"):
             raise ValueError(f"by: expected gait, person or both, got {by!r}")
-        if by == "gait":
-            return self.by_vector(vector, k, where)
-        if not self.bodies.shape[1]:
+        if by != "gait" and (body is None or not self.bodies.shape[1]):
             raise ValueError("this index holds no bone lengths; make it anew from the walks to search by person")
-        rows, scores = self.passing(where), self.person_scores(body)
-        if by == "both":
-            scores = scores * (1 + self.embeddings @ vector) / 2
-        return [self._row(r, float(scores[r])) for r in rows[_top(scores[rows], k)]]
+        if by == "gait" and where is None and len(self.walks) >= EXACT_ROWS:
+            rows = self._nearest(vector, max(CANDIDATES, 10 * k))[1]
+        else:
+            rows = self.passing(where)
+        fits, distances = {}, number_distances(self.measured[rows], measured)
+        if by != "person":
+            fits["the model finds them alike"] = (1 + self.embeddings[rows] @ np.asarray(vector, np.float32)) / 2
+            fits["the numbers are alike"] = alike(distances)
+        if by != "gait":
+            fits["the bones are alike"] = self.person_scores(body)[rows]
+        scores = np.prod(list(fits.values()), axis=0)
+        found = []
+        for i in _top(scores, k):
+            why = [{"words": "this walk", "asked": name, "found": None, "fit": float(fit[i])} for name, fit in fits.items()]
+            row = self._row(rows[i], float(scores[i]))
+            found.append(row | {"why": why + compared_numbers(self.measured[rows[i]], measured, distances[i])})
+        return found
 
     def person_scores(self, body: np.ndarray) -> np.ndarray:
         """Likeness (N,), 0 to 1, of all walkers' bones to these (B,)."""
@@ -363,39 +348,61 @@ class GaitSearch:
             self._mean_class = (others.logsumexp(-1) - np.log(others.shape[1])).numpy()
         return expit(self._scale * own - self._mean_class)
 
-    def _weigh(self, c: Condition) -> tuple[np.ndarray, np.ndarray | None] | None:
-        """How well each walk fits (N,), and what was measured (N,); None where nothing here tells."""
+    def _parts(self, query: GaitQuery) -> list["Part"]:
+        parts = [self._weigh(c) for c in query.conditions]
+        if query.words:
+            parts.append(Part(Condition(query.words, WORDS), self._fit_words(query.words)))
+        return parts
+
+    def _weigh(self, c: Condition) -> "Part":
+        """How well each walk fits (N,), and what of it was measured."""
+        if c.quantity == WORDS:
+            return Part(c, 1 - self._fit_words(c.values[0]))
         if not c.values:
-            values = self._measured(c)
-            if values is None:
-                return None
-            if c.low == c.high:
-                fit = np.exp(-0.5 * ((values - c.low) / c.spread) ** 2)
-            else:
-                fit = ndtr((values - c.low) / c.spread) * ndtr((c.high - values) / c.spread)
-            return np.where(np.isfinite(values), fit, UNKNOWN), values
-        labels, fit = self._labels(c.quantity), None
+            return self._weigh_number(c)
+        labels, fit, judge = self._labels(c.quantity), None, ""
         if c.quantity == "pathology":
-            names = list(self.classes.labels)
-            own = self._softmax(self._titles)[:, [names.index(v) for v in c.values]].mean(1)
+            names = [n for n in self.classes.labels if not self.trained or n in self.trained or n in c.values]
+            titles = tuple(f"{self.classes[n].title}." for n in names)
+            own = self._softmax(titles)[:, [names.index(v) for v in c.values]].mean(1)
             others = (1 - own * len(c.values)) / max(len(names) - len(c.values), 1)
             fit = own / np.maximum(own + others, 1e-9)  # this class or another, as likely as each other beforehand
-        elif c.quantity == "side":
+            never = [v for v in c.values if self.trained and v not in self.trained]
+            judge = ", judged by the model" + (f", which never saw {' or '.join(never)}: a guess" if never else "")
+        elif c.quantity == "side" and c.values[0] in ("left", "right"):
             fit = self._softmax(("gait, left side.", "gait, right side."))[:, int(c.values[0] == "right")]
+            judge = ", judged by the model"
         if labels is not None:
             told = np.where(np.isin(labels, c.values), LABEL, 1 - LABEL)
-            fit = np.where(labels == "unknown", UNKNOWN if fit is None else fit, told)
-        return None if fit is None else (1 - fit if c.negated else fit, labels)
+            fit, judge = np.where(labels == "unknown", UNKNOWN if fit is None else fit, told), ""
+        if fit is None:
+            return self._unknown(c)
+        return Part(c, 1 - fit if c.negated else fit, labels, judge)
 
-    def _measured(self, c: Condition) -> np.ndarray | None:
-        """(N,) of a quantity; of one with two sides that the query does not tell apart, the side that fits better."""
+    def _unknown(self, c: Condition) -> "Part":
+        return Part(c, np.full(len(self.walks), UNKNOWN), judge=", which nothing here tells", unknown=True)
+
+    def _weigh_number(self, c: Condition) -> "Part":
+        """Of a quantity with two sides that the query does not tell apart, the side that fits better."""
+        sides = None
         if c.quantity in SIDED:
             both = np.stack([self.column(f"{c.quantity}_{side}") for side in ("left", "right")])
-            middle = np.clip(both, c.low, c.high)
-            nearer = np.abs(both - middle)
-            return np.where(np.nan_to_num(nearer[0], nan=np.inf) <= np.nan_to_num(nearer[1], nan=np.inf), *both)
-        values = self.column(c.quantity)
-        return None if values is None or values.dtype.kind != "f" or np.isnan(values).all() else values
+            off = np.nan_to_num(-c.best * both if c.best else np.abs(both - np.clip(both, c.low, c.high)), nan=np.inf)
+            left = off[0] <= off[1]
+            values, sides = np.where(left, *both), np.where(left, "left", "right")
+        else:
+            values = self.column(c.quantity)
+        if values is None or values.dtype.kind != "f" or np.isnan(values).all():
+            return self._unknown(c)
+        if c.best:
+            order = np.sort(c.best * values[np.isfinite(values)])
+            fit = np.searchsorted(order, c.best * values, "right") / len(order)
+        elif c.low == c.high:
+            fit = np.exp(-0.5 * ((values - c.low) / c.spread) ** 2)
+        else:
+            fit = ndtr((values - c.low) / c.spread) * ndtr((c.high - values) / c.spread)
+        fit = 1 - fit if c.negated else fit
+        return Part(c, np.where(np.isfinite(values), fit, UNKNOWN), values, sides=sides)
 
     def _labels(self, name: str) -> np.ndarray | None:
         """Words (N,) of a column or an attribute, None where no row has one."""
@@ -430,10 +437,13 @@ class GaitSearch:
         keep = np.ones(len(self.walks), bool)
         for f in read_where(where) if where else ():
             values = self.column(f.name)
+            values = self.column(f.name.lower()) if values is None else values
             if values is None:
-                known = [*self.walks.column_names, "speed", "cadence", "stride_length"]
+                known = [*self.walks.column_names, *MEASURED]
+                near = difflib.get_close_matches(f.name.lower(), known, 3, 0.7) or [*known[: len(known) - len(MEASURED) + 2]]
                 raise ValueError(
-                    f"filter {f.name!r}: no such column, attribute or gait parameter; there are {', '.join(known)}, ..."
+                    f"filter {f.name!r}: no such column, attribute or gait parameter of these walks; there are "
+                    f"{', '.join(near)}, ..."
                 )
             keep &= f(values)
         if not keep.any():
@@ -471,7 +481,7 @@ class GaitSearch:
             if self._graph is not None:
                 self._graph.save_faiss_index(INDEX, str(temporary / "graph.faiss"))
             about = {"model": self.model.name_or_path, "weights": _weights(self.model), "measured": MEASURED}
-            (temporary / ABOUT).write_text(json.dumps(about | {"failed": self.failed}))
+            (temporary / ABOUT).write_text(json.dumps(about | {"failed": self.failed, "files": self.files}))
 
     @classmethod
     def load(cls, model: GaitDualEncoderModel, folder: str | Path, extractor=None) -> "GaitSearch":
@@ -479,69 +489,36 @@ class GaitSearch:
         folder = Path(folder)
         if not (folder / ABOUT).is_file():
             raise ValueError(f"{folder}: no saved search, {ABOUT} is missing")
-        about = json.loads((folder / ABOUT).read_text())
-        if about.get("weights") != _weights(model):
-            raise ValueError(f"{folder}: made with the model {about.get('model')!r}, not {model.name_or_path!r}")
-        if about.get("measured") != list(MEASURED):
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about = {"files": {}} | {name: about[name] for name in ("model", "weights", "measured", "failed", *about)}
+            tables = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in TABLES]
+            walks = load_from_disk(str(folder / "walks"))
+            if about["weights"] == _weights(model) and about["measured"] == list(MEASURED):
+                found = cls(model, walks, *tables, extractor)
+                if not np.allclose(np.linalg.norm(tables[0], axis=1), 1, atol=0.01):
+                    raise ValueError("vectors that are not of length 1")
+                if (folder / "graph.faiss").is_file():
+                    found._graph = Dataset.from_dict({"row": range(len(walks))})
+                    found._graph.load_faiss_index(INDEX, str(folder / "graph.faiss"))
+        except (ValueError, TypeError, KeyError, OSError, EOFError, RuntimeError) as error:
+            raise ValueError(f"{folder}: this saved search is damaged ({' '.join(str(error).split())}); remove it") from error
+        if about["weights"] != _weights(model):
+            raise ValueError(f"{folder}: made with the model {about['model']!r}, not {model.name_or_path!r}")
+        if about["measured"] != list(MEASURED):
             raise ValueError(f"{folder}: made with other gait parameters; make it anew")
-        tables = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in TABLES]
-        found = cls(model, load_from_disk(str(folder / "walks")), *tables, extractor)
-        found.failed = about["failed"]
-        if (folder / "graph.faiss").is_file():
-            found._graph = Dataset.from_dict({"row": range(len(found.walks))})
-            found._graph.load_faiss_index(INDEX, str(folder / "graph.faiss"))
+        found.failed, found.files = about["failed"], about["files"]
         return found
 
 
-def walk_files(folder: str | Path) -> list[Path]:
-    """Files under a folder that may hold a walk, by their suffix; those of a saved search are none."""
-    suffixes = {*SUFFIXES, *VIDEO_SUFFIXES}
-    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    saved = {p.parent for p in Path(folder).rglob(ABOUT)}
-    return [f for f in files if not saved.intersection(f.parents)]
-
-
-def _encode_files(model, files: list[Path], extractor, progress: bool, **about) -> tuple[list, list[str], dict[str, str]]:
-    """Tables of the files that are walks, their names, and why the others are not."""
-    extractor, parts, good, failed = open_extractor(model, extractor), [], [], {}
-    for file in tqdm(files, desc="walks", disable=not progress, mininterval=1):
-        try:
-            told: list = []
-            vector = encode_walks(model, [file], extractor, about=told, **about)[0]
-            parts.append((vector, measured_row(told[0][0]), told[0][1]))
-            good.append(str(file))
-        except (ValueError, OSError, ImportError) as error:
-            message = " ".join(str(error).split())
-            failed[str(file)] = message if message.startswith(str(file)) else f"{file}: {message}"
-            warnings.warn(f"left out: {failed[str(file)]}", UserWarning, stacklevel=3)
-    return [np.stack(p) for p in zip(*parts)], good, failed
-
-
-def _within_reach(c: Condition, fit: np.ndarray, values: np.ndarray | None, rows: np.ndarray) -> tuple[str, np.ndarray]:
-    """What is asked, and its fits (N,). Where none of these rows fits: of words ("slow"), the nearest come first.
-
-    Raises ValueError for a number, class or side that none has.
-    """
-    measured = values is not None and not c.values
-    known = rows[np.isfinite(values[rows])] if measured else rows
-    if values is None or not len(known) or fit[known].max() > (REACH if measured else 1 - LABEL + 1e-9):
-        return c.asked, fit
-    if c.values and (values[rows] == "unknown").any():  # one of these may be it
-        return c.asked, fit
-    if c.values:
-        there = ", ".join(sorted(set(values[rows]) - {"unknown"})[:20])
-        raise ValueError(f"no walk here has {c.asked}; there are {there}")
-    if not c.relative:
-        low, high = values[known].min(), values[known].max()
-        raise ValueError(f"no walk here has {c.asked} ({c.words!r}); they have {low:.3g} to {high:.3g}")
-    outside = np.maximum(c.low - values, values - c.high)
-    fit = REACH / (1 + ((outside - outside[known].min()) / c.spread) ** 2)
-    return f"{c.asked} (no walk here; nearest first)", np.where(np.isfinite(fit), fit, LEAST)
+def _warn(failed: Mapping[str, str]) -> None:
+    for why in failed.values():
+        warnings.warn(f"left out: {why}", UserWarning, stacklevel=3)
 
 
 def _count(k: int, most: int) -> int:
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
     return min(k, most)
 
 
@@ -550,13 +527,6 @@ def _top(scores: np.ndarray, k: int) -> np.ndarray:
     k = _count(k, len(scores))
     some = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
     return some[np.argsort(-scores[some], kind="stable")][:k]
-
-
-def _why(part: tuple, row: int) -> dict:
-    words, asked, fit, values = part
-    value = None if values is None else values[row].item()
-    known = value is not None and value == value
-    return {"words": words, "asked": asked, "found": value if known else None, "fit": float(fit[row])}
 
 
 def _weights(model: GaitDualEncoderModel) -> str:

@@ -117,6 +117,9 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         Raises ValueError where labels are missing, empty, given twice or too long, or the template has no {}.
         """
         groups = dict(candidate_labels) if isinstance(candidate_labels, Mapping) else {None: candidate_labels}
+        if not groups:
+            raise ValueError("candidate_labels: expected descriptions, or attributes with descriptions, got none")
+        groups = {name: _checked(labels, none_of_these) for name, labels in groups.items()}
         texts = {name: self._vectors(labels, hypothesis_template, descriptions or {}) for name, labels in groups.items()}
         if none_of_these and self.model.known_classes is None:
             warnings.warn("this model does not know what its classes look like: its doubt is not calibrated", stacklevel=2)
@@ -131,15 +134,18 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
 
     def _vectors(self, labels: Sequence[str], template: str, descriptions: Mapping) -> torch.Tensor:
         """Unit vectors (K, P) of the labels."""
-        if isinstance(labels, str) or not len(labels):
-            raise ValueError(f"candidate_labels: expected a list of one or more descriptions, got {labels!r}")
-        if len(set(labels)) < len(labels):
-            raise ValueError(f"candidate_labels: each once, got {list(labels)}")
-        if "{}" not in template:
+        if not isinstance(template, str) or "{}" not in template:
             raise ValueError(f"hypothesis_template: expected {{}} where the label goes, got {template!r}")
-        return label_vectors(self.model, [[template.format(d) for d in descriptions.get(label, [label])] for label in labels])
+        told = [list(descriptions.get(label, [label])) for label in labels]
+        if not all(told):
+            raise ValueError(f"descriptions: none for {labels[told.index([])]!r}")
+        return label_vectors(self.model, [[template.replace("{}", d) for d in texts] for texts in told])
 
     def preprocess(self, walk, fps: float | None = None, skeleton: str | None = None) -> dict:
+        if self.extractor is not None:
+            walk = self.extractor.read(walk, fps, skeleton)
+            for doubt in walk.doubts:
+                warnings.warn(f"{walk.name}: {doubt}", stacklevel=2)
         values, mask = model_window(self.model, self.extractor, walk, fps, skeleton)
         return {"input_values": values[None].to(self.model.device), "attention_mask": mask[None].to(self.model.device)}
 
@@ -177,6 +183,19 @@ class ZeroShotGaitConfig(GaitDualEncoderConfig):
         return know_pipeline(
             GaitDualEncoderConfig.from_pretrained(*args, **kwargs), TASK, ZeroShotGaitClassificationPipeline, AutoModel
         )
+
+
+def _checked(labels: Sequence[str], none_of_these: bool) -> list[str]:
+    """Labels as a list. Raises ValueError for no text, none, and one that is there twice."""
+    if isinstance(labels, str) or not hasattr(labels, "__iter__"):
+        raise ValueError(f"candidate_labels: expected a list of one or more descriptions, got {labels!r}")
+    labels = list(labels)
+    if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
+        raise ValueError(f"candidate_labels: expected a list of one or more descriptions, got {labels}")
+    plain = [" ".join(label.lower().split()) for label in [*labels, *[NONE] * none_of_these]]
+    if len(set(plain)) < len(plain):
+        raise ValueError(f"candidate_labels: each once{f', and {NONE!r} is among them' * none_of_these}, got {labels}")
+    return labels
 
 
 def none_score(model: GaitDualEncoderModel, cosine: torch.Tensor, doubt: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from datasets import Dataset
 from gait_demo import read_file, told_to_the_visitor, without_folder
 
 from modeling_gait.gait_parameters import compute_gait_parameters
-from modeling_gait.gait_search import MEASURED, GaitSearch, body_row, encode_walks, measured_row
+from modeling_gait.gait_search import GaitSearch, body_row, encode_walks, measured_row
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.pipeline_zero_shot_gait import open_extractor
 from modeling_gait.simulation import simulate_walks
@@ -23,7 +23,6 @@ from modeling_gait.skeletons import SKELETONS, Skeleton
 
 WALKS, PEOPLE, SECONDS = 56, 8, 4  # simulated; every person shows every class
 HITS, MOST_OWN = 6, 20
-ALIKE = {"speed": "m/s", "cadence": "steps/min", "stride_length": "m"}  # compared with a walk that is looked for
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class GaitFinder:
         names = [n if s == "none" else f"{n}, {s} side" for n, s in zip(names, walks.side)]
         severity = [float(s) for s in walks.severity]
         columns = {"walk": names, "person": people, "pathology": walks.pathology, "side": walks.side, "severity": severity}
-        return columns, joints, [vectors, measured, np.stack([b for _, b in about])]
+        return columns, joints, [vectors, measured, np.stack([b for _, b, _ in about])]
 
     def read(self, path: str | Path, fps: float | None, own: tuple[OwnWalk, ...]) -> tuple[OwnWalk, ...]:
         """The visitor's walks with one more, a skeleton file or a film. Raises ValueError for what is none, or one too many."""
@@ -117,8 +116,7 @@ class GaitFinder:
 
     def by_text(self, query: str, where: str, own: tuple[OwnWalk, ...]) -> list[Hit]:
         """Raises ValueError as `GaitSearch.by_text`."""
-        found = self.search(own).by_text(query or "", HITS, where or None)
-        return [self._hit(row, [_reason(w) for w in row["why"]], own) for row in found]
+        return [self._hit(row, own) for row in self.search(own).by_text(query or "", HITS, where or None)]
 
     def by_walk(self, name: str, by: str, where: str, own: tuple[OwnWalk, ...]) -> list[Hit]:
         """Walks most like the visitor's own of this name, itself left out. Raises ValueError as `GaitSearch.by_walk`."""
@@ -126,30 +124,21 @@ class GaitFinder:
         if mine is None:
             raise ValueError("hand in a walk first: then walks like it are looked for")
         search, walk = self.search(own), own[mine]
-        found = search.by_parts(walk.vector, walk.body, len(search.walks), by, where or None)
+        found = search.by_parts(walk.vector, walk.measured, walk.body, len(search.walks), by, where or None)
         found = [row for row in found if row["row"] != WALKS + mine][:HITS]
         if not found:
             raise ValueError(f"no other walk passes the filter {where!r}")
-        return [self._hit(row, self._likeness(search, row, walk), own) for row in found]
+        return [self._hit(row, own) for row in found]
 
-    def _hit(self, row: dict, why: list[str], own: tuple[OwnWalk, ...]) -> Hit:
+    def _hit(self, row: dict, own: tuple[OwnWalk, ...]) -> Hit:
         at = row["row"]
         joints = self.shown[1][at] if at < WALKS else own[at - WALKS].joints
-        return Hit(row["walk"], joints, min(max(row["score"], 0.0), 1.0), why)
-
-    def _likeness(self, search: GaitSearch, row: dict, walk: OwnWalk) -> list[str]:
-        """How like the gait and the bones are, and the numbers of both."""
-        at = row["row"]
-        said = [f"gait: cosine {search.embeddings[at] @ walk.vector:.2f}", f"bones: {search.person_scores(walk.body)[at]:.2f}"]
-        for name, unit in ALIKE.items():
-            theirs, yours = (float(m[MEASURED.index(name)]) for m in (search.measured[at], walk.measured))
-            if np.isfinite([theirs, yours]).all():
-                said.append(f"{name.replace('_', ' ')} {theirs:.3g} {unit}, yours {yours:.3g}")
-        return said
+        return Hit(row["walk"], joints, row["score"], [_reason(w) for w in row["why"]])
 
 
 def _reason(why: dict) -> str:
     found = why["found"]
     value = f"{found:.3g}" if isinstance(found, float) else str(found).replace("_", " ")
     asked = "is like it" if why["asked"] == "the words" else f"asks {why['asked']}"
-    return f"“{why['words']}” {asked}" + (f", found {value}" if found is not None else "") + f": {why['fit']:.2f}"
+    said = f"your walk: {why['asked']}" if why["words"] == "this walk" else f"“{why['words']}” {asked}"
+    return said + (f", found {value}" if found is not None else "") + f": {why['fit']:.2f}"

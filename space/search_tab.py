@@ -4,6 +4,7 @@ A visitor's own walks are in a `gr.State`: Gradio keeps one for each visit, so n
 """
 
 import html
+import warnings
 from collections.abc import Callable
 
 import gradio as gr
@@ -65,7 +66,9 @@ def search_tab(finder: GaitFinder, alert: Callable, player: str, work: dict) -> 
 
     def find(query: str, where: str, own: tuple[OwnWalk, ...]) -> list:
         try:
-            return told(finder.by_text(query, where, own), ABOUT)
+            with warnings.catch_warnings(record=True, action="always", category=UserWarning) as doubts:
+                found = finder.by_text(query, where, own)
+            return told(found, ABOUT + "".join(f"\n- {html.escape(str(d.message))}" for d in doubts))
         except ValueError as error:
             return refused(error)
 

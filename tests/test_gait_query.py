@@ -37,6 +37,30 @@ def test_about_is_wider_and_every_condition_names_its_words():
     assert read_query("slower than 0.7 m/s").conditions[0].asked == "speed at most 0.7 m/s"
 
 
+def test_two_limits_of_one_number_and_what_is_denied():
+    limits = read_query("cadence > 80 and < 90").conditions
+    assert [(c.quantity, c.low, c.high) for c in limits] == [("cadence", 80, np.inf), ("cadence", -np.inf, 90)]
+    for text in ("not 0.7 m/s", "speed != 0.7", "speed not 0.7 m/s"):
+        (c,) = read_query(text).conditions
+        assert c.negated and c.low == c.high == 0.7 and c.asked == "speed not 0.7 m/s"
+    assert not read_query("no limp, speed 0.7").conditions[0].negated
+
+
+@pytest.mark.parametrize(
+    ("text", "quantity", "best"),
+    [("the slowest walk", "speed", -1), ("longest strides", "stride_length", 1), ("slower than average", "speed", -1)],
+)
+def test_the_most_and_the_least_are_asked_for(text, quantity, best):
+    (c,) = read_query(text).conditions
+    assert (c.quantity, c.best) == (quantity, best) and c.asked.endswith("as can be")
+
+
+def test_words_that_are_not_known_are_told():
+    (doubt,) = read_query("stepage gait, slower than 0.7 m/s").doubts
+    assert "'stepage'" in doubt and "did you mean 'steppage'" in doubt
+    assert read_query("hobbles along, an old woman in sneakers, 0.7 m/s").doubts == ()
+
+
 @pytest.mark.parametrize(("text", "message"), [*TEXTS["queries_refused"], ("x" * 1001, "1001 characters")])
 def test_bad_queries_get_a_sentence(text, message):
     with pytest.raises(ValueError, match=message):
@@ -82,6 +106,17 @@ def test_filters():
     assert filters[0](np.array(["Steppage", "lurch"])).tolist() == [True, False]
     assert filters[1](np.array([0.6, 0.7, np.nan])).tolist() == [True, False, False]
     assert read_where("subject_id=3")[0](np.array(["3", "10"])).tolist() == [True, False]
+
+
+def test_filters_as_people_write_them():
+    filters = read_where("speed ≤ 0.7 and cadence==90 step_width>1e-1")
+    assert [(f.name, f.sign, f.value) for f in filters] == [
+        ("speed", "<=", 0.7),
+        ("cadence", "=", 90),
+        ("step_width", ">", 0.1),
+    ]
+    with pytest.raises(ValueError, match="speed holds numbers, and '0,7' is none"):
+        read_where("speed<0,7")[0](np.array([0.6]))
 
 
 @pytest.mark.parametrize(

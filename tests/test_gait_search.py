@@ -1,5 +1,6 @@
 """Search among walks by numbers, words and walks."""
 
+import copy
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
 
-from modeling_gait import gait_search
+from modeling_gait import gait_fits, gait_search, walk_vectors
 from modeling_gait.export import save_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_search import MEASURED, GaitSearch, body_row, encode_walks, measured_row
@@ -101,7 +102,7 @@ def test_filters_are_hard(search):
     ("query", "message"),
     [
         ("", "empty"),
-        ("limping " * 40, "tokens"),
+        ("hobbling " * 100, "tokens"),
         ("slower than 0.05 m/s", "no walk here has speed at most 0.05 m/s.*they have"),
         ("age over 110 years", "no walk here"),
     ],
@@ -232,11 +233,130 @@ def test_large_indices_ask_a_graph(search, monkeypatch, tmp_path):
         search.by_vector(search.embeddings[3])
 
 
+def bare(search, measured=None, embeddings=None, extractor=None) -> GaitSearch:
+    """The walks of `search` without their labels."""
+    rows = Dataset.from_dict({"n": range(len(search.walks))})
+    measured = search.measured if measured is None else measured
+    embeddings = search.embeddings if embeddings is None else embeddings
+    return GaitSearch(search.model, rows, embeddings, measured, search.bodies, extractor or search.extractor)
+
+
+def test_what_nothing_tells_is_said_and_lowers_the_score(search):
+    unlabelled = bare(search)
+    with pytest.raises(ValueError, match="nothing tells of these walks: age at least 60 years"):
+        unlabelled.by_text("age over 60")
+    with pytest.raises(ValueError, match="nothing tells of these walks: side both"):
+        unlabelled.by_text("both sides")
+    (row,) = unlabelled.by_text("age over 60, cadence over 40", k=1)
+    fits = {w["asked"]: w["fit"] for w in row["why"]}
+    assert fits["age at least 60 years, which nothing here tells"] == gait_fits.UNKNOWN and row["score"] <= gait_fits.UNKNOWN
+
+
+def test_classes_of_the_model_are_told_from_labels_and_those_never_seen_are_a_guess(search):
+    assert search.by_text("steppage gait", k=1)[0]["why"][0]["asked"] == "pathology steppage"
+    extractor = GaitFeatureExtractor(num_frames=32, labels=["normal", "steppage"])
+    unlabelled = bare(search, extractor=extractor)
+    assert unlabelled.by_text("steppage gait", k=1)[0]["why"][0]["asked"] == "pathology steppage, judged by the model"
+    assert "never saw hemiplegic: a guess" in unlabelled.by_text("hemiplegic gait", k=1)[0]["why"][0]["asked"]
+
+
+def test_the_side_of_a_number_is_told_and_the_most_comes_first(search):
+    (why,) = search.by_text("knee range under 90 degrees", k=1)[0]["why"]
+    side = why["asked"].split("(")[1].rstrip(")")
+    assert why["found"] == search.column(f"knee_range_{side}")[search.by_text("knee range under 90 degrees", k=1)[0]["row"]]
+    speeds = search.column("speed")
+    assert [f["row"] for f in search.by_text("the slowest walk", k=3)] == list(np.argsort(speeds)[:3])
+    assert search.by_text("fastest", k=1)[0]["row"] == np.argmax(speeds)
+    speed = speeds[5]
+    assert search.by_text(f"speed not {speed:.2f} m/s", k=21)[-1]["row"] in np.flatnonzero(np.abs(speeds - speed) < 0.05)
+
+
+def test_a_gait_is_alike_by_its_numbers_too_and_says_why(search):
+    """An encoder that finds all walks alike still gives the one that moves like it; the reasons are true."""
+    same = np.repeat(search.embeddings[:1], len(search.walks), axis=0)
+    other = bare(search, embeddings=same)
+    found = other.by_parts(same[0], search.measured[7], search.bodies[7], k=21)
+    assert found[0]["row"] == 7 and found[0]["score"] == pytest.approx(1, abs=1e-5)
+    for row in found:
+        model, numbers, *shown = row["why"]
+        assert row["score"] == pytest.approx(model["fit"] * numbers["fit"], rel=1e-5) and 0 <= row["score"] <= 1
+        assert {w["asked"].split()[0] for w in shown} >= {"speed", "cadence"} and len(shown) == 5
+        assert shown[0]["found"] == search.column("speed")[row["row"]]
+    speed = MEASURED.index("speed")
+    measured = np.repeat(search.measured[:1], len(search.walks), axis=0)
+    measured[:, speed] = np.linspace(0.3, 1.3, 21)
+    found = bare(search, measured, same).by_parts(same[0], measured[4], None, k=21)
+    assert [f["row"] for f in found[:3]] in ([4, 3, 5], [4, 5, 3])
+    with pytest.raises(ValueError, match="no bone lengths"):
+        other.by_parts(same[0], search.measured[7], None, by="person")
+
+
+def test_what_is_doubtful_about_a_query_or_a_walk_is_told(search, joints):
+    with pytest.warns(UserWarning, match="'stepage' is not known here.*did you mean 'steppage'"):
+        search.by_text("stepage gait, cadence over 40", k=1)
+    with pytest.warns(UserWarning, match="the walk that is looked for: only .* s of walking"):
+        search.by_walk(joints[0][:45], k=1, fps=30)
+
+
+def test_an_index_follows_its_folder_and_no_other(parts, walks, tmp_path, monkeypatch):
+    model, extractor = parts
+    model = copy.copy(model)
+    monkeypatch.setattr(gait_search, "open_extractor", lambda *_: extractor)
+    monkeypatch.setattr(walk_vectors, "open_extractor", lambda *_: extractor)
+    folder, index = tmp_path / "walks", tmp_path / "index"
+    folder.mkdir()
+    for i in range(3):
+        save_walk(folder / f"walk{i}.npz", walks.joints[i], 30.0)
+    (folder / "bad.txt").write_text("no walk")
+    with pytest.warns(UserWarning, match="left out"):
+        first = GaitSearch.open(model, folder, index)
+    read = []
+    monkeypatch.setattr(
+        gait_search, "encode_files", lambda m, f, *a, **k: (read.extend(f), walk_vectors.encode_files(m, f, *a, **k))[1]
+    )
+    with pytest.warns(UserWarning, match="left out.*bad"):
+        assert GaitSearch.open(model, folder, index).files == first.files and read == []  # nor the broken one again
+    save_walk(folder / "walk1.npz", walks.joints[5], 30.0)  # another walk in the same place
+    again = GaitSearch.open(model, folder, index)
+    assert [f.name for f in read] == ["walk1.npz"] and len(again.walks) == 3
+    row = list(again.walks["file"]).index(str(folder / "walk1.npz"))
+    fresh = encode_walks(model, [folder / "walk1.npz"], extractor)[0]
+    np.testing.assert_allclose(again.embeddings[row], fresh, atol=1e-5)
+    monkeypatch.chdir(tmp_path)
+    assert sorted(GaitSearch.open(model, "walks", index).walks["file"]) == [f"walks/walk{i}.npz" for i in range(3)]
+    (tmp_path / "others").mkdir()
+    save_walk(tmp_path / "others" / "walk0.npz", walks.joints[0], 30.0)
+    with pytest.raises(ValueError, match="an index of other walks"):
+        GaitSearch.open(model, tmp_path / "others", index)
+
+
+@pytest.mark.parametrize("name", ["embeddings.npy", "measured.npy", "gait_search.json", "walks/state.json"])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"\xff\xfe\x00", "half"])
+def test_a_damaged_index_is_refused_in_a_sentence(search, tmp_path, name, content):
+    search.save(tmp_path / "index")
+    file = tmp_path / "index" / name
+    whole = file.read_bytes()
+    file.unlink()
+    if content is not None:
+        file.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(ValueError, match="damaged|no saved search") as error:
+        GaitSearch.load(search.model, tmp_path / "index", search.extractor)
+    assert "\n" not in str(error.value)
+
+
+def test_vectors_that_are_none_are_damage(search, tmp_path):
+    search.save(tmp_path / "index")
+    np.save(tmp_path / "index" / "embeddings.npy", search.embeddings * np.nan)
+    with pytest.raises(ValueError, match="damaged .vectors"):
+        GaitSearch.load(search.model, tmp_path / "index", search.extractor)
+
+
 def test_tables_must_fit_the_rows(search):
     with pytest.raises(ValueError, match="embeddings: expected"):
         GaitSearch(search.model, search.walks, search.embeddings[:3], extractor=search.extractor)
-    with pytest.raises(ValueError, match="k must be"):
-        search.by_text("slow", k=0)
+    for k in (0, 2.5, "3", None):
+        with pytest.raises(ValueError, match="k must be a whole number"):
+            search.by_text("slow", k=k)
 
 
 @settings(max_examples=10, deadline=None)

@@ -147,7 +147,14 @@ def test_what_is_unlike_all_known_classes_is_none_of_these(folder, walks):
         ({"candidate_labels": []}, "one or more"),
         ({"candidate_labels": "normal gait"}, "expected a list"),
         ({"candidate_labels": ["a", "a"]}, "each once"),
-        ({"candidate_labels": ["a", " "]}, "empty"),
+        ({"candidate_labels": ["a", " "]}, "one or more descriptions"),
+        ({"candidate_labels": [None]}, "one or more descriptions"),
+        ({"candidate_labels": {}}, "got none"),
+        ({"candidate_labels": None}, "expected a list"),
+        ({"candidate_labels": ["normal gait", "Normal  gait "]}, "each once"),
+        ({"candidate_labels": ["a", "None of these"], "none_of_these": True}, "'none of these' is among them"),
+        ({"candidate_labels": LABELS, "descriptions": {LABELS[1]: []}}, "none for 'steppage gait'"),
+        ({"candidate_labels": LABELS, "hypothesis_template": 5}, "template"),
         ({"candidate_labels": ["a", "b" * 99]}, "tokens"),
         ({"candidate_labels": LABELS, "hypothesis_template": "no place"}, "template"),
         ({"candidate_labels": LABELS, "skeleton": "octopus"}, "unknown skeleton"),
@@ -158,6 +165,12 @@ def test_what_is_unlike_all_known_classes_is_none_of_these(folder, walks):
 def test_bad_input_gets_a_clear_error(classify, walks, arguments, message):
     with pytest.raises(ValueError, match=message):
         classify(walks.joints[0], **{"fps": 30, **arguments})
+
+
+def test_a_label_stands_at_every_place_and_doubts_are_told(classify, walks):
+    with pytest.warns(UserWarning, match="of walking: too few strides"):
+        found = classify(walks.joints[0], iter(LABELS), hypothesis_template="{} and {} of {0}", fps=30)
+    assert {f["label"] for f in found} == set(LABELS)
 
 
 def test_sensor_samples_of_another_rate(folder):

@@ -64,7 +64,7 @@ def test_a_walk_finds_walks_like_it(finder, walk_file, tmp_path, by):  # noqa: F
     assert len(alone) == gait_finder.HITS and not any("yours" in h.name for h in alone)
     unlabelled = finder.by_text("steppage gait", "person=you", own)  # may be it: not refused
     assert [h.name for h in unlabelled] == ["my_walk.csv (yours)"]
-    assert alone[0].why[0].startswith("gait") and any(w.startswith("speed") and "yours" in w for w in alone[0].why)
+    assert alone[0].why[0].startswith("your walk: the ") and any("speed" in w and "found" in w for w in alone[0].why)
     own = finder.read(walk_file, 0, own)  # the same once more: the nearest by far
     hits = finder.by_walk("my_walk.csv", by, "", own)
     assert hits[0].name == "my_walk.csv (2) (yours)" and hits[0].score > 0.99

@@ -38,32 +38,22 @@ def search(
     if walk and not Path(query).is_file():
         raise FileNotFoundError(f"{query}: no such file")
     place, _ = find_model(model, TEXT)
-    from datasets import load_dataset
+    from datasets import disable_progress_bars
 
-    from ..gait_search import ABOUT, GaitSearch
+    from ..gait_search import GaitSearch
     from ..modeling_gait_dual_encoder import GaitDualEncoderModel
 
     quiet()
-    encoder = GaitDualEncoderModel.from_pretrained(place).eval()
-    tables, about = sorted(str(p) for p in folder.rglob("*.parquet")), {} if fps is None else {"fps": fps}
-    known = index is not None and (index / ABOUT).is_file()
-    if known:
-        walks = GaitSearch.load(encoder, index)
-        changed = not tables and any(walks.update(folder, **about))
-    elif tables:
-        walks = GaitSearch.from_dataset(encoder, load_dataset("parquet", data_files=tables, split="train"))
-    else:
-        walks = GaitSearch.from_folder(encoder, folder, **about)
-    if index is not None and (not known or changed):
-        walks.save(index)
+    disable_progress_bars()
+    walks = GaitSearch.open(GaitDualEncoderModel.from_pretrained(place).eval(), folder, index, fps=fps)
     found = walks.by_walk(query, count, fps, by=by, where=where) if walk else walks.by_text(query, count, where)
     rows = [{"file": str(folder), **row} for row in found]
     lines = []
     for row in rows:
         lines.append(f"{row['score']:.3f}  {row.get('walk_id', row['file'])}")
-        for why in row.get("why", ()):
+        for why in row["why"]:
             value = why["found"] if not isinstance(why["found"], float) else number(why["found"])
-            lines.append(
-                f"    {why['fit']:.2f}  {why['words']}: {why['asked']}" + (f", found {value}" if value is not None else "")
-            )
+            told = f", found {value}" if value is not None else ""
+            lines.append(f"    {why['fit']:.2f}  {why['words']}: {why['asked']}{told}")
+        lines += [f"    doubt: {doubt}" for doubt in row.get("doubts", ())]
     return Answer(rows, "\n".join(lines))

@@ -272,6 +272,8 @@ def open_walks(args: TextArguments) -> tuple[WalkWindows, GaitFeatureExtractor]:
         args, list(read_joints(data)), *walk_captions(data, args.captions, dataset_classes(args.dataset))
     )
     windows.classes, windows.people = np.array([int(p) for p in data["pathology"]]), np.array(data["subject_id"])
+    names = data.features["pathology"].names
+    extractor.labels = [names[c] for c in np.unique(windows.classes) if c >= 0]
     return windows, extractor
 
 
