@@ -180,7 +180,7 @@ def read_query(text: str, classes: GaitClasses | None = None) -> GaitQuery:
     if facts.unread_numbers or facts.ranges:
         what = (facts.unread_numbers or facts.ranges)[0]
         raise ValueError(f"what is the number {what!r}? Give it a name and a unit, e.g. speed 0.8 m/s, cadence 100 steps/min")
-    if strange := [u for u in facts.unsupported if u != "abnormal gait"]:
+    if strange := [u for u in facts.unsupported if not _ABNORMAL.search(u)]:
         raise ValueError(f"no walk is known to be {strange[0]!r}; kinds of gait here: {', '.join(classes.labels)}")
     conditions += _classes(facts, reader, classes) + _sides(facts, reader)
     for key in dict.fromkeys(k for k, _ in facts.attributes):
@@ -219,6 +219,7 @@ def _plainer(text: str) -> str:
     return re.sub(r"(\d[\d.,]*[^<>≤≥\d]*?)[<>≤≥]=?([^<>≤≥\d]+)[<>≤≥]=?(?= ?\d)", r"\2 between \1 and ", text)
 
 
+_ABNORMAL = re.compile(r"\b(?:abnormal|pathologic)")
 _BETWEEN_SIDES = re.compile(
     rf"(?:{_LESS}|{_MORE}) than (?:(?:the|on|its) )*(?:left|right|other)\b|\b(?:difference|asymmetry)\b[^,;]*\d"
 )
@@ -402,7 +403,7 @@ def _classes(facts, reader: Reader, classes: GaitClasses) -> list[Condition]:
     out += [Condition(f"no {' or '.join(known)}", "pathology", values=tuple(known), negated=True)] if known else []
     if not named and "normal" in facts.weak_pathologies and "normal" in classes:
         out.append(Condition("healthy", "pathology", values=("normal",)))
-    if "abnormal gait" in facts.unsupported and "normal" in classes:
+    if any(_ABNORMAL.search(u) for u in facts.unsupported) and "normal" in classes:
         out.append(Condition("abnormal", "pathology", values=("normal",), negated=True))
     return out
 
