@@ -32,6 +32,7 @@ MOST_PEOPLE = 4  # who are followed at once
 MAX_SIDE = 960  # pixels of the pictures that are read
 SMALLEST = 48  # pixels, of a person from head to heel
 SEEN = 0.7  # mean visibility of a person; things taken for people have less
+FASTEST = 1.2  # heights a second, of who walks
 FOCAL = 0.85  # of the longer side of a picture, of a telephone
 SCAN = 0.5  # s between two looks for further people
 LEGS = [MEDIAPIPE_33.index(f"{side}_{n}") for side in ("left", "right") for n in ("hip", "knee", "ankle")]
@@ -359,16 +360,22 @@ def linked(tracks: list[Track], fps: float, cuts: list[int] = ()) -> list[Track]
     return out
 
 
-def walked(track: Track, camera: np.ndarray, width: int) -> tuple[float, int]:
-    """How far a person goes, in their heights (0 if under one: who stands, waves, or walks in place), and how often one ankle
-    passes the other by 5 % of the height to each side. `camera`: shift of the background (T, 2) [pixels]."""
+def walked(track: Track, camera: np.ndarray, width: int, fps: float) -> tuple[float, int]:
+    """How far a person goes, in their heights (0 if under one: who stands, jumps, or walks in place), and how often one ankle
+    passes the other by 5 % of the height to each side. `camera`: shift of the background (T, 2) [pixels].
+
+    Into the picture a person goes as the size upright says, the 90th percentile of either half of the track, so that no crouch
+    is a way; and no farther than `FASTEST` allows, as what is taken for a person may jump.
+    """
     known = sorted(track.poses)
     points = np.array([track.poses[k].keypoints for k in known])
     tall = points[:, FEET, 1].mean(1) - points[:, NOSE, 1]
-    usual = median_filter(np.maximum(tall, 1), min(31, len(tall)), mode="nearest")
-    across = (points[:, HIPS, 0].mean(1) - camera[known, 0] - width / 2) / usual
-    way = np.hypot(*(np.ptp(uniform_filter1d(v, 15, mode="nearest")) for v in (across, FOCAL * width / usual)))
-    apart = uniform_filter1d((points[:, ANKLES[0]] - points[:, ANKLES[1]]) / usual[:, None], 5, axis=0)
+    halves = [max(1.0, np.percentile(half, 90)) for half in np.array_split(tall, 2)]
+    usual = max(halves)
+    across = np.ptp(uniform_filter1d(points[:, HIPS, 0].mean(1) - camera[known, 0], 15, mode="nearest")) / usual
+    into = 2 * FOCAL * width * abs(1 / halves[0] - 1 / halves[1])
+    way = min(np.hypot(across, into), FASTEST * len(known) / fps)
+    apart = uniform_filter1d((points[:, ANKLES[0]] - points[:, ANKLES[1]]) / usual, 5, axis=0)
     passes = max(int((np.diff(np.sign(a[np.abs(a) > 0.05])) != 0).sum()) for a in apart.T)
     return way if way > 1 else 0.0, passes
 
@@ -387,7 +394,7 @@ def choose(crowd: Crowd, background: Background, fps: float, size: tuple[int, in
         raise ValueError(f"{name}: nobody found in {frames} frames of {size[0]} x {size[1]} pixels" + (moves and f"; {moves}"))
     if person is not None and not 1 <= person <= len(people):
         raise ValueError(f"{name}: person {person} of {len(people)} found; expected 1 to {len(people)}, from left to right")
-    done = [walked(t, np.array(background.shifts), size[0]) for t in people]
+    done = [walked(t, np.array(background.shifts), size[0], fps) for t in people]
     number = done.index(max(done)) if person is None else person - 1
     track = people[number]
     if len(people) > 1:
