@@ -270,7 +270,10 @@ def test_a_film_is_converted_without_its_gaps_and_reported_without_a_model(tmp_p
     track = filmed(90, seconds=4)
     track.keypoints[50:53] = track.landmarks[50:53] = np.nan
     (tmp_path / "clip.mp4").write_bytes(b"film")
-    monkeypatch.setattr("modeling_gait.video_walk.estimate_poses", lambda *_: track)
+    monkeypatch.setattr("modeling_gait.video_walk.estimate_poses", lambda *_, **__: track)
+    told = gait("convert", tmp_path / "clip.mp4", tmp_path / "walk.bvh").stderr
+    assert "not measured, and put where a body at rest has them: spine" in told
+    assert np.isfinite(load_walk(tmp_path / "walk.bvh").joints).all()
     answer("convert", tmp_path / "clip.mp4", tmp_path / "walk.csv")
     legs = load_walk(tmp_path / "walk.csv").joints[:, [KINECT_V2.index("left_knee"), KINECT_V2.index("right_ankle")]]
     assert len(legs) == 120 and np.isfinite(legs).all()

@@ -30,6 +30,7 @@ KINDS = {
     KNOWLEDGE: "a knowledge model (GaitKnowledgeForSequenceClassification)",
 }
 WALK_SUFFIXES = (".csv", ".npz", ".bvh", ".trc", ".c3d", ".npy", ".gif", ".mp4")  # what `save_walk` writes
+WHOLE_BODIES = (".bvh", ".npy", ".gif", ".mp4")  # of these, what has no place for a joint that was not measured
 ADVICE = "give --model a folder or a Hub id, or set GAIT_MODEL; gait-small comes with the package"
 
 

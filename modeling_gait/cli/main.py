@@ -40,6 +40,7 @@ from .io import (
     KNOWLEDGE,
     TCN,
     WALK_SUFFIXES,
+    WHOLE_BODIES,
     find_model,
     output_files,
     quiet,
@@ -355,6 +356,7 @@ def convert(
     from ..cleaning import clean_walk
     from ..exchanged_joints import exchanged_frames
     from ..export import save_walk
+    from ..skeletons import convert_joints
 
     def clean(walk, name: str):
         times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
@@ -371,6 +373,10 @@ def convert(
             # a film always has gaps
             joints, done = clean(walk, name) if repair or walk.poses is not None else (walk.joints, None)
             repaired.append(done)
+            never = [n for n, lost in zip(walk.skeleton.joint_names, np.isnan(joints).all((0, 2))) if lost]
+            if never and path.suffix.lower() in WHOLE_BODIES:
+                joints = convert_joints(joints, walk.skeleton, walk.skeleton)
+                say("warning", f"{name}: not measured, and put where a body at rest has them: {', '.join(never)}")
             try:
                 save_walk(path, joints, walk.fps, walk.skeleton)
             except ValueError as error:
