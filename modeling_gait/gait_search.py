@@ -94,6 +94,8 @@ class GaitSearch:
             if table.shape != shape:
                 raise ValueError(f"{name}: expected {shape}, got {table.shape}")
         self.model, self.extractor, self.classes = model, open_extractor(model, extractor), classes or load_classes()
+        if classes is None and self.extractor is not None and self.extractor.gait_classes:  # of a data set's own
+            self.classes = self.extractor.classes
         self.embeddings, self.measured, self.bodies = embeddings, measured, bodies
         kept = [c for c in walks.column_names if c not in ("joints", "captions")]
         self.walks = walks.select_columns(kept).with_format(None) if kept else Dataset.from_dict({"row": range(rows)})

@@ -148,9 +148,10 @@ def test_walks_as_filmed_are_further_rows(dataset_folder, walks, tmp_path, monke
     monkeypatch.setattr(knowledge, "as_filmed", film)
     found = load_knowledge_walks(str(dataset_folder), filmed_folder=tmp_path)
     lost = np.isnan(found.filmed).all((2, 3))
-    assert found.filmed.shape[:2] == (len(found.labels), 1) and 0 < lost.sum() < lost.size
+    copies = knowledge.FILMED_COPIES
+    assert found.filmed.shape[:2] == (len(found.labels), copies) and 0 < lost.sum() < lost.size
     rows, copy = found.with_filmed()
-    assert len(rows.labels) == len(rows.inputs) == len(rows.parameters) == len(copy) == 2 * len(found.labels)
+    assert len(rows.labels) == len(rows.inputs) == len(rows.parameters) == len(copy) == (1 + copies) * len(found.labels)
     np.testing.assert_array_equal(rows.inputs[copy == 0], found.filmed[:, 0])
     np.testing.assert_array_equal(rows.inputs[copy == -1], found.inputs)
     np.testing.assert_array_equal(rows.subjects[copy == 0], found.subjects)

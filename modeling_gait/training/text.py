@@ -274,6 +274,8 @@ def open_walks(args: TextArguments) -> tuple[WalkWindows, GaitFeatureExtractor]:
     windows.classes, windows.people = np.array([int(p) for p in data["pathology"]]), np.array(data["subject_id"])
     names = data.features["pathology"].names
     extractor.labels = [names[c] for c in np.unique(windows.classes) if c >= 0]
+    if set(extractor.labels) - set(load_classes().labels):
+        extractor.gait_classes = dataset_classes(args.dataset, extractor.labels).to_dict()
     return windows, extractor
 
 
