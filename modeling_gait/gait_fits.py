@@ -15,7 +15,7 @@ from .walk_vectors import MEASURED
 # people 1 to 5 of gist among that, four and five times the cameras' spread, and the gallery's own spread.
 STEMS = [re.sub("_(left|right)$", "", name) for name in MEASURED]
 ALIKE = [i for i, stem in enumerate(STEMS) if stem in SD and stem != "body_height"]
-APART = np.array([5 * max(NEAR.get(STEMS[i], 0), SD[STEMS[i]]) for i in ALIKE])
+APART = np.array([5 * max(NEAR.get(STEMS[i], 0), SD[STEMS[i]]) for i in ALIKE], np.float32)
 FARTHEST = 3.0  # one number that is wrong says no more than that
 SHOWN = [MEASURED.index(name) for name in ("speed", "cadence", "stride_length")]
 UNKNOWN = 0.05  # fit of what was not measured
@@ -46,14 +46,19 @@ class Part:
 
 def number_distances(rows: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """How far apart the numbers (N, M) and (M,) are, (N, len(ALIKE)) in units of `APART`; nan where one is not known."""
-    return np.abs(rows[:, ALIKE] - measured[ALIKE]) / APART
+    out = rows[:, ALIKE]
+    out -= measured[ALIKE]
+    out /= APART
+    return np.abs(out, out=out)
 
 
 def alike(distances: np.ndarray) -> np.ndarray:
     """Likeness (N,), 0 to 1, of walks whose numbers are so far apart; as of a distance of 1 where none is known of both."""
-    known = np.isfinite(distances)
-    squares = np.where(known, np.minimum(distances, FARTHEST) ** 2, 0)
-    return np.exp(-0.5 * np.where(known.any(1), squares.sum(1) / np.maximum(known.sum(1), 1), 1.0))
+    squares = np.minimum(distances, FARTHEST)
+    squares *= squares
+    known = (~np.isnan(distances)).sum(1)
+    np.nan_to_num(squares, copy=False)
+    return np.exp(-0.5 * np.where(known, squares.sum(1) / np.maximum(known, 1), 1.0))
 
 
 def compared_numbers(row: np.ndarray, measured: np.ndarray, distances: np.ndarray) -> list[dict]:
