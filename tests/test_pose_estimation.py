@@ -8,7 +8,7 @@ import pytest
 from modeling_gait.camera_motion import Background
 from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.points import MEDIAPIPE_33
-from modeling_gait.pose_estimation import Crowd, Pose, _Silence, choose, estimate_poses
+from modeling_gait.pose_estimation import FEET, HIPS, NOSE, Crowd, Pose, Track, _Silence, choose, estimate_poses, walked
 from modeling_gait.simulation.simulator import simulate_walks
 from modeling_gait.video import write_video
 from modeling_gait.video_crops import find_person
@@ -114,6 +114,25 @@ def test_who_jumps_all_the_time_does_not_walk():
     images = scene(110, {1: lambda t: 40 + 10 * np.sin(t), 2: lambda t: 90 + 3 * (t - 60) if t >= 60 else None})
     track = follow(images)
     assert lefts(track)[-1] > 200 and "measured is person 2 from the left, who walks farthest" in track.notes[0]
+
+
+@pytest.mark.parametrize(
+    "left, tall, way",
+    [
+        (lambda t: 60 + 2 * t, lambda t: 120, 2.0),
+        (lambda t: 160, lambda t: 120 / (1 + t / 100), 2.7),  # away
+        (lambda t: 160, lambda t: 120 if t % 30 < 20 else 60, 0.0),  # crouches again and again
+        (lambda t: 160, lambda t: 120 if t < 110 else 60, 0.0),  # and in the end
+        (lambda t: 3 * t, lambda t: 30, 4.8),  # a shape that flies: no farther than anybody walks
+    ],
+)
+def test_the_way_of_a_person_is_that_of_an_upright_body(left, tall, way):
+    poses = {}
+    for t in range(120):
+        keypoints = np.full((33, 2), 100.0)
+        keypoints[HIPS, 0], keypoints[FEET, 1], keypoints[NOSE, 1] = left(t), 100 + tall(t) / 2, 100 - tall(t) / 2
+        poses[t] = Pose(keypoints, np.zeros((33, 3)), np.ones(33))
+    assert walked(Track(None, poses), np.zeros((120, 2)), 320, FPS)[0] == pytest.approx(way, abs=0.1)
 
 
 def test_a_film_in_slow_motion_has_the_frame_rate_that_is_given(tmp_path):
