@@ -21,9 +21,8 @@ from modeling_gait.recording import Recording, read_recording
 from modeling_gait.training.filmed import film_walk, landmarks_of
 from modeling_gait.video_walk import accuracy, stature, walk_from_poses
 
-NOISE = (
-    0.6  # of these errors a walk has, by its second differences: ankles 38 mm across the picture, 71 mm into it (model 59, 101)
-)
+# Of these errors a walk has, by its second differences: ankles 38 mm across the picture, 71 into it (59, 101 measured).
+NOISE = 0.6
 VIEWS = {"side": (0, 20), "oblique": (35, 55), "front": (70, 90)}  # degrees between the way and the plane of the picture
 
 
