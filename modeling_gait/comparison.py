@@ -19,7 +19,7 @@ from scipy import stats
 
 from .files import atomic_path
 from .gait_events import SIDES
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image, stride_values
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image, stride_values, without_side
 from .recording import Recording
 from .skeletons import KINECT_V2
 
@@ -182,7 +182,7 @@ def _strides(walk: Recording) -> dict[str, tuple[np.ndarray, int]]:
 def _known(name: str, value: float, walks: Sequence[Recording], stature: bool) -> float:
     """Variance that the strides of a value do not show: from walk to walk, and of the method (`Walk.accuracy`), in which the
     share that goes with the `stature` counts where it is not the same in both."""
-    stem = name.removesuffix("_left").removesuffix("_right")
+    stem = without_side(name)
     method = max((stature * share * value) ** 2 + amount**2 for w in walks for share, amount in [w.accuracy.get(name, (0, 0))])
     return method + (WALK_TO_WALK.get(stem, 0.0) ** 2 / len(walks) if len(walks) < 3 else 0.0)
 

@@ -3,17 +3,17 @@
 In: conditions of a query (`gait_query`), tables of `walk_vectors` (rows, M). Out: fits of 0 to 1 with what was found.
 """
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from .gait_parameters import without_side
 from .gait_query import NEAR, SD, UNIT, Condition
 from .walk_vectors import MEASURED
 
 # Numbers by which gaits are compared, and how far apart makes them differ: five times what a number in a query means. Chosen on
 # people 1 to 5 of gist among that, four and five times the cameras' spread, and the gallery's own spread.
-STEMS = [re.sub("_(left|right)$", "", name) for name in MEASURED]
+STEMS = [without_side(name) for name in MEASURED]
 ALIKE = [i for i, stem in enumerate(STEMS) if stem in SD and stem != "body_height"]
 APART = np.array([5 * max(NEAR.get(STEMS[i], 0), SD[STEMS[i]]) for i in ALIKE], np.float32)
 FARTHEST = 3.0  # one number that is wrong says no more than that

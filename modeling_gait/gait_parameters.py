@@ -76,6 +76,11 @@ KINEMATIC_PARAMETERS = (
 _OTHER_SIDE = {"left": "right", "right": "left"}
 
 
+def without_side(name: str) -> str:
+    """A parameter's name without its side: knee_range of knee_range_left."""
+    return name.removesuffix("_left").removesuffix("_right")
+
+
 def mirror_image(name: str) -> tuple[str, int]:
     """Name of the parameter of the mirrored walk that holds this one, and its sign there (differences change theirs)."""
     other = "_".join(_OTHER_SIDE.get(part, part) for part in name.split("_"))

@@ -29,6 +29,7 @@ from .caption_parsing import (
 )
 from .caption_words import APPEARANCE, CADENCE_BANDS, SPEED_BANDS
 from .gait_classes import GaitClasses, load_classes
+from .gait_parameters import without_side
 
 EXAMPLE = 'write for example "steppage gait, right side, slower than 0.7 m/s"'
 MAX_CHARACTERS = 1000
@@ -75,7 +76,7 @@ class Condition:
             return f"{name} as {'high' if self.best > 0 else 'low'} as can be"
         if self.values:
             return f"{name} {'not ' if self.negated else ''}{' or '.join(self.values)}"
-        stem, name = re.sub(r"_(left|right)$", "", self.quantity), f"{name} not" if self.negated else name
+        stem, name = without_side(self.quantity), f"{name} not" if self.negated else name
         unit = f" {UNIT.get(stem, '')}".rstrip()
         if self.low == self.high:
             return f"{name} {self.low:.4g}{unit}"
@@ -253,7 +254,7 @@ def _exact(reader: Reader) -> list[Condition]:
     found = reader.facts.numbers[before:]
     names = {"trunk_lean": "trunk_lean_sagittal"}
     pairs = [(names.get(n.quantity, n.quantity), n) for n in found]
-    return [Condition(n.text, name, n.value, n.value, near(re.sub("_(left|right)$", "", name))) for name, n in pairs]
+    return [Condition(n.text, name, n.value, n.value, near(without_side(name))) for name, n in pairs]
 
 
 def _stated(reader: Reader, compared: bool = False) -> list[Condition]:

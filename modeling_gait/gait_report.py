@@ -14,7 +14,7 @@ import numpy as np
 
 from .configuration_gait_classifier import GIST_LABELS
 from .gait_norms import normative_range
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, without_side
 from .loading import Walk
 from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, display_name, number, spoken_sentence
 from .recording import Recording
@@ -233,7 +233,7 @@ def find_evidence(
         if p.in_range is not False:
             continue
         side = "below" if p.value < p.low else "above"
-        stem = p.name.removesuffix("_left").removesuffix("_right")
+        stem = without_side(p.name)
         patterns = [words for stems, way, words in _SPEAKS_OF if stem in stems.split() and way == side]
         match = next((s for s in plain if any(_says(words, s[0]) for words in patterns)), None)
         if match:

@@ -351,13 +351,13 @@ class GaitSearch:
             self._mean_class = (others.logsumexp(-1) - np.log(others.shape[1])).numpy()
         return expit(self._scale * own - self._mean_class)
 
-    def _parts(self, query: GaitQuery) -> list["Part"]:
+    def _parts(self, query: GaitQuery) -> list[Part]:
         parts = [self._weigh(c) for c in query.conditions]
         if query.words:
             parts.append(Part(Condition(query.words, WORDS), self._fit_words(query.words)))
         return parts
 
-    def _weigh(self, c: Condition) -> "Part":
+    def _weigh(self, c: Condition) -> Part:
         """How well each walk fits (N,), and what of it was measured."""
         if c.quantity == WORDS:
             return Part(c, 1 - self._fit_words(c.values[0]))
@@ -382,10 +382,10 @@ class GaitSearch:
             return self._unknown(c)
         return Part(c, 1 - fit if c.negated else fit, labels, judge)
 
-    def _unknown(self, c: Condition) -> "Part":
+    def _unknown(self, c: Condition) -> Part:
         return Part(c, np.full(len(self.walks), UNKNOWN), judge=", which nothing here tells", unknown=True)
 
-    def _weigh_number(self, c: Condition) -> "Part":
+    def _weigh_number(self, c: Condition) -> Part:
         """Of a quantity with two sides that the query does not tell apart, the side that fits better."""
         sides = None
         if c.quantity in SIDED:

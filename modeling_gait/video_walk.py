@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
+from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, without_side
 from .leg_following import follow_legs
 from .loading import Walk, check_arguments, walk_from_arrays
 from .points import MEDIAPIPE_33
@@ -139,7 +139,7 @@ def accuracy(view: str, height: float | None) -> dict[str, tuple[float, float]]:
     """
     out = {}
     for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
-        stem = p.name.removesuffix("_left").removesuffix("_right")
+        stem = without_side(p.name)
         amount = ERRORS.get(stem, (None,) * 3)[VIEWS.index(view)]
         if amount is not None:
             out[p.name] = ((0.01 if height else 0.05) if stem in LENGTHS else 0.0, float(amount))

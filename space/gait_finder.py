@@ -124,7 +124,7 @@ class GaitFinder:
         if mine is None:
             raise ValueError("hand in a walk first: then walks like it are looked for")
         search, walk = self.search(own), own[mine]
-        found = search.by_parts(walk.vector, walk.measured, walk.body, len(search.walks), by, where or None)
+        found = search.by_parts(walk.vector, walk.measured, walk.body, HITS + 1, by, where or None)
         found = [row for row in found if row["row"] != WALKS + mine][:HITS]
         if not found:
             raise ValueError(f"no other walk passes the filter {where!r}")

@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter1d
 from ..cleaning import bridged
 from ..files import atomic_path
 from ..gait_events import detect_gait_events
+from ..gait_parameters import without_side
 from ..kinematics import joint_angles
 from ..loading import Walk
 from ..simulation.gait_curves import NORMAL, curve_values, fourier
@@ -303,7 +304,7 @@ def unseen_curves(parameters: Mapping[str, float]) -> tuple[str, ...]:
     """Names of the curves of which no range was measured, as where a camera does not show it."""
     ranges = {"hip_flexion": "hip_range", "knee_flexion": "knee_range", "ankle_dorsiflexion": "ankle_range"}
     ranges["pelvic_obliquity"] = "pelvic_obliquity_range"
-    known = {n.removesuffix("_left").removesuffix("_right") for n, value in parameters.items() if np.isfinite(value)}
+    known = {without_side(n) for n, value in parameters.items() if np.isfinite(value)}
     return tuple(curve for curve, name in ranges.items() if name not in known)
 
 
