@@ -22,7 +22,9 @@ from .modeling_gait_vq import GaitVQModel
 from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer, stack_codes
 from .walk_description import QUANTITIES
 
-AMOUNTS = (0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8)  # of the mean pathology, which are tried for a severity
+AMOUNTS = np.array([0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8])  # of the mean pathology, which are tried for a severity
+WAYS = ((1.0, AMOUNTS), (0.0, 1.5 * AMOUNTS))  # share of a walk's own way that is kept, and amounts: one after the other
+MISSED = 0.1  # of the range of severity: a sign farther from what was asked is sought in the next way
 SIGN_FRAMES = 192  # that a clinical sign is measured over
 
 
@@ -149,10 +151,27 @@ def shown_signs(decoder: GaitDecoderModel, codes: dict[str, torch.Tensor], entri
     return np.array([entry.sign(compute_gait_parameters(walk, fps, skeleton)) for entry, walk in zip(entries, joints)])
 
 
-def _between(fine: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Signs at amounts `fine`, between those at AMOUNTS that were measured; 0 where none was."""
+def _between(fine: np.ndarray, amounts: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Signs at amounts `fine`, between those at `amounts` that were measured; 0 where none was."""
     known = np.isfinite(shown)
-    return np.interp(fine, np.array(AMOUNTS)[known], shown[known]) if known.any() else np.zeros(len(fine))
+    return np.interp(fine, amounts[known], shown[known]) if known.any() else np.zeros(len(fine))
+
+
+def _nearest_sign(
+    decoder: GaitDecoderModel, codes: dict, entries: list[GaitClass], target: np.ndarray, own: float, amounts: np.ndarray
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Pathological codes (N, P) of the amounts whose walks show signs nearest to `target` (N,), and how far (N,) they are."""
+
+    def sign_at(amount: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        graded = books.graded(asked, torch.from_numpy(amount).to(books.class_means), own)
+        return graded, shown_signs(decoder, codes | {"pathological_codes": graded}, entries)
+
+    books, asked, fine = decoder.codebooks, codes["pathological_codes"], np.linspace(amounts[0], amounts[-1], 181)
+    graded, shown = zip(*(sign_at(np.full(len(asked), a)) for a in amounts))
+    between = np.stack([_between(fine, amounts, signs) for signs in np.stack(shown, axis=1)])
+    last = sign_at(fine[np.abs(between - target[:, None]).argmin(1)])
+    error = np.nan_to_num(np.abs(np.stack((*shown, last[1])) - target), nan=np.inf)
+    return torch.stack((*graded, last[0]))[error.argmin(0), np.arange(len(asked))], error.min(0)
 
 
 @torch.no_grad()
@@ -161,6 +180,7 @@ def grade(decoder: GaitDecoderModel, codes: list[GaitCodes], descriptions: list[
 
     A class with a clinical sign (`GaitClass.shown`) gets the amount whose walk shows what training people showed at that
     severity, or the nearest to it; where their severities are unknown, 0 is their mildest tenth and 1 their severest fifth.
+    Where the way in which the walk shows its class does not reach it, the mean way of the class takes its place.
     Any other class gets 0.4 to 1.6 of its mean pathology.
     """
     books, normal = decoder.codebooks, decoder.codebooks.normal
@@ -171,26 +191,18 @@ def grade(decoder: GaitDecoderModel, codes: list[GaitCodes], descriptions: list[
     severity = torch.tensor([descriptions[i].severity for i in rows], device=decoder.device)
     entries = [descriptions[i].classes[decoder.config.id2label[int(codes[i].pathological[0])]] for i in rows]
     low, high = books.sign_range[part["pathological_codes"][:, 0]].unbind(1)
-    wanted, amount = (low + (high - low) * severity).cpu().numpy(), 0.4 + 1.2 * severity
-    signed = [i for i, entry in enumerate(entries) if entry.shown and high[i] > low[i]]
-    if signed:
-        some, own = {k: v[signed] for k, v in part.items()}, [entries[i] for i in signed]
-
-        def sign_at(amounts: torch.Tensor) -> np.ndarray:
-            graded = books.graded(some["pathological_codes"], amounts)
-            return shown_signs(decoder, some | {"pathological_codes": graded}, own)
-
-        target, fine = wanted[signed][:, None], np.linspace(AMOUNTS[0], AMOUNTS[-1], 181)
-        shown = np.stack([sign_at(amount.new_full((len(signed),), a)) for a in AMOUNTS], axis=1)
-        between = np.stack([_between(fine, row) for row in shown])
-        nearest = fine[np.abs(between - target).argmin(1)]
-        shown = np.concatenate((shown, sign_at(torch.from_numpy(nearest).to(amount))[:, None]), axis=1)
-        amounts = np.concatenate((np.tile(AMOUNTS, (len(signed), 1)), nearest[:, None]), axis=1)
-        best = np.nan_to_num(np.abs(shown - target), nan=np.inf).argmin(1)
-        amount[signed] = torch.from_numpy(amounts[np.arange(len(best)), best]).to(amount)
-    graded = books.graded(part["pathological_codes"], amount).cpu().numpy()
+    wanted, span = (t.cpu().numpy() for t in (low + (high - low) * severity, high - low))
+    graded = books.graded(part["pathological_codes"], 0.4 + 1.2 * severity)
+    missed = np.where([entry.shown and s > 0 for entry, s in zip(entries, span)], np.inf, 0)
+    for own, amounts in WAYS:
+        at = np.flatnonzero(missed > MISSED * span)
+        if len(at):
+            some, shown_by = {k: v[at] for k, v in part.items()}, [entries[i] for i in at]
+            found, error = _nearest_sign(decoder, some, shown_by, wanted[at], own, amounts)
+            nearer = error < missed[at]
+            graded[at[nearer]], missed[at[nearer]] = found[nearer], error[nearer]
     out = list(codes)
-    for i, pathological in zip(rows, graded):
+    for i, pathological in zip(rows, graded.cpu().numpy()):
         out[i] = replace(codes[i], pathological=pathological)
     return out
 

@@ -139,12 +139,14 @@ class GaitCodebooks(nn.Module):
         means = self.class_means[codes[:, 0] % self.num_labels]
         return (self.pathology_vector(codes) * means).sum(1) / means.square().sum(1)
 
-    def graded(self, codes: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
-        """Pathological codes (B, P) of as much pathology as `amount` (B,) says; nan, and normal gait, stays as it is."""
-        now = self.amount(codes)
-        factor = (amount.to(now) / now.clamp(min=0.1))[:, None]
+    def graded(self, codes: torch.Tensor, amount: torch.Tensor, own: float = 1.0) -> torch.Tensor:
+        """Pathological codes (B, P) of as much pathology as `amount` (B,) says; nan, and normal gait, stays as it is.
+        `own`: how much of the walk's own way of showing its class stays beside the mean of the class, 0 to 1."""
+        way = self.pathological.lookup(codes[:, 1:])
         mean = self.class_means[codes[:, 0] % self.num_labels] @ self.pathological_basis
-        way = factor * (self.pathological.lookup(codes[:, 1:]) + mean) - mean
+        now = 1 + own * (self.amount(codes) - 1)
+        factor = (amount.to(now) / now.clamp(min=0.1))[:, None]
+        way = factor * (own * way + mean) - mean
         same = ~torch.isfinite(factor)
         return torch.where(same, codes, torch.cat((codes[:, :1], self.pathological.encode(way.nan_to_num())), dim=1))
 

@@ -120,6 +120,10 @@ def test_amount_and_grading(model, windows):
     assert torch.equal(more[labels == 0], codes[labels == 0])
     torch.testing.assert_close(model.codebooks.amount(more)[labels > 0].mean(), torch.tensor(1.5), atol=0.2, rtol=0)
     assert torch.equal(model.codebooks.graded(codes, torch.full((len(codes),), torch.nan)), codes)
+    mean = model.codebooks.graded(codes, torch.full((len(codes),), 1.5), own=0.0)  # the way of the class, nobody's own
+    assert torch.equal(mean[labels == 0], codes[labels == 0]) and len(mean[labels == 1][:, 1:].unique(dim=0)) == 1
+    assert len(more[labels == 1][:, 1:].unique(dim=0)) > 1
+    torch.testing.assert_close(model.codebooks.amount(mean)[labels > 0].mean(), torch.tensor(1.5), atol=0.2, rtol=0)
 
 
 def test_severities_span_the_sign_of_the_training_walks(model, windows):

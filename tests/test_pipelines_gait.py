@@ -123,18 +123,29 @@ def test_severity_is_read_from_the_sign_of_the_affected_side(maker, side):
 
 
 def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):
-    """The amount is sought at which the sign, here 20 times it, is where the training people had it at that severity."""
+    """The amount is sought at which the sign, here 20 times it, is where the training people had it at that severity; by the
+    mean way of the class where the walk's own way, here with a sign of 4 times the amount, does not reach it."""
     decoder, label = deepcopy(maker.decoder), maker.extractor.labels.index("steppage")
     decoder.codebooks.sign_range[label] = torch.tensor([10.0, 30.0])
-    given = lambda codes, amount: torch.where(torch.isfinite(amount)[:, None], amount[:, None], codes)  # noqa: E731
-    monkeypatch.setattr(decoder.codebooks, "graded", given)
-    signs = lambda decoder, codes, entries: 20 * codes["pathological_codes"][:, 0].numpy()  # noqa: E731
+
+    def graded(codes, amount, own=1.0):
+        made = torch.where(torch.isfinite(amount)[:, None], amount[:, None].float(), codes.float())
+        return torch.cat((made[:, :1], torch.full_like(made[:, :1], own), codes[:, 2:].float()), dim=1)
+
+    monkeypatch.setattr(decoder.codebooks, "graded", graded)
+
+    def signs(_, codes, entries):
+        amount, own, way = codes["pathological_codes"].T
+        return (amount * torch.where((own == 1) & (way == 1), 4, 20)).numpy()
+
     monkeypatch.setattr(generation_gait, "shown_signs", signs)
-    code = GaitCodes(np.zeros(4, int), np.array([label, 0, 0]), np.zeros(4, int))
     asked = [replace(parse_prompt("steppage gait", maker.extractor.classes), severity=s) for s in (0.0, 0.5, 1.0, None)]
-    made = generation_gait.grade(decoder, [code] * 4, asked)
-    assert [float(c.pathological[0]) for c in made[:3]] == pytest.approx([0.5, 1.0, 1.5], abs=0.01)
-    assert made[3] is code
+    for way in (0, 1):
+        code = GaitCodes(np.zeros(4, int), np.array([label, 0, way]), np.zeros(4, int))
+        made = generation_gait.grade(decoder, [code] * 4, asked)
+        assert [float(c.pathological[0]) for c in made[:3]] == pytest.approx([0.5, 1.0, 1.5], abs=0.02)
+        assert [float(c.pathological[1]) for c in made[:3]] == [1.0 - way] * 3  # of their own way: all of it, or none
+        assert made[3] is code
 
 
 def test_misspelt_options_are_refused(maker, reader):

@@ -319,7 +319,7 @@ def test_domain_is_wider_than_the_norms_and_sensors_differ():
     knee = [np.ptp(joint_angles(j)["knee_flexion_left"]) for w in (usual, wide) for j in w.joints]
     assert np.mean(knee[40:]) < np.mean(knee[:40]) - 4
     clips, names = record(wide.joints, seed=1)
-    assert set(names) == {s for s in SENSORS if SHARES[s]} and len({len(c) for c in clips}) > 20 and min(map(len, clips)) >= 54
+    assert set(names) == set(SENSORS) == set(SHARES) and len({len(c) for c in clips}) > 20 and min(map(len, clips)) >= 54
     assert all(np.isfinite(c).all() and np.abs(c[0, 0, :2]).max() < 1e-6 for c in clips)
     bones = {n: np.mean([bone_lengths(c).std(0).mean() for c, m in zip(clips, names) if m == n]) for n in set(names)}
     assert bones["markers"] < 0.5 * bones["azure_kinect"] < 0.5 * bones["kinect_v2"]
@@ -327,23 +327,25 @@ def test_domain_is_wider_than_the_norms_and_sensors_differ():
     np.testing.assert_array_equal(again[7], clips[7])
 
 
-def test_a_lower_body_is_what_a_reader_makes_of_a_file_without_the_rest(tmp_path):
-    """Of a file of the legs alone the upper body is read as the clip has it; the legs are those of markers, as noisy."""
+@pytest.mark.parametrize("sensor,unseen", [("lower_body", "spine"), ("lower_body_trunk", "head")])
+def test_part_of_a_body_is_what_a_reader_makes_of_a_file_without_the_rest(sensor, unseen, tmp_path):
+    """Of a file of the legs (and the trunk) alone the rest is read as the clip has it; what is seen is as markers see it."""
     walks = simulate_walks(3, frames=120, pathology="stiff_legged", seed=2, side="right")
-    upper = [j for j in range(25) if not KINECT_V2.joint_names[j].endswith(("pelvis", "hip", "knee", "ankle", "foot"))]
-    legs = [j for j in range(25) if j not in upper]
-    clips, names = record(walks.joints, shares={"lower_body": 1.0}, shortest=4.0)
+    seen = ("pelvis", "hip", "knee", "ankle", "foot") + (("spine", "shoulder", "neck") if sensor != "lower_body" else ())
+    rest = [j for j in range(25) if not KINECT_V2.joint_names[j].endswith(seen)]
+    own = [j for j in range(25) if j not in rest]
+    clips, names = record(walks.joints, shares={sensor: 1.0}, shortest=4.0)
     whole, _ = record(walks.joints, shares={"markers": 1.0}, shortest=4.0)
-    assert names == ["lower_body"] * 3 and len(legs) == 9
-    of_pelvis = lambda walk: (walk - walk[:, :1])[:, upper]  # noqa: E731
+    assert names == [sensor] * 3 and len(own) == (9 if sensor == "lower_body" else 14)
+    of_parent = lambda walk: walk[:, rest] - walk[:, [KINECT_V2.parents[j] for j in rest]]  # noqa: E731
     for i, (clip, full) in enumerate(zip(clips, whole)):
-        np.testing.assert_allclose(clip[:, legs], full[:, legs], atol=1e-5)
+        np.testing.assert_allclose(clip[:, own], full[:, own], atol=1e-5)
         alone = full.copy()
-        alone[:, upper] = np.nan
+        alone[:, rest] = np.nan
         np.savez(tmp_path / f"{i}.npz", joints=alone, fps=30.0)
         read = read_recording(tmp_path / f"{i}.npz")
-        assert "head" not in read.measured
-        np.testing.assert_allclose(of_pelvis(read.for_model(KINECT_V2, 30.0)), of_pelvis(clip), atol=1e-4)
+        assert unseen not in read.measured
+        np.testing.assert_allclose(of_parent(read.for_model(KINECT_V2, 30.0)), of_parent(clip), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ In: joints (n, T, 25, 3) [m] as they were walked. Out: `sense`: the same with no
 Sources of the sizes: Kinect v2's noise and its errors of knee and ankle angles: Pfister et al. 2014 (J Med Eng Technol 38:274),
 Wang et al. 2015 (IEEE ICHI), Xu & McGorry 2015 (Appl Ergon 49:47); Azure: Albert et al. 2020 (Sensors 20:5104); poses of one
 camera, whose depth is guessed: Bazarevsky et al. 2020 (BlazePose); skin markers: Leardini et al. 2005 (Gait Posture 21:212).
-They are rounded, and drawn about. `lower_body` is skin markers on pelvis and legs alone: the trunk, the head and the arms
-stand where a reader of such a file puts them (`convert_joints`), and do not move against the pelvis.
+They are rounded, and drawn about. `lower_body` is skin markers on pelvis and legs alone, `lower_body_trunk` on the trunk too:
+what they do not see stands where a reader of such a file puts it (`convert_joints`), and does not move against the rest.
 """
 
 import numpy as np
@@ -22,10 +22,22 @@ SENSORS = {
     "pose_video": (0.012, 2.5, 0.025, 20.0),
     "markers": (0.002, 1.0, 0.010, 30.0),
     "lower_body": (0.002, 1.0, 0.010, 30.0),
+    "lower_body_trunk": (0.002, 1.0, 0.010, 30.0),
 }
-# How many walks each of them sees. The shipped family was trained without lower bodies: 0, until it is trained anew.
-SHARES = {"kinect_v2": 0.4, "azure_kinect": 0.2, "pose_video": 0.25, "markers": 0.15, "lower_body": 0.0}
-_UPPER = [j for j, s in enumerate(KINECT_V2.joint_names) if not s.endswith(("pelvis", "hip", "knee", "ankle", "foot"))]
+# How many walks each of them sees.
+SHARES = {
+    "kinect_v2": 0.35,
+    "azure_kinect": 0.15,
+    "pose_video": 0.2,
+    "markers": 0.1,
+    "lower_body": 0.12,
+    "lower_body_trunk": 0.08,
+}
+_LEGS = ("pelvis", "hip", "knee", "ankle", "foot")
+UNSEEN = {
+    sensor: [j for j, name in enumerate(KINECT_V2.joint_names) if not name.endswith(seen)]
+    for sensor, seen in {"lower_body": _LEGS, "lower_body_trunk": (*_LEGS, "spine", "shoulder", "neck")}.items()
+}
 _FAR = ("hand", "tip", "thumb", "wrist", "foot", "ankle")
 _LEVEL = np.array([2.5 if s.endswith(_FAR) else 1.5 if s.endswith(("knee", "elbow")) else 1.0 for s in KINECT_V2.joint_names])
 
@@ -86,8 +98,8 @@ def record(
     starts = (rng.random(n) * (frames - ends + 1)).astype(int)
     for walk, name, start, length, r in zip(seen, names, starts, ends, rate):
         clip = walk[start : start + length]
-        if name == "lower_body":
-            clip[:, _UPPER] = np.nan
+        if name in UNSEEN:
+            clip[:, UNSEEN[name]] = np.nan
             clip = convert_joints(clip, KINECT_V2, KINECT_V2)
         if r < 0.95 * fps:  # fewer frames a second, filled linearly
             at = np.arange(0, length - 1, fps / r)
@@ -108,4 +120,4 @@ def _turned(rng, joints: np.ndarray) -> np.ndarray:
     return np.einsum("nij,ntkj->ntki", turn, joints)
 
 
-__all__ = ["SENSORS", "SHARES", "record", "sense"]
+__all__ = ["SENSORS", "SHARES", "UNSEEN", "record", "sense"]
