@@ -173,9 +173,13 @@ def read_query(text: str, classes: GaitClasses | None = None) -> GaitQuery:
     known = _vocabulary(classes)
     names = "|".join([classes.everything, *(pattern for _, pattern in classes.hints)])
     nameless = re.sub(names, lambda m: " " * len(m[0]), reader.rest.replace("~", " "))
-    denied = [m for m in _DENIED.finditer(nameless) if _content(m[1]) & known]
-    conditions += [Condition(_tidy(reader.whole[slice(*m.span())]), WORDS, values=(m[1],), negated=True) for m in denied]
-    for m in denied:
+    said_not = [m for m in _DENIED.finditer(nameless) if _content(m[2])]
+    denied = [m for m in said_not if any(_forms(word) & known for word in _content(m[2]))]
+    conditions += [
+        Condition(_tidy(reader.whole[slice(*m.span())]), WORDS, values=(" ".join(filter(None, m.groups())),), negated=True)
+        for m in denied
+    ]
+    for m in said_not:
         reader.take(*m.span())
     facts = read_facts(reader.rest.replace("~", " "), classes)
     if facts.unread_numbers or facts.ranges:
@@ -190,16 +194,17 @@ def read_query(text: str, classes: GaitClasses | None = None) -> GaitQuery:
     _refuse_contradictions(conditions)
     rest = re.sub(classes.everything, " ", reader.rest.replace("~", " "))
     left = _content(re.sub(r"\b(?:no|not|without|never|nor)\s+(?:any\s+|an?\s+)?\w+(?:\s+(?:gait|walk))?", " ", rest))
-    strange = sorted(left - known - _OTHER, key=rest.index)
+    strange = sorted((w for w in left if not _forms(w) & (known | _OTHER)), key=rest.index)
     doubts = tuple(f"the word {w!r} is not known here: the model alone judges it{_meant_word(w, known)}" for w in strange)
+    doubts += tuple(f"{_tidy(m[0])!r} is not known here and left out" for m in said_not if m not in denied)
     if not conditions and not left & known:
         meant = _meant_word(strange[0], known) if strange else ""
         raise ValueError(f"the query {text.strip()!r} says nothing about a walk{meant or f'; {EXAMPLE}'}")
     said = reader.whole
-    for m in denied:
+    for m in said_not:
         said = said[: m.start()] + " " * len(m[0]) + said[m.end() :]
     return GaitQuery(
-        text.strip(), tuple(conditions), (" ".join(said.split()) if denied else text.strip()) if left else "", doubts
+        text.strip(), tuple(conditions), (" ".join(said.split()) if said_not else text.strip()) if left else "", doubts
     )
 
 
@@ -224,13 +229,19 @@ _ABNORMAL = re.compile(r"\b(?:abnormal|pathologic)")
 _BETWEEN_SIDES = re.compile(
     rf"(?:{_LESS}|{_MORE}) than (?:(?:the|on|its) )*(?:left|right|other)\b|\b(?:difference|asymmetry)\b[^,;]*\d"
 )
-_DENIED = re.compile(
-    r"\b(?:no|not|without|never|nor|(?:does|do|can)n[o']?t)\s+([^,.;:!?]+?)(?=\s*(?:[,.;:!?]|$|\b(?:and|but|with|while)\b))"
+_DENIED = re.compile(  # 1: who does not, 2: what
+    r"(?:\b([a-z]+) (?=(?:do|does|did|can|is|are)(?:n[o']?t| not)\b))?(?:\b(?:do|does|did|can|is|are) (?=not\b))?"
+    r"\b(?:no|not|without|never|nor|(?:does|do|did|can|is|are)n[o']?t)\s+([^,.;:!?]+?)(?=\s*(?:[,.;:!?]|$|\b(?:and|but|with|while)\b))"
 )
 
 
 def _content(text: str) -> set[str]:
     return set(re.findall(r"[a-z]{3,}", text)) - _SMALL
+
+
+def _forms(word: str) -> set[str]:
+    """A word, and what may stand before its ending: lifted, lift."""
+    return {word.removesuffix(ending) for ending in ("", "s", "es", "ed", "d", "ing", "ly")}
 
 
 def _meant_word(word: str, known: frozenset[str]) -> str:

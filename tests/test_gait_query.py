@@ -59,6 +59,17 @@ def test_words_that_are_not_known_are_told():
     (doubt,) = read_query("stepage gait, slower than 0.7 m/s").doubts
     assert "'stepage'" in doubt and "did you mean 'steppage'" in doubt
     assert read_query("hobbles along, an old woman in sneakers, 0.7 m/s").doubts == ()
+    assert read_query("the right knee is lifted high").doubts == ()  # lift is known
+    assert read_query("slow, without a stick").doubts == ("'without a stick' is not known here and left out",)
+
+
+@pytest.mark.parametrize(
+    ("text", "denied"),
+    [("the arms do not swing", "arms swing"), ("slow, no arm swing", "arm swing"), ("foot isn't lifted", "foot lifted")],
+)
+def test_who_does_not_is_denied_with_what(text, denied):
+    query = read_query(text)
+    assert [c.values for c in query.conditions if c.negated] == [(denied,)] and "swing" not in query.words
 
 
 @pytest.mark.parametrize(("text", "message"), [*TEXTS["queries_refused"], ("x" * 1001, "1001 characters")])
