@@ -208,10 +208,17 @@ def read_query(text: str, classes: GaitClasses | None = None) -> GaitQuery:
     )
 
 
+_NOTHING = (
+    r"\b(?:nothing|(?:not|without) anything)(?: is)? (?:wrong|abnormal|pathological|amiss)\b|"
+    r"\b(?:no|without)(?: any)?(?: (?:gait|walking))? (?:problems?|complaints?|deficits?)\b"
+)
+
+
 def _plainer(text: str) -> str:
-    """The text with half a metre, feet and inches, and 0.5 < speed < 0.7 as one number or range each."""
+    """The text with half a metre, feet and inches, 0.5 < speed < 0.7 and "nothing wrong" in words that are read."""
     text = re.sub(r"\bhalf an? (?=m)", "0.5 ", text, flags=re.IGNORECASE)
     text = re.sub(r"\ball but\b", "except", text, flags=re.IGNORECASE)
+    text = re.sub(_NOTHING, "no abnormality", text, flags=re.IGNORECASE)
     text = re.sub(
         r"(\d+) ?(?:ft|feet|foot|['′])[ -]?(\d+(?:\.\d+)?) ?(?:in\b|inch(?:es)?\b|[\"″]|'')",
         lambda m: f"{(12 * float(m[1]) + float(m[2])) * 0.0254:.3f} m",

@@ -55,6 +55,12 @@ def test_the_most_and_the_least_are_asked_for(text, quantity, best):
     assert (c.quantity, c.best) == (quantity, best) and c.asked.endswith("as can be")
 
 
+@pytest.mark.parametrize("text", ["walks without anything wrong", "nothing abnormal", "no gait problem", "without complaints"])
+def test_nothing_wrong_is_normal_gait(text):
+    (c,) = read_query(text).conditions
+    assert c.values == ("normal",) and not c.negated
+
+
 def test_words_that_are_not_known_are_told():
     (doubt,) = read_query("stepage gait, slower than 0.7 m/s").doubts
     assert "'stepage'" in doubt and "did you mean 'steppage'" in doubt
