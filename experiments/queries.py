@@ -1,11 +1,15 @@
 """Sixty free queries over walks of people held out: does what is found fit what was asked?
 
     python -m experiments.queries --dataset data/gist --models outputs/retrieval_gist --subjects 1 7
+    python datasets_scripts/simulated.py --num_walks 1800 --num_subjects 60 --frames 128 --output_dir outputs/simulated
+    python -m experiments.queries --dataset outputs/simulated --models gait-small --name queries_simulated \
+        --output_dir outputs/queries_simulated --subjects sim0_0050+sim0_0051+sim0_0052+sim0_0053+sim0_0054
 
-In: `queries.yaml`, the models of `experiments.retrieval` (`values-SUBJECT-0`), walks of the walk schema. Out: a row for each
-held-out subject (runner.py), `model_cards/results/queries.json`.
+In: `queries.yaml`, the models of `experiments.retrieval` (`values-SUBJECT-0`), or a family whose text encoder saw none of these
+people; walks of the walk schema. Out: a row for each held-out subject, or subjects joined by + (runner.py),
+`model_cards/results/queries.json`.
 
-The gallery is all of a person's recordings, their labels hidden. A hit fits where its measured numbers and its label pass the
+The gallery is all of a subject's recordings, their labels hidden. A hit fits where its measured numbers and its label pass the
 query's filter. `precision_at_5`: share of the first five hits that fit (of as many as there are, if fewer than five do), mean
 over the queries that anything fits; `encoder_`: the dual encoder alone; `chance_`: of a random order. `refused`: share of the
 bad queries that get a sentence; `refused_wrongly`: of the others.
@@ -20,6 +24,7 @@ import yaml
 from experiments.runner import Rows, RunArguments, held_out, interval, parse, run_all, write_result
 from modeling_gait.gait_search import GaitSearch
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
+from modeling_gait.released import named
 from modeling_gait.training.data import load_walks
 
 LABELS = ["pathology", "attributes", "severity"]
@@ -31,8 +36,8 @@ class QueryArguments(RunArguments):
 
     output_dir: str = field(default="outputs/queries", metadata={"help": "rows"})
     name: str = "queries"
-    models: str = field(default="outputs/retrieval_gist", metadata={"help": "folder of experiments.retrieval"})
-    subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
+    models: str = field(default="outputs/retrieval_gist", metadata={"help": "folder of experiments.retrieval, or gait-small"})
+    subjects: list[str] = field(default_factory=list, metadata={"help": "held-out, A+B: together; default: every one"})
 
 
 def passing(search: GaitSearch, fits: str | list[str]) -> np.ndarray:
@@ -53,9 +58,11 @@ def precision(order: np.ndarray, right: np.ndarray, k: int = 5) -> float:
 
 
 def measure(run: dict, args: QueryArguments, queries: list[dict]) -> dict:
-    """Numbers of one person."""
-    model = GaitDualEncoderModel.from_pretrained(Path(args.models) / f"values-{run['subject']}-{run['seed']}").eval()
-    walks = load_walks(args.dataset, only_subjects=[run["subject"]])
+    """Numbers of one gallery."""
+    family = named(args.models, "text")
+    folder = Path(args.models) / f"values-{run['subject']}-{run['seed']}" if family == args.models else family
+    model = GaitDualEncoderModel.from_pretrained(folder).eval()
+    walks = load_walks(args.dataset, only_subjects=run["subject"].split("+"))
     search = GaitSearch.from_dataset(model, walks.remove_columns(LABELS), progress=False)
     truth = GaitSearch(model, walks, search.embeddings, search.measured, search.bodies, search.extractor)
     each, refused, wrongly = {}, [], []
@@ -84,7 +91,9 @@ def measure(run: dict, args: QueryArguments, queries: list[dict]) -> dict:
 def main() -> None:
     args = parse(QueryArguments)
     queries = yaml.safe_load((Path(__file__).parent / "queries.yaml").read_text(encoding="utf-8"))
-    subjects = held_out(np.array(load_walks(args.dataset)["subject_id"]), args.subjects, args.dataset)
+    everyone = np.array(load_walks(args.dataset)["subject_id"])
+    subjects = args.subjects or held_out(everyone, [], args.dataset)
+    held_out(everyone, [one for subject in subjects for one in subject.split("+")], args.dataset)
     runs = [{"subject": s, "seed": i} for i in args.seeds for s in subjects]
     rows = Rows(run_all(args, runs, lambda run: measure(run, args, queries)))
     metrics: dict = {}

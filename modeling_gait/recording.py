@@ -322,7 +322,7 @@ def _not_measured(skeleton: Skeleton, measured: tuple[str, ...]) -> list[str]:
         return []
     names = ", ".join(lacking) or "joints that this skeleton has not"
     parts = [part for part, joints in _PARTS.items() if not any(j in measured for j in joints)]
-    unsure = f"; without {', '.join(parts)} class and words of a model that learnt from whole bodies are unsure"
+    unsure = f"; without {', '.join(parts)} class and words are less sure, and wrong of a model that saw whole bodies alone"
     return [f"not measured: {names}" + (f"; so no {', '.join(null)}" if null else "") + (unsure if parts else "")]
 
 

@@ -122,7 +122,7 @@ def test_legs_suffice():
     walk = read_recording({"joints": joints, "fps": 30.0, "joint_names": np.array(names)})
     assert numbers(walk) == pytest.approx(TRUTH, rel=0.01) and np.isnan(walk.gait_parameters["trunk_lean_sagittal"])
     assert walk.doubts[0].endswith(
-        "without head, trunk, arms class and words of a model that learnt from whole bodies are unsure"
+        "without head, trunk, arms class and words are less sure, and wrong of a model that saw whole bodies alone"
     )
     hands = WALK.copy()
     hands[:, [j for j, n in enumerate(KINECT_V2.joint_names) if "hand" in n or n == "head"]] = np.nan

@@ -46,7 +46,7 @@ class ReleaseArguments:
 
     work_dir: str = field(default="outputs/release", metadata={"help": "data, models and checkpoints on the way"})
     output_dir: str = field(default=str(FOLDER), metadata={"help": "folder of the family"})
-    num_walks: int = field(default=1800, metadata={"help": "simulated walks, and as many as sensors give them"})
+    num_walks: int = field(default=1800, metadata={"help": "simulated walks, and a third more as sensors give them"})
     num_subjects: int = field(default=60, metadata={"help": "simulated people; five times as many before sensors"})
     held_out: int = field(default=10, metadata={"help": "of these, people that nothing is trained on"})
     effort: float = field(default=1.0, metadata={"help": "share of the steps of every training"})
@@ -61,6 +61,11 @@ def people(args: ReleaseArguments) -> dict[str, list[str]]:
     return {name: [f"sim{seed}_{n:04d}" for n in range(first, end)] for name, (seed, first, end) in ranges.items()}
 
 
+def seen(count: int) -> int:
+    """Walks or steps, of which a quarter is of bodies seen in part (`sensors.SHARES`), so that `count` are of whole ones."""
+    return round(count * 4 / 3)
+
+
 def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
     """Folder in `work_dir` and what fills it, in the order in which they need each other."""
     work = Path(args.work_dir)
@@ -69,13 +74,8 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
     def steps(count: int) -> int:
         return max(2, round(args.effort * count))
 
-    def simulate(subjects: int, frames: int, seed: int, *options: str) -> Callable[[str], object]:
-        given = {
-            "num_subjects": subjects,
-            "frames": frames,
-            "seed": seed,
-            **{k: vars(args)[k] for k in ("num_walks", "num_proc")},
-        }
+    def simulate(walks: int, subjects: int, frames: int, seed: int, *options: str) -> Callable[[str], object]:
+        given = {"num_walks": walks, "num_subjects": subjects, "frames": frames, "seed": seed, "num_proc": args.num_proc}
         command = [sys.executable, str(SIMULATED), *(f"--{name}={value}" for name, value in given.items()), *options]
         return lambda folder: subprocess.run([*command, "--output_dir", folder], check=True)
 
@@ -97,18 +97,18 @@ def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
     words = {"text_model": encoder, "text_cache": str(work), "num_layers": 2, "warmup_steps": 50, "known_classes": False}
     gpt = {"vq": str(work / "vq"), "g2l_steps": steps(20), "batch_size": 16, "learning_rate": 2e-3}
     return [
-        ("data", simulate(args.num_subjects, 128, args.seed)),
-        ("strangers", simulate(5 * args.num_subjects, 160, args.seed + 1, "--domain")),
+        ("data", simulate(args.num_walks, args.num_subjects, 128, args.seed)),
+        ("strangers", simulate(seen(args.num_walks), 5 * args.num_subjects, 160, args.seed + 1, "--domain")),
         ("vq", train(vq, vq.VQArguments, 800, **sizes)),
-        ("classifier", train(classifier, classifier.ClassifierArguments, 500, "strangers")),
+        ("classifier", train(classifier, classifier.ClassifierArguments, seen(500), "strangers")),
         ("text/encoder", teach),
-        ("text", train(text, text.TextArguments, 500, "strangers", **words)),
+        ("text", train(text, text.TextArguments, seen(500), "strangers", **words)),
         (
             "knowledge",
             train(
                 knowledge,
                 knowledge.KnowledgeArguments,
-                250,
+                seen(250),
                 "strangers",
                 text_model=encoder,
                 batch_size=64,
@@ -197,7 +197,7 @@ def release(args: ReleaseArguments) -> Path:
         about |= {
             "people": 6 * (args.num_subjects - args.held_out),
             "people_held_out": 6 * args.held_out,
-            "walks": 2 * args.num_walks,
+            "walks": args.num_walks + seen(args.num_walks),
         }
         about |= {"date": date.today().isoformat(), "versions": {p: version(p) for p in ("torch", "transformers", "numpy")}}
         about |= {"metrics": measure(folder, work, people(args)), "probe": probe(folder)}
