@@ -86,6 +86,9 @@ def test_generate_a_file_and_again_with_its_seed(family_folder, tmp_path):
     assert f"seed: {first['seed']}" in again.stdout and "measured: " in again.stdout and "not used" not in again.stdout
     told = gait("generate", f"{PROMPT}, tall woman", "--frames", 16, "--model", family_folder, "-o", tmp_path / "c.csv").stdout
     assert "not used: sex female, tall\n" in told and "missed: " in told  # in half a second no stride is seen
+    asked = gait("generate", "severe steppage gait, right side", "--seed", 1, "-o", tmp_path / "d.csv").stdout  # by gait-small
+    (shown,) = re.findall(r"severity (\S+) by its clinical sign", asked)
+    assert 0.6 < float(shown) <= 1 and "missed" not in asked
     assert "--force" in gait(*words, tmp_path / "b.csv", "--seed", 1, code=1).stderr
     gait(*words, tmp_path / "b.csv", "--seed", int(first["seed"]) + 1, "--force", "--temperature", 2)
     assert (tmp_path / "b.csv").read_bytes() != (tmp_path / "new" / "a.csv").read_bytes()

@@ -118,7 +118,9 @@ def generate(
         found = walk["measured"]
         speed, cadence = number(found["speed"], "m/s"), number(found["cadence"], "steps/min")
         said = " ".join(filter(None, (found["side"], found["pathology"])))
-        text += f"\nmeasured{f' {i}' if count > 1 else ''}: {said}, {speed}, {cadence}"
+        graded = walk["description"].severity is not None and found["severity"] is not None
+        severity = f", severity {found['severity']:.2f} by its clinical sign" if graded else ""
+        text += f"\nmeasured{f' {i}' if count > 1 else ''}: {said}, {speed}, {cadence}{severity}"
         text += "".join(f"\nmissed: {m}" for m in walk["missed"])
     return Answer(
         data | {"num_frames": frames, "fps": walks[0]["fps"], "temperature": temperature, "candidates": candidates}, text
