@@ -310,9 +310,10 @@ def choose_walks(
 ) -> np.ndarray:
     """Rows (N,) of the one walk of each description that fits it best, of joints (N * K, T, J, 3) [m], K walks of each in turn.
 
-    Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, of how far what was not
-    asked for is from the middle of the candidates, in five times that, so that the likely wins over the extreme; and 10 where
-    the tokeniser reads another class or side. What cannot be measured counts as three of these away.
+    Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, and the severity that the
+    clinical sign shows, in `TOLD`; of how far what was not asked for is from the middle of the candidates, in five times that,
+    so that the likely wins over the extreme; and 10 where the tokeniser reads another class or side. What cannot be measured
+    counts as three of these away.
     """
     count, config = len(joints) // len(descriptions), vq.config
     labels = {name: int(i) for i, name in config.id2label.items()}
@@ -329,6 +330,10 @@ def choose_walks(
         middle = np.nanmedian(np.where(np.isfinite(value).any(1, keepdims=True), value, 0), axis=1, keepdims=True)
         away = np.where(np.isfinite(asked), (value - asked) / near, (value - middle) / (5 * near))
         cost += np.where(np.isfinite(away), away, 3.0) ** 2
+    for i, d in enumerate(descriptions):
+        if d.severity is not None and d.entry.shown:
+            of = [sign_severity(vq, m, d.pathology, d.side, d.classes) for m in measured[i * count : (i + 1) * count]]
+            cost[i] += [9.0 if s is None else ((s - d.severity) / TOLD["severity"]) ** 2 for s in of]
     return cost.argmin(1) + count * np.arange(len(descriptions))
 
 

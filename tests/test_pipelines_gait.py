@@ -163,6 +163,15 @@ def test_of_several_candidates_the_fitting_one_is_chosen(maker):
     assert choose_walks(joints, codes, asked, maker.vq).tolist() == [2, 3]
 
 
+def test_of_several_candidates_the_one_as_severe_as_asked_is_chosen(maker, monkeypatch):
+    codes, shown = [maker("steppage gait", seed=0)["codes"]] * 4, iter((0.2, 0.95, None, 0.5))  # of each candidate's sign
+    monkeypatch.setattr(generation_gait, "sign_severity", lambda *_: next(shown))
+    monkeypatch.setattr(maker.vq.codebooks, "amount", lambda codes: torch.ones(len(codes)))
+    joints = np.repeat(simulate_walks(1, frames=96, seed=0, pathology="steppage", side="right").joints, 4, axis=0)
+    asked = parse_prompt("severe steppage gait, right side", maker.extractor.classes)
+    assert choose_walks(joints, codes, [asked], maker.vq).tolist() == [1]
+
+
 def test_a_chosen_candidate_fits_no_worse_than_any_other(maker):
     chosen = maker([PROMPT, "normal gait"], num_frames=96, seed=5, candidates=3)
     each = maker([PROMPT] * 3 + ["normal gait"] * 3, num_frames=96, seed=5)
