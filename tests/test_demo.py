@@ -38,6 +38,7 @@ def test_the_page_shows_what_is_there(shown):
     links = set(re.findall(r'(?:src|href)="([^"]+)"', page))
     assert len(links) == 7 and all((out / link).exists() for link in links) and "http" not in " ".join(links)
     assert "<html" in (out / "report.html").read_text(encoding="utf-8") and page.count("<li>") == 3
+    assert "which nothing here tells" not in page  # the search knows what was measured
     first = re.findall(r"<tr><td>([^<]*)</td>", page)
     assert (
         first.count("normal") == 2 and "severe steppage" in first and "mild steppage" in first and "severe normal" not in page

@@ -13,7 +13,7 @@ from ..files import atomic_folder, atomic_path
 from .base import Answer, Force, Model, command
 from .io import FAMILY, find_model, quiet
 
-QUERY = "a slow walk, the right foot drags and the right knee is lifted high"
+QUERY = "the right foot drags, the right knee is lifted high, slower than 1 m/s"
 READ, MILD = "steppage", 0.2
 PERSON = ("normal gait, 1.0 m/s", "severe steppage gait, right side, 0.7 m/s", "severe stiff-legged gait, left side, 0.7 m/s")
 
@@ -26,7 +26,7 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
 
     from ..drawing.pages import fill_page
     from ..drawing.rendering import render_animation
-    from ..gait_search import GaitSearch, encode_walks
+    from ..gait_search import GaitSearch, encode_files
     from ..modeling_gait_dual_encoder import GaitDualEncoderModel
     from ..skeletons import SKELETONS
     from ..training.showing import ShowArguments, default_prompts, describe, make_walks, title, unique_names, write_pictures
@@ -62,7 +62,8 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
         encoder = GaitDualEncoderModel.from_pretrained(family / "text").eval()
         files = sorted(folder.glob("*/walks/*.csv"))
         names = [("" if f.stem in ungraded else f"{f.parts[-3]} ") + f.stem.replace("_", " ") for f in files]
-        found = GaitSearch(encoder, Dataset.from_dict({"name": names}), encode_walks(encoder, files)).by_text(QUERY, 3)
+        tables = encode_files(encoder, files, None, progress=False)[0]  # what is measured too
+        found = GaitSearch(encoder, Dataset.from_dict({"name": names}), *tables).by_text(QUERY, 3)
         step("index.html")
         rows += [describe(w, read(w), n) for w, n in zip(mild, unique_names(mild))]
         read_back = rows[[r.name for r in rows].index(READ)]
