@@ -193,7 +193,7 @@ def grade(decoder: GaitDecoderModel, codes: list[GaitCodes], descriptions: list[
     low, high = books.sign_range[part["pathological_codes"][:, 0]].unbind(1)
     wanted, span = (t.cpu().numpy() for t in (low + (high - low) * severity, high - low))
     graded = books.graded(part["pathological_codes"], 0.4 + 1.2 * severity)
-    missed = np.where([entry.shown and s > 0 for entry, s in zip(entries, span)], np.inf, 0)
+    missed = np.where([entry.shown and s > 0 for entry, s in zip(entries, span)], np.inf, -np.inf)
     for own, amounts in WAYS:
         at = np.flatnonzero(missed > MISSED * span)
         if len(at):

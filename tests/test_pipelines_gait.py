@@ -146,6 +146,9 @@ def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):
         assert [float(c.pathological[0]) for c in made[:3]] == pytest.approx([0.5, 1.0, 1.5], abs=0.02)
         assert [float(c.pathological[1]) for c in made[:3]] == [1.0 - way] * 3  # of their own way: all of it, or none
         assert made[3] is code
+    decoder.codebooks.sign_range[label] = torch.tensor([30.0, 10.0])  # no range: by the mean pathology, and nothing is measured
+    made = generation_gait.grade(decoder, [code] * 3, asked[:3])
+    assert [float(c.pathological[0]) for c in made] == pytest.approx([0.4, 1.0, 1.6])
 
 
 def test_misspelt_options_are_refused(maker, reader):
