@@ -21,7 +21,17 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from experiments.retrieval import chance_ndcg, embed_texts, embed_walks, flat, ndcg, question_scores, text_arguments, trained
+from experiments.retrieval import (
+    DIGITS,
+    chance_ndcg,
+    embed_texts,
+    embed_walks,
+    flat,
+    ndcg,
+    question_scores,
+    text_arguments,
+    trained,
+)
 from experiments.runner import Rows, RunArguments, bars, groups, interval, parse, run_all, save_figure, split, write_result
 from modeling_gait.gait_search import read_joints
 from modeling_gait.training.data import load_walks
@@ -87,7 +97,7 @@ class Experiment:
         self.values = [values_of(json.loads(a)) for a in data["attributes"]]
         self.subjects = np.array(data["subject_id"])
         self.groups = groups(self.subjects, args.num_folds, args.folds)
-        self.base = text_arguments(args, output_dir=args.output_dir)
+        self.base = replace(text_arguments(args, output_dir=args.output_dir), losses=["clip"], **DIGITS)  # no numbers are said
         self.encoder = open_encoder(self.base)
         rng = np.random.default_rng(0)
         self.texts = {k: [[write_caption(v, k, rng) for _ in range(3)] for v in self.values] for k in KINDS}

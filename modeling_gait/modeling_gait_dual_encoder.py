@@ -476,12 +476,15 @@ class GaitDualEncoderModel(PreTrainedModel):
         with torch.autocast(gait.device.type, enabled=False):
             similarity = gait @ text.T
         logits = similarity * self.logit_scale.exp().clamp(max=100)
+        stated = numbers.isfinite()
         terms = {
             "mse": lambda: (gait - text.detach()).square().sum(-1).mean(),
             "triplet": lambda: triplet_loss(similarity, same, self.config.triplet_margin),
             "clip": lambda: clip_loss(logits, same, wrong * self.logit_scale.exp().clamp(max=100)),
             "siglip": lambda: siglip_loss(logits + self.logit_bias, same),
-            "numbers": lambda: F.smooth_l1_loss(read[numbers.isfinite()], numbers[numbers.isfinite()].clamp(-3, 3)),
+            "numbers": lambda: (
+                F.smooth_l1_loss(read[stated], numbers[stated].clamp(-3, 3), reduction="sum") / stated.sum().clamp(min=1)
+            ),
         }
         return sum(weight * terms[name]() for name, weight in self.config.losses.items())
 

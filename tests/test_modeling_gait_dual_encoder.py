@@ -202,6 +202,15 @@ def test_every_loss_brings_pairs_together(losses):
     assert (found == torch.arange(6)).float().mean() >= 0.8
 
 
+def test_texts_without_numbers_add_nothing_to_the_loss_of_numbers(encoder_folder):
+    model = tiny(encoder_folder, losses={"clip": 1.0, "numbers": 1.0}, numbers=["speed"])
+    alone = tiny(encoder_folder, losses={"clip": 1.0}, numbers=["speed"])
+    alone.load_state_dict(model.state_dict())
+    walks, texts = torch.randn(3, 8, CHANNELS), ["someone limps", "a stiff knee", "an even walk"]
+    both, clip = (m.eval()(walks, texts=texts, return_loss=True).loss for m in (model, alone))
+    assert torch.isfinite(both) and both.item() == pytest.approx(clip.item(), abs=1e-6)
+
+
 # --- the frozen encoder, saving ----------------------------------------------------------------------------------------------
 
 
