@@ -91,9 +91,9 @@ def measure(run: dict, args: QueryArguments, queries: list[dict]) -> dict:
 def main() -> None:
     args = parse(QueryArguments)
     queries = yaml.safe_load((Path(__file__).parent / "queries.yaml").read_text(encoding="utf-8"))
-    everyone = np.array(load_walks(args.dataset)["subject_id"])
-    subjects = args.subjects or held_out(everyone, [], args.dataset)
-    held_out(everyone, [one for subject in subjects for one in subject.split("+")], args.dataset)
+    asked = [one for subject in args.subjects for one in subject.split("+")]
+    everyone = held_out(np.array(load_walks(args.dataset)["subject_id"]), asked, args.dataset)
+    subjects = args.subjects or everyone
     runs = [{"subject": s, "seed": i} for i in args.seeds for s in subjects]
     rows = Rows(run_all(args, runs, lambda run: measure(run, args, queries)))
     metrics: dict = {}

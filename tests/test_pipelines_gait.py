@@ -143,7 +143,7 @@ def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):
     for way in (0, 1):
         code = GaitCodes(np.zeros(4, int), np.array([label, 0, way]), np.zeros(4, int))
         made = generation_gait.grade(decoder, [code] * 4, asked)
-        assert [float(c.pathological[0]) for c in made[:3]] == pytest.approx([0.5, 1.0, 1.5], abs=0.02)
+        assert [float(c.pathological[0]) for c in made[:3]] == pytest.approx([0.5, 1.0, 1.5], abs=0.01)
         assert [float(c.pathological[1]) for c in made[:3]] == [1.0 - way] * 3  # of their own way: all of it, or none
         assert made[3] is code
     decoder.codebooks.sign_range[label] = torch.tensor([30.0, 10.0])  # no range: by the mean pathology, and nothing is measured

@@ -26,10 +26,11 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
 
     from ..drawing.pages import fill_page
     from ..drawing.rendering import render_animation
-    from ..gait_search import GaitSearch, encode_files
+    from ..gait_search import GaitSearch
     from ..modeling_gait_dual_encoder import GaitDualEncoderModel
     from ..skeletons import SKELETONS
     from ..training.showing import ShowArguments, default_prompts, describe, make_walks, title, unique_names, write_pictures
+    from ..walk_vectors import encode_files
 
     bar = tqdm(total=6, desc="demo", bar_format="{desc}: {n}/{total} {postfix} [{elapsed}]")
 
