@@ -121,7 +121,8 @@ class Experiment:
         self.args, self.walks = args, walks
         self.all_subjects = numbered(walks.subjects)
         self.folder = Path(args.output_dir)
-        self.kept: tuple[tuple, tuple[np.ndarray, np.ndarray]] | None = None
+        self.kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # sets of the fold `kept_of`, for its next runs
+        self.kept_of: tuple = ()
 
     def run(self, run: dict) -> dict:
         """Numbers of one run."""
@@ -154,15 +155,18 @@ class Experiment:
         return scores(probabilities, walks.labels[test], walks.walk_ids[test])
 
     def synthetic(self, arm: Arm, run: dict, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and labels of the fold's synthetic sets, as many of each set; kept for the next run."""
-        key = (arm.sets, arm.copies, run["subject"], run["share"])
-        if self.kept is None or self.kept[0] != key:
-            parts = [self.one_set(name, run, train, round(arm.copies / run["share"])) for name in arm.sets]
-            count = min(len(labels) for _, labels in parts)
-            rng = np.random.default_rng(0)
-            parts = [(x[keep], y[keep]) for x, y in parts for keep in [rng.permutation(len(y))[:count]]]
-            self.kept = key, tuple(np.concatenate(p) for p in zip(*parts))
-        return self.kept[1]
+        """Inputs and labels of the fold's synthetic sets, as many of each set; sets are kept for the next run of the fold."""
+        fold = (arm.copies, run["subject"], run["share"])
+        if self.kept_of != fold:
+            self.kept, self.kept_of = {}, fold
+        for name in arm.sets:
+            if name not in self.kept:
+                self.kept[name] = self.one_set(name, run, train, round(arm.copies / run["share"]))
+        parts = [self.kept[name] for name in arm.sets]
+        count = min(len(labels) for _, labels in parts)
+        rng = np.random.default_rng(0)
+        parts = [(x[keep], y[keep]) for x, y in parts for keep in [rng.permutation(len(y))[:count]]]
+        return tuple(np.concatenate(p) for p in zip(*parts))
 
     def one_set(self, name: str, run: dict, train: np.ndarray, copies: int = 2) -> tuple[np.ndarray, np.ndarray]:
         if name == "people":

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from .captions import WalkDescription
 from .gait_classes import GaitClass, GaitClasses
@@ -26,6 +27,25 @@ AMOUNTS = np.array([0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8])  # of the mean pathology
 WAYS = ((1.0, AMOUNTS), (0.0, 1.5 * AMOUNTS))  # share of a walk's own way that is kept, and amounts: one after the other
 MISSED = 0.1  # of the range of severity: a sign farther from what was asked is sought in the next way
 SIGN_FRAMES = 192  # that a clinical sign is measured over
+
+
+class _ReservedLayer(DynamicLayer):
+    """Keys and values with room for `length` tokens from the start: `DynamicLayer` copies all of them for every token."""
+
+    def __init__(self, length: int):
+        super().__init__()
+        self.length = length
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(keys, values)
+            self.room = [x.new_empty(*x.shape[:2], self.length, x.shape[3]) for x in (keys, values)]
+        seen = self.get_seq_length()
+        now = seen + keys.shape[2]
+        for room, new in zip(self.room, (keys, values)):
+            room[:, :, seen:now] = new
+        self.keys, self.values = (room[:, :, :now] for room in self.room)
+        return self.keys, self.values
 
 
 @torch.no_grad()
@@ -66,7 +86,11 @@ def sample_codes(
     if length > model.config.n_positions:
         raise ValueError(f"prompt and walk make {length} tokens, the model takes {model.config.n_positions}: say less")
     generators = [np.random.default_rng(None if seed is None else [seed, first + i]) for i in range(len(prompts))]
-    ids, mask, cache = inputs["input_ids"], inputs["attention_mask"], DynamicCache()
+    sizes = np.array([high - low for low, high in allowed])
+    noise = torch.from_numpy(np.stack([g.standard_exponential(sizes.sum(), np.float32) for g in generators]))
+    noise = noise.to(model.device).split(sizes.tolist(), dim=1)
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    cache = Cache(layers=[_ReservedLayer(length) for _ in range(model.config.n_layer)])
     rows, drawn = model.get_output_embeddings().weight, []
     for at, (low, high) in enumerate(allowed):
         position = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -76,8 +100,7 @@ def sample_codes(
             asked, free = scores.chunk(2)
             scores = free + guidance * (asked - free)
         probabilities = _nucleus((scores / temperature).softmax(-1), top_p)
-        noise = np.stack([g.standard_exponential(high - low, np.float32) for g in generators])
-        ids = (probabilities / torch.from_numpy(noise).to(probabilities)).argmax(-1, keepdim=True)  # as multinomial draws
+        ids = (probabilities / noise[at]).argmax(-1, keepdim=True)  # as multinomial draws
         if given and at in given:
             set_to = torch.tensor(given[at]).to(ids)[:, None]
             ids = torch.where(set_to >= 0, set_to, ids)

@@ -120,6 +120,7 @@ def build_model(args: GPT2Arguments, tokenizer: GaitTokenizer) -> GPT2LMHeadMode
     else:
         config = GPT2Config(n_embd=args.n_embd, n_layer=args.n_layer, n_head=args.n_head, n_positions=320)
         config.vocab_size = len(tokenizer)
+        config.activation_function = "gelu_pytorch_tanh"  # gelu_new, GPT-2's own, as one operation
         config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0  # a few passes over the data overfit nothing
         model = GPT2LMHeadModel(config)
     model.config.bos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
