@@ -97,7 +97,7 @@ mutants: .venv/ready
 GIST := 1 7 10 2 3 4 5 6 8 9
 experiments-gist: .venv/ready
 	$(PY) -m experiments.loso_generator --dataset data/gist --subjects $(GIST)
-	$(PY) -m experiments.chain --dataset data/gist --families $(GIST:%=outputs/loso_gist/fold_%) --subjects $(GIST) --samples 600
+	$(PY) -m experiments.chain --dataset data/gist --families $(GIST:%=outputs/loso_gist/fold_%) --subjects $(GIST)
 
 # What needs no download; the other scripts in experiments/ say what they need.
 bench: .venv/ready

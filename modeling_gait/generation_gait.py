@@ -61,7 +61,7 @@ def sample_codes(
     seed: int | None = None,
     first: int = 0,
 ) -> list[GaitCodes]:
-    """One walk for each prompt, sampled by GPT-2 under the grammar, so that all can be decoded.
+    """One walk for each prompt (none for none), sampled by GPT-2 under the grammar, so that all can be decoded.
 
     At each position only the codes that the grammar allows are scored, so this is several times faster than `generate` with
     `GaitGrammarLogitsProcessor`, and draws from the same distribution.
@@ -77,6 +77,8 @@ def sample_codes(
 
     Raises: ValueError where prompt and walk are longer than the model.
     """
+    if not prompts:
+        return []
     texts = [tokenizer.eos_token + prompt + GAIT_START for prompt in prompts]
     if guidance != 1:
         texts += [tokenizer.eos_token + tokenizer.number_tokens() + GAIT_START] * len(prompts)

@@ -286,6 +286,7 @@ def test_draws_follow_the_models_probabilities(family_folder):
         low, high = tokenizer.grammar()[0]
         expected = model(prompt).logits[0, -1, low:high].softmax(-1).numpy()
     assert expected.max() > 1.5 * expected.min()
+    assert sample_codes(model, tokenizer, []) == []
     drawn = [c.temporal[0] for c in sample_codes(model, tokenizer, ["steppage gait"] * 2000, temperature=1.0, seed=0)]
     seen = np.bincount(drawn, minlength=high - low) / len(drawn)
     np.testing.assert_allclose(seen, expected, atol=0.05)

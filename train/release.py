@@ -30,6 +30,7 @@ from modeling_gait import __version__
 from modeling_gait.files import atomic_folder, write_json
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
 from modeling_gait.released import ABOUT, FOLDER, NAME
+from modeling_gait.simulation.sensors import SHARES, UNSEEN
 from modeling_gait.training import classifier, gpt2, knowledge, maml, sentences, text, vq
 from modeling_gait.training.cards import release_card
 from modeling_gait.training.measuring import measure, probe
@@ -62,8 +63,8 @@ def people(args: ReleaseArguments) -> dict[str, list[str]]:
 
 
 def seen(count: int) -> int:
-    """Walks or steps, of which a quarter is of bodies seen in part (`sensors.SHARES`), so that `count` are of whole ones."""
-    return round(count * 4 / 3)
+    """Walks or steps, of which a share is of bodies seen in part (`sensors.SHARES`), so that `count` are of whole ones."""
+    return round(count / (1 - sum(SHARES[sensor] for sensor in UNSEEN)))
 
 
 def stages(args: ReleaseArguments) -> list[tuple[str, Callable[[str], object]]]:
