@@ -20,6 +20,8 @@ class GaitVQConfig(PreTrainedConfig):
         has of it.
         num_sensor_tokens, drift_components (`int`): the last code is the level of the noise, the others slow drift.
         num_labels (`int`): classes, among `id2label`; that named "normal" has no pathology.
+        footing (`list[float]`): 5th and 95th percentile of the training windows of their `gait_waves.footing`, within which the
+            decoder keeps every walk, so that feet do not slide; None: as it comes.
         head_components, hidden_size (`int`): of the head that reads class and side from a cycle.
     """
 
@@ -36,6 +38,7 @@ class GaitVQConfig(PreTrainedConfig):
     pathological_components: int = 24
     num_sensor_tokens: int = 17
     drift_components: int = 64
+    footing: list[float] | None = None
     head_components: int = 96
     hidden_size: int = 192
 

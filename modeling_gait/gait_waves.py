@@ -26,6 +26,8 @@ _DRIFT_RIDGE = (0.003, 0.015, 0.03)
 _HARMONIC_RIDGE = 0.002  # times the square of the harmonic's number
 _WARP_RIDGE = 3.0
 _FREQUENCIES = (0.3, 1.7)  # Hz, of strides
+_STANDING = 0.3  # quantile of the ankles' velocities: in the middle of those of standing feet
+_STRETCHED = (0.2, 2.0)  # how far legs are scaled at most
 
 
 @dataclass
@@ -71,6 +73,12 @@ def cycle_waves(phase: torch.Tensor, harmonics: int) -> torch.Tensor:
     angle = phase[..., None] * k
     waves = torch.stack((angle.cos(), angle.sin()), dim=-1).flatten(2)
     return torch.cat((torch.ones_like(phase)[..., None], waves), dim=-1)
+
+
+def _slopes(waves: torch.Tensor) -> torch.Tensor:
+    """(B, T, 2 K): the derivatives by the phase of `cycle_waves` but its 1."""
+    k = torch.arange(1, waves.shape[-1] // 2 + 1, device=waves.device).repeat_interleave(2)
+    return torch.stack((-waves[..., 2::2], waves[..., 1::2]), dim=-1).flatten(2) * k
 
 
 def _phase_terms(s: torch.Tensor) -> torch.Tensor:
@@ -150,9 +158,7 @@ def fit_waves(
         waves = cycle_waves(phase, count)
         design = torch.cat((slow, waves), dim=-1)
         c = _least_squares(design, x, mask, _ridge(count, x))
-        k = torch.arange(1, count + 1, device=x.device).repeat_interleave(2)
-        turned = torch.stack((-waves[..., 2::2], waves[..., 1::2]), dim=-1).flatten(2) * k  # derivative by the phase
-        slope = (turned @ c[:, NUM_DRIFTS + 1 :]) * posed * mask[..., None]
+        slope = (_slopes(waves) @ c[:, NUM_DRIFTS + 1 :]) * posed * mask[..., None]
         missed = ((x - design @ c) * slope).sum(-1)
         weight = slope.square().sum(-1)
         penalty = stiff * weight.mean(1, keepdim=True)
@@ -200,6 +206,39 @@ def synthesise(waves: GaitWaves, mask: torch.Tensor, skeleton: Skeleton, window:
     return x + half * s[..., None] * velocity[:, None]
 
 
+def footing(waves: GaitWaves, skeleton: Skeleton, points: int = 64) -> torch.Tensor:
+    """(B,): the speed over that at which the ankles go back under the pelvis while they stand, which is a quantile of theirs
+    over the cycle; nan of who makes no way. Near 1 where feet do not slide."""
+    phase = torch.arange(points, device=waves.cycle.device) * (2 * math.pi / points)
+    moved = _slopes(cycle_waves(phase[None].to(waves.cycle), waves.cycle.shape[1] // 2))
+    ankles = [3 * skeleton.index(f"{side}_ankle") + 1 for side in ("left", "right")]
+    velocity = (moved @ waves.cycle[:, 1:, ankles]) * (2 * math.pi * waves.rhythm[:, :1, None])
+    back, speed = -torch.quantile(velocity.flatten(1), _STANDING, dim=1), waves.rhythm[:, 1]
+    return torch.where(speed > 0.1, speed / back.clamp(min=0.05), torch.nan)
+
+
+def fit_stride(waves: GaitWaves, skeleton: Skeleton, low: float, high: float) -> GaitWaves:
+    """Walks whose legs reach as far as their speed asks for, so that no foot slides.
+
+    Beyond a `footing` of `low` to `high` the legs' way forward and back is scaled, and the
+    rise and fall of the pelvis with its square, as of an inverted pendulum (Kuo 2007, 10.1016/j.humov.2007.04.003); what is on
+    the floor stays at its height. A walk that makes no way stays as it is.
+    """
+    ratio = footing(waves, skeleton)
+    scale = (ratio / ratio.clamp(low, high)).nan_to_num(1.0).clamp(*_STRETCHED)[:, None]
+    swing, root = waves.cycle[:, 1:].clone(), skeleton.root
+    lifted = (1 - scale.square()) * swing[..., 3 * root + 2]
+    swing[..., 3 * root + 2] -= lifted
+    for side in ("left", "right"):
+        hip = swing[..., 3 * skeleton.index(f"{side}_hip") + 1] if skeleton.has(f"{side}_hip") else 0.0
+        for name, share in (("knee", 0.5), ("ankle", 1.0), ("foot", 1.0)):
+            if skeleton.has(f"{side}_{name}"):
+                at = 3 * skeleton.index(f"{side}_{name}")
+                swing[..., at + 1] = hip + scale * (swing[..., at + 1] - hip)
+                swing[..., at + 2] += share * lifted
+    return GaitWaves(torch.cat((waves.cycle[:, :1], swing), dim=1), waves.drift, waves.rhythm)
+
+
 def mirror_cycle(cycle: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
     """Cycles (..., 1 + 2 K, C) of the mirrored walks, half a cycle later, so that their phase is 0 at the left ankle again."""
     swapped = cycle.unflatten(-1, (-1, 3))[..., list(skeleton.mirror), :] * cycle.new_tensor([-1.0, 1.0, 1.0])
@@ -213,7 +252,9 @@ __all__ = [
     "clock",
     "cycle_waves",
     "fit_drift",
+    "fit_stride",
     "fit_waves",
+    "footing",
     "from_channels",
     "mirror_cycle",
     "phase_of",

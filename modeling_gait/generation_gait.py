@@ -158,22 +158,39 @@ def decode_walks(
     codes: list[GaitCodes],
     num_frames: int | None = None,
     noise: bool = False,
-    seed: int = 0,
+    seed: int | None = 0,
+    first: int = 0,
     batch_size: int = 128,
 ) -> np.ndarray:
-    """Codes of N walks -> joints float32 (N, num_frames, J, 3) [m]; `noise` as the sensor would measure them."""
-    generator, out = torch.Generator().manual_seed(seed), []
+    """Codes of N walks -> joints float32 (N, num_frames, J, 3) [m]; `noise` as the sensor would measure them, of walk i drawn
+    by (seed, `first` + i)."""
+    out = []
     for at in range(0, len(codes), batch_size):
         part = {k: v.to(decoder.device) for k, v in stack_codes(codes[at : at + batch_size]).items()}
-        out.append(decoder(**part, num_frames=num_frames, noise=noise, generator=generator).joints.float().cpu().numpy())
+        options = {"num_frames": num_frames, "noise": noise}
+        if noise:
+            keys = [None if seed is None else [seed, first + at + i] for i in range(len(part["temporal_codes"]))]
+            states = [int(np.random.SeedSequence(key).generate_state(1)[0]) for key in keys]
+            options["generator"] = [torch.Generator().manual_seed(state) for state in states]
+        out.append(decoder(**part, **options).joints.float().cpu().numpy())
     return np.concatenate(out)
 
 
+def _sign(entry: GaitClass, parameters: Mapping, left: bool) -> float:
+    """The clinical sign of a class in gait parameters of a walk affected on the right, or on the left; nan: not measured."""
+    values = {}
+    for name in entry.shown:
+        other, way = mirror_image(name) if left else (name, 1)
+        values[name] = np.nan if parameters[other] is None else way * parameters[other]
+    return entry.sign(values)
+
+
 def shown_signs(decoder: GaitDecoderModel, codes: dict[str, torch.Tensor], entries: list[GaitClass]) -> np.ndarray:
-    """Clinical signs (N,) of walks affected on the right, measured on the skeleton without a sensor, over several strides."""
+    """Clinical signs (N,) of walks, on the side of their codes, of the skeleton without a sensor, over several strides."""
     joints = decoder(**codes, num_frames=SIGN_FRAMES).joints.float().cpu().numpy()
-    fps, skeleton = decoder.config.fps, decoder.skeleton
-    return np.array([entry.sign(compute_gait_parameters(walk, fps, skeleton)) for entry, walk in zip(entries, joints)])
+    left = (codes["pathological_codes"][:, 0] >= decoder.config.num_labels).tolist()
+    measured = [compute_gait_parameters(walk, decoder.config.fps, decoder.skeleton) for walk in joints]
+    return np.array([_sign(entry, found, side) for entry, found, side in zip(entries, measured, left)])
 
 
 def _between(fine: np.ndarray, amounts: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -201,21 +218,22 @@ def _nearest_sign(
 
 @torch.no_grad()
 def grade(decoder: GaitDecoderModel, codes: list[GaitCodes], descriptions: list[WalkDescription]) -> list[GaitCodes]:
-    """Codes of walks affected on the right with as much pathology as the severities ask for; without one they stay.
+    """Codes of walks with as much pathology as the severities ask for; without one they stay.
 
     A class with a clinical sign (`GaitClass.shown`) gets the amount whose walk shows what training people showed at that
     severity, or the nearest to it; where their severities are unknown, 0 is their mildest tenth and 1 their severest fifth.
     Where the way in which the walk shows its class does not reach it, the mean way of the class takes its place.
     Any other class gets 0.4 to 1.6 of its mean pathology.
     """
-    books, normal = decoder.codebooks, decoder.codebooks.normal
-    rows = [i for i, (c, d) in enumerate(zip(codes, descriptions)) if d.severity is not None and c.pathological[0] != normal]
+    books, count = decoder.codebooks, decoder.config.num_labels
+    label = [int(c.pathological[0]) % count for c in codes]
+    rows = [i for i, d in enumerate(descriptions) if d.severity is not None and label[i] != books.normal]
     if not rows:
         return codes
     part = {k: v.to(decoder.device) for k, v in stack_codes([replace(codes[i], sensor=None) for i in rows]).items()}
     severity = torch.tensor([descriptions[i].severity for i in rows], device=decoder.device)
-    entries = [descriptions[i].classes[decoder.config.id2label[int(codes[i].pathological[0])]] for i in rows]
-    low, high = books.sign_range[part["pathological_codes"][:, 0]].unbind(1)
+    entries = [descriptions[i].classes[decoder.config.id2label[label[i]]] for i in rows]
+    low, high = books.sign_range[part["pathological_codes"][:, 0] % count].unbind(1)
     wanted, span = (t.cpu().numpy() for t in (low + (high - low) * severity, high - low))
     graded = books.graded(part["pathological_codes"], 0.4 + 1.2 * severity)
     missed = np.where([entry.shown and s > 0 for entry, s in zip(entries, span)], np.inf, -np.inf)
@@ -257,15 +275,9 @@ def generate_walks(
     asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
     prompts = [d.to_prompt() + tokenizer.number_tokens(d) for d in asked]
     codes = sample_codes(model, tokenizer, prompts, given_codes(decoder, asked, person), sensor, **options)
-    codes = _turned(decoder, grade(decoder, codes, asked), left)
-    drawn = 1_000_003 * (options.get("seed") or 0) + options.get("first", 0)
-    return decode_walks(decoder, codes, num_frames, noise=sensor, seed=drawn), codes
-
-
-def _turned(decoder: GaitDecoderModel, codes: list[GaitCodes], left: list[bool]) -> list[GaitCodes]:
-    """Codes of walks affected on the right, those of `left` on the left."""
     turn = np.eye(1, decoder.config.num_pathological_tokens, dtype=np.int64)[0] * decoder.config.num_labels
-    return [replace(c, pathological=c.pathological + turn * side) for c, side in zip(codes, left)]
+    codes = grade(decoder, [replace(c, pathological=c.pathological + turn * m) for c, m in zip(codes, left)], descriptions)
+    return decode_walks(decoder, codes, num_frames, sensor, options.get("seed"), options.get("first", 0)), codes
 
 
 # What a walk's number may differ from the one asked for and still be near it.
@@ -305,11 +317,7 @@ def sign_severity(
     if label is None or not classes[pathology].shown:
         return None
     low, high = vq.codebooks.sign_range[label].tolist()
-    values = {}
-    for name in classes[pathology].shown:
-        other, way = mirror_image(name) if side == "left" else (name, 1)
-        values[name] = np.nan if parameters[other] is None else way * parameters[other]
-    sign = classes[pathology].sign(values)
+    sign = _sign(classes[pathology], parameters, side == "left")
     return float(np.clip((sign - low) / (high - low), 0, 1)) if high > low and np.isfinite(sign) else None
 
 
@@ -318,15 +326,17 @@ def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
         yield f"{asked.pathology} gait was asked for, the walk is read as {found['pathology']}"
     elif asked.side in ("left", "right") and found["side"] not in (asked.side, None):
         yield f"the {asked.side} side was asked for, the walk is read as affected on the {found['side']}"
+    elif asked.side == "both" and found["side"]:
+        yield f"both sides were asked for, the walk is affected on the {found['side']}"
     for name, near in TOLD.items():
         wanted, value, unit = getattr(asked, name), found[name], QUANTITIES[name].unit if name in QUANTITIES else ""
         if wanted is None or (name == "severity" and not asked.entry.shown):
             continue
         words = name.replace("_", " ")
         if value is None or not np.isfinite(value):
-            yield f"{words} {wanted:g} {unit} was asked for and could not be measured".replace("  ", " ")
+            yield f"{words} {round(wanted, 2):g} {unit} was asked for and could not be measured".replace("  ", " ")
         elif abs(value - wanted) > near:
-            yield f"{words} {wanted:g} {unit} was asked for, {value:.2f} is measured".replace("  ", " ")
+            yield f"{words} {round(wanted, 2):g} {unit} was asked for, {value:.2f} is measured".replace("  ", " ")
 
 
 @torch.no_grad()
@@ -372,18 +382,8 @@ def best_walks(
     first: int = 0,
     **options,
 ) -> tuple[np.ndarray, list[GaitCodes]]:
-    """As `generate_walks`, the best of so many candidates for each description by `choose_walks`.
-
-    They are chosen before the affected side is turned to the left, so that either side gets the same person.
-    """
-    left = [d.side == "left" for d in descriptions]
-    asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
-    each = [d for d in asked for _ in range(candidates)]
+    """As `generate_walks`, the best of so many candidates for each description by `choose_walks`."""
+    each = [d for d in descriptions for _ in range(candidates)]
     joints, codes = generate_walks(model, tokenizer, decoder, each, first=first * candidates, **options)
-    chosen = choose_walks(joints, codes, asked, vq)
-    joints, codes = joints[chosen], _turned(decoder, [codes[i] for i in chosen], left)
-    if any(left):
-        rows = np.flatnonzero(left)
-        noise = options.get("sensor", False)
-        joints[rows] = decode_walks(decoder, [codes[i] for i in rows], joints.shape[1], noise, options.get("seed") or 0)
-    return joints, codes
+    chosen = choose_walks(joints, codes, descriptions, vq)
+    return joints[chosen], [codes[i] for i in chosen]

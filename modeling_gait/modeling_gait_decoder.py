@@ -7,6 +7,7 @@ within their limits, feet where the waves have them; then also `rotations` (B, T
 each joint, `offsets` (B, J, 3) [m] and `root` (B, T, 3) [m]. With `noise`, as the sensor of the training data would measure
 that walk: bones stretch and joints tremble. How long the bones are is the person's alone, so no pathology changes it.
 
+Strides are as long as the speed asks for (`footing` of the configuration), whatever codes come together.
 Nothing is learned here: the codebooks are the tokeniser's (`GaitDecoderModel.from_vq`).
 """
 
@@ -17,7 +18,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_decoder import GaitDecoderConfig
 from .forward_kinematics import positions_from_bones, skeleton_from_positions
-from .gait_waves import clock, from_channels, phase_of, synthesise
+from .gait_waves import clock, fit_stride, from_channels, phase_of, synthesise
 from .modeling_gait_vq import GaitCodebooks, GaitParts, GaitPreTrainedModel, GaitVQModel
 from .skeletons import Skeleton
 
@@ -67,7 +68,7 @@ class GaitDecoderModel(GaitPreTrainedModel):
         num_frames: int | None = None,
         severity: torch.Tensor | float = 1.0,
         noise: bool = False,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         parts: GaitParts | None = None,
     ) -> GaitDecoderOutput:
         """Codes, or parts, to joints.
@@ -76,7 +77,7 @@ class GaitDecoderModel(GaitPreTrainedModel):
             sensor_codes: None leaves drift and noise out.
             attention_mask: (B, T) valid frames; or `num_frames`: T, by default a window. A walk longer than a window goes on.
             severity: number or (B,), times the pathology.
-            noise: add the sensor's noise, drawn with `generator`, instead of a skeleton; needs the sensor codes.
+            noise: add the sensor's noise, drawn with `generator` (or a list, one for each walk), which needs the sensor codes.
 
         Raises: ValueError where codes are missing or of another kind.
         """
@@ -87,6 +88,8 @@ class GaitDecoderModel(GaitPreTrainedModel):
         if noise and parts.levels is None:
             raise ValueError("noise is what the sensor codes describe: none were given")
         waves = parts.waves(severity)
+        if self.config.footing:
+            waves = fit_stride(waves, self.skeleton, *self.config.footing)
         if attention_mask is None:
             attention_mask = waves.cycle.new_ones(len(waves.cycle), num_frames or self.config.num_frames)
         mask, window = attention_mask.to(waves.cycle.dtype), self.config.num_frames

@@ -68,14 +68,16 @@ class SensorNoise(nn.Module):
         amplitude = torch.fft.rfft(unit @ self.mix, dim=1).abs().square().mean(0).sqrt() / math.sqrt(frames)
         self.spectrum.copy_(_resample(amplitude, len(self.spectrum)))
 
-    def sample(self, levels: torch.Tensor, phase: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    def sample(
+        self, levels: torch.Tensor, phase: torch.Tensor, generator: torch.Generator | list[torch.Generator] | None = None
+    ) -> torch.Tensor:
         """Residuals (B, T, C) [m] for log levels (B, 8) and phases (B, T)."""
         frames = phase.shape[1]
         amplitude = _resample(self.spectrum, frames // 2 + 1) * math.sqrt(frames / 2)
-        shape = (2, len(levels), *amplitude.shape)
-        drawn = torch.randn(shape, generator=generator, device=generator.device if generator else levels.device).to(
-            levels.device
-        )
+        own = generator if isinstance(generator, list) else [generator]  # one for all walks, or one for each
+        shape = (2, len(levels) // len(own), *amplitude.shape)
+        drawn = [torch.randn(shape, generator=g, device=g.device if g else levels.device) for g in own]
+        drawn = torch.cat(drawn, dim=1).to(levels.device)
         noise = torch.fft.irfft(torch.complex(drawn[0], drawn[1]) * amplitude, n=frames, dim=1) @ self.mix.T
         return noise * self.shape[self._bins(phase)] * levels.exp()[:, self.parts][:, None]
 

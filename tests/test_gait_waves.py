@@ -8,7 +8,9 @@ from modeling_gait.gait_waves import (
     GaitWaves,
     clock,
     fit_drift,
+    fit_stride,
     fit_waves,
+    footing,
     from_channels,
     mirror_cycle,
     phase_of,
@@ -82,6 +84,24 @@ def test_a_longer_walk_goes_on_by_its_own_cycles(waves):
     speed = (long[:, -1, 0, 1] - long[:, 200, 0, 1]) / (199 / 30)
     torch.testing.assert_close(speed, waves.rhythm[:, 1], atol=0.1, rtol=0)
     assert relative(long).abs().max() < 1.2 * relative(short).abs().max()
+
+
+def test_strides_reach_as_far_as_the_speed_asks_for(waves):
+    ratio = footing(waves, KINECT_V2)
+    np.testing.assert_allclose(ratio, 1.08, atol=0.06)  # simulated feet stand
+    for factor in (0.5, 0.8, 1.5):
+        rhythm = waves.rhythm * torch.tensor([1.0, factor, 1, 1, 1, 1])
+        other = fit_stride(GaitWaves(waves.cycle, waves.drift, rhythm), KINECT_V2, 1.05, 1.1)
+        assert ((footing(other, KINECT_V2) > 1.0) & (footing(other, KINECT_V2) < 1.15)).all()
+        before, after = (from_channels(synthesise(w, torch.ones(3, N), KINECT_V2, N, HALF), KINECT_V2) for w in (waves, other))
+        feet = [KINECT_V2.index(f"{side}_{name}") for side in ("left", "right") for name in ("ankle", "foot")]
+        assert (after - before)[:, :, feet, 2].abs().max() < 1e-5, "what is on the floor stays at its height"
+        rise = [np.ptp(w[:, :, KINECT_V2.root, 2].numpy(), axis=1) for w in (after, before)]
+        assert (np.sign(rise[0] - rise[1]) == np.sign(factor - 1)).all()
+    same = fit_stride(waves, KINECT_V2, 0.9, 1.3)
+    assert torch.equal(same.cycle, waves.cycle), "within what real walks do nothing changes"
+    standing = GaitWaves(waves.cycle, waves.drift, waves.rhythm * torch.tensor([1.0, 0, 1, 1, 1, 1]))
+    assert torch.equal(fit_stride(standing, KINECT_V2, 1.05, 1.1).cycle, waves.cycle)
 
 
 def test_drift_is_what_a_given_cycle_leaves(joints, waves):

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from ..augmentation import Augmentation
 from ..gait_classes import GaitClasses
-from ..gait_waves import GaitWaves, clock, fit_drift, mirror_cycle, phase_of, synthesise, to_channels
+from ..gait_waves import GaitWaves, clock, fit_drift, footing, mirror_cycle, phase_of, synthesise, to_channels
 from ..generation_gait import shown_signs
 from ..modeling_gait_decoder import GaitDecoderModel
 from ..modeling_gait_vq import GaitVQModel
@@ -44,6 +44,9 @@ def fit_parts(
     waves = waves_of(model, joints, mask)
     others = torch.cat([OTHERS(part, generator) for part in joints.split(_BATCH)])
     other = waves_of(model, others, mask)
+    ratio = footing(waves, books.skeleton)
+    if ratio.isfinite().sum() >= _SIGNED:
+        model.config.footing = ratio[ratio.isfinite()].quantile(ratio.new_tensor([0.05, 0.95])).tolist()
     known = labels >= 0
     if not known.any():
         raise ValueError("no walk has a known class, which the pathological codes are to carry")
