@@ -53,7 +53,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     classes = classes or load_classes()
     facts = read_facts(text, classes)
     if facts.ranges:
-        raise ValueError(f"{facts.ranges[0]!r} is a range; give one number")
+        raise ValueError(f"{facts.ranges[0]!r} is a range, not one number; give one")
     if facts.unread_numbers:
         raise ValueError(
             f"what is the number {facts.unread_numbers[0]!r}? Give it a unit, e.g. 0.8 m/s, 100 steps/min, stride 1.1 m"
@@ -87,7 +87,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
             )
     _fit_together(facts, numbers)
     severity = severity if entry.graded else None
-    unused = [f"{k} {v}" for k, v in attributes.items()]
+    unused = [f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in attributes.items()]
     unused += [
         f"{name.replace('_', ' ')} {v:g} {QUANTITIES[name].unit}" for name, v in numbers.items() if name not in IN_PROMPT
     ]
@@ -123,7 +123,7 @@ def _one_pathology(facts: Facts, text: str, classes: GaitClasses, notes: list[st
     stated = bool(facts.speed_words) or any(n.quantity == "speed" for n in facts.numbers)
     if "normal" not in classes:
         raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text, classes)}")
-    if absent and "normal" not in absent and facts.mentions_walking and re.search(r"\b(?:no|without|free of)\b", text.lower()):
+    if absent and "normal" not in absent and facts.mentions_walking and re.search(r"\b(?:no|without|free)\b", text.lower()):
         notes.append("the prompt only says what the gait lacks; it is taken as normal gait")
     elif "person" in facts.weak_pathologies and facts.mentions_walking and not absent:
         pass
@@ -150,6 +150,10 @@ def _one_side(facts: Facts, entry: GaitClass) -> str:
         if set(sides) - {"both"}:
             raise ValueError(f"a {entry.title} has no affected side, but the prompt names {sides[0]!r}")
         return "none"
+    if sound := set(facts.sound_sides):
+        if len(sound) > 1 or "both" in {*sound, *sides} or sound & set(sides):
+            raise ValueError("the prompt says of the affected side that it is well; leave one of them out")
+        return "left" if sound == {"right"} else "right"
     return sides[0] if sides else "unknown"
 
 

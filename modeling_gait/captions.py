@@ -70,6 +70,7 @@ def check_faithfulness(text: str, description: WalkDescription) -> list[str]:
         problems.append(f"the text does not name the class {d.pathology}")
     sides = (d.side, "both") if d.entry and d.entry.side == "none" else (d.side,)
     problems += [f"the text says side {s}, the walk's is {d.side}" for s in dict.fromkeys(facts.sides) if s not in sides]
+    problems += [f"the text says that the {d.side} side is well" for _ in facts.sound_sides[:1] if d.side in facts.sound_sides]
     said = dict.fromkeys(facts.severities)
     problems += [f"the text says {s}, the walk's severity is {d.level}" for s in said if s != d.level]
     for name, words, band_of, bands in (

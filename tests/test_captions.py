@@ -290,6 +290,14 @@ def test_prompts_are_understood(text, expected):
     assert {k: getattr(d, k) for k in expected} == expected
 
 
+@pytest.mark.parametrize("text, expected, unused", TEXTS["prompts_told"])
+@pytest.mark.filterwarnings("ignore:the prompt")
+def test_what_is_said_of_something_else_is_told(text, expected, unused):
+    d = parse_prompt(text)
+    assert {k: pytest.approx(v, abs=1e-6) if isinstance(v := getattr(d, k), float) else v for k in expected} == expected
+    assert list(d.unused) == unused
+
+
 @pytest.mark.parametrize("text, message", [*TEXTS["prompts_refused"], ("steppage " * 200, "at most 1000")])
 def test_bad_prompts_get_a_clear_error(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
