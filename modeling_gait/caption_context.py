@@ -20,14 +20,12 @@ _MORE_OR_LESS = (
 )
 _SHARE = r"half|halves|twice|thrice|double|triple|thirds?|quarters?|fifths?|fraction|times"
 BOUND = (  # what stands before a number that is only a limit, a share of it, or denied
-    rf"(?:(?:{_MORE_OR_LESS}) th[ae]n(?: or equal to)?|at (?:the )?(?:least|most|minimum|maximum|best|worst)|up to|over|"
-    rf"under|below|"
-    rf"above|beyond|upwards? of|within|exceed(?:s|ing)?|min(?:imum|imal)?|max(?:imum|imal)?|minimally|maximally|"
-    rf"as (?:much|little|fast|slow|low|high) as|(?:any|every)thing but|not|never|n't|no|without|instead of|rather than|"
-    rf"except|"
-    rf"{_SHARE}|<=?|>=?|≤|≥)"
-    r"(?:[ :]+(?:a|an|the|of|at|by|to|is|be|about|around|roughly|speed|velocity|pace|cadence|walking|gait|reach(?:es|"
-    r"ing)?))*[ :]*"
+    rf"(?:(?:(?:no|not|never) )?(?:{_MORE_OR_LESS}) th[ae]n(?: or equal to)?|"
+    r"at (?:the )?(?:least|most|minimum|maximum|best|worst)|up to|over|under|below|above|beyond|upwards? of|within|"
+    r"exceed(?:s|ing)?|min(?:imum|imal)?|max(?:imum|imal)?|minimally|maximally|as (?:much|little|fast|slow|low|high) as|"
+    r"(?:any|every)thing but|not|never|n't|no|without|instead of|rather than|except|"
+    rf"{_SHARE}|<=?|>=?|≤|≥|±|\+/-)(?:[ :]+(?:a|an|the|of|at|by|to|is|be|about|around|roughly|"
+    r"speed|velocity|pace|cadence|walking|gait|reach(?:es|ing)?))*[ :]*"
 )
 BOUNDED = rf"(?:{_MORE_OR_LESS}|below|above|under|over|plus|at (?:the )?(?:least|most)|max(?:imum)?|min(?:imum)?)\b"
 OPEN_END = rf" ?(?:\+|\(?(?:(?:or|and) )?(?:{BOUNDED}|(?:or|and) (?:up|so on|beyond)\b))"  # after a number and its unit
@@ -48,6 +46,8 @@ COMPARED = (  # "half as fast as normal", "twice as slow", "a third of normal sp
     rf"\b(?:not )?(?:as|so) (?:{_PACES})\b as {_REST}|\bnot (?:as|so) (?:{_PACES})\b|"
     rf"\b(?:(?:more|less) )?(?:{_PACES}|more|less) th[ae]n (?=(?:the |a |an |his |her |in |most |other )*(?:{_PACES}|"
     rf"people|others|adults?|before|{_SPEED})\b){_REST}|"
+    r"\b(?:below|under|above|over|beyond|far from) (?:the |his |her )?(?:normal|usual|average|comfortable)\b"
+    rf"(?: {_SPEED})?|"
     rf"\b(?:less|least|no longer) (?:{_PACES})\b(?: {_SPEED})?|"
     rf"\banything but (?:{_PACES})\b(?: {_SPEED})?"
 )
@@ -102,8 +102,10 @@ _WALKERS = r"persons?|people|m[ae]n|wom[ae]n|adults?|patients?|subjects?|walkers
 _PACED = rf"{_GAIT}|walking|walks?|mov(?:e|es|ing)|go(?:es|ing)?|strid(?:es|ing)|stepping|{_WALKERS}|old|young|elderly"
 
 
-def of_the_walk(text: str, end: int, names: str) -> bool:
-    """Is a bare "slow" or "fast" that ends here one of the walk? A clause ends, or a gait or a walker is named."""
+def of_the_walk(text: str, start: int, end: int, names: str) -> bool:
+    """Is a bare "slow" or "fast" at (start, end) one of the walk? A clause ends after it, or a gait or a walker is named."""
+    if re.search(r"\b(?:recover|heal|improv|worsen|progress|talk|speak|breath|swing|react)\w* (?:very )?$", text[:start]):
+        return False
     step = rf"(?:[ ,/-]+(?:{_BETWEEN}|{_LEVELS}|an?|the)\b)*"
     into = f"{_PREPOSITIONS}|in|of|by|as|and|but|then|for|from|through|across|along|around|that|who|is"
     ends = rf" *(?:$|{_CLAUSE}|~|{_NUMBER}|(?:{into})\b)"
@@ -122,11 +124,10 @@ _WELL = (
 _STOP = rf"(?= *(?:$|{_CLAUSE}|(?:and|but|while|with|at)\b))"
 SOUND = (  # a leg that is well, `a`, `b`, `c` or `d` saying which
     rf"\b(?:{_SOUND}) (?P<a>left|right){_STOP}|\b(?!strong (?:left|right) side){_WELL} (?P<e>left|right) (?:{_LEG})\b|"
-    rf"\b(?P<b>left|right|both)(?: (?:{_LEG}))?(?: (?:is|are|was|were|remains?|stays?|being|moves?|works?|"
+    rf"\b(?P<b>left|right|both)(?: (?:one|{_LEG}))?(?: (?:is|are|was|were|remains?|stays?|being|moves?|works?|"
     rf"looks?))? (?:{_WELL}|not){_STOP}|"
     rf"\b(?:{_WELL}) (?:{_LEG})\b(?: is| being| are)?[ :(]*(?:on |at )?(?:the |his |her )?(?P<c>left|right)\b(?: (?:one|"
-    rf"{_LEG}))?|"
-    rf"\bspar(?:es|ed|ing) (?:the |his |her )?(?P<d>left|right)(?: (?:{_LEG}))?"
+    rf"{_LEG}))?|\bspar(?:es|ed|ing) (?:the |his |her )?(?P<d>left|right)(?: (?:{_LEG}))?"
 )
 
 _OBJECTS = (
@@ -135,24 +136,22 @@ _OBJECTS = (
     r"splint|cast|prosthesis|shoes?|boots?|cameras?|camcorder|sensors?|markers?|wall|door|window|dog|helper|therapist|"
     r"assistant|"
     r"nurse|friend|arms?|hands?|shoulders?|elbows?|wrists?|eyes?|ears?|head|face|finger|sleeve|pocket|tattoo|scar|sun|"
-    r"light|"
-    r"crowd|traffic|cars?|trees?|curb|mirror|treadmill|object|ball|cup|bottle|child|person walking"
+    r"light|crowd|traffic|cars?|trees?|curb|mirror|treadmill|object|ball|cup|bottle|child|person walking"
 )
 _DIRECTED = (
     r"turn\w*|look\w*|glanc\w*|veer\w*|swerv\w*|drift\w*|sway\w*|lean\w*|tilt\w*|bend(?:s|ing)?|mov(?:es?|ing)|head(?:s|"
-    r"ing)?|"
-    r"go(?:es|ing)?|keep\w*|fac(?:es?|ing)|rotat\w*|circl\w*|curv\w*|step(?:s|ping)?|point\w*|walk(?:s|ing)?|swing\w*|"
-    r"stage|camera|"
-    r"was|were|been|having|just|have|has|had"
+    r"ing)?|go(?:es|ing)?|keep\w*|fac(?:es?|ing)|rotat\w*|circl\w*|curv\w*|step(?:s|ping)?|point\w*|walk(?:s|ing)?|swing\w*|"
+    r"stage|camera|was|were|been|having|just|have|has|had"
 )
 _MINE = r"(?:(?:the|his|her|their|its|my|your|our|a|an) )?"
 _SEEN = r"camera|view\w*|film\w*|record\w*|photograph\w*|video\w*|shot|captured|watched|observer|standing|walks|walking"
 _NOT_AFFECTED = re.compile(
     rf"\b(?:{_DIRECTED}) (?:slightly |sharply |more |a little )?$|\b(?:from|towards?|facing|past) {_MINE}$|"
-    rf"(?<!confined )(?<!limited )(?<!restricted )(?<!due )\bto {_MINE}$|\b(?:{_SEEN}) (?:on|at|in) {_MINE}$|"
-    rf"\b(?:{_OBJECTS})(?: (?:is|held|worn|carried|placed|mounted|being|stands?|set|strapped))*[ :(]+(?:(?:on|in|at|to|"
-    rf"by|with|against|"
-    rf"under|over|round|around) )?{_MINE}$|"
+    rf"\b(?:start|begin|lead)\w*(?: off)? (?:with|on|by) {_MINE}$|"
+    rf"(?<!confined )(?<!limited )(?<!restricted )(?<!due )\bto {_MINE}$|"
+    rf"\b(?:{_SEEN}) (?:on|at|in) {_MINE}$|"
+    rf"\b(?:{_OBJECTS})(?: (?:is|held|worn|carried|placed|mounted|being|stands?|set|strapped))*[ :(]+(?:"
+    rf"(?:on|in|at|to|by|with|against|under|over|round|around) )?{_MINE}$|"
     rf"\b(?:no|without(?: any)?|free of|free from|lack of|absence of) (?:[a-z-]+ ){{1,3}}(?:in|on|of|at|with) {_MINE}$"
 )
 _DUE_TO_LEG = re.compile(rf"\b(?:to|from) {_MINE}$")
@@ -169,7 +168,8 @@ _AFFECTED = re.compile(
 _ELSEWHERE = re.compile(  # "left of the road", but "right side of the body"
     r"(?:[- ]hand)?(?: sides?)? (?:of|from) (?!~|(?:the |his |her |a |their )?(?:body|pelvis|trunk|person|patient|man|"
     r"woman|walker|hips?|~)\b)"
-    rf"|[- ](?:{_LEG}) (?:view|perspective|camera|profile|pocket|lane|window|facing|mirror)\b"
+    rf"|[- ](?:{_LEG}) (?:first|forward|in front|ahead|leads|view|perspective|camera|profile|pocket|lane|window|"
+    r"facing|mirror)\b"
 )
 
 
@@ -198,6 +198,5 @@ def with_neighbours(rest: str, start: int, end: int) -> tuple[int, int]:
 
 DENIED_BEHIND = re.compile(
     r"(?:[ -]free\b|(?: [a-z]+){0,2} (?:no|not any|n't any) ?(?:more|longer)\b|(?: (?:is|was|has|are|been|now|fully|"
-    r"completely))* "
-    r"(?:absent|gone|ruled out|excluded|resolved|cured|healed|vanished|disappeared)\b|: (?:no|none|absent)\b)"
+    r"completely))* (?:absent|gone|ruled out|excluded|resolved|cured|healed|vanished|disappeared)\b|: (?:no|none|absent)\b)"
 )

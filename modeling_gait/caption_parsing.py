@@ -134,10 +134,11 @@ def take(text: str, pattern: str) -> tuple[str, list[re.Match]]:
 
 _NEGATORS = (
     "no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|instead of|unlike|"
-    "anything except|except|excluding|other than|anything but|all but|free from|no longer|stopped|used to"
+    "anything except|except|excluding|other than|anything but|all but|free from|no longer|"
+    "stopped|used to|recovered from|cured of|history of|formerly"
 )
 _ADJACENT = (
-    r"(?:(?:the|on|in|a|an|of|very|too|so|that|especially|particularly) )*"  # "not on the left", but not "not bend the left"
+    r"(?:(?:the|on|in|at|a|an|of|very|too|so|that|especially|particularly) )*"  # "not on the left", but not "not bend the left"
 )
 
 
@@ -162,7 +163,7 @@ class Reader:
 
     def negated(self, start: int, between: str = r"(?:[\w']+[ -]+){0,3}") -> bool:
         """Does a "no", "not", "without" ... stand before the word at `start`, with nothing but `between` in between?"""
-        cut = r"[,.;:!?](?!\d)|\b(?:(?<!anything )(?<!all )but|with|while|at|only)\b"
+        cut = r"[,.;:!?](?!\d)|\b(?:(?<!anything )(?<!all )but|while|only|(?<!not )(?:with|at))\b"
         clause = re.split(cut, self.whole[max(0, start - 80) : start])[-1]
         return bool(re.search(rf"(?:\b(?:{_NEGATORS})\b|n't\b)[ -]*{between}$", clause))
 
@@ -210,7 +211,7 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     for m in seen:
         rest = rest[: m.start()] + "~" * len(m[0]) + rest[m.end() :]
     lean = {"lean", "leans", "leaning"} if any(n.quantity == "trunk_lean" for n in r.facts.numbers) else set()
-    words = re.findall(r"(?<![\w~'-])[a-z][a-z'-]+(?![\w~])", rest)
+    words = re.findall(r"(?<![\w~'-])(?:[a-z][a-z'-]+|[lr])(?![\w~'])", rest)
     r.facts.unread_words += [w for w in words if w not in _PLAIN | lean]
     r.facts.unread_numbers = [m[0].strip("~.,;:()") for m in re.finditer(rf"[^\s~]*\d[^\s~]*|\S* ?(?:{unit})", left)]
     return r.facts
@@ -263,7 +264,7 @@ def read_scores(r: Reader) -> None:
 def _read_speed_cadence_length(r: Reader) -> None:
     for quantity, units in (("speed", SPEED_UNITS), ("cadence", CADENCE_UNITS)):
         for unit, factor in units.items():
-            for m in r.find(rf"{_NUM}[ -]?(?:{unit})"):
+            for m in r.find(rf"(?<!wind )(?<!wind of ){_NUM}[ -]?(?:{unit})(?! (?:head|tail)?wind\b)"):
                 r.number(quantity, m, factor)
     for m in r.find(rf"\bcadence{_GLUE}[ :=]*{_NUM}(?! ?(?:%|°|deg|m\b|cm\b))"):
         r.number("cadence", m)
@@ -332,7 +333,7 @@ def _read_speed_words(r: Reader) -> None:
             for m in list(re.finditer(pattern, r.rest)):
                 if r.negated(m.start(), _ADJACENT):
                     r.tell(*m.span())
-                elif re.search(_PACED, m[0]) or of_the_walk(r.whole, m.end(), r.names):
+                elif re.search(_PACED, m[0]) or of_the_walk(r.whole, *m.span(), r.names):
                     out.append(band)
                     r.take(*m.span())
     for m in list(re.finditer(rf"\b(?:{_EASY}) (?:strides?|steps?|(?:step|stride) length|range|knee range)\b", r.rest)):
@@ -361,7 +362,7 @@ walks walked walker side sides leg legs limb foot feet knee knees hip hips pelvi
 stride strides step steps length range motion severity affected affects has have had having shows showing show makes make
 give me create generate about around approximately roughly almost only just very quite rather so than from while when then
 but not no without at with per min sec are were been does do did there here it them him her us be as up velocity rate
-lower upper joint mean average each somewhat clearly pelvic obliquity carrying wearing dressed aged
+joint mean average each somewhat clearly pelvic obliquity carrying wearing dressed aged
 """  # words of any description, which ask for nothing by themselves
 _ASKING_WORDS = "treadmill indoor outdoor short long child steady free slow fast same another new good"  # which nothing uses
 _PLAIN = _BENIGN.union(_PLAIN_WORDS.split()).difference(_ASKING_WORDS.split())

@@ -201,7 +201,9 @@ def _fit_together(facts: Facts, numbers: dict[str, float]) -> None:
             band = bands[min(words, key=list(bands).index)]
             numbers[name] = round(float(np.clip(implied, band.low, band.high - 1e-6)), 6)
     implied = _implied(numbers, "speed")
-    if implied is not None and "speed" in numbers and abs(implied - numbers["speed"]) > FIT * max(implied, numbers["speed"]):
+    rounding = QUANTITIES["speed"].step / 2  # of slow walks more than what FIT leaves
+    speed = numbers.get("speed")
+    if implied is not None and speed is not None and abs(implied - speed) > rounding + FIT * max(implied, speed):
         raise ValueError(
             f"a stride of {numbers['stride_length']:.3g} m at {numbers['cadence']:.3g} steps/min makes {implied:.2f} m/s, "
             f"but the prompt says {numbers['speed']:.2f} m/s; change one of them or leave it out"
