@@ -39,12 +39,16 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     and step length (m, cm, ft), knee, hip and pelvis ranges, trunk lean, age, sex, load, footwear and clothing. A word for the
     speed or cadence stands for the middle of its band (SPEED_BANDS) unless a number says more.
 
+    A side, severity or pace of something else (a hand, a backpack, "slower than normal") is not read but among `unused`; of a
+    leg that is well the other one is affected.
+
     A fallback is said in the description's `notes`: a walk of no named class but with a stated speed, or one that only says
     what is absent ("walks without a limp"), is normal gait; a bare "limp" is antalgic, "stiffness" stiff-legged.
 
     Raises ValueError, saying what to write instead: empty or too long text; a class that is unknown or not modelled; two
-    classes, sides, severities or values of one number; a range; numbers that are impossible, that do not fit a word, or that
-    do not fit each other (speed = stride / 2 * cadence / 60 within 25 %); a number whose meaning is unclear.
+    classes, sides, severities or values of one number; a range or a bound ("at least 1 m/s"); numbers that are impossible,
+    that do not fit a word, or that do not fit each other (speed = stride / 2 * cadence / 60 within 25 % and the rounding); a
+    number whose meaning is unclear.
     """
     if not isinstance(text, str) or not text.strip():
         raise ValueError('the prompt is empty; write for example "moderate steppage gait, right side, 0.7 m/s"')

@@ -9,7 +9,8 @@ Out: `WalkDescription`, its canonical text and prompt, a list of a text's untrut
     parse_prompt("a slow, severe Trendelenburg walk, left side").severity   # 0.833...
 
 This file checks captions; `caption_grammar.py` writes them, the description is made in `walk_description.py`, the words are
-in `caption_words.py`, those of classes in `gait_classes.json`, reading is in `caption_parsing.py` and `caption_prompts.py`.
+in `caption_words.py`, those of classes in `gait_classes.json`, reading is in `caption_parsing.py`, `caption_context.py` and
+`caption_prompts.py`.
 `classes=` says which kinds of gait there are (default: the package's).
 """
 

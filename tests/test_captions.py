@@ -77,6 +77,11 @@ def test_prompt_round_trip_is_exact(d):
     assert check_faithfulness(d.to_prompt(), d) == []
 
 
+def test_rounded_numbers_of_a_very_slow_walk_still_fit_each_other():
+    d = WalkDescription("antalgic", "left", None, speed=0.1748, cadence=59.0, stride_length=0.4063)
+    assert parse_prompt(d.to_prompt()) == d.canonical()
+
+
 @pytest.mark.parametrize(
     "fields, message",
     [
