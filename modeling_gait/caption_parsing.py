@@ -9,6 +9,17 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
+from .caption_context import (
+    BOUND,
+    COMPARED,
+    DENIED_BEHIND,
+    OPEN_END,
+    SOUND,
+    is_affected,
+    is_severity,
+    of_the_walk,
+    with_neighbours,
+)
 from .caption_words import APPEARANCE, CADENCE_BANDS, SEVERITY_SYNONYMS, SPEED_BANDS
 from .gait_classes import GaitClasses, load_classes, phrases_pattern
 
@@ -33,6 +44,7 @@ class Facts:
     unsupported: list[str] = field(default_factory=list)
     unknown_names: list[str] = field(default_factory=list)
     sides: list[str] = field(default_factory=list)
+    sound_sides: list[str] = field(default_factory=list)
     severities: list[str] = field(default_factory=list)
     speed_words: list[str] = field(default_factory=list)
     cadence_words: list[str] = field(default_factory=list)
@@ -122,10 +134,11 @@ def take(text: str, pattern: str) -> tuple[str, list[re.Match]]:
 
 _NEGATORS = (
     "no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|instead of|unlike|"
-    "anything except|except|excluding|other than"
+    "anything except|except|excluding|other than|anything but|all but|free from|no longer|"
+    "stopped|used to|recovered from|cured of|history of|formerly"
 )
 _ADJACENT = (
-    r"(?:(?:the|on|in|a|an|of|very|too|so|that|especially|particularly) )*"  # "not on the left", but not "not bend the left"
+    r"(?:(?:the|on|in|at|a|an|of|very|too|so|that|especially|particularly) )*"  # "not on the left", but not "not bend the left"
 )
 
 
@@ -136,6 +149,7 @@ class Reader:
         self.classes = classes
         self.whole = self.rest = normalise(text)
         self.facts = Facts()
+        self.names = "|".join([classes.everything, *(pattern for _, pattern in classes.hints)]) if classes else ""
 
     def take(self, start: int, end: int) -> None:
         self.rest = self.rest[:start] + "~" * (end - start) + self.rest[end:]
@@ -149,8 +163,18 @@ class Reader:
 
     def negated(self, start: int, between: str = r"(?:[\w']+[ -]+){0,3}") -> bool:
         """Does a "no", "not", "without" ... stand before the word at `start`, with nothing but `between` in between?"""
-        clause = re.split(r"[,.;:!?](?!\d)|\b(?:but|with|while|at|only)\b", self.whole[max(0, start - 80) : start])[-1]
+        cut = r"[,.;:!?](?!\d)|\b(?:(?<!anything )(?<!all )but|while|only|(?<!not )(?:with|at))\b"
+        clause = re.split(cut, self.whole[max(0, start - 80) : start])[-1]
         return bool(re.search(rf"(?:\b(?:{_NEGATORS})\b|n't\b)[ -]*{between}$", clause))
+
+    def denied(self, m: re.Match) -> bool:
+        """`negated`, or denied by what follows: "pain-free", "limping no more"."""
+        return self.negated(m.start()) or bool(DENIED_BEHIND.match(self.whole, m.end()))
+
+    def tell(self, start: int, end: int) -> None:
+        """Blank out, and keep among the words that are not read."""
+        self.facts.unread_words.append(self.whole[start:end].strip())
+        self.take(start, end)
 
     def number(self, quantity: str, match: re.Match, factor: float = 1.0) -> None:
         """Record the match's number; half the last written digit is its rounding error, at most _MAX_TOLERANCE."""
@@ -172,9 +196,11 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
             r.facts.attributes += [(key, value)] if found else []
             seen += found
     _read_ranges(r)
+    _read_bounds(r)
     _read_speed_cadence_length(r)
     read_scores(r)
     read_angles(r)
+    _read_sound_sides(r)
     _read_speed_words(r)
     _read_severity_words(r)
     _read_pathologies(r)
@@ -184,7 +210,9 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     rest = r.rest
     for m in seen:
         rest = rest[: m.start()] + "~" * len(m[0]) + rest[m.end() :]
-    r.facts.unread_words = [w for w in re.findall(r"(?<![\w~'-])[a-z][a-z'-]+(?![\w~])", rest) if w not in _PLAIN]
+    lean = {"lean", "leans", "leaning"} if any(n.quantity == "trunk_lean" for n in r.facts.numbers) else set()
+    words = re.findall(r"(?<![\w~'-])(?:[a-z][a-z'-]+|[lr])(?![\w~'])", rest)
+    r.facts.unread_words += [w for w in words if w not in _PLAIN | lean]
     r.facts.unread_numbers = [m[0].strip("~.,;:()") for m in re.finditer(rf"[^\s~]*\d[^\s~]*|\S* ?(?:{unit})", left)]
     return r.facts
 
@@ -202,6 +230,18 @@ def read_numbers(text: str) -> tuple[str, list[Number]]:
 def _read_ranges(r: Reader) -> None:
     units = r"(?:m ?/|km|mph|cm|m\b|met|steps|strides|spm|°|deg)"
     r.facts.ranges = [m[0] for m in r.find(rf"(?<![\w.])\d+(?:[.,]\d+)? ?(?:-|to|or) ?\d+(?:[.,]\d+)? ?{units}[^ ,]*")]
+
+
+def _read_bounds(r: Reader) -> None:
+    """Limits, shares and what is denied of a number: "at least 1.2 m/s", "1.2 m/s or more", "half of 1.2 m/s"."""
+    units = "|".join([*SPEED_UNITS, *CADENCE_UNITS, *LENGTH_UNITS, _DEGREES, r"%|percent\b|years?\b"])
+    bounds = (
+        rf"(?:(?<![\w'])|(?=n't)){BOUND}{_NUM}[ -]?(?:{units})",
+        rf"{_NUM}[ -]?(?:{units}){OPEN_END}",
+        rf"\b(?:cadence|age[d:]?|severity)(?: is| of)? {BOUND}{_NUM}",
+        rf"\b(?:cadence|age[d:]?|severity){_GLUE}[ :=]*{_NUM}{OPEN_END}",
+    )
+    r.facts.ranges += [m[0].strip() for pattern in bounds for m in r.find(pattern)]
 
 
 def read_scores(r: Reader) -> None:
@@ -224,12 +264,13 @@ def read_scores(r: Reader) -> None:
 def _read_speed_cadence_length(r: Reader) -> None:
     for quantity, units in (("speed", SPEED_UNITS), ("cadence", CADENCE_UNITS)):
         for unit, factor in units.items():
-            for m in r.find(rf"{_NUM}[ -]?(?:{unit})"):
+            for m in r.find(rf"(?<!wind )(?<!wind of ){_NUM}[ -]?(?:{unit})(?! (?:head|tail)?wind\b)"):
                 r.number(quantity, m, factor)
     for m in r.find(rf"\bcadence{_GLUE}[ :=]*{_NUM}(?! ?(?:%|°|deg|m\b|cm\b))"):
         r.number("cadence", m)
     for unit, factor in LENGTH_UNITS.items():
-        for m in r.find(rf"\b(?P<what>stride|step)s?(?: length)?{_GLUE}(?: only| just| each)?[ :=]*{_NUM} ?(?:{unit})"):
+        named = rf"\b(?P<what>stride|step)s?(?: length)?{_GLUE}(?: only| just| each)?[ :=]*"
+        for m in r.find(rf"{named}{_NUM} ?(?:{unit})(?! (?:wide|apart|high))"):
             r.number("stride_length", m, factor * (2 if m["what"] == "step" else 1))
         for m in r.find(rf"{_NUM}[ -]?(?:{unit})[ -]?(?:long )?(?P<what>stride|step)s?\b(?! (?:/|per|a) )"):
             r.number("stride_length", m, factor * (2 if m["what"] == "step" else 1))
@@ -265,6 +306,7 @@ def read_angles(r: Reader) -> None:
 
 
 _PACE = r"(?:pace|speed|tempo|rate|velocity)"
+_PACED = rf"{_PACE}|cadence|rhythm|step|crawl"
 _SLOW = r"slow(?:ly|ed|er)?|low|reduced|leisurely|unhurried"
 _EASY = r"comfortabl[ey]|normal|easy|usual|natural|self[- ]selected|average|medium|moderate|typical|ordinary|preferred"
 _FAST = r"fast(?:er)?|quick(?:ly)?|brisk(?:ly)?|high|rapid(?:ly)?|hurried|swift"
@@ -284,15 +326,26 @@ SPEED_WORDS = {
 
 def _read_speed_words(r: Reader) -> None:
     assert set(SPEED_WORDS) == set(SPEED_BANDS) and set(CADENCE_WORDS) == set(CADENCE_BANDS)
+    for m in list(re.finditer(COMPARED, r.rest)):
+        r.tell(*m.span())
     for words, out in ((CADENCE_WORDS, r.facts.cadence_words), (SPEED_WORDS, r.facts.speed_words)):
         for band, pattern in words.items():
-            out += [band for m in r.find(pattern) if not r.negated(m.start(), _ADJACENT)]
-    r.find(rf"\b(?:{_EASY}) (?:strides?|steps?|(?:step|stride) length|range|knee range)\b")  # 'normal' here is no class
+            for m in list(re.finditer(pattern, r.rest)):
+                if r.negated(m.start(), _ADJACENT):
+                    r.tell(*m.span())
+                elif re.search(_PACED, m[0]) or of_the_walk(r.whole, *m.span(), r.names):
+                    out.append(band)
+                    r.take(*m.span())
+    for m in list(re.finditer(rf"\b(?:{_EASY}) (?:strides?|steps?|(?:step|stride) length|range|knee range)\b", r.rest)):
+        r.tell(*m.span())  # 'normal' here is no class
 
 
 def _read_severity_words(r: Reader) -> None:
     for level, phrases in SEVERITY_SYNONYMS.items():
-        r.facts.severities += [level for m in r.find(_phrases(phrases)) if not r.negated(m.start(), _ADJACENT)]
+        for m in list(re.finditer(_phrases(phrases), r.rest)):
+            if is_severity(r.whole, *m.span(), r.names) and not r.negated(m.start(), _ADJACENT):
+                r.facts.severities.append(level)
+                r.take(*m.span())
 
 
 _BENIGN_WORDS = """
@@ -309,10 +362,10 @@ walks walked walker side sides leg legs limb foot feet knee knees hip hips pelvi
 stride strides step steps length range motion severity affected affects has have had having shows showing show makes make
 give me create generate about around approximately roughly almost only just very quite rather so than from while when then
 but not no without at with per min sec are were been does do did there here it them him her us be as up velocity rate
-lower upper joint mean average each more less most least somewhat clearly pelvic obliquity carrying wearing dressed aged
-lean leans leaning
+joint mean average each somewhat clearly pelvic obliquity carrying wearing dressed aged
 """  # words of any description, which ask for nothing by themselves
-_PLAIN = _BENIGN.union(_PLAIN_WORDS.split())
+_ASKING_WORDS = "treadmill indoor outdoor short long child steady free slow fast same another new good"  # which nothing uses
+_PLAIN = _BENIGN.union(_PLAIN_WORDS.split()).difference(_ASKING_WORDS.split())
 # "normal steppage", "healthy, severe left lurch": two kinds at once
 _CALLED_NORMAL = (
     r"(?<!otherwise )(?<!previously )\b(?:normal|healthy)(?:[ ,-]+(?:and|but|yet|left|right|both|bilateral|sided|slow|fast|"
@@ -328,7 +381,7 @@ def _read_pathologies(r: Reader) -> None:
             r.facts.unknown_names.append(m[0])
     for m in r.find(r.classes.everything):
         name = next(name for name, pattern in r.classes.readable if re.fullmatch(pattern, m[0]))
-        if r.negated(m.start()):
+        if r.denied(m):
             r.facts.negated_pathologies.append(name or m[0])
             continue
         (r.facts.pathologies if name else r.facts.unsupported).append(name or m[0])
@@ -340,21 +393,39 @@ def _read_pathologies(r: Reader) -> None:
             r.facts.weak_pathologies.append("person")
     for name, pattern in r.classes.hints:
         for m in r.find(pattern):
-            (r.facts.negated_pathologies if r.negated(m.start()) else r.facts.weak_pathologies).append(name)
+            (r.facts.negated_pathologies if r.denied(m) else r.facts.weak_pathologies).append(name)
     if re.search(r"\b(?:abnormal(?:ly|ity)?|pathological)\b", r.rest) and not r.facts.pathologies:
         r.facts.unsupported.append("abnormal gait")
 
 
+def _read_sound_sides(r: Reader) -> None:
+    """Legs that are well: "the left leg is normal", "the sound side is the left"."""
+    taken = [m.span() for m in re.finditer(r.classes.everything, r.rest) if not re.match("normal|healthy|unimpaired|no ", m[0])]
+    for m in list(re.finditer(SOUND, r.rest)):
+        side = next(filter(None, m.groups()))
+        if not any(a < m.end() and m.start() < b for a, b in taken):
+            r.facts.sound_sides.append(side)
+            r.take(*m.span())
+
+
 def _read_sides(r: Reader) -> None:
-    if r.find(r"\bboth (?:sides|legs|limbs|feet|knees|hips|lower limbs)\b|\bbilateral(?:ly)?\b|\bboth sides\b|"
-              r"\bleft and (?:the )?right\b|\bright and (?:the )?left\b|\btwo[- ]sided\b"):  # fmt: skip
-        r.facts.sides.append("both")
-    r.find(
-        r"\bright (?:now|away|angles?|after|before|here)\b|\ball right\b|\bleft (?:over|behind|out)\b|"
-        r"\bturn(?:s|ing)? (?:left|right)\b|\b(?:to|towards?) the (?:left|right)\b|"
-        r"\b(?:unaffected|sound|uninvolved|good|other|opposite|healthy|normal|intact) (?:left|right)\b|"
-        r"\b(?:left|right)(?: (?:leg|side|limb|foot|knee))? is (?:unaffected|sound|healthy|normal|fine|intact)\b"
+    both = (
+        r"\bboth (?:sides|legs|limbs|feet|knees|hips|lower limbs)\b|\bbilateral(?:ly)?\b|\btwo[- ]sided\b|"
+        r"\bleft and (?:the )?right\b|\bright and (?:the )?left\b"
     )
-    for m in r.find(r"\b(?:left|right)\b"):
-        if not r.negated(m.start(), _ADJACENT):
-            r.facts.sides.append(m[0])
+    aside = r"\bright (?:now|away|angles?|after|before|here)\b|\ball right\b|\bleft (?:over|behind|out)\b"
+    for m in list(re.finditer(aside, r.rest)):
+        r.tell(*m.span())
+    for m in [*re.finditer(both, r.rest), *re.finditer(r"\b(?:left|right)\b", r.rest)]:
+        if "~" in r.rest[m.start() : m.end()]:
+            continue
+        side = m[0] if m[0] in ("left", "right") else "both"
+        if side == "both" and not re.search("left|right", m[0]):
+            r.facts.sides.append(side)
+        elif not is_affected(r.whole, r.rest, *m.span()):
+            r.tell(*with_neighbours(r.rest, *m.span()))
+        elif r.negated(m.start(), _ADJACENT):
+            r.facts.sound_sides.append(side)
+        else:
+            r.facts.sides.append(side)
+        r.take(*m.span())

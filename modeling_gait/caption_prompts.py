@@ -39,12 +39,16 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     and step length (m, cm, ft), knee, hip and pelvis ranges, trunk lean, age, sex, load, footwear and clothing. A word for the
     speed or cadence stands for the middle of its band (SPEED_BANDS) unless a number says more.
 
+    A side, severity or pace of something else (a hand, a backpack, "slower than normal") is not read but among `unused`; of a
+    leg that is well the other one is affected.
+
     A fallback is said in the description's `notes`: a walk of no named class but with a stated speed, or one that only says
     what is absent ("walks without a limp"), is normal gait; a bare "limp" is antalgic, "stiffness" stiff-legged.
 
     Raises ValueError, saying what to write instead: empty or too long text; a class that is unknown or not modelled; two
-    classes, sides, severities or values of one number; a range; numbers that are impossible, that do not fit a word, or that
-    do not fit each other (speed = stride / 2 * cadence / 60 within 25 %); a number whose meaning is unclear.
+    classes, sides, severities or values of one number; a range or a bound ("at least 1 m/s"); numbers that are impossible,
+    that do not fit a word, or that do not fit each other (speed = stride / 2 * cadence / 60 within 25 % and the rounding); a
+    number whose meaning is unclear.
     """
     if not isinstance(text, str) or not text.strip():
         raise ValueError('the prompt is empty; write for example "moderate steppage gait, right side, 0.7 m/s"')
@@ -53,7 +57,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     classes = classes or load_classes()
     facts = read_facts(text, classes)
     if facts.ranges:
-        raise ValueError(f"{facts.ranges[0]!r} is a range; give one number")
+        raise ValueError(f"{facts.ranges[0]!r} is a range, not one number; give one")
     if facts.unread_numbers:
         raise ValueError(
             f"what is the number {facts.unread_numbers[0]!r}? Give it a unit, e.g. 0.8 m/s, 100 steps/min, stride 1.1 m"
@@ -87,7 +91,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
             )
     _fit_together(facts, numbers)
     severity = severity if entry.graded else None
-    unused = [f"{k} {v}" for k, v in attributes.items()]
+    unused = [f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in attributes.items()]
     unused += [
         f"{name.replace('_', ' ')} {v:g} {QUANTITIES[name].unit}" for name, v in numbers.items() if name not in IN_PROMPT
     ]
@@ -123,7 +127,7 @@ def _one_pathology(facts: Facts, text: str, classes: GaitClasses, notes: list[st
     stated = bool(facts.speed_words) or any(n.quantity == "speed" for n in facts.numbers)
     if "normal" not in classes:
         raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text, classes)}")
-    if absent and "normal" not in absent and facts.mentions_walking and re.search(r"\b(?:no|without|free of)\b", text.lower()):
+    if absent and "normal" not in absent and facts.mentions_walking and re.search(r"\b(?:no|without|free)\b", text.lower()):
         notes.append("the prompt only says what the gait lacks; it is taken as normal gait")
     elif "person" in facts.weak_pathologies and facts.mentions_walking and not absent:
         pass
@@ -150,6 +154,10 @@ def _one_side(facts: Facts, entry: GaitClass) -> str:
         if set(sides) - {"both"}:
             raise ValueError(f"a {entry.title} has no affected side, but the prompt names {sides[0]!r}")
         return "none"
+    if sound := set(facts.sound_sides):
+        if len(sound) > 1 or "both" in {*sound, *sides} or sound & set(sides):
+            raise ValueError("the prompt says of the affected side that it is well; leave one of them out")
+        return "left" if sound == {"right"} else "right"
     return sides[0] if sides else "unknown"
 
 
@@ -197,7 +205,9 @@ def _fit_together(facts: Facts, numbers: dict[str, float]) -> None:
             band = bands[min(words, key=list(bands).index)]
             numbers[name] = round(float(np.clip(implied, band.low, band.high - 1e-6)), 6)
     implied = _implied(numbers, "speed")
-    if implied is not None and "speed" in numbers and abs(implied - numbers["speed"]) > FIT * max(implied, numbers["speed"]):
+    rounding = QUANTITIES["speed"].step / 2  # of slow walks more than what FIT leaves
+    speed = numbers.get("speed")
+    if implied is not None and speed is not None and abs(implied - speed) > rounding + FIT * max(implied, speed):
         raise ValueError(
             f"a stride of {numbers['stride_length']:.3g} m at {numbers['cadence']:.3g} steps/min makes {implied:.2f} m/s, "
             f"but the prompt says {numbers['speed']:.2f} m/s; change one of them or leave it out"

@@ -9,7 +9,8 @@ Out: `WalkDescription`, its canonical text and prompt, a list of a text's untrut
     parse_prompt("a slow, severe Trendelenburg walk, left side").severity   # 0.833...
 
 This file checks captions; `caption_grammar.py` writes them, the description is made in `walk_description.py`, the words are
-in `caption_words.py`, those of classes in `gait_classes.json`, reading is in `caption_parsing.py` and `caption_prompts.py`.
+in `caption_words.py`, those of classes in `gait_classes.json`, reading is in `caption_parsing.py`, `caption_context.py` and
+`caption_prompts.py`.
 `classes=` says which kinds of gait there are (default: the package's).
 """
 
@@ -70,6 +71,7 @@ def check_faithfulness(text: str, description: WalkDescription) -> list[str]:
         problems.append(f"the text does not name the class {d.pathology}")
     sides = (d.side, "both") if d.entry and d.entry.side == "none" else (d.side,)
     problems += [f"the text says side {s}, the walk's is {d.side}" for s in dict.fromkeys(facts.sides) if s not in sides]
+    problems += [f"the text says that the {d.side} side is well" for _ in facts.sound_sides[:1] if d.side in facts.sound_sides]
     said = dict.fromkeys(facts.severities)
     problems += [f"the text says {s}, the walk's severity is {d.level}" for s in said if s != d.level]
     for name, words, band_of, bands in (

@@ -431,6 +431,7 @@ def _sides(facts, reader: Reader) -> list[Condition]:
     denied = [
         m[0] for m in re.finditer(r"\b(?:left|right)\b", reader.rest) if reader.negated(m.start(), r"(?:(?:the|on|in|a|of) )*")
     ]
+    denied += facts.sound_sides
     if denied and not facts.sides:
         return [Condition(f"not {denied[0]}", "side", values=(denied[0],), negated=True)]
     sides = list(dict.fromkeys(facts.sides))

@@ -77,6 +77,11 @@ def test_prompt_round_trip_is_exact(d):
     assert check_faithfulness(d.to_prompt(), d) == []
 
 
+def test_rounded_numbers_of_a_very_slow_walk_still_fit_each_other():
+    d = WalkDescription("antalgic", "left", None, speed=0.1748, cadence=59.0, stride_length=0.4063)
+    assert parse_prompt(d.to_prompt()) == d.canonical()
+
+
 @pytest.mark.parametrize(
     "fields, message",
     [
@@ -288,6 +293,14 @@ def test_faithfulness_check_accepts_other_units():
 def test_prompts_are_understood(text, expected):
     d = parse_prompt(text)
     assert {k: getattr(d, k) for k in expected} == expected
+
+
+@pytest.mark.parametrize("text, expected, unused", TEXTS["prompts_told"])
+@pytest.mark.filterwarnings("ignore:the prompt")
+def test_what_is_said_of_something_else_is_told(text, expected, unused):
+    d = parse_prompt(text)
+    assert {k: pytest.approx(v, abs=1e-6) if isinstance(v := getattr(d, k), float) else v for k in expected} == expected
+    assert list(d.unused) == unused
 
 
 @pytest.mark.parametrize("text, message", [*TEXTS["prompts_refused"], ("steppage " * 200, "at most 1000")])
