@@ -11,7 +11,9 @@ With T[p, c] the mean cycle of person p's walks of class c, and W[p, c] = T[p, c
     walk + a (T[A, normal] - T[B, normal]) + u (W[C, c] - W[B, c]) + v W[B, c]
 
 at its own phase, A and C people drawn at random, a in 0..`person`, u in 0..`way`, v in -`severity`..`severity`, and then other
-bones and postures (`bodies`). Its own change from stride to stride and its sensor's noise stay.
+bones and postures (`bodies`). Its own change from stride to stride and its sensor's noise stay. Nothing bounds the bones: over
+600 walks of gist a new shank is 0.79 to 1.33 times the old one (5th and 95th percentile; least 0.58, most 1.61), and a new walk
+0.83 to 1.23 times as fast, as it is scaled with the legs (0.70, 1.44). The attributes stay, and so may say another height.
 
 `learn` puts normal cycles and pathologies of people who never walked, such as a language model writes, in the place of T[A,
 normal] and W[C, c]: real walks then take what words ask for.
