@@ -206,9 +206,9 @@ class Experiment:
             of = {(name, False): ways[written["labels"] == i] for i, name in enumerate(self.walks.names)}
             people.learn(persons, {k: v for k, v in of.items() if len(v)})
         made = [
-            prepare_classifier_input(people(rows[i : i + 128], [copy * len(train) + i])["joints"])
+            prepare_classifier_input(people(rows[some], copy * len(train) + some)["joints"])
             for copy in range(copies)
-            for i in range(0, len(train), 128)
+            for some in np.array_split(np.arange(len(train)), -(-len(train) // 128))
         ]
         return np.concatenate(made)
 

@@ -15,7 +15,7 @@ import torch
 from scipy.signal import butter, hilbert, sosfiltfilt
 from scipy.spatial.transform import Rotation
 
-from .forward_kinematics import positions_from_bones
+from .forward_kinematics import ancestry, positions_from_bones
 from .skeletons import KINECT_V2, Skeleton, mirror
 
 # Bones that grow together, named by the joint at their far end without its side; all others are the trunk and head.
@@ -88,16 +88,13 @@ def scale_bones(joints: torch.Tensor, factors: torch.Tensor, skeleton: Skeleton 
     _check(joints, skeleton)
     if factors.shape != (len(joints), len(skeleton)):
         raise ValueError(f"factors: expected ({len(joints)}, {len(skeleton)}), got {tuple(factors.shape)}")
-    new: list[torch.Tensor] = [joints[:, :, skeleton.root]] * len(skeleton)
-    leg_before = leg_after = 0
-    for j in skeleton.order[1:]:
-        bone = joints[:, :, j] - joints[:, :, skeleton.parents[j]]
-        new[j] = new[skeleton.parents[j]] + factors[:, j, None, None] * bone
-        if skeleton.joint_names[j].endswith(("knee", "ankle")):
-            length = bone.norm(dim=-1).mean(dim=1)
-            leg_before, leg_after = leg_before + length, leg_after + factors[:, j] * length
-    out = torch.stack(new, dim=2)
-    out = out + joints[:, :, [skeleton.root]] * (leg_after / leg_before.clamp(min=1e-6) - 1)[:, None, None, None]
+    root = joints[:, :, [skeleton.root]]
+    bones = joints - joints[:, :, [max(p, 0) for p in skeleton.parents]]
+    legs = [j for j, name in enumerate(skeleton.joint_names) if name.endswith(("knee", "ankle"))]
+    lengths = bones[:, :, legs].norm(dim=-1).mean(dim=1)
+    leg_before, leg_after = lengths.sum(1), (factors[:, legs] * lengths).sum(1)
+    out = torch.einsum("ij,btjc->btic", ancestry(skeleton, joints), factors[:, None, :, None] * bones) + root
+    out = out + root * (leg_after / leg_before.clamp(min=1e-6) - 1)[:, None, None, None]
     return _on_the_floor(out, joints, skeleton)
 
 
@@ -135,9 +132,8 @@ def random_body(
     parts = [name.removeprefix("left_").removeprefix("right_") for name in skeleton.joint_names]
     groups = [next((g for g, members in BODY_GROUPS.items() if part in members), "trunk") for part in parts]
     logs = _normal((batch, len(skeleton)), bone, generator, like)
-    for shared in SHARED_FACTORS:
-        inside = torch.tensor([g in shared for g in groups], device=like.device)
-        logs = logs + _normal((batch, 1), group, generator, like) * inside
+    for members in torch.tensor([[g in shared for g in groups] for shared in SHARED_FACTORS], device=like.device):
+        logs = logs + _normal((batch, 1), group, generator, like) * members
     return logs.exp()
 
 
@@ -183,9 +179,8 @@ def random_posture(
     for side in ("left", "right"):
         for limbs in (legs[1:], legs[2:], BODY_GROUPS["arms"], BODY_GROUPS["arms"][1:]):
             inside.append([name.startswith(side) and name.endswith(limbs) for name in names])
-    for members in inside:
-        shared = _normal((batch, 1, 3), limb * degree, generator, like)
-        turns = turns + shared * torch.tensor(members, device=like.device)[:, None]
+    for members in torch.tensor(inside, device=like.device):
+        turns = turns + _normal((batch, 1, 3), limb * degree, generator, like) * members[:, None]
     return turns
 
 

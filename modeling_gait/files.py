@@ -51,9 +51,14 @@ def read_text(path: str | Path) -> str:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the folder of `path` with its suffix; renamed to `path` on success, removed on failure."""
+    """A temporary path in the folder of `path` with its suffix; renamed to `path` on success, removed on failure.
+
+    Raises OSError that names `path` where its folder cannot be written in."""
     path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     os.close(handle)
     temporary = Path(name)
     try:

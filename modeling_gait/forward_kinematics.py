@@ -33,14 +33,14 @@ def positions_from_global(
     return positions_from_bones(rotations.index_select(-3, parents), root, offsets, skeleton)
 
 
-def _ancestry(skeleton: Skeleton, like: torch.Tensor) -> torch.Tensor:
+def ancestry(skeleton: Skeleton, like: torch.Tensor) -> torch.Tensor:
     """(J, J) ones where j lies on the path from the root (left out) to i: summing bones along it gives the position."""
-    path = torch.zeros(len(skeleton), len(skeleton), dtype=like.dtype, device=like.device)
+    path = [[0.0] * len(skeleton) for _ in skeleton.joint_names]
     for i in skeleton.order:
         if i != skeleton.root:
-            path[i] = path[skeleton.parents[i]]
-            path[i, i] = 1
-    return path
+            path[i] = path[skeleton.parents[i]].copy()
+            path[i][i] = 1.0
+    return torch.tensor(path, dtype=like.dtype, device=like.device)
 
 
 def local_to_global(rotations: torch.Tensor, skeleton: Skeleton = KINECT_V2) -> torch.Tensor:
@@ -70,7 +70,7 @@ def positions_from_bones(
     Returns: positions (..., J, 3) [m].
     """
     bones = sum(rotations[..., k] * offsets[..., k, None] for k in range(3))  # @ copies what it broadcasts
-    return torch.einsum("ij,...jc->...ic", _ancestry(skeleton, bones), bones) + root.unsqueeze(-2)
+    return torch.einsum("ij,...jc->...ic", ancestry(skeleton, bones), bones) + root.unsqueeze(-2)
 
 
 def skeleton_from_positions(

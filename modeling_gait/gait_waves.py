@@ -55,8 +55,9 @@ def from_channels(channels: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
     return torch.where(is_root, path, slots + path)
 
 
-def clock(mask: torch.Tensor, window: int) -> torch.Tensor:
-    """s (B, T) of each frame: 0 in the middle of the valid frames (of the first `window`, where there are more)."""
+def clock(mask: torch.Tensor, window: int | torch.Tensor) -> torch.Tensor:
+    """s (B, T) of each frame: 0 in the middle of the valid frames (of the first `window`, where there are more).
+    `window`: one number of frames for all walks, or that of each (B, 1)."""
     count = mask.sum(1, keepdim=True).clamp(max=window)
     return (torch.arange(mask.shape[1], dtype=mask.dtype, device=mask.device) - (count - 1) / 2) / (window / 2)
 
@@ -87,8 +88,8 @@ def _phase_terms(s: torch.Tensor) -> torch.Tensor:
     return torch.stack((torch.ones_like(s), s, *warps), dim=-1)
 
 
-def phase_of(rhythm: torch.Tensor, s: torch.Tensor, half: float) -> torch.Tensor:
-    """Phase (B, T) [rad] of a rhythm (B, 6); `half` a window is so many seconds."""
+def phase_of(rhythm: torch.Tensor, s: torch.Tensor, half: float | torch.Tensor) -> torch.Tensor:
+    """Phase (B, T) [rad] of a rhythm (B, 6); `half` a window is so many seconds, a number or (B, 1)."""
     frequency, phase = rhythm[:, :1], rhythm[:, 2:3]
     terms = torch.cat((phase, 2 * math.pi * half * frequency, rhythm[:, 3 : 3 + WARPS]), dim=1)
     return (_phase_terms(s) @ terms[..., None])[..., 0]
@@ -106,7 +107,7 @@ def _ridge(harmonics: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def _stride_frequency(
-    x: torch.Tensor, s: torch.Tensor, mask: torch.Tensor, ankles: tuple[int, int], half: float
+    x: torch.Tensor, s: torch.Tensor, mask: torch.Tensor, ankles: tuple[int, int], half: float | torch.Tensor
 ) -> torch.Tensor:
     """(B,) [Hz]: the frequency whose one wave, with a mean and a trend, explains most of (left - right ankle)."""
     ahead = (x[..., 3 * ankles[0] + 1] - x[..., 3 * ankles[1] + 1])[..., None]
@@ -125,17 +126,18 @@ def fit_waves(
     mask: torch.Tensor,
     skeleton: Skeleton,
     fps: float,
-    window: int,
+    window: int | torch.Tensor,
     harmonics: int = 5,
     iterations: int = 5,
 ) -> GaitWaves:
     """Windows -> their cycle, drift and rhythm.
 
     Args:
-        joints: (B, T, J, 3) [m]; mask: (B, T).
-        window: N, the frames of a full window, the unit of s.
+        joints: (B, T, J, 3) [m]; mask: (B, T). Frames that it does not call valid may hold anything.
+        window: N, the frames of a full window, the unit of s; or that of each walk (B, 1).
 
-    Raises: ValueError for another shape, or a skeleton without ankles.
+    Raises: ValueError for another shape, a skeleton without ankles, a walk of less than two valid frames, or valid joints that
+    are not finite.
     """
     if joints.ndim != 4 or joints.shape[2:] != (len(skeleton), 3) or mask.shape != joints.shape[:2]:
         raise ValueError(
@@ -143,14 +145,21 @@ def fit_waves(
         )
     if not (skeleton.has("left_ankle") and skeleton.has("right_ankle")):
         raise ValueError(f"skeleton {skeleton.name!r} has no ankles, which the phase is read from")
-    joints, mask = joints.float(), mask.float()
+    mask = mask.float()
+    joints = joints.float().masked_fill(mask[..., None, None] == 0, 0)
+    for what, wrong in (
+        ("less than two valid frames", (mask > 0).sum(1) < 2),
+        ("joints that are not finite", ~joints.isfinite().flatten(1).all(1)),
+    ):
+        if wrong.any():
+            raise ValueError(f"walk {int(wrong.nonzero()[0])} of the batch has {what}")
     x, s, half = to_channels(joints, skeleton), clock(mask, window), window / 2 / fps
     ankles, root = (skeleton.index("left_ankle"), skeleton.index("right_ankle")), skeleton.root
     posed = torch.ones(x.shape[-1], device=x.device)
     posed[3 * root : 3 * root + 3] = 0
     terms, slow = _phase_terms(s), _polynomials(s)
     growth = x.new_zeros(len(x), 2 + WARPS)
-    growth[:, 1] = 2 * math.pi * half * _stride_frequency(x, s, mask, ankles, half)
+    growth[:, 1:2] = 2 * math.pi * half * _stride_frequency(x, s, mask, ankles, half)[:, None]
     stiff = x.new_tensor([1e-5, 1e-5] + [_WARP_RIDGE] * WARPS)
     for step in range(iterations):
         count = min(harmonics, 1 + 2 * step)  # few first: the higher ones could hold a wrong frequency in place
@@ -161,7 +170,7 @@ def fit_waves(
         slope = (_slopes(waves) @ c[:, NUM_DRIFTS + 1 :]) * posed * mask[..., None]
         missed = ((x - design @ c) * slope).sum(-1)
         weight = slope.square().sum(-1)
-        penalty = stiff * weight.mean(1, keepdim=True)
+        penalty = stiff * weight.sum(1, keepdim=True) / window
         normal = (terms * weight[..., None]).transpose(1, 2) @ terms + torch.diag_embed(penalty)
         held = torch.cat((torch.zeros_like(growth[:, :2]), growth[:, 2:]), dim=1) * penalty
         growth = growth + torch.linalg.solve(normal, (terms * missed[..., None]).sum(1) - held)
@@ -172,9 +181,8 @@ def fit_waves(
     c = torch.cat((c[:, : NUM_DRIFTS + 1], shift_phase(c[:, NUM_DRIFTS + 1 :], shift)), dim=1)
     phase = torch.remainder(growth[:, 0] - shift + math.pi, 2 * math.pi) - math.pi
     speed = c[:, 0, 3 * root : 3 * root + 2] / half
-    rhythm = torch.stack(
-        (growth[:, 1] / (2 * math.pi * half), speed[:, 1], phase, *growth[:, 2:].unbind(1), speed[:, 0]), dim=1
-    )
+    frequency = (growth[:, 1:2] / (2 * math.pi * half))[:, 0]
+    rhythm = torch.stack((frequency, speed[:, 1], phase, *growth[:, 2:].unbind(1), speed[:, 0]), dim=1)
     c[:, 0, 3 * root : 3 * root + 2] = 0
     return GaitWaves(c[:, NUM_DRIFTS:], c[:, :NUM_DRIFTS], rhythm)
 

@@ -12,7 +12,9 @@ Nothing is learned here: the codebooks are the tokeniser's (`GaitDecoderModel.fr
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 
+import numpy as np
 import torch
 from transformers.utils import ModelOutput, can_return_tuple
 
@@ -79,19 +81,27 @@ class GaitDecoderModel(GaitPreTrainedModel):
             severity: number or (B,), times the pathology.
             noise: add the sensor's noise, drawn with `generator` (or a list, one for each walk), which needs the sensor codes.
 
-        Raises: ValueError where codes are missing or of another kind.
+        Raises: ValueError where codes are missing or of another kind, or another argument does not fit them.
         """
+        if num_frames is not None and (not isinstance(num_frames, Integral) or num_frames < 1):
+            raise ValueError(f"num_frames: expected a whole number of 1 or more, got {num_frames!r}")
         if parts is None:
             if temporal_codes is None or pathological_codes is None or spatial_codes is None:
                 raise ValueError("GaitDecoderModel needs temporal_codes, pathological_codes and spatial_codes, or parts")
             parts = self.codebooks.lookup(temporal_codes, pathological_codes, spatial_codes, sensor_codes)
         if noise and parts.levels is None:
             raise ValueError("noise is what the sensor codes describe: none were given")
+        count = len(parts.person)
+        if np.shape(severity) not in ((), (count,)):
+            raise ValueError(f"severity: expected a number or ({count},), got {np.shape(severity)}")
+        if attention_mask is not None and (attention_mask.ndim != 2 or len(attention_mask) != count):
+            raise ValueError(f"attention_mask: expected ({count}, T), got {tuple(attention_mask.shape)}")
         waves = parts.waves(severity)
         if self.config.footing:
             waves = fit_stride(waves, self.skeleton, *self.config.footing)
         if attention_mask is None:
-            attention_mask = waves.cycle.new_ones(len(waves.cycle), num_frames or self.config.num_frames)
+            frames = self.config.num_frames if num_frames is None else num_frames
+            attention_mask = waves.cycle.new_ones(count, frames)
         mask, window = attention_mask.to(waves.cycle.dtype), self.config.num_frames
         channels = synthesise(waves, mask, self.skeleton, window, self.half)
         if noise:

@@ -178,7 +178,12 @@ class GaitCodebooks(nn.Module):
     def lookup(
         self, temporal: torch.Tensor, pathological: torch.Tensor, spatial: torch.Tensor, sensor: torch.Tensor | None = None
     ) -> GaitParts:
-        """Codes -> parts. Raises ValueError for codes of another kind."""
+        """Codes -> parts. Raises ValueError for codes of another kind, and of other walks."""
+        given = [temporal, pathological, spatial] + ([] if sensor is None else [sensor])
+        if not all(isinstance(c, torch.Tensor) and c.dtype == torch.long and c.ndim == 2 for c in given):
+            raise ValueError("expected codes (B, tokens) as int64 tensors")
+        if len({len(c) for c in given}) > 1:
+            raise ValueError(f"expected codes of the same walks, got those of {', '.join(str(len(c)) for c in given)}")
         person = self.to_cycle(self.spatial.lookup(spatial))
         drift, levels = person.new_zeros(len(person), 3, self.channels), None
         if sensor is not None:
@@ -259,14 +264,32 @@ class GaitVQModel(GaitPreTrainedModel):
                 init.zeros_(getattr(self, name))
 
     def _inputs(self, joints: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Joints and mask in the precision of the model; no mask: all frames."""
-        mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask
-        return joints.to(self.person_mean.dtype), mask.to(self.person_mean.dtype)
+        """Joints and mask in the precision of the model, 0 where it says so; no mask: all frames."""
+        mask = self._mask(joints, attention_mask)
+        return joints.to(self.person_mean.dtype).masked_fill(mask[..., None, None] == 0, 0), mask.to(self.person_mean.dtype)
+
+    @staticmethod
+    def _mask(joints: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """The mask, by default of all frames. Raises ValueError for what is no tensor of one walk or more."""
+        if not isinstance(joints, torch.Tensor) or joints.ndim != 4:
+            raise ValueError(f"expected joints (B, T, J, 3) as a tensor, got {_told(joints)}")
+        if attention_mask is None:
+            return joints.new_ones(joints.shape[:2])
+        if not isinstance(attention_mask, torch.Tensor) or attention_mask.shape != joints.shape[:2]:
+            raise ValueError(f"expected attention_mask {tuple(joints.shape[:2])} as a tensor, got {_told(attention_mask)}")
+        return attention_mask
+
+    @staticmethod
+    def _check_labels(labels: torch.Tensor | None, count: int) -> None:
+        """Raises ValueError for labels that are not one whole number for each walk."""
+        if labels is not None and not (
+            isinstance(labels, torch.Tensor) and labels.shape == (count,) and labels.dtype == torch.long
+        ):
+            raise ValueError(f"labels: expected ({count},) as an int64 tensor, got {_told(labels)}")
 
     def waves(self, joints: torch.Tensor, attention_mask: torch.Tensor | None = None) -> GaitWaves:
         """Joints (B, T, J, 3) [m] -> cycle, drift and rhythm. Raises ValueError for another shape."""
-        config = self.config
-        mask = joints.new_ones(joints.shape[:2]) if attention_mask is None else attention_mask
+        config, mask = self.config, self._mask(joints, attention_mask)
         return fit_waves(joints, mask, self.codebooks.skeleton, config.fps, config.num_frames, config.num_harmonics)
 
     def logits(self, waves: GaitWaves) -> torch.Tensor:
@@ -294,7 +317,7 @@ class GaitVQModel(GaitPreTrainedModel):
             labels: (B,) class, plus `num_labels` where the left side is affected; below 0, or None: read from the walk.
             normal: (R, C) or (B, R, C), the normal cycle of the person (`normal_cycle`); None: estimated.
 
-        Raises: ValueError for another shape.
+        Raises: ValueError for another shape or kind, joints that are not finite, or a walk of less than two valid frames.
         """
         joints, mask = self._inputs(joints, attention_mask)
         waves = self.waves(joints, mask)
@@ -304,6 +327,11 @@ class GaitVQModel(GaitPreTrainedModel):
     def encode_waves(self, waves: GaitWaves, channels, mask, labels=None, normal=None) -> GaitVQEncoderOutput:
         """As `encode`, where the waves are known; `channels` (B, T, C) of `to_channels`."""
         books, config = self.codebooks, self.config
+        self._check_labels(labels, len(waves.cycle))
+        if normal is not None and (
+            not isinstance(normal, torch.Tensor) or normal.shape not in (waves.cycle.shape, waves.cycle.shape[1:])
+        ):
+            raise ValueError(f"normal: expected {tuple(waves.cycle.shape[1:])} or one for each walk, got {_told(normal)}")
         said = self.logits(waves).argmax(1)
         labels = said if labels is None else torch.where(labels >= 0, labels, said)
         pathological = torch.cat((labels[:, None], books.pathological.encode(self.own_way(waves.cycle, labels, normal))), dim=1)
@@ -361,8 +389,11 @@ class GaitVQModel(GaitPreTrainedModel):
             joints: (B, T, J, 3) [m]; attention_mask: (B, T).
             labels: (B,) class, plus `num_labels` where the left side is affected, -100 where unknown; for the loss alone.
             waves: of the walks, instead of joints; then only the class is read.
+
+        Raises: ValueError for another shape, or neither joints nor waves.
         """
         known = self.waves(joints, attention_mask) if waves is None else waves
+        self._check_labels(labels, len(known.cycle))
         logits = self.logits(known)
         output = GaitVQOutput(class_logits=logits.unflatten(1, (2, -1)).logsumexp(1))
         if labels is not None:
@@ -375,6 +406,12 @@ class GaitVQModel(GaitPreTrainedModel):
                 output[name] = value
             output.reconstruction = self.decode(**codes, attention_mask=mask)
         return output
+
+
+def _told(value: object) -> str:
+    """What an argument is: its type, dtype and shape."""
+    shape = tuple(value.shape) if hasattr(value, "shape") else ""
+    return f"{type(value).__name__} {getattr(value, 'dtype', '')} {shape}".strip()
 
 
 GaitVQModel.register_for_auto_class("AutoModel")

@@ -4,7 +4,9 @@ In: prompts; or walks as arrays (T, J, 3) [m] or skeleton files. Out: dictionari
 Both load a *family* folder or Hub repository: GPT-2, tokeniser and processor at the top, `vq/` and `decoder/` in it.
 """
 
+from collections.abc import Iterable
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from .skeletons import SKELETONS, convert_joints
 from .tokenization_gait import GaitCodes, GaitTokenizer
 
 MOST_FRAMES = 18_000  # of one walk: ten minutes
+MOST = 2**32 - 1  # of seeds
 
 
 def family_of(pipeline: Pipeline) -> dict[str, str]:
@@ -98,7 +101,8 @@ class TextToGaitPipeline(Pipeline):
     `person`: a walk of somebody, as `read_recording` takes it, whose spatial codes (bones, posture, own normal cycle) all walks
     get. Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description`
     (what was understood, a WalkDescription), `unused` (what the prompt says and nothing here uses), `codes` (GaitCodes),
-    `measured` (of the walk: gait parameters, pathology, side, severity) and `missed` (what of the prompt they miss, sentences).
+    `measured` (of the walk: gait parameters, nan where it shows too little; pathology, side, severity, None where the gait has
+    none) and `missed` (what of the prompt they miss, sentences).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
@@ -136,16 +140,19 @@ class TextToGaitPipeline(Pipeline):
         sensor=None,
         **_,
     ):
-        if num_frames is not None and not 2 <= num_frames <= MOST_FRAMES:
-            raise ValueError(f"num_frames: expected 2 to {MOST_FRAMES}, got {num_frames}")
+        whole = {"num_frames": (num_frames, 2, MOST_FRAMES), "seed": (seed, 0, MOST), "first": (first, 0, MOST)}
+        for name, (value, low, high) in (whole | {"candidates": (candidates, 1, MOST)}).items():
+            if value is not None and not (isinstance(value, Integral) and low <= value <= high):
+                raise ValueError(f"{name}: expected {low} to {high}, a whole number, got {value!r}")
+        for name, value in (("temperature", temperature), ("top_p", top_p), ("guidance", guidance)):
+            if value is not None and not isinstance(value, Real):
+                raise ValueError(f"{name}: expected a number, got {value!r}")
         if temperature is not None and not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
         if guidance is not None and not 0 <= guidance < 100:
             raise ValueError(f"guidance must be 0 or more, got {guidance}")
-        if candidates is not None and candidates < 1:
-            raise ValueError(f"candidates must be 1 or more, got {candidates}")
         given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed}
         given |= {"first": first, "candidates": candidates, "sensor": sensor}
         if person is not None:
@@ -158,6 +165,10 @@ class TextToGaitPipeline(Pipeline):
         _refuse_unknown(kwargs, *known)
         _, options, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(prompts, str)
+        if not single and not isinstance(prompts, Iterable):
+            raise TypeError(f"expected a prompt or a list of prompts, got {type(prompts).__name__}")
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise ValueError(f"batch_size: expected a whole number of 1 or more, got {batch_size!r}")
         asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
         results = []
         batch_size = max(1, batch_size // options.get("candidates", 1))
@@ -174,6 +185,8 @@ class TextToGaitPipeline(Pipeline):
         return self.vq.encode(window, mask).spatial_codes[0].cpu().numpy()
 
     def preprocess(self, prompt: str) -> dict:
+        if not isinstance(prompt, str):
+            raise TypeError(f"expected a prompt or a list of prompts, got one of type {type(prompt).__name__}")
         return {"prompt": prompt, "description": parse_prompt(prompt, self.extractor.classes)}
 
     def _forward(self, asked: list[dict], candidates: int = 1, **options) -> dict:
@@ -221,9 +234,9 @@ class GaitToTextPipeline(Pipeline):
 
     In: a walk or several, as `recording.read_recordings` takes them: files, joints (T, J, 3) with `fps` and `skeleton`, dicts,
     ... Each result is a dict: `text` (class, side and severity, numbers as measured), `written` (GPT-2's own text),
-    `pathology`, `class_probabilities`, `gait_parameters` (measured from the joints), `problems` (what in the text does not
-    agree with them, see `captions.check_faithfulness`: nothing, as it is made of them), `doubts` (what was assumed of the walk
-    or looks wrong in it, a sentence each). Where nobody walks: ValueError.
+    `pathology`, `class_probabilities`, `gait_parameters` (measured from the joints, nan where they show too little), `problems`
+    (what in the text does not agree with them, see `captions.check_faithfulness`: nothing, as it is made of them), `doubts`
+    (what was assumed of the walk or looks wrong in it, a sentence each). Where nobody walks: ValueError.
 
     The class is GPT-2's, the likeliest where it names none, and its probabilities are the tokeniser's, read from the cycle;
     but where the family has a classifier (`classifier/`) of the same classes both are the classifier's: codes of a tokeniser

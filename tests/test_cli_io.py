@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from films import filmed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modeling_gait.cli.base import one_line
 from modeling_gait.cli.io import CLASSIFIER, FAMILY, find_model, output_files, plain, read_cycles, whole_files
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.export import write_csv
+from modeling_gait.files import atomic_path
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.recording import read_recording
 from modeling_gait.released import FOLDER
@@ -132,3 +135,17 @@ def test_where_a_model_is_looked_for(tmp_path, monkeypatch):
     (tmp_path / "third" / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"third: config\.json cannot be read"):
         find_model("third", FAMILY)
+
+
+def test_a_place_that_cannot_be_written_in_is_named_as_asked(tmp_path):
+    (tmp_path / "afile").touch()
+    asked = tmp_path / "afile" / "x.csv"
+    with pytest.raises(OSError) as error, whole_files([asked]):
+        pass
+    assert one_line(error.value).startswith(f"{asked}: cannot be written: ")
+    with pytest.raises(OSError) as error, whole_files([Path("/proc/x.csv")]):
+        pass
+    assert one_line(error.value).startswith("/proc/x.csv: cannot be written: ")
+    with pytest.raises(OSError) as error, atomic_path(asked):
+        pass
+    assert one_line(error.value).startswith(f"{asked}: cannot be written: ")

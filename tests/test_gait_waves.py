@@ -115,3 +115,29 @@ def test_other_shapes_are_refused(joints):
         fit_waves(joints[:, :, :24], torch.ones(3, N), KINECT_V2, 30.0, N)
     with pytest.raises(ValueError, match="expected joints"):
         fit_waves(joints, torch.ones(3, N - 1), KINECT_V2, 30.0, N)
+
+
+def test_walks_that_cannot_be_fitted_are_named(joints):
+    hole = joints.clone()
+    hole[1, 80, 3, 2] = torch.inf
+    with pytest.raises(ValueError, match="walk 1 of the batch has joints that are not finite"):
+        fit_waves(hole, torch.ones(3, N), KINECT_V2, 30.0, N)
+    mask = (torch.arange(N) < 80).float().expand(3, -1)
+    for a, b in zip(
+        vars(fit_waves(hole, mask, KINECT_V2, 30.0, N)).values(), vars(fit_waves(joints, mask, KINECT_V2, 30.0, N)).values()
+    ):
+        torch.testing.assert_close(a, b)
+    for frames in (0, 1):
+        short = torch.ones(3, N)
+        short[2, frames:] = 0
+        with pytest.raises(ValueError, match="walk 2 of the batch has less than two valid frames"):
+            fit_waves(joints, short, KINECT_V2, 30.0, N)
+
+
+def test_each_walk_may_be_a_window_of_its_own(joints):
+    mask = (torch.arange(N) < torch.tensor([96, 80, 60])[:, None]).float()
+    together = fit_waves(joints, mask, KINECT_V2, 30.0, mask.sum(1, keepdim=True))
+    for i, n in enumerate((96, 80, 60)):
+        alone = fit_waves(joints[i : i + 1, :n], torch.ones(1, n), KINECT_V2, 30.0, n)
+        for a, b in zip(vars(together).values(), vars(alone).values()):
+            torch.testing.assert_close(a[i : i + 1], b, atol=1e-4, rtol=1e-4)

@@ -138,6 +138,20 @@ def test_missing_and_foreign_codes_are_refused():
         tiny_decoder()(**codes | {"spatial_codes": codes["spatial_codes"] + 8})
 
 
+def test_arguments_that_do_not_fit_the_codes_are_refused():
+    decoder, codes = tiny_decoder(), random_codes()
+    for options, message in (
+        ({"num_frames": 0}, "num_frames: expected a whole number of 1 or more, got 0"),
+        ({"num_frames": 8.5}, "num_frames: expected"),
+        ({"severity": torch.ones(2)}, r"severity: expected a number or \(3,\)"),
+        ({"severity": torch.ones(1)}, "severity: expected"),
+        ({"attention_mask": torch.ones(1, N)}, r"attention_mask: expected \(3, T\)"),
+        ({"attention_mask": torch.ones(N)}, "attention_mask: expected"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            decoder(**codes, **options)
+
+
 def test_it_is_the_tokenisers_and_saves_exactly(tmp_path):
     vq = tiny_vq()
     decoder = GaitDecoderModel.from_vq(vq)

@@ -201,3 +201,38 @@ def test_other_shapes_and_codes_are_refused(model, windows):
             model.decode(**{**codes, name: torch.full_like(codes[name], 99)})
     with pytest.raises(ValueError, match="no walk has a known class"):
         fit_parts(model, windows[0], windows[1], torch.full((len(windows[2]),), -100), windows[3])
+
+
+def test_arguments_that_do_not_fit_are_refused(model, windows):
+    joints, mask, labels = (w[:3] for w in windows[:3])
+    normal = model.normal_cycle(joints, mask)
+    for call, message in (
+        (lambda: model(), r"expected joints \(B, T, J, 3\) as a tensor, got NoneType"),
+        (lambda: model(joints.numpy()), "as a tensor, got ndarray float32"),
+        (lambda: model.encode(joints[0]), "expected joints"),
+        (lambda: model.encode(joints, mask[:1]), r"expected attention_mask \(3, 96\)"),
+        (lambda: model.encode(joints, mask.numpy()), "expected attention_mask"),
+        (lambda: model.encode(joints[:, :1]), "walk 0 of the batch has less than two valid frames"),
+        (lambda: model.encode(joints[:, :0]), "walk 0 of the batch has less than two valid frames"),
+        (lambda: model.encode(joints, 0 * mask), "walk 0 of the batch has less than two valid frames"),
+        (lambda: model.encode(joints * torch.nan), "walk 0 of the batch has joints that are not finite"),
+        (lambda: model.encode(joints, mask, labels[:1]), r"labels: expected \(3,\) as an int64 tensor, got Tensor"),
+        (lambda: model.encode(joints, mask, labels.float()), "labels: expected"),
+        (lambda: model(joints, mask, labels[:1]), "labels: expected"),
+        (lambda: model.encode(joints, mask, labels, normal[:3]), "normal: expected"),
+        (lambda: model.encode(joints, mask, labels, normal[None]), "normal: expected"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    padded = torch.where(torch.arange(N)[:, None, None] < 80, joints, torch.nan)
+    short = (torch.arange(N) < 80).float().expand(3, -1)
+    a, b = (model.encode(j, short, labels, normal.expand(3, -1, -1)) for j in (padded, joints))
+    assert all(torch.equal(a[name], b[name]) for name in CODES)
+    codes = dict(model.encode(joints, mask))
+    for other, message in (
+        ({"temporal_codes": codes["temporal_codes"].float()}, "expected codes .* as int64"),
+        ({"sensor_codes": codes["sensor_codes"].numpy()}, "expected codes .* as int64"),
+        ({"pathological_codes": codes["pathological_codes"][:1]}, "expected codes of the same walks, got those of 3, 1, 3, 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.decode(**codes | other)

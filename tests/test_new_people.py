@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 
 from modeling_gait.gait_waves import fit_waves
 from modeling_gait.new_people import NewPeople
@@ -17,8 +18,8 @@ def rows(dataset_folder):
     return load_walks(str(dataset_folder))
 
 
-def made(people, rows, **options) -> list[np.ndarray]:
-    return people(rows[:8], **options)["joints"]
+def made(people, rows) -> list[np.ndarray]:
+    return people(rows[:8], range(8))["joints"]
 
 
 def test_with_nothing_to_change_walks_stay(rows):
@@ -83,12 +84,95 @@ def test_it_maps_a_data_set_and_rows_of_a_loader(rows):
     assert np.array_equal(one, again) and not np.array_equal(one, other)
 
 
+def test_a_row_and_its_index_draw_the_same_walk_in_any_batch(rows):
+    """Whatever else is in the batch, longer walks too; and with the bodies, which have a generator of each walk."""
+    people, plain = NewPeople().fit(rows), rows.with_format(None)
+    batch = plain[:6]
+    batch["joints"] = [j[: 64 - 5 * i] for i, j in enumerate(batch["joints"])]
+    together = people(batch, range(6))["joints"]
+    for i in (1, 5):
+        alone = people({k: v[i : i + 1] for k, v in batch.items()}, [i])["joints"][0]
+        assert alone.shape == together[i].shape == (64 - 5 * i, 25, 3)
+        np.testing.assert_allclose(alone, together[i], atol=1e-4)
+        other = people({k: v[i : i + 1] for k, v in batch.items()}, [i + 1])["joints"][0]
+        assert np.abs(other - alone).max() > 0.01
+
+
+def test_what_was_measured_on_the_old_walk_does_not_stay(rows):
+    people = NewPeople().fit(rows)
+    batch = rows.with_format(None)[:21]
+    normal = np.array([people.classes[p] == "normal" for p in batch["pathology"]])
+    changed = people(batch, range(21))
+    assert not {"gait_parameters", "captions"} & set(changed) and changed["walk_id"] == batch["walk_id"]
+    np.testing.assert_array_equal(np.isnan(changed["severity"]), ~normal)
+    some = people.rows([rows.with_format(None)[i] for i in range(21)], seed=0)
+    assert all("captions" not in row and np.isnan(row["severity"]) != n for row, n in zip(some, normal))
+
+
+def test_rows_that_are_no_walk_at_this_rate_are_named(rows):
+    plain = rows.with_format(None)
+    people, walk = NewPeople().fit(rows), np.array(plain[1]["joints"])
+    hole = walk.copy()
+    hole[3, 4, 0] = np.nan
+    for column, value, message in (
+        ("joints", hole, "row 8: has joints that are not finite"),
+        ("joints", walk[:1], r"row 8: expected joints \(T, 25, 3\) of two frames or more, got \(1, 25, 3\)"),
+        ("joints", walk[:0], "row 8: expected joints"),
+        ("joints", walk[:, :24], "row 8: expected joints"),
+        ("fps", 60.0, "row 8: has 60.0 frames a second, expected 30"),
+        ("fps", None, "row 8: has None frames a second"),
+        ("pathology", -1, "row 8: class -1, expected 0 to"),
+        ("attributes", "[]", "row 8: attributes, expected a JSON object"),
+        ("attributes", "left", "row 8: attributes, expected a JSON object"),
+    ):
+        batch = plain[:3]
+        batch[column] = [batch[column][0], value, batch[column][2]]
+        with pytest.raises(ValueError, match=message):
+            people(batch, [7, 8, 9])
+    broken = [dict(plain[i]) for i in range(3)]
+    broken[2]["joints"] = hole.tolist()
+    with pytest.raises(ValueError, match="row 2 of the batch: has joints that are not finite"):
+        people.rows(broken)
+    with pytest.raises(ValueError, match="row 2: has joints that are not finite"):
+        NewPeople().fit(Dataset.from_list(broken, features=rows.features))
+    with pytest.raises(ValueError, match="row 0: has 30.0 frames a second, expected 60"):
+        NewPeople(fps=60.0).fit(rows)
+
+
+def test_no_attributes_are_no_side(rows):
+    people, batch = NewPeople().fit(rows), rows.with_format(None)[:1]
+    assert people.classes[batch["pathology"][0]] == "normal"
+    for nothing in (None, "", "{}"):
+        assert people(batch | {"attributes": [nothing]}, [0])["joints"][0].shape == np.shape(batch["joints"][0])
+
+
+def test_what_it_needs_is_said(rows):
+    people, batch = NewPeople().fit(rows), rows.with_format(None)[:2]
+    with pytest.raises(ValueError, match="fit it to rows of training people first"):
+        NewPeople()(batch, range(2))
+    with pytest.raises(ValueError, match="columns missing: attributes; expected rows of the walk schema"):
+        people({k: v for k, v in batch.items() if k != "attributes"}, range(2))
+    with pytest.raises(ValueError, match="columns missing: attributes"):
+        NewPeople().fit(rows.remove_columns("attributes"))
+    with pytest.raises(ValueError, match="columns missing: joints"):
+        people.rows([{"subject_id": "1", "pathology": 0, "attributes": ""}])
+    for indices in ([0], [], 3):
+        with pytest.raises(ValueError, match="an index of each: map with batched=True, with_indices=True"):
+            people(batch, indices)
+    with pytest.raises(ValueError, match="got an empty list"):
+        people.rows([])
+    with pytest.raises(ValueError, match="an index of each"):
+        people({k: [] for k in batch}, [])
+    with pytest.raises(TypeError, match="indices"):
+        rows.map(people, batched=True)
+
+
 def test_people_who_were_not_fitted_to_are_refused(rows):
     people = NewPeople().fit(rows)
     batch = rows[:2]
     batch["subject_id"] = ["nobody", "nobody"]
     with pytest.raises(ValueError, match="subject nobody, class .* not among the people fitted to"):
-        people(batch)
+        people(batch, range(2))
     sick = rows.select([i for i in range(len(rows)) if rows[i]["pathology"] != people.classes.index("normal")])
     with pytest.raises(ValueError, match="nobody in these rows has a walk of class 'normal'"):
         NewPeople().fit(sick)

@@ -354,11 +354,25 @@ def test_bad_prompts_are_refused(maker, prompt, message):
         ({"top_p": 0.0}, "top_p"),
         ({"top_p": 1.5}, "top_p"),
         ({"candidates": 0}, "candidates"),
+        ({"candidates": 2.0}, "candidates: expected .* a whole number, got 2.0"),
+        ({"num_frames": 96.5}, "num_frames: expected .* a whole number, got 96.5"),
+        ({"seed": -1}, "seed: expected 0 to 4294967295, a whole number, got -1"),
+        ({"seed": 2**70}, "seed: expected"),
+        ({"seed": 1.5}, "seed: expected"),
+        ({"first": -1}, "first: expected"),
+        ({"temperature": "hot"}, "temperature: expected a number"),
+        ({"batch_size": 0}, "batch_size: expected"),
     ],
 )
 def test_bad_options_are_refused(maker, options, message):
     with pytest.raises(ValueError, match=message):
         maker("normal gait", **options)
+
+
+@pytest.mark.parametrize("prompts", [None, 3, ["normal gait", 3]])
+def test_what_is_no_prompt_is_refused(maker, prompts):
+    with pytest.raises(TypeError, match="expected a prompt or a list of prompts, got"):
+        maker(prompts)
 
 
 def test_a_class_that_the_family_does_not_know_is_refused(maker):

@@ -219,10 +219,16 @@ def refuse_existing(path: Path, force: bool) -> None:
 
 @contextmanager
 def whole_files(files: list[Path]) -> Iterator[list[Path]]:
-    """Temporary paths with the names of `files`; moved to their places when all are written, removed if not."""
+    """Temporary paths with the names of `files`; moved to their places when all are written, removed if not.
+
+    Raises OSError that names the first file where its folder cannot be written in."""
     folder = files[0].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".gait-", dir=folder) as temporary:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=".gait-", dir=folder)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(files[0])) from error
+    with made as temporary:
         paths = [Path(temporary) / f.name for f in files]
         yield paths
         for path, file in zip(paths, files):

@@ -69,7 +69,10 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="The walk in words: class, side, severity, speed, cadence.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="FILE.gif, .parquet, .bvh, .csv, .npz or .mp4.")] = Path("walk.gif"),
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Walks to sample.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Makes the walks repeatable. Default: a random one, which is shown.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="Makes the walks repeatable. Default: a random one, which is shown."),
+    ] = None,
     temperature: Annotated[float, typer.Option(help="Lower is more usual, higher more varied.")] = 0.7,
     frames: Annotated[int, typer.Option(help="Length; 30 frames are a second.")] = 96,
     candidates: Annotated[int, typer.Option(min=1, help="Walks sampled for each one; the one that fits best is kept.")] = 8,

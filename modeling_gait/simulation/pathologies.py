@@ -93,9 +93,9 @@ class Pathologies:
             raise ValueError("fit it to the normal walks first")
         rng = np.random.default_rng([self.seed, int(indices[0])])
         waves, channels, mask = self._reader()._waves(batch["joints"])
-        longest = channels.shape[1]
-        s = clock(mask, longest)
-        phase, drift = phase_of(waves.rhythm, s, longest / 2 / self.fps), _polynomials(s) @ waves.drift
+        frames = mask.sum(1, keepdim=True)
+        s = clock(mask, frames)
+        phase, drift = phase_of(waves.rhythm, s, frames / 2 / self.fps), _polynomials(s) @ waves.drift
         out: dict[str, list] = {k: [] for k in ("joints", "pathology", "severity", "attributes")}
         out |= {k: [] for k in ("subject_id", "walk_id", "sensor", "fps") if k in batch}
         for i, walk in enumerate(batch["joints"]):
