@@ -11,6 +11,8 @@ from transformers import AutoModel
 from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_parameters import compute_gait_parameters
+from modeling_gait.gait_waves import footing
+from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel, GaitVQOutput
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, mirror
@@ -133,6 +135,19 @@ def test_severities_span_the_sign_of_the_training_walks(model, windows):
     signs = [entry.sign(compute_gait_parameters(walk.numpy(), 30.0)) for walk in joints[labels == 1]]
     low, high = model.codebooks.sign_range[1].tolist()
     assert min(signs) - 5 < low < high < max(signs) + 5
+
+
+def test_the_decoder_keeps_strides_within_those_of_the_training_walks(model, windows):
+    joints, mask, labels, _ = windows
+    low, high = model.config.footing
+    assert 1.0 < low < high < 1.3  # simulated feet stand
+    codes, grid = model.encode(joints, mask, labels), model.codebooks.temporal.codebook[:, 1]
+    codes.temporal_codes[:, 1] = (grid - 0.6 * grid[codes.temporal_codes[:, 1]][:, None]).abs().argmin(1)  # slower, as before
+    shown = {k: getattr(codes, k) for k in ("temporal_codes", "pathological_codes", "spatial_codes")}
+    for bounds, least, most in ((model.config.footing, 0.95, 1.25), (None, 0.5, 0.8)):
+        decoder = GaitDecoderModel.from_vq(model)
+        decoder.config.footing = bounds
+        assert least < footing(model.waves(decoder(**shown).joints, mask), KINECT_V2).median() < most
 
 
 def test_a_walk_affected_on_the_left_is_the_mirror_image(model, windows):

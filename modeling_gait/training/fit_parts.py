@@ -20,6 +20,7 @@ SPEEDS, FREQUENCIES = (0.0, 2.5), (0.3, 1.7)  # m/s, Hz of strides: the grids of
 _SEVERITIES = (0.0, 2.2)
 _BATCH = 720
 _SIGNED = 100  # walks of a class whose sign is measured
+_FEWEST = 20  # walks at least, for a share of them to be told
 
 
 @torch.no_grad()
@@ -45,7 +46,7 @@ def fit_parts(
     others = torch.cat([OTHERS(part, generator) for part in joints.split(_BATCH)])
     other = waves_of(model, others, mask)
     ratio = footing(waves, books.skeleton)
-    if ratio.isfinite().sum() >= _SIGNED:
+    if ratio.isfinite().sum() >= _FEWEST:
         model.config.footing = ratio[ratio.isfinite()].quantile(ratio.new_tensor([0.05, 0.95])).tolist()
     known = labels >= 0
     if not known.any():
