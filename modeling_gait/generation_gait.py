@@ -17,10 +17,13 @@ from transformers.cache_utils import DynamicLayer
 
 from .captions import WalkDescription
 from .gait_classes import GaitClass, GaitClasses
+from .gait_events import SIDES
 from .gait_parameters import compute_gait_parameters, mirror_image
+from .kinematics import joint_track
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer, stack_codes
+from .walk_checks import standing_slide
 from .walk_description import QUANTITIES
 
 AMOUNTS = np.array([0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8])  # of the mean pathology, which are tried for a severity
@@ -304,7 +307,12 @@ def measure_walks(joints: np.ndarray, descriptions: list[WalkDescription], vq: G
         sided = found["pathology"] in d.classes and d.classes[found["pathology"]].side == "one"
         found |= {"side": ("left" if label >= config.num_labels else "right") if sided else None}
         found["severity"] = sign_severity(vq, found, d.pathology, d.side, d.classes)
-        found["missed"] = tuple(_missed(found, d))
+        ankles = np.stack([joint_track(walk, vq.codebooks.skeleton, f"{s}_ankle")[:, 1] for s in SIDES])
+        slide = standing_slide(np.gradient(ankles, axis=1) * config.fps, found["speed"]) if len(walk) > 4 else None
+        slides = (
+            [] if slide is None else [f"the standing foot slides by {abs(slide):.2f} m/s: the legs do not go with the speed"]
+        )
+        found["missed"] = (*_missed(found, d), *slides)
         out.append(found)
     return out
 

@@ -132,6 +132,15 @@ def leg_length(joints: np.ndarray, skeleton: Skeleton) -> float:
     return float(np.nanmedian(np.linalg.norm(hip - knee, axis=-1) + np.linalg.norm(knee - ankle, axis=-1)))
 
 
+def standing_slide(feet: np.ndarray, speed: float) -> float | None:
+    """How fast [m/s] the standing foot goes back, of the forward speeds (2, T) [m/s] of the ankles and that of the walk; None
+    where it stands as well as a foot of a measured walk does."""
+    standing = np.take_along_axis(feet, np.abs(feet).argmin(0)[None], axis=0)[0]
+    slide = -float(np.median(standing))
+    stands = slide < max(0.1, (0.2 if slide > 0 else -np.inf) * speed) and -slide < max(0.1, 0.5 * speed)
+    return None if stands else slide
+
+
 def _add_the_belt(
     joints: np.ndarray, low: np.ndarray, fps: float, skeleton: Skeleton, stride: float
 ) -> tuple[np.ndarray, float | None]:
@@ -141,11 +150,10 @@ def _add_the_belt(
     front = mean_over(facing(low, skeleton)[1], stride)
     front /= np.maximum(np.linalg.norm(front, axis=-1, keepdims=True), 1e-9)
     feet = np.stack([(np.gradient(track(low, skeleton, f"{s}_ankle")[:, :2], axis=0) * fps * front).sum(-1) for s in SIDES])
-    standing = np.take_along_axis(feet, np.abs(feet).argmin(0)[None], axis=0)[0]
-    slide = -float(np.median(standing))
     path = mean_over(track(joints, skeleton, "hip")[:, :2], stride)
     speed = float(np.median(np.linalg.norm(np.gradient(path, axis=0), axis=-1))) * fps
-    if slide < max(0.1, (0.2 if slide > 0 else -np.inf) * speed) and -slide < max(0.1, 0.5 * speed):
+    slide = standing_slide(feet, speed)
+    if slide is None:
         return joints, None
     ankles = np.stack([track(low, skeleton, f"{s}_ankle") - track(low, skeleton, "hip") for s in SIDES])
     forth = (ankles[..., :2] * front).sum(-1)

@@ -83,6 +83,10 @@ def test_no_foot_slides_and_the_file_has_the_speed_that_was_asked_for(shipped):
     np.testing.assert_allclose([r.gait_parameters["speed"] for r in read], [0.4, 0.6, 1.0, 1.5] * 2, atol=0.1)
     assert not [d for r in read for d in r.doubts if "slides" in d]
     assert not any("speed" in m for w in walks for m in w["missed"])
+    moonwalk = walks[2]["joints"].copy()
+    moonwalk[..., 1] -= 0.5 * np.arange(len(moonwalk))[:, None] / 30
+    told = measure_walks(moonwalk[None], [parse_prompt("normal gait, 0.5 m/s")], shipped.vq)[0]["missed"]
+    assert any("standing foot slides by 0.4" in m for m in told)
 
 
 @pytest.mark.parametrize("candidates", [1, 4])
