@@ -127,8 +127,8 @@ def test_a_table_of_walks_is_converted_to_numbered_files(dataset_folder, tmp_pat
     [
         (["happy dance"], "happy dance|no known|which gait|names no"),
         ([PROMPT, "--temperature", "0"], "temperature must be positive"),
-        ([PROMPT, "--frames", "1"], "--frames: expected 2 to 18000, got 1"),
-        ([PROMPT, "--frames", "40000"], "--frames: expected 2 to 18000, got 40000"),
+        ([PROMPT, "--frames", "1"], "--frames: expected 2 to 18000, a whole number, got 1"),
+        ([PROMPT, "--frames", "40000"], "--frames: expected 2 to 18000, a whole number, got 40000"),
         ([PROMPT, "--person", "nobody.csv"], "nobody.csv: No such file"),
     ],
 )
