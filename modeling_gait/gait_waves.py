@@ -228,9 +228,9 @@ def footing(waves: GaitWaves, skeleton: Skeleton, points: int = 64) -> torch.Ten
 def fit_stride(waves: GaitWaves, skeleton: Skeleton, low: float, high: float) -> GaitWaves:
     """Walks whose legs reach as far as their speed asks for, so that no foot slides.
 
-    Beyond a `footing` of `low` to `high` the legs' way forward and back is scaled, and the
-    rise and fall of the pelvis with its square, as of an inverted pendulum (Kuo 2007, 10.1016/j.humov.2007.04.003); what is on
-    the floor stays at its height. A walk that makes no way stays as it is.
+    Beyond a `footing` of `low` to `high` the legs' way forward and back is scaled, and the rise and fall of the pelvis with its
+    square, as of an inverted pendulum (Kuo 2007, 10.1016/j.humov.2007.04.003); what is on the floor stays at its height. A walk
+    that makes no way stays as it is.
     """
     ratio = footing(waves, skeleton)
     scale = (ratio / ratio.clamp(low, high)).nan_to_num(1.0).clamp(*_STRETCHED)[:, None]

@@ -28,7 +28,7 @@ from .skeletons import SKELETONS, convert_joints
 from .tokenization_gait import GaitCodes, GaitTokenizer
 
 MOST_FRAMES = 18_000  # of one walk: ten minutes
-MOST = 2**32 - 1  # of seeds
+MOST = 2**32 - 1  # of seeds, and of what has no limit of its own
 
 
 def family_of(pipeline: Pipeline) -> dict[str, str]:

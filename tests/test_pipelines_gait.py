@@ -68,6 +68,8 @@ def test_a_left_affected_walk_is_the_same_person_affected_on_the_other_side(make
     assert left["codes"].pathological[0] == right["codes"].pathological[0] + count >= count
     assert np.array_equal(left["codes"].spatial, right["codes"].spatial)
     assert np.array_equal(left["codes"].temporal, right["codes"].temporal)
+    right, left = (maker(f"steppage gait, {side} side", **options)["codes"] for side in ("right", "left"))
+    assert np.array_equal(left.pathological[1:], right.pathological[1:]), "nothing is graded: the same way of the other side"
 
 
 @pytest.fixture(scope="module")
