@@ -11,9 +11,10 @@ With T[p, c] the mean cycle of person p's walks of class c, and W[p, c] = T[p, c
     walk + a (T[A, normal] - T[B, normal]) + u (W[C, c] - W[B, c]) + v W[B, c]
 
 at its own phase, A and C people drawn at random, a in 0..`person`, u in 0..`way`, v in -`severity`..`severity`, and then other
-bones and postures (`bodies`). Its own change from stride to stride and its sensor's noise stay. Nothing bounds the bones: over
-600 walks of gist a new shank is 0.79 to 1.33 times the old one (5th and 95th percentile; least 0.58, most 1.61), and a new walk
-0.83 to 1.23 times as fast, as it is scaled with the legs (0.70, 1.44). The attributes stay, and so may say another height.
+bones and postures (`bodies`). Its own change from stride to stride, its cadence and its sensor's noise stay; its speed becomes
+that of its new legs. Nothing bounds the bones: over 600 walks of gist a new shank is 0.79 to 1.33 times the old one (5th and
+95th percentile; least 0.58, most 1.61), a new walk 0.75 to 1.45 times as fast (0.52, 2.57). The attributes stay, and so may say
+another height.
 
 `learn` puts normal cycles and pathologies of people who never walked, such as a language model writes, in the place of T[A,
 normal] and W[C, c]: real walks then take what words ask for.
@@ -28,10 +29,11 @@ import numpy as np
 import torch
 
 from .augmentation import NEW_PEOPLE, Augmentation
-from .gait_waves import GaitWaves, clock, cycle_waves, fit_waves, from_channels, phase_of, to_channels
+from .gait_waves import GaitWaves, clock, cycle_waves, fit_waves, footing, from_channels, phase_of, to_channels
 from .skeletons import KINECT_V2, Skeleton
 
 _BATCH = 128
+_FASTER = (0.5, 2.0)  # how far a walk's speed follows its legs at most
 _NEEDED = ("joints", "pathology", "subject_id", "attributes")
 _OF_THE_OLD_WALK = ("gait_parameters", "captions")
 
@@ -121,6 +123,7 @@ class NewPeople:
         change = torch.stack([self._change(*cell, rng) for cell, rng in zip(cells, rngs)])
         frames = mask.sum(1, keepdim=True)
         phase = phase_of(waves.rhythm, clock(mask, frames), frames / 2 / self.fps)
+        channels[..., 3 * self.skeleton.root + 1] *= self._faster(waves, change)
         joints = from_channels(channels + cycle_waves(phase, change.shape[1] // 2) @ change, self.skeleton)
         walks = [walk[None, : int(count)] for walk, count in zip(joints, frames)]
         if self.bodies is not None:  # one by one: padding would move the floor
@@ -159,6 +162,12 @@ class NewPeople:
         waves = GaitWaves(*(torch.cat([getattr(p, f.name) for p in parts])[back] for f in fields(GaitWaves)))
         return waves, to_channels(joints, self.skeleton), mask
 
+    def _faster(self, waves: GaitWaves, change: torch.Tensor) -> torch.Tensor:
+        """(B, 1): how much faster the changed legs go back while they stand, so that feet slide no more than they did."""
+        changed = GaitWaves(waves.cycle + change, waves.drift, waves.rhythm)
+        faster = footing(waves, self.skeleton) / footing(changed, self.skeleton)
+        return faster.nan_to_num(1.0).clamp(*_FASTER)[:, None]
+
     def _change(self, person: str, name: str, left: bool, rng: np.random.Generator) -> torch.Tensor:
         """What is added to the cycle (R, C) of a walk of this person and class."""
         if person not in self.normals or (person, name, left) not in self.cycles:
@@ -168,7 +177,7 @@ class NewPeople:
         ways = self.ways.get((name, left), own[None])
         other, way = self.persons[rng.integers(len(self.persons))], ways[rng.integers(len(ways))]
         change = a * (other - self.normals[person]) + u * (way - own) + v * own
-        change[:, 3 * self.skeleton.root : 3 * self.skeleton.root + 2] = 0  # the path stays
+        change[:, 3 * self.skeleton.root : 3 * self.skeleton.root + 2] = 0  # the path keeps its shape
         return change
 
 

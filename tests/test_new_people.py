@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from modeling_gait.gait_waves import fit_waves
+from modeling_gait.gait_waves import fit_waves, footing
 from modeling_gait.new_people import NewPeople
 from modeling_gait.skeletons import KINECT_V2
 from modeling_gait.training.data import load_walks
@@ -46,6 +46,19 @@ def test_another_persons_normal_cycle_is_added_at_the_walks_phase(rows):
         where = [c for c in range(75) if c not in (0, 1)]
         missed.append(float((after - target)[:, where].norm() / (before - target)[:, where].norm()))
     assert 0 < min(missed) < 0.6 and max(missed) < 1.05, "between the own cycle and the other's"
+
+
+def test_feet_slide_no_more_than_they_did(rows):
+    """Another's step length at the same cadence is another speed."""
+
+    def standing(walks):
+        joints = torch.from_numpy(np.stack(walks))
+        return footing(fit_waves(joints, torch.ones(joints.shape[:2]), KINECT_V2, 30.0, joints.shape[1]), KINECT_V2).numpy()
+
+    new, old = made(NewPeople(bodies=None).fit(rows), rows), rows[:8]["joints"]
+    faster = np.array([w[-1, 0, 1] - w[0, 0, 1] for w in new]) / [w[-1, 0, 1] - w[0, 0, 1] for w in old]
+    assert np.ptp(faster) > 0.2, "a walk whose steps do not change tests nothing"
+    np.testing.assert_allclose(standing(new) / standing(old), 1, atol=0.06)
 
 
 def test_severity_scales_what_the_class_adds(rows):
