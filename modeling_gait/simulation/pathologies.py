@@ -84,24 +84,23 @@ class Pathologies:
         self.changes = {name: (cycle - normal, sides) for name, (cycle, sides) in cycles.items()}
         return self
 
-    def __call__(self, batch: dict, indices: Sequence[int] = (0,)) -> dict:
+    def __call__(self, batch: dict, indices: Sequence[int]) -> dict:
         """Columns joints, pathology, severity, attributes, subject_id, walk_id, sensor, fps of `copies` times as many rows.
 
-        The same indices draw the same. Raises ValueError before `fit`.
+        A row and its index draw the same walks in any batch. Raises ValueError before `fit`.
         """
         if not self.changes:
             raise ValueError("fit it to the normal walks first")
-        rng = np.random.default_rng([self.seed, int(indices[0])])
         waves, channels, mask = self._reader()._waves(batch["joints"])
         frames = mask.sum(1, keepdim=True)
         s = clock(mask, frames)
         phase, drift = phase_of(waves.rhythm, s, frames / 2 / self.fps), _polynomials(s) @ waves.drift
         out: dict[str, list] = {k: [] for k in ("joints", "pathology", "severity", "attributes")}
         out |= {k: [] for k in ("subject_id", "walk_id", "sensor", "fps") if k in batch}
-        for i, walk in enumerate(batch["joints"]):
-            walk, turn = np.asarray(walk, np.float32), int(indices[0]) + i if len(indices) == 1 else int(indices[i])
+        for i, (walk, index) in enumerate(zip(batch["joints"], indices, strict=True)):
+            walk, rng = np.asarray(walk, np.float32), np.random.default_rng([self.seed, int(index)])
             for k in range(self.copies):
-                name = self.classes[(turn + k) % len(self.classes)]
+                name = self.classes[(int(index) + k) % len(self.classes)]
                 severity, person = float(rng.uniform(*self.severity)), int(rng.integers(self.people))
                 side, joints = "none", walk
                 if name != "normal":
