@@ -135,7 +135,7 @@ def take(text: str, pattern: str) -> tuple[str, list[re.Match]]:
 _NEGATORS = (
     "no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|instead of|unlike|"
     "anything except|except|excluding|other than|anything but|all but|free from|no longer|"
-    "stopped|used to|recovered from|cured of|history of|formerly"
+    "hardly|scarcely|far from|stopped|used to|recovered from|cured of|history of|formerly"
 )
 _ADJACENT = (
     r"(?:(?:the|on|in|at|a|an|of|very|too|so|that|especially|particularly) )*"  # "not on the left", but not "not bend the left"

@@ -15,7 +15,7 @@ SEVERITY_WORDS = {
     "severe": ("severe", "strong", "pronounced"),
 }
 SEVERITY_SYNONYMS = {
-    "mild": "mild|mildly|slight|slightly|minor|subtle|light|a little|early stage|barely visible|minimal",
+    "mild": "mild|mildly|slight|slightly|minor|subtle|light|a little|early stage|barely visible|barely noticeable|minimal",
     "moderate": "moderate|moderately|medium|intermediate|mid stage|middling",
     "severe": (
         "severe|severely|strong|strongly|pronounced|marked|markedly|heavy|heavily|extreme|extremely|"
