@@ -287,22 +287,37 @@ def _frames(cycle: tuple[float, float]) -> slice:
     return slice(int(np.floor(cycle[0])), int(np.ceil(cycle[1])) + 1)
 
 
+# Parameters of one cycle's joint angles: name -> the angle, and what is taken of it.
+_OF_ANGLES = {
+    f"{name}_{side}": (f"{angle}_{side}", take)
+    for side in SIDES
+    for name, angle, take in (
+        ("hip_range", "hip_flexion", np.ptp),
+        ("knee_range", "knee_flexion", np.ptp),
+        ("ankle_range", "ankle_dorsiflexion", np.ptp),
+        ("peak_knee_flexion", "knee_flexion", np.max),
+    )
+}
+_OF_ANGLES |= {f"trunk_lean_range_{plane}": (f"trunk_lean_{plane}", np.ptp) for plane in ("frontal", "sagittal")}
+_OF_ANGLES["pelvic_obliquity_range"] = "pelvic_obliquity", np.ptp
+ANGLE_PARAMETERS = frozenset(_OF_ANGLES)  # that a cycle's joint angles give alone
+
+
+def cycle_parameters(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> dict[str, float]:
+    """Those parameters of one whole gait cycle (T, J, 3) that its joint angles give, ranges of motion and peaks, without
+    looking for heel strikes; nothing is smoothed. Errors as `joint_angles`."""
+    angles = joint_angles(joints, skeleton)
+    return {name: float(take(angles[angle])) for name, (angle, take) in _OF_ANGLES.items()}
+
+
 def _kinematics(values: dict, whole: dict, joints: np.ndarray, cycles: dict, skeleton: Skeleton) -> None:
     """Fills ranges of motion, leans and body height."""
     angles = joint_angles(joints, skeleton)
-    for side in SIDES:
-        frames = [_frames(c) for c in cycles[side]]
-        for name, angle in (("hip", "hip_flexion"), ("knee", "knee_flexion"), ("ankle", "ankle_dorsiflexion")):
-            values[f"{name}_range_{side}"] = [np.ptp(angles[f"{angle}_{side}"][c]) for c in frames]
-        values[f"peak_knee_flexion_{side}"] = [angles[f"knee_flexion_{side}"][c].max() for c in frames]
-    frames = [_frames(c) for side in SIDES for c in cycles[side]]
-    for name, angle in (
-        ("pelvic_obliquity_range", "pelvic_obliquity"),
-        ("trunk_lean_range_frontal", "trunk_lean_frontal"),
-        ("trunk_lean_range_sagittal", "trunk_lean_sagittal"),
-    ):
-        values[name] = [np.ptp(angles[angle][c]) for c in frames]
-    values["trunk_lean_sagittal"] = [angles["trunk_lean_sagittal"][c].mean() for c in frames]
+    frames = {side: [_frames(c) for c in cycles[side]] for side in SIDES}
+    both = [c for side in SIDES for c in frames[side]]
+    for name, (angle, take) in _OF_ANGLES.items():
+        values[name] = [take(angles[angle][c]) for c in frames.get(name.rpartition("_")[2], both)]
+    values["trunk_lean_sagittal"] = [angles["trunk_lean_sagittal"][c].mean() for c in both]
     whole["trunk_lean_sagittal"] = angles["trunk_lean_sagittal"].mean()
     head = next((n for n in ("head", "nose") if skeleton.has(n)), None)
     low = [n for n in ("left_ankle", "right_ankle", "left_foot", "right_foot") if skeleton.has(n)]

@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from .captions import WalkDescription
 from .gait_classes import GaitClass, GaitClasses
 from .gait_events import SIDES
-from .gait_parameters import compute_gait_parameters, mirror_image
+from .gait_parameters import ANGLE_PARAMETERS, compute_gait_parameters, cycle_parameters, mirror_image
 from .kinematics import joint_track
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
@@ -29,7 +29,7 @@ from .walk_description import QUANTITIES
 AMOUNTS = np.array([0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8])  # of the mean pathology, which are tried for a severity
 WAYS = ((1.0, AMOUNTS), (0.0, 1.5 * AMOUNTS))  # share of a walk's own way that is kept, and amounts: one after the other
 MISSED = 0.1  # of the range of severity: a sign farther from what was asked is sought in the next way
-SIGN_FRAMES = 192  # that a clinical sign is measured over
+STRIDES = 3.2  # that a clinical sign of events is measured over
 
 
 class _ReservedLayer(DynamicLayer):
@@ -188,12 +188,22 @@ def _sign(entry: GaitClass, parameters: Mapping, left: bool) -> float:
     return entry.sign(values)
 
 
+@torch.no_grad()
 def shown_signs(decoder: GaitDecoderModel, codes: dict[str, torch.Tensor], entries: list[GaitClass]) -> np.ndarray:
-    """Clinical signs (N,) of walks, on the side of their codes, of the skeleton without a sensor, over several strides."""
-    joints = decoder(**codes, num_frames=SIGN_FRAMES).joints.float().cpu().numpy()
-    left = (codes["pathological_codes"][:, 0] >= decoder.config.num_labels).tolist()
-    measured = [compute_gait_parameters(walk, decoder.config.fps, decoder.skeleton) for walk in joints]
-    return np.array([_sign(entry, found, side) for entry, found, side in zip(entries, measured, left)])
+    """Clinical signs (N,) of walks, on the side of their codes, of the skeleton without a sensor: one cycle is enough for those
+    of joint angles, others are of heel strikes and toe offs in several strides."""
+    fps, skeleton, names = decoder.config.fps, decoder.skeleton, decoder.config.num_labels
+    stride = fps / decoder.codebooks.temporal.lookup(codes["temporal_codes"])[:, 0].cpu().numpy()
+    brief = np.array([ANGLE_PARAMETERS.issuperset(entry.shown) for entry in entries])
+    frames = np.ceil(np.where(brief, 1, STRIDES) * stride).astype(int) + 1
+    signs = np.full(len(entries), np.nan)
+    for at in filter(len, (np.flatnonzero(brief), np.flatnonzero(~brief))):
+        walks = decoder(**{k: v[at] for k, v in codes.items()}, num_frames=int(frames[at].max())).joints.float().cpu().numpy()
+        for i, walk in zip(at, walks):
+            walk, left = walk[: frames[i]], bool(codes["pathological_codes"][i, 0] >= names)
+            found = cycle_parameters(walk, skeleton) if brief[i] else compute_gait_parameters(walk, fps, skeleton)
+            signs[i] = _sign(entries[i], found, left)
+    return signs
 
 
 def _between(fine: np.ndarray, amounts: np.ndarray, shown: np.ndarray) -> np.ndarray:

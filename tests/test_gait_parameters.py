@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
+from modeling_gait.gait_parameters import (
+    ANGLE_PARAMETERS,
+    GAIT_PARAMETERS,
+    KINEMATIC_PARAMETERS,
+    compute_gait_parameters,
+    cycle_parameters,
+    symmetry_index,
+)
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
 
@@ -54,6 +61,14 @@ def walker(
 
 def measure(**options) -> dict[str, float]:
     return compute_gait_parameters(walker(**options), options.get("fps", 30.0))
+
+
+def test_one_cycle_gives_what_its_joint_angles_give_in_the_whole_walk():
+    joints = walker(seconds=6.0, fps=60.0)
+    whole, cycle = compute_gait_parameters(joints, 60.0), cycle_parameters(joints[100:173])  # 1.2 s, its ends included
+    assert set(cycle) == ANGLE_PARAMETERS and whole["knee_range_left"] > 5
+    for name, value in cycle.items():
+        assert value == pytest.approx(whole[name], abs=0.7), name
 
 
 def test_there_are_29_parameters_with_units_and_unique_names():

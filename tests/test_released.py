@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,15 @@ from test_cli import answer, gait
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, pipeline
 
 import modeling_gait
+from modeling_gait.captions import parse_prompt
 from modeling_gait.export import write_csv
 from modeling_gait.gait_cycles import walk_cycles
+from modeling_gait.gait_parameters import compute_gait_parameters, mirror_image
+from modeling_gait.generation_gait import shown_signs
+from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.released import ABOUT, FOLDER, NAME, PARTS, find_part, named, released
 from modeling_gait.simulation import simulate_walks
+from modeling_gait.tokenization_gait import stack_codes
 from modeling_gait.training.cards import RELEASE, check_card
 from modeling_gait.training.measuring import probe
 from train import release
@@ -95,6 +101,23 @@ def test_pipelines_need_no_model(walk):
     assert set(pipeline("gait-report")(walk).class_probabilities) == set(MADE["labels"])
     ask = pipeline(ZERO_SHOT)
     assert len(ask(walk, candidate_labels=["normal gait", "a high right knee"])) == 2
+
+
+def test_the_sign_that_severity_is_graded_by_is_the_one_that_is_measured():
+    """A cycle, or a few strides, stand for the whole walk, on either side."""
+    write = pipeline("text-to-gait")
+    shown = [c for c in MADE["labels"] if c != "normal"]
+    prompts = [f"{c} gait, {side} side, 0.7 m/s" for c in shown for side in ("left", "right")]
+    codes = stack_codes([replace(w["codes"], sensor=None) for w in write(prompts, seed=0)])
+    entries = [parse_prompt(p).entry for p in prompts]
+    decoder = GaitDecoderModel.from_pretrained(released("decoder")).eval()
+    joints = decoder(**codes, num_frames=192).joints.detach().numpy()
+    for sign, entry, walk, prompt in zip(shown_signs(decoder, codes, entries), entries, joints, prompts):
+        found = compute_gait_parameters(walk, decoder.config.fps)
+        if entry.shown:
+            sides = {n: mirror_image(n) if "left" in prompt else (n, 1) for n in entry.shown}
+            whole = entry.sign({n: way * found[other] for n, (other, way) in sides.items()})
+            assert sign == pytest.approx(whole, abs=0.03 if "stance_asymmetry" in entry.shown else 1.0), prompt
 
 
 def test_gait_to_text_asks_the_family_s_classifier_and_takes_it_along(walk, tmp_path):
