@@ -234,7 +234,7 @@ def test_report_renders_results_and_readme(project):
     write(project, "loso_gist", rows=whole().rows, metrics={})
     write(project, "small", metrics={"auc": 0.5})
     write(project, "chain_gist", rows=[{"subject": "10", "fgd": 3.0}, {"subject": "2", "fgd": None}], metrics={"fgd": 3.0})
-    write(project, "generation_speed", metrics={"seconds_per_10000_walks": 117.3})
+    write(project, "generation_speed", metrics={"seconds_per_1000_walks": 11.7, "seconds_per_1000_walks_with_severity": 40.2})
     (project / "figures").mkdir()
     (project / "figures" / "small_curve.png").write_bytes(b"")
     report.main()
@@ -242,7 +242,7 @@ def test_report_renders_results_and_readme(project):
     assert short.startswith("before\n<!-- results -->\n") and short.endswith("<!-- /results -->\nafter\n")
     assert "old" not in short
     line = cells_of(short.split(report.START)[1].split(report.END)[0].strip())[2]
-    assert line == ["10,000 walks, text to joints, two CPU cores", "", "117 s", ""]
+    assert line == ["1,000 walks, text to joints and numbers, two CPU cores", "", "12 s", "severity asked: 40 s"]
     assert all(part in text for part in section(RESULT | {"rows": whole().rows})) and "real + samples and new people" in text
     assert "![small curve](figures/small_curve.png)" in text
     assert "`results/small.json`: auc 0.5; toy; held out; `python -m experiments.x`" in text
