@@ -242,7 +242,7 @@ def fit_stride(waves: GaitWaves, skeleton: Skeleton, low: float, high: float) ->
         for name, share in (("knee", 0.5), ("ankle", 1.0), ("foot", 1.0)):
             if skeleton.has(f"{side}_{name}"):
                 at = 3 * skeleton.index(f"{side}_{name}")
-                swing[..., at + 1] = hip + scale * (swing[..., at + 1] - hip)
+                swing[..., at + 1] += (scale - 1) * (swing[..., at + 1] - hip)
                 swing[..., at + 2] += share * lifted
     return GaitWaves(torch.cat((waves.cycle[:, :1], swing), dim=1), waves.drift, waves.rhythm)
 

@@ -366,7 +366,7 @@ def choose_walks(
     Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, and the severity that the
     clinical sign shows, in `TOLD`; of how far what was not asked for is from the middle of the candidates, in five times that,
     so that the likely wins over the extreme; and 10 where the tokeniser reads another class or side. What cannot be measured
-    counts as three of these away.
+    counts as three of these away. Of equals, the first.
     """
     count, config = len(joints) // len(descriptions), vq.config
     labels = {name: int(i) for i, name in config.id2label.items()}
@@ -387,7 +387,7 @@ def choose_walks(
         if d.severity is not None and d.entry.shown:
             of = [sign_severity(vq, m, d.pathology, d.side, d.classes) for m in measured[i * count : (i + 1) * count]]
             cost[i] += [9.0 if s is None else ((s - d.severity) / TOLD["severity"]) ** 2 for s in of]
-    return cost.argmin(1) + count * np.arange(len(descriptions))
+    return cost.round(3).argmin(1) + count * np.arange(len(descriptions))  # two are as far from their middle: not by rounding
 
 
 def best_walks(

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -216,6 +217,16 @@ def test_of_several_candidates_the_one_as_severe_as_asked_is_chosen(maker, monke
     joints = np.repeat(simulate_walks(1, frames=96, seed=0, pathology="steppage", side="right").joints, 4, axis=0)
     asked = parse_prompt("severe steppage gait, right side", maker.extractor.classes)
     assert choose_walks(joints, codes, [asked], maker.vq).tolist() == [1]
+
+
+def test_of_candidates_that_fit_as_well_the_first_is_chosen(maker, monkeypatch):
+    """Two are as far from the middle of both: their order decides, not the last bit."""
+    monkeypatch.setattr(generation_gait, "_read", lambda joints, vq: torch.zeros(len(joints), dtype=torch.int64))
+    codes, asked = [maker("normal gait", seed=0)["codes"]] * 2, [parse_prompt("normal gait")]
+    walks = [simulate_walks(1, frames=96, seed=i, pathology="normal").joints[0] for i in range(8)]
+    for a, b in pairwise(walks):
+        assert choose_walks(np.stack((a, b)), codes, asked, maker.vq).tolist() == [0]
+        assert choose_walks(np.stack((b, a)), codes, asked, maker.vq).tolist() == [0]
 
 
 def test_a_chosen_candidate_fits_no_worse_than_any_other(maker):
