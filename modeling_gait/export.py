@@ -12,11 +12,12 @@ from scipy.interpolate import interp1d
 from scipy.spatial.transform import Rotation
 
 from .files import atomic_path
-from .kinematics import fit_skeleton
+from .kinematics import fit_skeleton, shortest_rotation
 from .skeletons import KINECT_V2, SMPL_22, Skeleton, check_walk, convert_joints
 
 # BVH is y up: x to the walker's left, y up, z forward; a rotation of the package's axes that is its own inverse.
 _TO_Y_UP = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
+_FAR_MM = 3.0  # a joint that a BVH file puts so far away is told
 
 
 def write_csv(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> None:
@@ -107,6 +108,9 @@ def write_bvh(
 ) -> None:
     """Write a BVH file: y up, z forward, centimetres; joints keep their names; the root has six channels.
 
+    BVH turns all that hangs on a joint together. Where bones of one joint move against each other, as the hips against the
+    trunk (pelvic obliquity), each has a joint `to_NAME` of length 0: with constant bone lengths, positions come back.
+
     Args:
         path: the file to write.
         joints: (T, J, 3) [m] finite, explained by `kinematics.fit_skeleton` first (BVH knows no changing bone lengths); or
@@ -114,14 +118,18 @@ def write_bvh(
         fps: frames per second.
 
     Each joint has channels Zrotation Xrotation Yrotation [deg]: R = Rz Rx Ry. A leaf ends in an End Site as long as half
-    its bone. Raises ValueError for wrong shapes, values that are not finite, or a wrong fps.
+    its bone. Raises ValueError for wrong shapes, values that are not finite, or a wrong fps; warns
+    where changing bone lengths put joints elsewhere.
     """
     if isinstance(joints, tuple):
         rotations, root, offsets = (np.asarray(a, np.float64) for a in joints)
         if rotations.ndim != 4 or root.ndim != 2:
             raise ValueError(f"expected rotations (T, J, 3, 3) and root (T, 3), got {rotations.shape} and {root.shape}")
     else:
-        rotations, root, offsets = fit_skeleton(check_walk(joints, fps, skeleton), skeleton)
+        joints = check_walk(joints, fps, skeleton)
+        fit = fit_skeleton(joints, skeleton)
+        _warn_of_lengths(path, joints, fit[2], skeleton)
+        (rotations, root, offsets), skeleton = _bones_apart(joints, fit, skeleton)
     frames, count = len(rotations), len(skeleton)
     shapes = (rotations.shape, root.shape, offsets.shape)
     if shapes != ((frames, count, 3, 3), (frames, 3), (count, 3)) or not frames:
@@ -140,6 +148,39 @@ def write_bvh(
     lines += [" ".join(f"{v:.6f}" for v in row) for row in table]
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _warn_of_lengths(path: str | Path, joints: np.ndarray, offsets: np.ndarray, skeleton: Skeleton) -> None:
+    """Of joints (T, J, 3) that are somewhere else when all bones are as long as `offsets`."""
+    written = joints.copy()
+    for j in skeleton.order[1:]:
+        bone = joints[:, j] - joints[:, skeleton.parents[j]]
+        length = np.maximum(np.linalg.norm(bone, axis=-1, keepdims=True), 1e-9)
+        written[:, j] = written[:, skeleton.parents[j]] + bone / length * np.linalg.norm(offsets[j])
+    away = 1000 * np.linalg.norm(written - joints, axis=-1)
+    if away.max() > _FAR_MM:
+        worst = skeleton.joint_names[away.mean(axis=0).argmax()]
+        said = f"{away.mean():.0f} mm off on average, {worst} by {away.mean(axis=0).max():.0f} mm"
+        warnings.warn(f"{path}: bones change their length, those of a BVH file cannot: joints are written {said}", stacklevel=3)
+
+
+def _bones_apart(joints: np.ndarray, fit: tuple[np.ndarray, ...], skeleton: Skeleton) -> tuple[tuple, Skeleton]:
+    """A fit of joints (T, J, 3), and its skeleton, with a joint of length 0 above each bone that does not turn as its joint."""
+    rotations, root, offsets = fit
+    turned = rotations.copy()
+    for j in skeleton.order[1:]:
+        turned[:, j] = turned[:, skeleton.parents[j]] @ rotations[:, j]
+    names, parents, own = list(skeleton.joint_names), list(skeleton.parents), list(rotations.swapaxes(0, 1))
+    for j in [k for kids in skeleton.children if len(kids) > 1 for k in kids]:
+        parent = skeleton.parents[j]
+        seen = np.einsum("tji,tj->ti", turned[:, parent], joints[:, j] - joints[:, parent])
+        turn = shortest_rotation(offsets[j] / max(np.linalg.norm(offsets[j]), 1e-9), seen)
+        if np.abs(turn - np.eye(3)).max() > 1e-3:
+            names, parents, own = [*names, f"to_{names[j]}"], [*parents, parent], [*own, turn]
+            own[j], parents[j] = turn.swapaxes(-1, -2) @ own[j], len(names) - 1
+    offsets = np.concatenate((offsets, np.zeros((len(names) - len(offsets), 3))))
+    apart = Skeleton(skeleton.name, tuple(names), tuple(parents), tuple(map(tuple, offsets)))
+    return (np.stack(own, axis=1), root, offsets), apart
 
 
 def _hierarchy_lines(skeleton: Skeleton, offsets: np.ndarray, joint: int, depth: int, lines: list[str]) -> list[int]:

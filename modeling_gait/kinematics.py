@@ -45,7 +45,7 @@ def fit_skeleton(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> tuple[np
         seen = joints[:, kids] - joints[:, [j]]
         for _ in range(3 if len(kids) > 1 else 1):
             if len(kids) == 1:
-                rotations[:, j] = _shortest_rotation(unit[kids[0]], seen[:, 0])
+                rotations[:, j] = shortest_rotation(unit[kids[0]], seen[:, 0])
             elif kids:
                 rotations[:, j] = _kabsch(offsets[kids], seen)
                 mean = np.median(np.einsum("tji,tkj->tki", rotations[:, j], seen), axis=0)
@@ -68,7 +68,7 @@ def _kabsch(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return (u * flip[:, None, :]) @ vt
 
 
-def _shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Rotations (T, 3, 3) that turn the unit vector `rest` (3,) to the directions of `seen` (T, 3) without twist."""
     seen = seen / np.maximum(np.linalg.norm(seen, axis=-1, keepdims=True), 1e-9)
     v, c = np.cross(rest, seen), seen @ rest
@@ -80,7 +80,7 @@ def _shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     if opposite.any():  # half a turn about any axis across `rest`, then the short way that is left
         axis = np.cross(rest, np.eye(3)[np.argmin(np.abs(rest))])
         axis /= np.linalg.norm(axis)
-        out[opposite] = _shortest_rotation(-rest, seen[opposite]) @ (2 * np.outer(axis, axis) - np.eye(3))
+        out[opposite] = shortest_rotation(-rest, seen[opposite]) @ (2 * np.outer(axis, axis) - np.eye(3))
     return out
 
 

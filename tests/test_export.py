@@ -9,9 +9,10 @@ from scipy.spatial.transform import Rotation
 
 from modeling_gait.export import save_walk, write_bvh, write_csv, write_humanml3d, write_npz
 from modeling_gait.forward_kinematics import forward_kinematics
-from modeling_gait.kinematics import fit_skeleton
+from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.loading import load_walk
-from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
+from modeling_gait.simulation import simulate_walks
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton, convert_joints
 
 
 def random_walk(skeleton: Skeleton, seed: int = 0, frames: int = 5, swing: float = 30.0):
@@ -55,13 +56,35 @@ def test_bvh_keeps_a_constant_length_skeleton(tmp_path_factory, name, seed, swin
     assert np.abs(back.joints - positions(walk, skeleton)).max() < 1e-5  # metres
 
 
-def test_bvh_of_positions_is_the_fitted_skeleton(tmp_path):
+def test_bvh_of_positions_has_their_directions_and_one_length_a_bone(tmp_path):
     joints = positions(random_walk(KINECT_V2), KINECT_V2)
     joints += np.random.default_rng(1).normal(0, 0.01, joints.shape).astype(np.float32)
-    write_bvh(tmp_path / "a.bvh", joints, 30)
-    fitted = positions(fit_skeleton(joints), KINECT_V2)
-    assert np.abs(load_walk(tmp_path / "a.bvh").joints - fitted).max() < 1e-5
-    assert np.abs(fitted - joints).max() > 1e-3  # the noise changed bone lengths, so the fit is not the input
+    with pytest.warns(UserWarning, match=r"a\.bvh: bones change their length.* \d+ mm off on average, \w+ by \d+ mm"):
+        write_bvh(tmp_path / "a.bvh", joints, 30)
+    back, parents = load_walk(tmp_path / "a.bvh", up="y").joints, np.maximum(KINECT_V2.parents, 0)
+    bones, seen = (w - w[:, parents] for w in (back, joints))
+    np.testing.assert_allclose(np.linalg.norm(bones, axis=-1).std(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(bones, axis=-1)[0], np.median(np.linalg.norm(seen, axis=-1), axis=0), atol=1e-5)
+    assert np.linalg.norm(np.cross(bones, seen), axis=-1).max() < 1e-5  # as on a joint that turns all its bones together
+
+
+@pytest.mark.parametrize("pathology", ["trendelenburg", "lurch", "steppage"])
+def test_bvh_keeps_the_clinical_signs(tmp_path, pathology):
+    """Hips move against the trunk: one turn for both wrote 4.6 degrees of pelvic obliquity in the place of 13.3."""
+    walk = simulate_walks(1, frames=120, seed=1, pathology=pathology, severity=0.9).joints[0]
+    write_bvh(tmp_path / "a.bvh", walk, 30)
+    before, after = (compute_gait_parameters(w, 30) for w in (walk, load_walk(tmp_path / "a.bvh").joints))
+    np.testing.assert_allclose(list(after.values()), list(before.values()), atol=0.02)
+    if pathology == "trendelenburg":
+        assert before["pelvic_obliquity_range"] > 10
+
+
+def test_bvh_tells_what_constant_bones_cannot_hold(tmp_path):
+    """OpenPose's hips hang on the neck, at lengths that change when the pelvis drops."""
+    skeleton = SKELETONS["openpose_18"]
+    walk = simulate_walks(1, frames=120, seed=1, pathology="trendelenburg", severity=0.9).joints[0]
+    with pytest.warns(UserWarning, match=r"mm off on average, (left|right)_"):
+        write_bvh(tmp_path / "a.bvh", convert_joints(walk, KINECT_V2, skeleton), 30, skeleton)
 
 
 def test_bvh_format(tmp_path):
