@@ -284,7 +284,7 @@ def generate_walks(
         sensor: as the sensor of the training data would measure it, with drift and noise, instead of a skeleton.
         person: spatial codes (S,) or (N, S) of somebody.
     """
-    left = [d.side == "left" for d in descriptions]
+    left = [_side(d) == "left" for d in descriptions]
     asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
     prompts = [d.to_prompt() + tokenizer.number_tokens(d) for d in asked]
     codes = sample_codes(model, tokenizer, prompts, given_codes(decoder, asked, person), sensor, **options)
@@ -316,7 +316,7 @@ def measure_walks(joints: np.ndarray, descriptions: list[WalkDescription], vq: G
         found |= {"stride_length": float(np.mean(strides)), "pathology": config.id2label[label % config.num_labels]}
         sided = found["pathology"] in d.classes and d.classes[found["pathology"]].side == "one"
         found |= {"side": ("left" if label >= config.num_labels else "right") if sided else None}
-        found["severity"] = sign_severity(vq, found, d.pathology, d.side, d.classes)
+        found["severity"] = sign_severity(vq, found, d.pathology, _side(d), d.classes)
         ankles = np.stack([joint_track(walk, vq.codebooks.skeleton, f"{s}_ankle")[:, 1] for s in SIDES])
         slide = standing_slide(np.gradient(ankles, axis=1) * config.fps, found["speed"]) if len(walk) > 4 else None
         slides = (
@@ -330,13 +330,21 @@ def measure_walks(joints: np.ndarray, descriptions: list[WalkDescription], vq: G
 def sign_severity(
     vq: GaitVQModel, parameters: Mapping, pathology: str | None, side: str | None, classes: GaitClasses
 ) -> float | None:
-    """Severity 0..1 by the clinical sign in gait parameters; None where the class has none, or it was not measured."""
+    """Severity 0..1 by the clinical sign in gait parameters; None where the class has none, it was not measured, or it is the
+    sign of one leg and `side` does not say of which."""
     label = {name: int(i) for i, name in vq.config.id2label.items()}.get(pathology)
     if label is None or not classes[pathology].shown:
+        return None
+    if side not in SIDES and any(mirror_image(name) != (name, 1) for name in classes[pathology].shown):
         return None
     low, high = vq.codebooks.sign_range[label].tolist()
     sign = _sign(classes[pathology], parameters, side == "left")
     return float(np.clip((sign - low) / (high - low), 0, 1)) if high > low and np.isfinite(sign) else None
+
+
+def _side(asked: WalkDescription) -> str:
+    """The side that a walk made for a description is affected on, if any: the right unless it says left."""
+    return "left" if asked.side == "left" else "right"
 
 
 def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
@@ -385,7 +393,7 @@ def choose_walks(
         cost += np.where(np.isfinite(away), away, 3.0) ** 2
     for i, d in enumerate(descriptions):
         if d.severity is not None and d.entry.shown:
-            of = [sign_severity(vq, m, d.pathology, d.side, d.classes) for m in measured[i * count : (i + 1) * count]]
+            of = [sign_severity(vq, m, d.pathology, _side(d), d.classes) for m in measured[i * count : (i + 1) * count]]
             cost[i] += [9.0 if s is None else ((s - d.severity) / TOLD["severity"]) ** 2 for s in of]
     return cost.round(3).argmin(1) + count * np.arange(len(descriptions))  # two are as far from their middle: not by rounding
 

@@ -5,6 +5,7 @@ Both load a *family* folder or Hub repository: GPT-2, tokeniser and processor at
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
@@ -241,7 +242,8 @@ class GaitToTextPipeline(Pipeline):
     The class is GPT-2's, the likeliest where it names none, and its probabilities are the tokeniser's, read from the cycle;
     but where the family has a classifier (`classifier/`) of the same classes both are the classifier's: codes of a tokeniser
     that saw simulated walks alone tell the classes of measured walks badly (experiments/LOG.md, 2026-11-28). Side and severity
-    are GPT-2's where it names that class; a clinical sign that is measured says the severity first.
+    are GPT-2's where it names that class, else the side is as measured; a clinical sign that is measured on that side says the
+    severity first.
     """
 
     _load_tokenizer = True
@@ -307,9 +309,10 @@ class GaitToTextPipeline(Pipeline):
                 about = said.pathology, said.severity, None if said.side == "unknown" else said.side
         except ValueError:
             pass  # GPT-2 wrote no description of one walk
-        shown = sign_severity(self.vq, parameters, about[0], about[2], classes)
-        about = about if shown is None else (about[0], shown, about[2])
         measured = describe_walk(parameters, *about, classes=classes)
+        shown = sign_severity(self.vq, parameters, about[0], measured.side, classes)
+        if shown is not None:
+            measured = replace(measured, severity=shown)
         text = measured.to_prompt()
         return {
             "text": text,

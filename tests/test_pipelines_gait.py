@@ -14,11 +14,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorLis
 from modeling_gait import generation_gait
 from modeling_gait.captions import WalkDescription, parse_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
-from modeling_gait.generation_gait import _nucleus, choose_walks, decode_walks, given_codes, measure_walks, sample_codes
+from modeling_gait.generation_gait import (
+    _nucleus,
+    choose_walks,
+    decode_walks,
+    given_codes,
+    measure_walks,
+    sample_codes,
+    sign_severity,
+)
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
-from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
+from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints, mirror
 from modeling_gait.tokenization_gait import GAIT_START, GaitCodes, GaitGrammarLogitsProcessor
 
 PROMPT = "severe steppage gait, right side, 0.6 m/s, 96 steps/min"
@@ -217,6 +225,22 @@ def test_of_several_candidates_the_one_as_severe_as_asked_is_chosen(maker, monke
     joints = np.repeat(simulate_walks(1, frames=96, seed=0, pathology="steppage", side="right").joints, 4, axis=0)
     asked = parse_prompt("severe steppage gait, right side", maker.extractor.classes)
     assert choose_walks(joints, codes, [asked], maker.vq).tolist() == [1]
+
+
+@pytest.mark.parametrize(("pathology", "seed"), [("antalgic", 4), ("steppage", 3), ("stiff_legged", 4)])
+def test_the_severity_is_that_of_the_side_in_the_text(pathology, seed):
+    """Where GPT-2 says no side: a mirrored walk is as severe on the other side (the left was graded by the right)."""
+    reader = pipeline("gait-to-text")
+    walk = simulate_walks(1, frames=150, seed=seed, pathology=pathology, severity=0.9, side="right", speed=0.8).joints[0]
+    found = []
+    for joints in (walk, mirror(walk, KINECT_V2)):
+        outputs = {"recording": read_recording({"joints": joints, "fps": 30.0}), "text": "speed 0.00 m/s", "codes": None}
+        chances = torch.tensor([float(name == pathology) for name in reader.extractor.labels])
+        found.append(reader.postprocess(outputs | {"probabilities": chances})["text"])
+    assert [("right side, severe" in t, "left side, severe" in t) for t in found] == [(True, False), (False, True)], found
+    parameters = read_recording({"joints": walk, "fps": 30.0}).gait_parameters
+    assert sign_severity(reader.vq, parameters, pathology, None, reader.extractor.classes) is None
+    assert sign_severity(reader.vq, parameters, "trendelenburg", None, reader.extractor.classes) is not None
 
 
 def test_of_candidates_that_fit_as_well_the_first_is_chosen(maker, monkeypatch):
