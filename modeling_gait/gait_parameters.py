@@ -139,6 +139,12 @@ def _measure(joints: np.ndarray, fps: float, skeleton: Skeleton) -> tuple[dict[s
 
 
 def _warn_of_odd_input(joints: np.ndarray, skeleton: Skeleton) -> None:
+    if odd := odd_input(joints, skeleton):
+        warnings.warn(f"{'; '.join(odd)}; use read_recording(...).gait_parameters", UserWarning, stacklevel=3)
+
+
+def odd_input(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> list[str]:
+    """What speaks against joints (T, J, 3) being metres of somebody upright along z who goes along +y, a sentence each."""
     hip, ankle = pelvis_track(joints, skeleton), np.mean([joint_track(joints, skeleton, f"{s}_ankle") for s in SIDES], axis=0)
     leg, way = np.nanmedian(hip - ankle, axis=0), hip[-1] - hip[0]
     size = float(np.linalg.norm(leg))
@@ -149,8 +155,7 @@ def _warn_of_odd_input(joints: np.ndarray, skeleton: Skeleton) -> None:
         odd.append("the body is not upright along z")
     if np.hypot(*way[:2]) > 0.3 and way[1] < 0.8 * np.hypot(*way[:2]):
         odd.append("the walk is not along +y")
-    if odd:
-        warnings.warn(f"{'; '.join(odd)}; use read_recording(...).gait_parameters", UserWarning, stacklevel=3)
+    return odd
 
 
 def symmetry_index(left: float, right: float) -> float:

@@ -22,15 +22,20 @@ normal] and W[C, c]: real walks then take what words ask for.
 
 import json
 import math
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
 
 from .augmentation import NEW_PEOPLE, Augmentation
+from .gait_events import SIDES
+from .gait_parameters import odd_input
 from .gait_waves import GaitWaves, clock, cycle_waves, fit_waves, footing, from_channels, phase_of, to_channels
+from .kinematics import joint_track
 from .skeletons import KINECT_V2, Skeleton
+from .walk_checks import MIN_SPREAD
 
 _BATCH = 128
 _FASTER = (0.5, 2.0)  # how far a walk's speed follows its legs at most
@@ -60,10 +65,14 @@ class NewPeople:
     cycles: dict = field(default_factory=dict, repr=False)
 
     def fit(self, rows) -> "NewPeople":
-        """Mean cycles of the people of these rows (a data set of the walk schema). Raises ValueError, with the row's number,
-        for what is no walk at `fps`, and where nobody walks normally."""
+        """Mean cycles of the people of these rows (a `datasets.Dataset` of the walk schema). Raises ValueError, with the row's
+        number, for what is no walk in metres along +y at `fps`, and where nobody walks normally."""
+        if not isinstance(getattr(rows, "column_names", None), list):
+            raise ValueError(f"expected a datasets.Dataset, one split of it, got {type(rows).__name__}")
         _check_columns(rows.column_names)
-        classes, total, first = rows.features["pathology"].names, {}, 0
+        classes, total, first = getattr(rows.features["pathology"], "names", None), {}, 0
+        if classes is None:
+            raise ValueError("column pathology: expected datasets.ClassLabel, whose names are the classes")
         for part in rows.iter(_BATCH):
             names = [f"row {first + i}" for i in range(len(part["joints"]))]
             waves, _, _ = self._waves(self._walks(part, names))
@@ -120,6 +129,11 @@ class NewPeople:
         rngs = [np.random.default_rng([self.seed, int(s)]) for s in seeds]
         waves, channels, mask = self._waves(self._walks(batch, names))
         cells = _cells(batch, self.classes, names)
+        for name, (person, label, left) in zip(names, cells):
+            if person not in self.normals or (person, label, left) not in self.cycles:
+                raise ValueError(
+                    f"{name}: subject {person}, class {label}: not among the people fitted to, or without a normal walk"
+                )
         change = torch.stack([self._change(*cell, rng) for cell, rng in zip(cells, rngs)])
         frames = mask.sum(1, keepdim=True)
         phase = phase_of(waves.rhythm, clock(mask, frames), frames / 2 / self.fps)
@@ -127,7 +141,8 @@ class NewPeople:
         joints = from_channels(channels + cycle_waves(phase, change.shape[1] // 2) @ change, self.skeleton)
         walks = [walk[None, : int(count)] for walk, count in zip(joints, frames)]
         if self.bodies is not None:  # one by one: padding would move the floor
-            walks = [self.bodies(w, torch.Generator().manual_seed(int(r.integers(2**31)))) for w, r in zip(walks, rngs)]
+            bodies = replace(self.bodies, skeleton=self.skeleton)
+            walks = [bodies(w, torch.Generator().manual_seed(int(r.integers(2**31)))) for w, r in zip(walks, rngs)]
         made = {k: v for k, v in batch.items() if k not in _OF_THE_OLD_WALK} | {"joints": [w[0].numpy() for w in walks]}
         if "severity" in batch:
             normal = [name == self.normal for _, name, _ in cells]
@@ -135,7 +150,8 @@ class NewPeople:
         return made
 
     def _walks(self, batch: dict, names: list[str]) -> list[np.ndarray]:
-        """Joints (T, J, 3) [m] of each row. Raises ValueError for another shape or fps, and joints that are not finite."""
+        """Joints (T, J, 3) [m] of each row. Raises ValueError for another shape, fps, unit or other axes, joints that are not
+        finite, and where nobody walks: one such row would spoil everybody's cycles."""
         walks, joints = [np.asarray(w, np.float32) for w in batch["joints"]], len(self.skeleton)
         for name, walk, fps in zip(names, walks, batch.get("fps", [self.fps] * len(walks))):
             if walk.shape[1:] != (joints, 3) or len(walk) < 2:
@@ -144,6 +160,11 @@ class NewPeople:
                 raise ValueError(f"{name}: has joints that are not finite")
             if fps is None or not math.isclose(fps, self.fps, rel_tol=1e-3):
                 raise ValueError(f"{name}: has {fps} frames a second, expected {self.fps:g}: resample it, or set fps")
+            if odd := odd_input(walk, self.skeleton):
+                raise ValueError(f"{name}: {'; '.join(odd)}")
+            left, right = (joint_track(walk, self.skeleton, f"{side}_ankle")[:, 1] for side in SIDES)
+            if np.ptp(left - right) < MIN_SPREAD:
+                raise ValueError(f"{name}: nobody walks: the feet do not pass each other")
         return walks
 
     def _waves(self, walks) -> tuple[GaitWaves, torch.Tensor, torch.Tensor]:
@@ -170,8 +191,6 @@ class NewPeople:
 
     def _change(self, person: str, name: str, left: bool, rng: np.random.Generator) -> torch.Tensor:
         """What is added to the cycle (R, C) of a walk of this person and class."""
-        if person not in self.normals or (person, name, left) not in self.cycles:
-            raise ValueError(f"subject {person}, class {name}: not among the people fitted to, or without a normal walk")
         a, u, v = rng.uniform(0, self.person), rng.uniform(0, self.way), rng.uniform(-self.severity, self.severity)
         own = self.cycles[person, name, left] - self.normals[person]
         ways = self.ways.get((name, left), own[None])
@@ -191,13 +210,17 @@ def _cells(batch: dict, classes: list[str], names: list[str]) -> list[tuple[str,
     """(person, class, is the left side affected) of each row; without attributes no side is."""
     cells = []
     for name, subject, label, attributes in zip(names, batch["subject_id"], batch["pathology"], batch["attributes"]):
-        if label is None or not 0 <= int(label) < len(classes):
-            raise ValueError(f"{name}: class {label}, expected 0 to {len(classes) - 1}")
+        try:
+            of = operator.index(label)
+        except TypeError:
+            of = -1
+        if not 0 <= of < len(classes):
+            raise ValueError(f"{name}: class {label!r}, expected 0 to {len(classes) - 1}")
         try:
             left = attributes not in (None, "") and json.loads(str(attributes)).get("side") == "left"
         except (ValueError, AttributeError):
             raise ValueError(f"{name}: attributes, expected a JSON object, got {attributes!r}") from None
-        cells.append((str(subject), classes[int(label)], left))
+        cells.append((str(subject), classes[of], left))
     return cells
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Array3D, Dataset, DatasetDict, Features, Value
 
 from modeling_gait.gait_waves import fit_waves, footing
 from modeling_gait.new_people import NewPeople
-from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
 from modeling_gait.training.data import load_walks
 
 STILL = {"person": 0.0, "way": 0.0, "severity": 0.0, "bodies": None}
@@ -132,6 +132,12 @@ def test_rows_that_are_no_walk_at_this_rate_are_named(rows):
         ("joints", walk[:1], r"row 8: expected joints \(T, 25, 3\) of two frames or more, got \(1, 25, 3\)"),
         ("joints", walk[:0], "row 8: expected joints"),
         ("joints", walk[:, :24], "row 8: expected joints"),
+        ("joints", 1000 * walk, "row 8: the ankles are .* m from the hips: what is the unit"),
+        ("joints", walk[..., [1, 0, 2]], r"row 8: the walk is not along \+y"),
+        ("joints", walk[..., [0, 2, 1]], "row 8: the body is not upright along z"),
+        ("joints", walk[[5] * 40], "row 8: nobody walks"),
+        ("subject_id", "nobody", "row 8: subject nobody, class .* not among the people fitted to"),
+        ("pathology", "1", "row 8: class '1', expected 0 to"),
         ("fps", 60.0, "row 8: has 60.0 frames a second, expected 30"),
         ("fps", None, "row 8: has None frames a second"),
         ("pathology", -1, "row 8: class -1, expected 0 to"),
@@ -167,6 +173,11 @@ def test_what_it_needs_is_said(rows):
         people({k: v for k, v in batch.items() if k != "attributes"}, range(2))
     with pytest.raises(ValueError, match="columns missing: attributes"):
         NewPeople().fit(rows.remove_columns("attributes"))
+    for other in (list(rows.select(range(2))), DatasetDict(train=rows)):
+        with pytest.raises(ValueError, match="expected a datasets.Dataset, one split of it, got"):
+            NewPeople().fit(other)
+    with pytest.raises(ValueError, match=r"column pathology: expected datasets.ClassLabel"):
+        NewPeople().fit(rows.cast_column("pathology", Value("int64")))
     with pytest.raises(ValueError, match="columns missing: joints"):
         people.rows([{"subject_id": "1", "pathology": 0, "attributes": ""}])
     for indices in ([0], [], 3):
@@ -178,6 +189,18 @@ def test_what_it_needs_is_said(rows):
         people({k: [] for k in batch}, [])
     with pytest.raises(TypeError, match="indices"):
         rows.map(people, batched=True)
+
+
+def test_another_skeleton_has_its_own_new_bodies(rows):
+    skeleton = SKELETONS["azure_kinect"]
+    plain = [dict(row) for row in rows.with_format(None)]
+    for row in plain:
+        row["joints"] = convert_joints(np.array(row["joints"], np.float32), KINECT_V2, skeleton)
+    features = Features({**rows.features, "joints": Array3D((None, 32, 3), "float32")})
+    people = NewPeople(skeleton=skeleton).fit(Dataset.from_list(plain, features=features))
+    new = people.rows(plain[:2], seed=0)
+    assert [w["joints"].shape for w in new] == [w["joints"].shape for w in plain[:2]]
+    assert all(not np.allclose(a["joints"], b["joints"], atol=0.01) for a, b in zip(new, plain))
 
 
 def test_people_who_were_not_fitted_to_are_refused(rows):
