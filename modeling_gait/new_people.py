@@ -12,9 +12,9 @@ With T[p, c] the mean cycle of person p's walks of class c, and W[p, c] = T[p, c
 
 at its own phase, A and C people drawn at random, a in 0..`person`, u in 0..`way`, v in -`severity`..`severity`, and then other
 bones and postures (`bodies`). Its own change from stride to stride, its cadence and its sensor's noise stay; its speed becomes
-that of its new legs. Nothing bounds the bones: over 600 walks of gist a new shank is 0.79 to 1.33 times the old one (5th and
-95th percentile; least 0.58, most 1.61), a new walk 0.75 to 1.45 times as fast (0.52, 2.57). The attributes stay, and so may say
-another height.
+that of its new legs. Nothing bounds the bones or keeps left and right alike: over 600 walks of gist a new shank is 0.79 to 1.33
+times the old one (5th and 95th percentile; least 0.58, most 1.61), a new walk 0.75 to 1.45 times as fast (0.52, 2.57). The
+attributes stay, and so may say another height.
 
 `learn` puts normal cycles and pathologies of people who never walked, such as a language model writes, in the place of T[A,
 normal] and W[C, c]: real walks then take what words ask for.

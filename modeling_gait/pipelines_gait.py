@@ -4,7 +4,8 @@ In: prompts; or walks as arrays (T, J, 3) [m] or skeleton files. Out: dictionari
 Both load a *family* folder or Hub repository: GPT-2, tokeniser and processor at the top, `vq/` and `decoder/` in it.
 """
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from numbers import Integral, Real
@@ -27,7 +28,9 @@ from .processing_gait import GaitProcessor
 from .recording import each_thing, is_one
 from .skeletons import SKELETONS, convert_joints
 from .tokenization_gait import GaitCodes, GaitTokenizer
+from .walk_checks import leg_length
 
+_OTHER_LEGS = 0.08  # share by which legs may differ from those of the person given
 MOST_FRAMES = 18_000  # of one walk: ten minutes
 MOST = 2**32 - 1  # of seeds, and of what has no limit of its own
 
@@ -96,14 +99,15 @@ class TextToGaitPipeline(Pipeline):
 
     Call arguments: `num_frames` (of 30 a second; beyond a window the walk goes on by its own cycles), `temperature` (1),
     `top_p` (1), `guidance` (1: none, see `sample_codes`), `batch_size`; `seed`, by which walk i of a list is drawn, whatever
-    the batches are (`first`, 0: the number of the list's first walk);
+    the batches are (`first`, 0: the number of the list's first walk), without one by torch's random state (`set_seed`);
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;
     `person`: a walk of somebody, as `read_recording` takes it, whose spatial codes (bones, posture, own normal cycle) all walks
-    get. Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description`
-    (what was understood, a WalkDescription), `unused` (what the prompt says and nothing here uses), `codes` (GaitCodes),
-    `measured` (of the walk: gait parameters, nan where it shows too little; pathology, side, severity, None where the gait has
-    none) and `missed` (what of the prompt they miss, sentences).
+    get; a UserWarning where their legs will be of another length.
+    Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
+    was understood, a WalkDescription), `unused` (what the prompt says and nothing here uses), `codes` (GaitCodes), `measured`
+    (of the walk: gait parameters, nan where it shows too little; pathology, side, severity, None where the gait has none) and
+    `missed` (what of the prompt they miss, sentences).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
@@ -143,13 +147,15 @@ class TextToGaitPipeline(Pipeline):
     ):
         whole = {"num_frames": (num_frames, 2, MOST_FRAMES), "seed": (seed, 0, MOST), "first": (first, 0, MOST)}
         for name, (value, low, high) in (whole | {"candidates": (candidates, 1, MOST)}).items():
-            if value is not None and not (isinstance(value, Integral) and low <= value <= high):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high):
                 raise ValueError(f"{name}: expected {low} to {high}, a whole number, got {value!r}")
         for name, value in (("temperature", temperature), ("top_p", top_p), ("guidance", guidance)):
-            if value is not None and not isinstance(value, Real):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
                 raise ValueError(f"{name}: expected a number, got {value!r}")
-        if temperature is not None and not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        if temperature is not None and not 1e-8 <= temperature <= 100:
+            raise ValueError(f"temperature must be positive, 1e-8 to 100, got {temperature}")
+        if not isinstance(sensor, bool | None):
+            raise ValueError(f"sensor: expected True or False, got {sensor!r}")
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
         if guidance is not None and not 0 <= guidance < 100:
@@ -166,10 +172,12 @@ class TextToGaitPipeline(Pipeline):
         _refuse_unknown(kwargs, *known)
         _, options, _ = self._sanitize_parameters(**kwargs)
         single = isinstance(prompts, str)
-        if not single and not isinstance(prompts, Iterable):
+        if not single and (isinstance(prompts, Mapping) or not isinstance(prompts, Iterable)):
             raise TypeError(f"expected a prompt or a list of prompts, got {type(prompts).__name__}")
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise ValueError(f"batch_size: expected a whole number of 1 or more, got {batch_size!r}")
+        if "seed" not in options:
+            options["seed"] = int(torch.randint(2**31, ()))
         asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
         results = []
         batch_size = max(1, batch_size // options.get("candidates", 1))
@@ -179,11 +187,21 @@ class TextToGaitPipeline(Pipeline):
             results += self.postprocess(self._forward(asked[at : at + batch_size], **now))
         return results[0] if single else results
 
+    @torch.no_grad()
     def spatial_codes(self, person) -> np.ndarray:
-        """Spatial codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window."""
+        """Spatial codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window. Warns where walks of
+        these codes have legs of another length: nobody whom the family learnt from was so small, or so tall."""
         window, mask = self.extractor.window(self.extractor.prepare(person))
         window, mask = (torch.from_numpy(part)[None].to(self.vq.device) for part in (window, mask))
-        return self.vq.encode(window, mask).spatial_codes[0].cpu().numpy()
+        codes = self.vq.encode(window, mask)
+        names = ("temporal_codes", "pathological_codes", "spatial_codes")
+        made = self.decoder(**{name: codes[name] for name in names}).joints[0].float().cpu().numpy()
+        own, made = (
+            leg_length(w, s) for w, s in ((window[0].cpu().numpy(), self.vq.codebooks.skeleton), (made, self.decoder.skeleton))
+        )
+        if abs(made / own - 1) > _OTHER_LEGS:
+            warnings.warn(f"person: legs of {own:.2f} m, the walks will have legs of {made:.2f} m", UserWarning, stacklevel=3)
+        return codes.spatial_codes[0].cpu().numpy()
 
     def preprocess(self, prompt: str) -> dict:
         if not isinstance(prompt, str):

@@ -1,5 +1,6 @@
 """The two pipelines on the tiny family: results, seeds, batches, the grammar, files, bad input."""
 
+import warnings
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import NUM_FRAMES, run_script, tiny_decoder
-from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline
+from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline, set_seed
 
 from modeling_gait import generation_gait
 from modeling_gait.captions import WalkDescription, parse_prompt
@@ -116,6 +117,23 @@ def test_the_sensor_s_noise_is_drawn_for_each_walk(shipped):
             np.testing.assert_allclose(a["joints"], b["joints"], atol=1e-4)
 
 
+def test_without_a_seed_torch_s_random_state_draws(shipped):
+    walks = []
+    for state in (1, 1, 2):
+        set_seed(state)
+        walks.append(shipped("normal gait", sensor=True)["joints"])
+    assert np.array_equal(walks[0], walks[1]) and not np.array_equal(walks[1], walks[2])
+
+
+def test_a_person_who_is_unlike_all_training_people_is_told(shipped):
+    joints = simulate_walks(1, frames=120, seed=2, pathology="normal").joints[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shipped.spatial_codes(joints)
+    with pytest.warns(UserWarning, match=r"person: legs of 0\.4\d m, the walks will have legs of 0\.5\d m"):
+        shipped.spatial_codes(0.6 * joints)
+
+
 def test_both_sides_are_not_said_to_be_met(shipped):
     assert (
         "both sides were asked for, the walk is affected on the right" in shipped("steppage gait, both sides", seed=3)["missed"]
@@ -204,6 +222,11 @@ def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):
 
 
 def test_misspelt_options_are_refused(maker, reader):
+    for name, value in (("temperature", 1e-300), ("temperature", True), ("seed", True), ("sensor", "no"), ("top_p", 0)):
+        with pytest.raises(ValueError, match=name):
+            maker(PROMPT, **{name: value})
+    with pytest.raises(TypeError, match="got dict"):
+        maker({PROMPT: 1})
     with pytest.raises(TypeError, match="num_frame;"):
         maker(PROMPT, num_frame=16)
     with pytest.raises(TypeError, match="unknown option frames"):
