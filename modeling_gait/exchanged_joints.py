@@ -54,10 +54,11 @@ def _costs(joints: np.ndarray, skeleton: Skeleton, part: str, right: np.ndarray 
         costs += np.minimum(np.stack((side, -side)), 0) ** 2
     parents = [skeleton.parents[j] for j in pair]
     if parents[0] != parents[1]:
-        for n, order in enumerate((pair, pair[::-1])):
-            bones = np.linalg.norm(joints[:, pair] - joints[:, parents], axis=-1)
-            length = np.nanmedian(bones) if np.isfinite(bones).any() else 0.0
-            costs[n] += ((np.linalg.norm(joints[:, order] - joints[:, parents], axis=-1) - length) ** 2).sum(-1)
+        bones = np.stack([np.linalg.norm(joints[:, order] - joints[:, parents], axis=-1) for order in (pair, pair[::-1])])
+        if (known := np.isfinite(bones).all((0, 2))).any():
+            lengths = np.median(bones[:, known], axis=(1, 2), keepdims=True)
+            steadier = np.median(np.abs(bones[:, known] - lengths), axis=(1, 2)).argmin()  # the wrong bones cross and change
+            costs += ((bones - lengths[steadier]) ** 2).sum(-1)
     return np.nan_to_num(costs)
 
 
