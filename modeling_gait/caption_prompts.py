@@ -20,6 +20,8 @@ from .walk_description import IN_PROMPT, QUANTITIES, WalkDescription
 logger = logging.getLogger(__name__)
 MAX_PROMPT_CHARACTERS = 1000
 WORD_MARGIN = {"speed": 0.15, "cadence": 10.0}  # a number may lie this far outside the band of its word [m/s, steps/min]
+# The side that drops, which is not the one that a Trendelenburg gait "on the left" names.
+_DROPS = re.compile(r"\b(?:hip|pelvis) (?:\w+ )?(?:drops|dropping|sinks|sags)\b[^.,;]*\b(?:left|right)\b")
 FIT = 0.25  # speed and stride / 2 * cadence / 60 may differ by this fraction of the larger
 
 
@@ -43,7 +45,8 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     leg that is well the other one is affected.
 
     A fallback is said in the description's `notes`: a walk of no named class but with a stated speed, or one that only says
-    what is absent ("walks without a limp"), is normal gait; a bare "limp" is antalgic, "stiffness" stiff-legged.
+    what is absent ("walks without a limp"), is normal gait; a bare "limp" is antalgic, "stiffness" stiff-legged. So is the side
+    of a pelvis that drops, which is not that of the weak leg.
 
     Raises ValueError, saying what to write instead: empty or too long text; a class that is unknown or not modelled; two
     classes, sides, severities or values of one number; a range or a bound ("at least 1 m/s"); numbers that are impossible,
@@ -67,6 +70,8 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     entry = classes[pathology]
     numbers = _one_of_each(facts)
     side = _one_side(facts, entry)
+    if pathology == "trendelenburg" and side in ("left", "right") and _DROPS.search(text.lower()):
+        notes.append(f"the {side} side is read as that of the weak leg: when it stands, the pelvis drops on the other side")
     for joint in ("knee_range", "hip_range"):
         if joint in numbers:
             sides = {"left": ("left",), "right": ("right",), "both": ("left", "right"), "none": ("left", "right")}.get(side)

@@ -23,6 +23,7 @@ from modeling_gait.captions import (
     fit_reference,
     gait_deviation_index,
     parse_prompt,
+    read_prompt,
     severity_from_parameters,
     severity_level,
 )
@@ -321,6 +322,15 @@ def test_bad_prompts_get_a_clear_error(text, message):
 def test_fallbacks_are_stated(text, pathology):
     with pytest.warns(UserWarning, match="taken as"):
         assert parse_prompt(text).pathology == pathology
+
+
+@pytest.mark.parametrize(
+    "text", ["Trendelenburg gait, the pelvis drops on the left", "Trendelenburg walk, hip sags to the left"]
+)
+def test_the_side_of_a_pelvis_that_drops_is_told_from_that_of_the_weak_leg(text):
+    with pytest.warns(UserWarning, match="left side is read as that of the weak leg: when it stands, the pelvis"):
+        assert parse_prompt(text).side == "left"
+    assert not read_prompt("Trendelenburg gait, left side").notes
 
 
 @settings(max_examples=150, deadline=None)
