@@ -325,7 +325,7 @@ def test_fallbacks_are_stated(text, pathology):
 
 
 @pytest.mark.parametrize(
-    "text", ["Trendelenburg gait, the pelvis drops on the left", "Trendelenburg walk, hip sags to the left"]
+    "text", ["Trendelenburg gait, the pelvis drops on the left", "Trendelenburg gait, the hip drops on the left side"]
 )
 def test_the_side_of_a_pelvis_that_drops_is_told_from_that_of_the_weak_leg(text):
     with pytest.warns(UserWarning, match="left side is read as that of the weak leg: when it stands, the pelvis"):
