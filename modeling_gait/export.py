@@ -118,8 +118,8 @@ def write_bvh(
         fps: frames per second.
 
     Each joint has channels Zrotation Xrotation Yrotation [deg]: R = Rz Rx Ry. A leaf ends in an End Site as long as half
-    its bone. Raises ValueError for wrong shapes, values that are not finite, or a wrong fps; warns
-    where changing bone lengths put joints elsewhere.
+    its bone. Raises ValueError for wrong shapes, values that are not finite, or a wrong fps; warns where
+    changing bone lengths put joints elsewhere.
     """
     if isinstance(joints, tuple):
         rotations, root, offsets = (np.asarray(a, np.float64) for a in joints)
