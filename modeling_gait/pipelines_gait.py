@@ -106,8 +106,9 @@ class TextToGaitPipeline(Pipeline):
     get; a UserWarning where their legs will be of another length.
     Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
     was understood, a WalkDescription), `unused` (what the prompt says and nothing here uses), `codes` (GaitCodes), `measured`
-    (of the walk: gait parameters, nan where it shows too little; pathology, side, severity, None where the gait has none) and
-    `missed` (what of the prompt they miss, sentences).
+    (of the walk: gait parameters, nan where it shows too little; severity by the clinical sign, None where the gait has none;
+    pathology and side as the tokeniser reads them, which is no independent judge) and `missed` (what of the prompt they miss,
+    sentences).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
