@@ -12,7 +12,7 @@ from scipy.interpolate import interp1d
 from scipy.spatial.transform import Rotation
 
 from .files import atomic_path
-from .kinematics import fit_skeleton, shortest_rotation
+from .kinematics import bone_lengths, bones_apart, fit_skeleton
 from .skeletons import KINECT_V2, SMPL_22, Skeleton, check_walk, convert_joints
 
 # BVH is y up: x to the walker's left, y up, z forward; a rotation of the package's axes that is its own inverse.
@@ -129,7 +129,7 @@ def write_bvh(
         joints = check_walk(joints, fps, skeleton)
         fit = fit_skeleton(joints, skeleton)
         _warn_of_lengths(path, joints, fit[2], skeleton)
-        (rotations, root, offsets), skeleton = _bones_apart(joints, fit, skeleton)
+        (rotations, root, offsets), skeleton = bones_apart(joints, fit, skeleton)
     frames, count = len(rotations), len(skeleton)
     shapes = (rotations.shape, root.shape, offsets.shape)
     if shapes != ((frames, count, 3, 3), (frames, 3), (count, 3)) or not frames:
@@ -152,35 +152,15 @@ def write_bvh(
 
 def _warn_of_lengths(path: str | Path, joints: np.ndarray, offsets: np.ndarray, skeleton: Skeleton) -> None:
     """Of joints (T, J, 3) that are somewhere else when all bones are as long as `offsets`."""
-    written = joints.copy()
+    stretch, written = np.linalg.norm(offsets, axis=-1) / np.maximum(bone_lengths(joints, skeleton), 1e-9), joints.copy()
     for j in skeleton.order[1:]:
-        bone = joints[:, j] - joints[:, skeleton.parents[j]]
-        length = np.maximum(np.linalg.norm(bone, axis=-1, keepdims=True), 1e-9)
-        written[:, j] = written[:, skeleton.parents[j]] + bone / length * np.linalg.norm(offsets[j])
+        parent = skeleton.parents[j]
+        written[:, j] = written[:, parent] + stretch[:, [j]] * (joints[:, j] - joints[:, parent])
     away = 1000 * np.linalg.norm(written - joints, axis=-1)
     if away.max() > _FAR_MM:
         worst = skeleton.joint_names[away.mean(axis=0).argmax()]
         said = f"{away.mean():.0f} mm off on average, {worst} by {away.mean(axis=0).max():.0f} mm"
         warnings.warn(f"{path}: bones change their length, those of a BVH file cannot: joints are written {said}", stacklevel=3)
-
-
-def _bones_apart(joints: np.ndarray, fit: tuple[np.ndarray, ...], skeleton: Skeleton) -> tuple[tuple, Skeleton]:
-    """A fit of joints (T, J, 3), and its skeleton, with a joint of length 0 above each bone that does not turn as its joint."""
-    rotations, root, offsets = fit
-    turned = rotations.copy()
-    for j in skeleton.order[1:]:
-        turned[:, j] = turned[:, skeleton.parents[j]] @ rotations[:, j]
-    names, parents, own = list(skeleton.joint_names), list(skeleton.parents), list(rotations.swapaxes(0, 1))
-    for j in [k for kids in skeleton.children if len(kids) > 1 for k in kids]:
-        parent = skeleton.parents[j]
-        seen = np.einsum("tji,tj->ti", turned[:, parent], joints[:, j] - joints[:, parent])
-        turn = shortest_rotation(offsets[j] / max(np.linalg.norm(offsets[j]), 1e-9), seen)
-        if np.abs(turn - np.eye(3)).max() > 1e-3:
-            names, parents, own = [*names, f"to_{names[j]}"], [*parents, parent], [*own, turn]
-            own[j], parents[j] = turn.swapaxes(-1, -2) @ own[j], len(names) - 1
-    offsets = np.concatenate((offsets, np.zeros((len(names) - len(offsets), 3))))
-    apart = Skeleton(skeleton.name, tuple(names), tuple(parents), tuple(map(tuple, offsets)))
-    return (np.stack(own, axis=1), root, offsets), apart
 
 
 def _hierarchy_lines(skeleton: Skeleton, offsets: np.ndarray, joint: int, depth: int, lines: list[str]) -> list[int]:

@@ -284,7 +284,7 @@ def generate_walks(
         sensor: as the sensor of the training data would measure it, with drift and noise, instead of a skeleton.
         person: spatial codes (S,) or (N, S) of somebody.
     """
-    left = [_side(d) == "left" for d in descriptions]
+    left = [d.side == "left" for d in descriptions]
     asked = [d.mirrored() if m else d for d, m in zip(descriptions, left)]
     prompts = [d.to_prompt() + tokenizer.number_tokens(d) for d in asked]
     codes = sample_codes(model, tokenizer, prompts, given_codes(decoder, asked, person), sensor, **options)

@@ -45,7 +45,7 @@ def fit_skeleton(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> tuple[np
         seen = joints[:, kids] - joints[:, [j]]
         for _ in range(3 if len(kids) > 1 else 1):
             if len(kids) == 1:
-                rotations[:, j] = shortest_rotation(unit[kids[0]], seen[:, 0])
+                rotations[:, j] = _shortest_rotation(unit[kids[0]], seen[:, 0])
             elif kids:
                 rotations[:, j] = _kabsch(offsets[kids], seen)
                 mean = np.median(np.einsum("tji,tkj->tki", rotations[:, j], seen), axis=0)
@@ -60,6 +60,27 @@ def fit_skeleton(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> tuple[np
     return local, joints[:, skeleton.root].copy(), offsets
 
 
+def bones_apart(joints: np.ndarray, fit: tuple[np.ndarray, ...], skeleton: Skeleton) -> tuple[tuple, Skeleton]:
+    """A fit of joints (T, J, 3), and its skeleton, with a joint of length 0 above each bone that does not turn as its joint."""
+    rotations, root, offsets = fit
+    turned = rotations.copy()
+    for j in skeleton.order[1:]:
+        turned[:, j] = turned[:, skeleton.parents[j]] @ rotations[:, j]
+    names, parents, own = list(skeleton.joint_names), list(skeleton.parents), list(rotations.swapaxes(0, 1))
+    for j in [k for kids in skeleton.children if len(kids) > 1 for k in kids]:
+        parent = skeleton.parents[j]
+        seen = np.einsum("tji,tj->ti", turned[:, parent], joints[:, j] - joints[:, parent])
+        turn = _shortest_rotation(offsets[j] / max(np.linalg.norm(offsets[j]), 1e-9), seen)
+        if np.abs(turn - np.eye(3)).max() > 1e-3:
+            names.append(f"to_{names[j]}")
+            parents.append(parent)
+            own.append(turn)
+            own[j], parents[j] = turn.swapaxes(-1, -2) @ own[j], len(names) - 1
+    offsets = np.concatenate((offsets, np.zeros((len(names) - len(offsets), 3))))
+    apart = Skeleton(skeleton.name, tuple(names), tuple(parents), tuple(map(tuple, offsets)))
+    return (np.stack(own, axis=1), root, offsets), apart
+
+
 def _kabsch(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Rotations (T, 3, 3) that best turn vectors `rest` (K, 3) to `seen` (T, K, 3)."""
     u, _, vt = np.linalg.svd(np.einsum("tki,kj->tij", seen, rest))
@@ -68,7 +89,7 @@ def _kabsch(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return (u * flip[:, None, :]) @ vt
 
 
-def shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Rotations (T, 3, 3) that turn the unit vector `rest` (3,) to the directions of `seen` (T, 3) without twist."""
     seen = seen / np.maximum(np.linalg.norm(seen, axis=-1, keepdims=True), 1e-9)
     v, c = np.cross(rest, seen), seen @ rest
@@ -80,7 +101,7 @@ def shortest_rotation(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     if opposite.any():  # half a turn about any axis across `rest`, then the short way that is left
         axis = np.cross(rest, np.eye(3)[np.argmin(np.abs(rest))])
         axis /= np.linalg.norm(axis)
-        out[opposite] = shortest_rotation(-rest, seen[opposite]) @ (2 * np.outer(axis, axis) - np.eye(3))
+        out[opposite] = _shortest_rotation(-rest, seen[opposite]) @ (2 * np.outer(axis, axis) - np.eye(3))
     return out
 
 

@@ -197,9 +197,7 @@ class TextToGaitPipeline(Pipeline):
         codes = self.vq.encode(window, mask)
         names = ("temporal_codes", "pathological_codes", "spatial_codes")
         made = self.decoder(**{name: codes[name] for name in names}).joints[0].float().cpu().numpy()
-        own, made = (
-            leg_length(w, s) for w, s in ((window[0].cpu().numpy(), self.vq.codebooks.skeleton), (made, self.decoder.skeleton))
-        )
+        own, made = leg_length(window[0].cpu().numpy(), self.vq.codebooks.skeleton), leg_length(made, self.decoder.skeleton)
         if abs(made / own - 1) > _OTHER_LEGS:
             warnings.warn(f"person: legs of {own:.2f} m, the walks will have legs of {made:.2f} m", UserWarning, stacklevel=3)
         return codes.spatial_codes[0].cpu().numpy()

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from walkers import exchanged
 
 from modeling_gait.exchanged_joints import exchanged_frames
+from modeling_gait.gait_events import SIDES
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2
 
@@ -16,13 +18,10 @@ LEGS = ("hip", "knee", "ankle", "foot")
 def test_they_are_put_right_whatever_was_exchanged(pathology, frames, parts):
     """The crossed bones of a pair that is exchanged in all frames were taken for the right ones: the feet stayed exchanged."""
     walk = simulate_walks(1, frames=120, seed=1, pathology=pathology, severity=0.9).joints[0].astype(np.float64)
-    seen = walk.copy()
-    for part in parts:
-        pair = [KINECT_V2.index(f"{side}_{part}") for side in ("left", "right")]
-        seen[frames, pair[0]], seen[frames, pair[1]] = walk[frames, pair[1]], walk[frames, pair[0]]
-    right, count = exchanged_frames(seen, KINECT_V2)
+    joints, frames = [KINECT_V2.index(f"{side}_{part}") for part in parts for side in SIDES], np.arange(120)[frames]
+    right, count = exchanged_frames(exchanged(walk, frames, joints), KINECT_V2)
     np.testing.assert_array_equal(right, walk)
-    assert count == len(walk[frames])
+    assert count == len(frames)
 
 
 def test_what_is_right_stays():

@@ -14,7 +14,7 @@ from modeling_gait.forward_kinematics import (
     rotation_6d_to_matrix,
     skeleton_from_positions,
 )
-from modeling_gait.kinematics import JOINT_ANGLES, bone_lengths, fit_skeleton, joint_angles, shortest_rotation
+from modeling_gait.kinematics import JOINT_ANGLES, _shortest_rotation, bone_lengths, fit_skeleton, joint_angles
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
 EACH_SKELETON = pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
@@ -122,11 +122,11 @@ def test_fit_skeleton_refuses_bad_input():
 
 @given(angle=st.floats(0, np.pi), seed=SEEDS)
 @settings(deadline=None)
-def testshortest_rotation_reaches_every_direction(angle, seed):
+def test_shortest_rotation_reaches_every_direction(angle, seed):
     rest, across = Rotation.random(rng=np.random.default_rng(seed)).as_matrix()[:2]
     near_half_turn = np.pi - angle * 1e-3
     seen = np.stack([np.cos(a) * rest + np.sin(a) * across for a in (angle, near_half_turn, np.pi)])
-    out = shortest_rotation(rest, seen)
+    out = _shortest_rotation(rest, seen)
     np.testing.assert_allclose(out @ rest, seen, atol=1e-8)
     np.testing.assert_allclose(out @ np.swapaxes(out, -1, -2), np.broadcast_to(np.eye(3), out.shape), atol=1e-8)
 
