@@ -27,6 +27,7 @@ class GaitClassifierConfig(PreTrainedConfig):
         kernel_size: frames a convolution sees (cnn, graph), odd.
         dropout: probability, between recurrent layers or blocks and before the head.
         resample_frames: frames that `prepare_classifier_input` resamples a whole walk to; the model itself takes any length.
+        max_frames: frames of a walk that are resampled as one; a longer walk is read in parts, see `walk_parts`. None: all.
         id2label, label2id, num_labels: as everywhere in transformers; by default the six classes of gist.
 
     Raises:
@@ -45,6 +46,7 @@ class GaitClassifierConfig(PreTrainedConfig):
     kernel_size: int = 5
     dropout: float | int = 0.0
     resample_frames: int = 64
+    max_frames: int | None = None
 
     def __post_init__(self, **kwargs):
         if self.id2label is None and kwargs.get("num_labels") is None:
@@ -74,6 +76,8 @@ class GaitClassifierConfig(PreTrainedConfig):
             raise ValueError(f"hidden_size must be a positive multiple of 4, got {self.hidden_size}")
         if self.num_layers < 1 or self.resample_frames < 1:
             raise ValueError(f"num_layers and resample_frames must be positive, got {self.num_layers}, {self.resample_frames}")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ValueError(f"max_frames must be positive or None, got {self.max_frames}")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd and positive, got {self.kernel_size}")
         if not 0 <= self.dropout < 1:

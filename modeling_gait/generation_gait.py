@@ -20,6 +20,7 @@ from .gait_classes import GaitClass, GaitClasses
 from .gait_events import SIDES
 from .gait_parameters import ANGLE_PARAMETERS, compute_gait_parameters, cycle_parameters, mirror_image
 from .kinematics import joint_track
+from .modeling_gait_classifier import GaitForSequenceClassification, walk_input
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer, stack_codes
@@ -298,22 +299,40 @@ NEAR = {"speed": 0.1, "cadence": 6.0}  # m/s, steps/min
 TOLD = NEAR | {"stride_length": 0.15, "knee_range_left": 12.0, "knee_range_right": 12.0, "severity": 0.34}  # m, degrees, 1
 
 
-def _read(joints: np.ndarray, vq: GaitVQModel) -> torch.Tensor:
-    """Class and side (N,) that the tokeniser reads in the first window of walks (N, T, J, 3)."""
+def _read(
+    joints: np.ndarray, vq: GaitVQModel, classifier: GaitForSequenceClassification | None
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Probabilities of the classes (N, L) of walks (N, T, J, 3), by the classifier or, without one, by the tokeniser in their
+    first window, and the likeliest class and side (N,) as `GaitVQModel.logits` counts them; the side is the tokeniser's."""
     windows = torch.from_numpy(joints[:, : vq.config.num_frames]).to(vq.device).split(120)
-    return torch.cat([vq.logits(vq.waves(part)) for part in windows]).argmax(-1)
+    each = torch.cat([vq.logits(vq.waves(part)) for part in windows]).softmax(-1).cpu().unflatten(-1, (2, -1))
+    if classifier is None:
+        chances = each.sum(1)
+    else:
+        values = torch.cat([walk_input(walk, classifier.config) for walk in joints]).to(classifier.device)
+        logits = torch.cat([classifier(input_values=part).logits for part in values.split(1024)]).float().cpu()
+        chances = logits.softmax(-1).unflatten(0, (len(joints), -1)).mean(1)
+    label = chances.argmax(-1)
+    left = each[torch.arange(len(label)), :, label].argmax(-1)
+    return chances, (label + left * each.shape[-1]).numpy()
 
 
 @torch.no_grad()
-def measure_walks(joints: np.ndarray, descriptions: list[WalkDescription], vq: GaitVQModel) -> list[dict]:
-    """What is measured in walks (N, T, J, 3), beside what was asked for: gait parameters, `pathology` and `side` as the
-    tokeniser reads them, `severity` by the clinical sign (None where the class has none), and `missed`, sentences."""
+def measure_walks(
+    joints: np.ndarray,
+    descriptions: list[WalkDescription],
+    vq: GaitVQModel,
+    classifier: GaitForSequenceClassification | None = None,
+) -> list[dict]:
+    """What is measured in walks (N, T, J, 3), beside what was asked for: gait parameters; `class_probabilities`, the likeliest
+    `pathology` and its `side`, see `_read`; `severity` by the clinical sign (None where the class has none); and `missed`,
+    sentences."""
     config, out = vq.config, []
-    said = _read(joints, vq)
-    for walk, d, label in zip(joints, descriptions, said.tolist()):
+    for walk, d, chances, label in zip(joints, descriptions, *_read(joints, vq, classifier)):
         found = compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton)
         strides = [found[f"stride_length_{s}"] for s in ("left", "right")]
-        found |= {"stride_length": float(np.mean(strides)), "pathology": config.id2label[label % config.num_labels]}
+        found |= {"stride_length": float(np.mean(strides)), "pathology": config.id2label[int(label) % config.num_labels]}
+        found["class_probabilities"] = {config.id2label[i]: p for i, p in enumerate(chances.tolist())}
         sided = found["pathology"] in d.classes and d.classes[found["pathology"]].side == "one"
         found |= {"side": ("left" if label >= config.num_labels else "right") if sided else None}
         found["severity"] = sign_severity(vq, found, d.pathology, _side(d), d.classes)
@@ -349,7 +368,8 @@ def _side(asked: WalkDescription) -> str:
 
 def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
     if asked.pathology and found["pathology"] != asked.pathology:
-        yield f"{asked.pathology} gait was asked for, the walk is read as {found['pathology']}"
+        sure = max(found["class_probabilities"].values())
+        yield f"{asked.pathology} gait was asked for, the walk is read as {found['pathology']} (probability {sure:.2f})"
     elif asked.side in ("left", "right") and found["side"] not in (asked.side, None):
         yield f"the {asked.side} side was asked for, the walk is read as affected on the {found['side']}"
     elif asked.side == "both" and found["side"]:
@@ -367,18 +387,22 @@ def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
 
 @torch.no_grad()
 def choose_walks(
-    joints: np.ndarray, codes: list[GaitCodes], descriptions: list[WalkDescription], vq: GaitVQModel
+    joints: np.ndarray,
+    codes: list[GaitCodes],
+    descriptions: list[WalkDescription],
+    vq: GaitVQModel,
+    classifier: GaitForSequenceClassification | None = None,
 ) -> np.ndarray:
     """Rows (N,) of the one walk of each description that fits it best, of joints (N * K, T, J, 3) [m], K walks of each in turn.
 
     Least is the sum of the squares of how far speed and cadence are from those asked for, in `NEAR`, and the severity that the
     clinical sign shows, in `TOLD`; of how far what was not asked for is from the middle of the candidates, in five times that,
-    so that the likely wins over the extreme; and 10 where the tokeniser reads another class or side. What cannot be measured
-    counts as three of these away. Of equals, the first.
+    so that the likely wins over the extreme; and 10 where another class or side is read, as `measure_walks` reads them. What
+    cannot be measured counts as three of these away. Of equals, the first.
     """
     count, config = len(joints) // len(descriptions), vq.config
     labels = {name: int(i) for i, name in config.id2label.items()}
-    said = _read(joints, vq).cpu().numpy()
+    said = _read(joints, vq, classifier)[1]
     wanted = np.repeat([labels[d.pathology] + config.num_labels * (d.side == "left") for d in descriptions], count)
     amount = vq.codebooks.amount(stack_codes(codes)["pathological_codes"].to(vq.device)).nan_to_num(1.0).cpu().numpy()
     measured = [compute_gait_parameters(walk, config.fps, vq.codebooks.skeleton) for walk in joints]
@@ -406,10 +430,11 @@ def best_walks(
     descriptions: list[WalkDescription],
     candidates: int,
     first: int = 0,
+    classifier: GaitForSequenceClassification | None = None,
     **options,
 ) -> tuple[np.ndarray, list[GaitCodes]]:
     """As `generate_walks`, the best of so many candidates for each description by `choose_walks`."""
     each = [d for d in descriptions for _ in range(candidates)]
     joints, codes = generate_walks(model, tokenizer, decoder, each, first=first * candidates, **options)
-    chosen = choose_walks(joints, codes, descriptions, vq)
+    chosen = choose_walks(joints, codes, descriptions, vq, classifier)
     return joints[chosen], [codes[i] for i in chosen]

@@ -26,6 +26,7 @@ from .gait_report import (
     report_severity,
 )
 from .loading import VIDEO_SUFFIXES, Walk, without_package
+from .modeling_gait_classifier import walk_parts
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import check_spoken
 from .pipeline_saving import know_pipeline, save_pipeline
@@ -134,8 +135,8 @@ class GaitReportPipeline(Pipeline):
             out["uncertainty"] = read.uncertainty
             out["problems"] += read.sentences()
             out["stated"] = read.beside_the_file()
-            frames = config.skeleton_config.resample_frames
-            values = prepare_knowledge_input([joints], self.fps, frames, self.skeleton.root)
+            frames, parts = config.skeleton_config.resample_frames, walk_parts(joints, config.skeleton_config)
+            values = prepare_knowledge_input(parts, self.fps, frames, self.skeleton.root)
             out["inputs"]["input_values"] = torch.from_numpy(values)
         if video is not None:
             try:
@@ -147,14 +148,16 @@ class GaitReportPipeline(Pipeline):
             out["inputs"]["pixel_values"] = torch.from_numpy(clips)  # uint8 (N, num_frames, 3, H, W)
             out["problems"] += notes
             out["video_fps"] = self.fps * config.num_frames / WINDOW
-        if video is not None and recording is not None:  # the same skeleton beside each window of the video
-            count = len(out["inputs"]["pixel_values"])
-            out["inputs"]["input_values"] = out["inputs"]["input_values"].expand(count, -1, -1)
+        if (
+            video is not None and recording is not None
+        ):  # beside each window of the video the part of the skeleton's that it is in
+            parts, count = out["inputs"]["input_values"], len(out["inputs"]["pixel_values"])
+            out["inputs"]["input_values"] = parts[torch.arange(count) * len(parts) // count]
         return out
 
     def _forward(self, inputs: dict) -> dict:
-        """Adds probabilities `each` (N, K) of the windows, the most likely class `top`, and of a model that knows numbers
-        `decoded` (G,), their mean over the windows."""
+        """Adds probabilities `each` (N, K) of the windows or parts, the most likely class `top`, and of a model that knows
+        numbers `decoded` (G,), their mean over these."""
         values = inputs["inputs"]
         count = len(next(iter(values.values())))
         outputs = [self.model(**{k: v[n : n + 1] for k, v in values.items()}) for n in range(count)]  # a minute: 50 windows
@@ -214,14 +217,22 @@ class GaitReportPipeline(Pipeline):
         return out
 
     def _saliency(self, outputs: dict) -> tuple[Saliency, np.ndarray | None]:
-        """Of the window in which the class is most likely, and the frames uint8 (T, H, W, 3) of that window."""
-        window = int(outputs["each"][:, outputs["top"]].argmax())
-        inputs = {k: v[window : window + 1] for k, v in outputs["inputs"].items()}
-        pixels = inputs.get("pixel_values")
-        if pixels is not None:
-            inputs["pixel_values"] = pixels / 255
+        """Of all parts of a skeleton, one after the other; of a video that of the window in which the class is most likely, and
+        its frames uint8 (T, H, W, 3)."""
+        inputs, frames = outputs["inputs"], None
+        if "pixel_values" in inputs:
+            window = int(outputs["each"][:, outputs["top"]].argmax())
+            inputs = {k: v[window : window + 1] for k, v in inputs.items()}
+            frames = inputs["pixel_values"][0].permute(0, 2, 3, 1).cpu().numpy()
+            inputs["pixel_values"] = inputs["pixel_values"] / 255
         found = saliency(self.model, outputs["top"], samples=4, **{k: v.to(self.model.device) for k, v in inputs.items()})
-        return found, None if pixels is None else pixels[0].permute(0, 2, 3, 1).cpu().numpy()
+        if (count := len(found.labels)) > 1:  # where in the walk each share of a part is
+            part, walk = self.model.config.skeleton_config.max_frames, len(outputs["walk"].joints)
+            middle = (np.arange(found.frames.shape[1]) + 0.5) / found.frames.shape[1]
+            at = np.linspace(0, walk - part, count)[:, None] + part * middle
+            moments = np.histogram(at, found.frames.size, (0, walk), weights=found.frames / count)[0]
+            found = Saliency(found.labels[:1], moments[None], found.joints.mean(0, keepdims=True))
+        return found, frames
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """The model, and this pipeline's code; see `save_pipeline`."""

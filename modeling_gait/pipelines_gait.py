@@ -21,7 +21,7 @@ from transformers.utils import cached_file
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks, measure_walks, sign_severity
-from .modeling_gait_classifier import GaitForSequenceClassification, recording_input
+from .modeling_gait_classifier import GaitForSequenceClassification, walk_input
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .processing_gait import GaitProcessor
@@ -107,8 +107,8 @@ class TextToGaitPipeline(Pipeline):
     Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
     was understood, a WalkDescription), `unused` (what the prompt says and nothing here uses), `codes` (GaitCodes), `measured`
     (of the walk: gait parameters, nan where it shows too little; severity by the clinical sign, None where the gait has none;
-    pathology and side as the tokeniser reads them, which is no independent judge) and `missed` (what of the prompt they miss,
-    sentences).
+    pathology, its probability among `class_probabilities` and side, as read by the family's classifier or, where it has none,
+    by the tokeniser, which is no independent judge) and `missed` (what of the prompt they miss, sentences).
 
     A prompt is read by `captions.parse_prompt`, which raises ValueError for one that is empty, names no gait that the family
     was trained on or contradicts itself; GPT-2 gets its canonical form, so it never sees a class that it was not trained on. A
@@ -128,6 +128,13 @@ class TextToGaitPipeline(Pipeline):
     def vq(self) -> GaitVQModel:
         """The family's tokeniser of walks, which also reads the results."""
         return GaitVQModel.from_pretrained(**family_of(self), subfolder="vq").to(self.model.device).eval()
+
+    @cached_property
+    def classifier(self) -> GaitForSequenceClassification | None:
+        """The family's classifier, which then says the class of the results; None where it has none of walks such as these."""
+        model, own = family_classifier(self, self.extractor.labels), self.vq.config
+        same = model and (model.config.skeleton, getattr(model.config, "fps", own.fps)) == (own.skeleton, own.fps)
+        return model if same else None
 
     @cached_property
     def extractor(self) -> GaitFeatureExtractor:
@@ -211,13 +218,14 @@ class TextToGaitPipeline(Pipeline):
         descriptions = [a["description"] for a in asked]
         models = self.model, self.tokenizer, self.decoder
         if candidates > 1:
-            joints, codes = best_walks(*models, self.vq, descriptions, candidates, **options)
+            joints, codes = best_walks(*models, self.vq, descriptions, candidates, classifier=self.classifier, **options)
         else:
             joints, codes = generate_walks(*models, descriptions, **options)
         seen, own = joints, self.vq.codebooks.skeleton
         if self.decoder.skeleton is not own:
             seen = np.stack([convert_joints(walk, self.decoder.skeleton, own) for walk in joints]).astype(np.float32)
-        return {"asked": asked, "codes": codes, "joints": joints, "measured": measure_walks(seen, descriptions, self.vq)}
+        measured = measure_walks(seen, descriptions, self.vq, self.classifier)
+        return {"asked": asked, "codes": codes, "joints": joints, "measured": measured}
 
     def postprocess(self, outputs: dict) -> list[dict]:
         shared = {"fps": self.decoder.config.fps, "skeleton": self.decoder.config.skeleton}
@@ -309,11 +317,12 @@ class GaitToTextPipeline(Pipeline):
         )
         text = self.tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True).strip()
         logits = output.class_logits if self.classifier is None else self._classify(inputs["recording"])
-        return {"text": text, "probabilities": logits[0].softmax(-1).cpu(), "recording": inputs["recording"], "codes": codes}
+        probabilities = logits.float().softmax(-1).mean(0).cpu()  # over the parts of a long walk
+        return {"text": text, "probabilities": probabilities, "recording": inputs["recording"], "codes": codes}
 
     def _classify(self, recording) -> torch.Tensor:
         config = self.classifier.config
-        x = recording_input(recording, config, getattr(config, "fps", self.extractor.fps))
+        x = walk_input(recording.for_model(SKELETONS[config.skeleton], getattr(config, "fps", self.extractor.fps)), config)
         return self.classifier(x.to(self.classifier.device)).logits
 
     def postprocess(self, outputs: dict) -> dict:

@@ -27,6 +27,8 @@ from modeling_gait.export import write_csv
 from modeling_gait.loading import load_walk
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline, mean_scores
+from modeling_gait.recording import read_recording
+from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints
 
 TASK = "gait-classification"
@@ -67,6 +69,12 @@ def as_dict(result):
 # --- the input ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture()
+def _of_any_length(pipe, monkeypatch):
+    monkeypatch.setattr(pipe.model.config, "max_frames", None)
+
+
+@pytest.mark.usefixtures("_of_any_length")
 def test_a_raw_file_gives_the_input_of_its_row(pipe, tmp_path):
     """A dirty file on an irregular, wrapping clock: read by the data set's builder, and by the pipeline."""
     rows = lines_of("steppage", seed=3, start=58.5)
@@ -89,6 +97,7 @@ def test_a_raw_file_gives_the_input_of_its_row(pipe, tmp_path):
     assert np.abs(even - expected).max() > 0.03, "the clock of the file must count"
 
 
+@pytest.mark.usefixtures("_of_any_length")
 def test_real_files_give_the_input_of_their_rows(pipe, tmp_path):
     files = restored(tmp_path, lambda jobs: jobs[:300:120])
     assert len(files) == 3
@@ -143,7 +152,22 @@ def test_a_trained_folder_knows_the_walks_it_saw(pipe, dataset_folder):
     names = data.features["pathology"].names
     best = [r[0]["label"] for r in pipe([{"joints": j, "fps": 30} for j in data["joints"]])]
     assert np.mean([b == names[int(p)] for b, p in zip(best, data["pathology"])]) > 0.5  # chance: 1 of 7
-    assert pipe.model.config.fps == 30.0 and pipe.fps == 30.0
+    assert pipe.model.config.fps == 30.0 and pipe.fps == 30.0 and pipe.model.config.max_frames == 64
+
+
+def test_a_long_walk_is_the_mean_of_its_parts(joints):
+    """Minutes resampled to the frames of a few seconds gave any class, with a probability of 0.97."""
+    long = simulate_walks(1, frames=170, seed=3, pathology="steppage").joints[0]
+    pipe = pipeline(TASK, model=tiny(max_frames=60, id2label={0: "a", 1: "b", 2: "c"}), device="cpu")
+    read = read_recording(long, 30.0).for_model(KINECT_V2, 30.0)
+    parts = prepare_classifier_input([read[:60], read[55:115], read[110:]])
+    with torch.no_grad():
+        expected = pipe.model(torch.from_numpy(parts)).logits.softmax(-1).mean(0).tolist()
+    for found in (pipe(long), pipe([joints[0], long, joints[1]], batch_size=2)[1]):
+        assert [as_dict(found)[n] for n in "abc"] == pytest.approx(expected, abs=1e-5)
+    assert as_dict(pipe([long, joints[0]], vote=True)) == pytest.approx(
+        {n: (as_dict(pipe(long))[n] + as_dict(pipe(joints[0]))[n]) / 2 for n in "abc"}, abs=1e-5
+    )
 
 
 def test_top_k(pipe, folder, joints):

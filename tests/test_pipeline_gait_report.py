@@ -167,6 +167,24 @@ def test_probabilities_of_a_video_are_the_mean_of_its_windows(video_file):
     )
 
 
+def test_a_long_walk_is_the_mean_of_its_parts(walk, video_file):
+    pipe, two = pipe_of(), pipe_of(("skeleton", "video"))
+    for each in (pipe, two):
+        each.model.config.skeleton_config.max_frames = 60
+    inputs = pipe.preprocess(walk)["inputs"]
+    assert len(inputs["input_values"]) == 3
+    with torch.no_grad():
+        expected = pipe.model(**inputs).logits.softmax(-1).mean(0)
+    report = pipe(walk)
+    np.testing.assert_allclose(list(report.class_probabilities.values()), sorted(expected.tolist())[::-1], rtol=1e-5)
+    assert report.saliency.frames.shape == (1, 3 * 64) and report.saliency.joints.shape == (1, 25)
+    assert report.saliency.frames.sum() == pytest.approx(1, abs=1e-4) == report.saliency.joints.sum()
+    assert report._repr_html_().count("data:image/png") == 3 and not [p for p in report.problems if "no figure" in p]
+    beside = two.preprocess({"video": str(video_file), "skeleton": walk}, box="full")["inputs"]
+    assert len(beside["pixel_values"]) == 3 and torch.equal(beside["input_values"], inputs["input_values"])
+    assert two({"video": str(video_file), "skeleton": walk}, box="full").saliency.frames.shape == (1, 64)
+
+
 def parameter(name: str, value: float) -> ReportParameter:
     norm = normative_range(name)
     unit = {p.name: p.unit for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)}[name]

@@ -268,7 +268,7 @@ def test_the_severity_is_that_of_the_side_in_the_text(pathology, seed):
 
 def test_of_candidates_that_fit_as_well_the_first_is_chosen(maker, monkeypatch):
     """Two are as far from the middle of both: their order decides, not the last bit."""
-    monkeypatch.setattr(generation_gait, "_read", lambda joints, vq: torch.zeros(len(joints), dtype=torch.int64))
+    monkeypatch.setattr(generation_gait, "_read", lambda joints, *_: (None, np.zeros(len(joints), int)))
     codes, asked = [maker("normal gait", seed=0)["codes"]] * 2, [parse_prompt("normal gait")]
     walks = [simulate_walks(1, frames=96, seed=i, pathology="normal").joints[0] for i in range(8)]
     for a, b in pairwise(walks):

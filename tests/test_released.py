@@ -21,6 +21,7 @@ from modeling_gait.export import write_csv
 from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.gait_parameters import compute_gait_parameters, mirror_image
 from modeling_gait.generation_gait import shown_signs
+from modeling_gait.modeling_gait_classifier import walk_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.released import ABOUT, FOLDER, NAME, PARTS, find_part, named, released
 from modeling_gait.simulation import simulate_walks
@@ -133,6 +134,37 @@ def test_gait_to_text_asks_the_family_s_classifier_and_takes_it_along(walk, tmp_
     assert other["pathology"] == "lurch" and other["text"].startswith("lurch") and "steppage" in other["written"]
     shutil.rmtree(tmp_path / "classifier")
     assert pipeline("gait-to-text", model=str(tmp_path)).classifier is None
+
+
+def test_a_minute_of_walking_has_the_class_of_its_seconds():
+    """Resampled to the frames of a few seconds as one it was antalgic (0.97) or lurch (0.70), whatever it was."""
+    write, read, report, classify = map(pipeline, ("text-to-gait", "gait-to-text", "gait-report", "gait-classification"))
+    for prompt in ("severe steppage gait, right side, 0.8 m/s", "normal gait, 1.2 m/s"):
+        long = write(prompt, seed=3, num_frames=1800)
+        name = long["description"].pathology
+        assert read(long)["pathology"] == name == report(long).label
+        assert max(read(long)["class_probabilities"], key=read(long)["class_probabilities"].get) == name
+        assert classify(long)[0]["label"] == name == long["measured"]["pathology"]
+
+
+def test_written_walks_are_read_by_the_family_s_classifier():
+    """Not by the tokeniser that wrote them; and what it takes for another class is told."""
+    write, classify = pipeline("text-to-gait"), pipeline("gait-classification")
+    prompts = ["moderate antalgic gait, left side", "severe steppage gait, right side", "normal gait"]
+    walks = write(prompts, seed=2, num_frames=200)
+    for walk in walks:
+        config = classify.model.config
+        chances = classify.model(walk_input(walk["joints"], config)).logits.softmax(-1).mean(0)
+        told = walk["measured"]["class_probabilities"]
+        assert [told[n] for n in config.id2label.values()] == pytest.approx(chances.tolist(), abs=1e-5)
+        assert walk["measured"]["pathology"] == max(told, key=told.get)
+        missed = [m for m in walk["missed"] if "is read as" in m]
+        assert bool(missed) == (walk["measured"]["pathology"] != walk["description"].pathology)
+    torch.nn.init.zeros_(write.classifier.head.weight)
+    write.classifier.head.bias.data = torch.tensor([9.0 * (c == "lurch") for c in MADE["labels"]])
+    for candidates in (1, 2):
+        other = write("severe steppage gait, right side", seed=2, candidates=candidates)
+        assert "steppage gait was asked for, the walk is read as lurch (probability 1.00)" in other["missed"]
 
 
 @pytest.mark.parametrize("task", ["text-to-gait", "gait-to-text", "gait-classification", "gait-report", ZERO_SHOT])

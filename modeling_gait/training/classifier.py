@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from modeling_gait.augmentation import Augmentation
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
-from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input, usual_frames
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.training.data import StepBatches, class_labels, load_walks
 from modeling_gait.training.loop import (
@@ -49,7 +49,8 @@ class ClassifierArguments:
 
 @dataclass
 class Walks:
-    """Classifier inputs (N, 64, F) [m] of all walks, labels that index `names`, whose they are, and their median rate [Hz]."""
+    """Classifier inputs (N, 64, F) [m] of all walks, labels that index `names`, whose they are, their median rate [Hz], and the
+    `max_frames` at that rate of a model that learns from them."""
 
     inputs: np.ndarray
     labels: np.ndarray
@@ -57,6 +58,7 @@ class Walks:
     walk_ids: np.ndarray
     names: list[str]
     fps: float = 30.0
+    max_frames: int | None = None
 
     def fold(self, subject: str, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on, of a share of the walks of everyone else, and rows to test on."""
@@ -81,9 +83,13 @@ def load_inputs(dataset: str, exclude_subjects: Sequence[str] = ()) -> Walks:
     """All walks of a data set as classifier inputs, but those of people in `exclude_subjects`."""
     data = load_walks(dataset, exclude_subjects)
     labels, names = class_labels(data)
-    inputs = np.concatenate([prepare_classifier_input(part["joints"]) for part in data.iter(batch_size=256)])
-    subjects, walk_ids = np.array(data["subject_id"]), np.array(data["walk_id"])
-    return Walks(inputs, labels, subjects, walk_ids, names, float(np.median(data["fps"])))
+    inputs, frames = [], []
+    for part in data.iter(batch_size=256):
+        inputs.append(prepare_classifier_input(part["joints"]))
+        frames += map(len, part["joints"])
+    subjects, walk_ids, fps = np.array(data["subject_id"]), np.array(data["walk_id"]), float(np.median(data["fps"]))
+    usual = usual_frames(frames, data["fps"], fps)
+    return Walks(np.concatenate(inputs), labels, subjects, walk_ids, names, fps, usual)
 
 
 def train_classifier(
@@ -170,6 +176,6 @@ def train(args: ClassifierArguments) -> GaitForSequenceClassification:
     options = {k: getattr(args, k) for k in ("architecture", "epochs", "batch_size", "learning_rate", "seed")}
     options |= {"steps": args.max_steps or None, "bf16": args.mixed_precision == "bf16", "accelerator": accelerator}
     model = train_classifier(walks.inputs, walks.labels, walks.names, **options)
-    model.config.fps = walks.fps  # the pipeline resamples a measured walk to it
+    model.config.fps, model.config.max_frames = walks.fps, walks.max_frames  # the pipeline resamples and parts a walk by them
     save_model(args.output_dir, GaitClassificationPipeline(model, device="cpu"))
     return model
