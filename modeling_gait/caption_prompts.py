@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 MAX_PROMPT_CHARACTERS = 1000
 WORD_MARGIN = {"speed": 0.15, "cadence": 10.0}  # a number may lie this far outside the band of its word [m/s, steps/min]
 # The side that drops, which is not the one that a Trendelenburg gait "on the left" names.
-_DROPS = re.compile(r"\b(?:hip|pelvis) (?:\w+ )?(?:drops|dropping|sinks|sags)\b[^.,;]*\b(?:left|right)\b")
+_DROP = r"(?:\b(?:hip|pelvis|pelvic) (?:\w+ )?(?:drops?|dropping|sinks|sags)\b|\bdropp(?:ing|ed) (?:hip|pelvis)\b)"
+_SIDED_DROP = re.compile(rf"\b(?:left|right)\b[^.,;]*{_DROP}|{_DROP}[^.,;]*\b(?:left|right)\b")
 FIT = 0.25  # speed and stride / 2 * cadence / 60 may differ by this fraction of the larger
 
 
@@ -70,7 +71,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     entry = classes[pathology]
     numbers = _one_of_each(facts)
     side = _one_side(facts, entry)
-    if pathology == "trendelenburg" and side in ("left", "right") and _DROPS.search(text.lower()):
+    if pathology == "trendelenburg" and side in ("left", "right") and _SIDED_DROP.search(text.lower()):
         notes.append(f"the {side} side is read as that of the weak leg: when it stands, the pelvis drops on the other side")
     for joint in ("knee_range", "hip_range"):
         if joint in numbers:

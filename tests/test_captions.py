@@ -325,12 +325,26 @@ def test_fallbacks_are_stated(text, pathology):
 
 
 @pytest.mark.parametrize(
-    "text", ["Trendelenburg gait, the pelvis drops on the left", "Trendelenburg gait, the hip drops on the left side"]
+    "text",
+    [
+        "Trendelenburg gait, the pelvis drops on the left",
+        "Trendelenburg gait, the hip drops on the left side",
+        "left hip drop",
+        "a pelvic drop on the left",
+        "a dropping hip on the left",
+    ],
 )
 def test_the_side_of_a_pelvis_that_drops_is_told_from_that_of_the_weak_leg(text):
     with pytest.warns(UserWarning, match="left side is read as that of the weak leg: when it stands, the pelvis"):
         assert parse_prompt(text).side == "left"
     assert not read_prompt("Trendelenburg gait, left side").notes
+
+
+def test_no_caption_says_that_the_pelvis_drops_on_the_side_of_the_weak_leg():
+    asked = WalkDescription("trendelenburg", side="left")
+    said = [paraphrase(asked, np.random.default_rng(i)) for i in range(300)]
+    assert any("on the left" in s for s in said) and any("hip abductor" in s for s in said)
+    assert not [s for s in said if read_prompt(s).notes]
 
 
 @settings(max_examples=150, deadline=None)
