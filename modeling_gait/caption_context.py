@@ -149,13 +149,16 @@ _NOT_AFFECTED = re.compile(
     rf"\b(?:{_DIRECTED}) (?:slightly |sharply |more |a little )?$|\b(?:from|towards?|facing|past) {_MINE}$|"
     rf"\b(?:start|begin|lead)\w*(?: off)? (?:with|on|by) {_MINE}$|"
     rf"(?<!confined )(?<!limited )(?<!restricted )(?<!due )\bto {_MINE}$|"
-    rf"\b(?:{_SEEN}) (?:on|at|in) {_MINE}$|"
+    rf"\b(?<!toe[ -])(?:{_SEEN}) (?:on|at|in) {_MINE}$|"
     rf"\b(?:{_OBJECTS})(?: (?:is|held|worn|carried|placed|mounted|being|stands?|set|strapped))*[ :(]+(?:"
     rf"(?:on|in|at|to|by|with|against|under|over|round|around) )?{_MINE}$|"
     rf"\b(?:no|without(?: any)?|free of|free from|lack of|absence of) (?:[a-z-]+ ){{1,3}}(?:in|on|of|at|with) {_MINE}$"
 )
 _DUE_TO_LEG = re.compile(rf"\b(?:to|from) {_MINE}$")
-_BODY_PART = rf"(?:{_LEG.replace('sides?|', '')}|toes?|heels?|thighs?|calf|calves|shin|half|extremity|buttocks?|glut\w+)"
+_BODY_PART = (
+    rf"(?:{_LEG.replace('sides?|', '')}|toes?|heels?|thighs?|calf|calves|shin|half|extremity|buttocks?|glut\w+|quad\w+|"
+    r"(?:hip )?abductors?|hamstrings?|tibialis|peroneals?|dorsiflexors?|plantarflexors?|soleus|gastroc\w+|achilles)"
+)
 _HURT = r"(?:(?:lower|affected|weak(?:er)?|bad|painful|injured|paretic|stiff|sore|hurt|swinging|standing|stance|swing|only) )*"
 _AFFECTED = re.compile(
     rf"[- ]*(?:sided|hand side)\b|[- ]{_HURT}(?:{_BODY_PART}|sides?)\b|[- ]+(?:gait|walk|limp\w*|hemi\w+|drop\w*|"
