@@ -27,7 +27,8 @@ class GaitClassifierConfig(PreTrainedConfig):
         kernel_size: frames a convolution sees (cnn, graph), odd.
         dropout: probability, between recurrent layers or blocks and before the head.
         resample_frames: frames that `prepare_classifier_input` resamples a whole walk to; the model itself takes any length.
-        max_frames: frames of a walk that are resampled as one; a longer walk is read in parts, see `walk_parts`. None: all.
+        max_frames, both_sides, leg_range: what is known of the walks that the model learnt from, see `class_reading.py`: frames
+            of a walk that are resampled as one; whether they are affected on either side; lengths of legs [m]. None: unknown.
         id2label, label2id, num_labels: as everywhere in transformers; by default the six classes of gist.
 
     Raises:
@@ -47,6 +48,8 @@ class GaitClassifierConfig(PreTrainedConfig):
     dropout: float | int = 0.0
     resample_frames: int = 64
     max_frames: int | None = None
+    both_sides: bool = False
+    leg_range: list[float] | None = None
 
     def __post_init__(self, **kwargs):
         if self.id2label is None and kwargs.get("num_labels") is None:
@@ -78,6 +81,8 @@ class GaitClassifierConfig(PreTrainedConfig):
             raise ValueError(f"num_layers and resample_frames must be positive, got {self.num_layers}, {self.resample_frames}")
         if self.max_frames is not None and self.max_frames < 1:
             raise ValueError(f"max_frames must be positive or None, got {self.max_frames}")
+        if self.leg_range is not None and (len(self.leg_range) != 2 or not 0 < self.leg_range[0] <= self.leg_range[1]):
+            raise ValueError(f"leg_range: expected two lengths, the shorter first, or None, got {self.leg_range}")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd and positive, got {self.kernel_size}")
         if not 0 <= self.dropout < 1:

@@ -16,11 +16,12 @@ from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from .captions import WalkDescription
+from .class_reading import walk_input
 from .gait_classes import GaitClass, GaitClasses
 from .gait_events import SIDES
 from .gait_parameters import ANGLE_PARAMETERS, compute_gait_parameters, cycle_parameters, mirror_image
 from .kinematics import joint_track
-from .modeling_gait_classifier import GaitForSequenceClassification, walk_input
+from .modeling_gait_classifier import GaitForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .tokenization_gait import GAIT_START, GaitCodes, GaitTokenizer, stack_codes

@@ -75,30 +75,6 @@ def _mask_frames(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     return x if mask is None else x * mask.reshape(*mask.shape, *[1] * (x.ndim - 2)).to(x.dtype)
 
 
-def walk_parts(joints: np.ndarray, config: GaitClassifierConfig) -> list[np.ndarray]:
-    """A walk (T, J, 3) as it is, or, of more than `config.max_frames` frames, parts of so many, as few as cover it evenly.
-
-    A model knows strides as many as it learnt from: a minute resampled to the frames of a few seconds is no walk to it, and it
-    would not say so.
-    """
-    most = min(config.max_frames or len(joints), len(joints))
-    starts = np.linspace(0, len(joints) - most, -(-len(joints) // most)).round().astype(int)
-    return [joints[start : start + most] for start in starts]
-
-
-def usual_frames(frames: Sequence[int], rates: Sequence[float], fps: float) -> int:
-    """`max_frames` at `fps` of a model that learns from walks of so many frames at these rates [Hz]: nineteen of twenty have no
-    more."""
-    return int(np.ceil(np.percentile(np.divide(frames, rates), 95) * fps - 1e-6))
-
-
-def walk_input(joints: np.ndarray, config: GaitClassifierConfig) -> torch.Tensor:
-    """`input_values` float32 (N, resample_frames, 3 J) [m] of the N parts of a walk (T, J, 3) at the rate of the training data;
-    of one the same as of its row in a data set."""
-    root = SKELETONS[config.skeleton].root
-    return torch.from_numpy(prepare_classifier_input(walk_parts(joints, config), config.resample_frames, root))
-
-
 class FrameNorm(nn.BatchNorm1d):
     """Batch norm of x (B, T, ..., C) over its channels; in training, masked frames stay out of the statistics."""
 
@@ -319,12 +295,4 @@ class GaitForSequenceClassification(PreTrainedModel):
 
 GaitForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
 
-__all__ = [
-    "GaitForSequenceClassification",
-    "GaitClassifierOutput",
-    "prepare_classifier_input",
-    "skeleton_adjacency",
-    "usual_frames",
-    "walk_input",
-    "walk_parts",
-]
+__all__ = ["GaitForSequenceClassification", "GaitClassifierOutput", "prepare_classifier_input", "skeleton_adjacency"]

@@ -3,8 +3,8 @@
 In: a skeleton file (see `load_walk`), joints (T, J, 3) [m] of any known skeleton, or several of these.
 Out: for each walk a list of {"label", "score"}, the most likely class first.
 A walk is cleaned, resampled and turned as the rows of the data sets are, then made the classifier's input by
-`walk_input`: root-relative joints (N, resample_frames, 3 J) [m] of its N parts, one unless it is longer than the walks
-that the model learnt from; its scores are the mean of theirs.
+`walk_input`: root-relative joints (N, resample_frames, 3 J) [m] of its parts, one unless it is longer than the walks that
+the model learnt from, and of their mirror images; its scores are the mean of theirs.
 """
 
 import warnings
@@ -15,8 +15,8 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
 
+from .class_reading import class_doubts, walk_input
 from .configuration_gait_classifier import GaitClassifierConfig
-from .modeling_gait_classifier import walk_input
 from .pipeline_saving import know_pipeline, save_pipeline
 from .recording import each_thing, is_one, read_recording
 from .skeletons import SKELETONS, Skeleton
@@ -111,30 +111,34 @@ class GaitClassificationPipeline(Pipeline):
             inputs = []
             for n, walk in enumerate(walks[at : at + batch_size], at):
                 try:
-                    inputs.append(self.preprocess(walk, **prepare)["input_values"])
+                    inputs.append(self.preprocess(walk, **prepare))
                 except (ValueError, TypeError) as error:
                     kind = TypeError if isinstance(error, TypeError) else ValueError
                     raise kind(f"walk {n}: {error}" if len(walks) > 1 else str(error)) from error
-            logits = self.forward({"input_values": torch.cat(inputs)})["logits"].split([len(x) for x in inputs])
-            results += [self.postprocess({"logits": of}, **finish) for of in logits]
+            values = [x["input_values"] for x in inputs]
+            logits = self.forward({"input_values": torch.cat(values)})["logits"].split([len(x) for x in values])
+            results += [self.postprocess({**x, "logits": of}, **finish) for x, of in zip(inputs, logits)]
         return results
 
     def preprocess(self, walk, fps: float | None = None, skeleton: Skeleton | str | None = None) -> dict:
-        """One walk -> `input_values` float32 (N, resample_frames, 3 J) [m] of its N parts, as `walk_input`."""
+        """One walk -> `input_values` float32 (N, resample_frames, 3 J) [m], as `walk_input`, its `joints` and its `name`."""
         if isinstance(walk, list | tuple) and not is_one(walk):
             raise TypeError(f"expected one walk, got {type(walk).__name__}; a list of lists takes vote=True")
         recording = read_recording(walk, fps, skeleton=skeleton, rate=self.fps, default_fps=self.fps)
         for doubt in recording.doubts:
             warnings.warn(f"{recording.name}: {doubt}", stacklevel=2)
-        return {"input_values": walk_input(recording.for_model(self.skeleton, self.fps), self.model.config)}
+        joints = recording.for_model(self.skeleton, self.fps)
+        return {"input_values": walk_input(joints, self.model.config), "joints": joints, "name": recording.name}
 
     def _forward(self, inputs: dict) -> dict:
         return {"logits": self.model(**inputs).logits}
 
     def postprocess(self, outputs: dict, top_k: int | None = None) -> list[dict]:
-        """Logits (N, num_labels) of the parts of a walk -> [{"label", "score"}], their mean, most likely first."""
-        scores, order = outputs["logits"].float().softmax(-1).mean(0).sort(descending=True, stable=True)
-        names = self.model.config.id2label
+        """Logits (N, num_labels) of what is read of a walk -> [{"label", "score"}], their mean, most likely first."""
+        each, names = outputs["logits"].float().softmax(-1), self.model.config.id2label
+        for doubt in class_doubts(each, self.model.config, outputs.get("joints"), names):
+            warnings.warn(f"{outputs.get('name', 'walk')}: {doubt}", stacklevel=2)
+        scores, order = each.mean(0).sort(descending=True, stable=True)
         return [{"label": names[i], "score": s} for i, s in zip(order[:top_k].tolist(), scores[:top_k].tolist())]
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:

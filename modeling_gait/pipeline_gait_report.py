@@ -13,6 +13,8 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
 
+from .class_reading import both_ways, class_doubts, walk_parts
+from .configuration_gait_classifier import GaitClassifierConfig
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
 from .gait_report import (
@@ -26,7 +28,6 @@ from .gait_report import (
     report_severity,
 )
 from .loading import VIDEO_SUFFIXES, Walk, without_package
-from .modeling_gait_classifier import walk_parts
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import check_spoken
 from .pipeline_saving import know_pipeline, save_pipeline
@@ -136,6 +137,7 @@ class GaitReportPipeline(Pipeline):
             out["problems"] += read.sentences()
             out["stated"] = read.beside_the_file()
             frames, parts = config.skeleton_config.resample_frames, walk_parts(joints, config.skeleton_config)
+            out["parts"], parts = len(parts), parts if video is not None else both_ways(parts, config.skeleton_config)
             values = prepare_knowledge_input(parts, self.fps, frames, self.skeleton.root)
             out["inputs"]["input_values"] = torch.from_numpy(values)
         if video is not None:
@@ -148,9 +150,7 @@ class GaitReportPipeline(Pipeline):
             out["inputs"]["pixel_values"] = torch.from_numpy(clips)  # uint8 (N, num_frames, 3, H, W)
             out["problems"] += notes
             out["video_fps"] = self.fps * config.num_frames / WINDOW
-        if (
-            video is not None and recording is not None
-        ):  # beside each window of the video the part of the skeleton's that it is in
+        if video is not None and recording is not None:  # beside each window of the video the part of the skeleton in it
             parts, count = out["inputs"]["input_values"], len(out["inputs"]["pixel_values"])
             out["inputs"]["input_values"] = parts[torch.arange(count) * len(parts) // count]
         return out
@@ -179,7 +179,10 @@ class GaitReportPipeline(Pipeline):
         parameters = report_parameters(outputs["measured"], outputs["decoded"], pixels, age, sex, sd)
         sentence = report_sentence(parameters)
         problems += check_spoken(sentence, {p.name: p.value for p in parameters}) if sentence else []
-        problems += self._doubts(probabilities[ranked[0]], parameters, walk)
+        skeleton = self.model.config.skeleton_config if walk is not None and not pixels else None
+        known = (skeleton, walk.joints) if skeleton else (GaitClassifierConfig(), None)
+        problems += class_doubts(outputs["each"].cpu(), *known, labels)
+        problems += self._doubts(parameters, walk)
         measured = {p.name: p.value for p in parameters if p.origin == "measured"}
         severity, scale = report_severity([labels[i] for i in range(len(labels))], probabilities, label, measured, reference)
         found, video = self._saliency(outputs)
@@ -200,10 +203,8 @@ class GaitReportPipeline(Pipeline):
             poses=outputs.get("poses"),
         )
 
-    def _doubts(self, highest: float, parameters: list[ReportParameter], walk: Walk | None) -> list[str]:
+    def _doubts(self, parameters: list[ReportParameter], walk: Walk | None) -> list[str]:
         out = []
-        if highest < 0.5:
-            out.append(f"the model is not sure: the most likely class has {100 * highest:.0f} %")
         if float(self.model.calibration_temperature) == 1:
             out.append("the model's probabilities have not been calibrated")
         if not parameters:
@@ -220,7 +221,9 @@ class GaitReportPipeline(Pipeline):
         """Of all parts of a skeleton, one after the other; of a video that of the window in which the class is most likely, and
         its frames uint8 (T, H, W, 3)."""
         inputs, frames = outputs["inputs"], None
-        if "pixel_values" in inputs:
+        if "pixel_values" not in inputs:
+            inputs = {k: v[: outputs["parts"]] for k, v in inputs.items()}  # without their mirror images
+        else:
             window = int(outputs["each"][:, outputs["top"]].argmax())
             inputs = {k: v[window : window + 1] for k, v in inputs.items()}
             frames = inputs["pixel_values"][0].permute(0, 2, 3, 1).cpu().numpy()

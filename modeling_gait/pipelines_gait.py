@@ -19,9 +19,11 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import cached_file
 
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
+from .class_reading import class_doubts, walk_input
+from .configuration_gait_classifier import GaitClassifierConfig
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks, measure_walks, sign_severity
-from .modeling_gait_classifier import GaitForSequenceClassification, walk_input
+from .modeling_gait_classifier import GaitForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .processing_gait import GaitProcessor
@@ -316,14 +318,19 @@ class GaitToTextPipeline(Pipeline):
             logits_processor=LogitsProcessorList([TextOnlyLogitsProcessor(self.tokenizer)]),
         )
         text = self.tokenizer.decode(ids[0, prompt.shape[1] :], skip_special_tokens=True).strip()
-        logits = output.class_logits if self.classifier is None else self._classify(inputs["recording"])
-        probabilities = logits.float().softmax(-1).mean(0).cpu()  # over the parts of a long walk
-        return {"text": text, "probabilities": probabilities, "recording": inputs["recording"], "codes": codes}
+        each, doubts = self._classify(inputs["recording"], output.class_logits)
+        out = {"text": text, "probabilities": each.mean(0), "doubts": doubts}
+        return out | {"recording": inputs["recording"], "codes": codes}
 
-    def _classify(self, recording) -> torch.Tensor:
-        config = self.classifier.config
-        x = walk_input(recording.for_model(SKELETONS[config.skeleton], getattr(config, "fps", self.extractor.fps)), config)
-        return self.classifier(x.to(self.classifier.device)).logits
+    def _classify(self, recording, logits: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
+        """Probabilities (N, L) by the family's classifier, else of these logits of the tokeniser; what makes them doubtful."""
+        joints, config = None, GaitClassifierConfig()
+        if self.classifier is not None:
+            config = self.classifier.config
+            joints = recording.for_model(SKELETONS[config.skeleton], getattr(config, "fps", self.extractor.fps))
+            logits = self.classifier(walk_input(joints, config).to(self.classifier.device)).logits
+        each = logits.float().softmax(-1).cpu()
+        return each, class_doubts(each, config, joints, dict(enumerate(self.extractor.labels)))
 
     def postprocess(self, outputs: dict) -> dict:
         parameters, classes = outputs["recording"].gait_parameters, self.extractor.classes
@@ -347,7 +354,7 @@ class GaitToTextPipeline(Pipeline):
             "class_probabilities": probabilities,
             "gait_parameters": parameters,
             "problems": check_faithfulness(text, measured),
-            "doubts": list(outputs["recording"].doubts),
+            "doubts": [*outputs["recording"].doubts, *outputs["doubts"]],
             "codes": outputs["codes"],
         }
 

@@ -13,9 +13,6 @@ from modeling_gait.modeling_gait_classifier import (
     GaitForSequenceClassification,
     prepare_classifier_input,
     skeleton_adjacency,
-    usual_frames,
-    walk_input,
-    walk_parts,
 )
 from modeling_gait.skeletons import KINECT_V2, SKELETONS
 
@@ -276,20 +273,3 @@ def test_prepare_keeps_frames_where_nothing_is_resampled_and_takes_one_frame():
 def test_prepare_refuses_bad_walks(joints, message):
     with pytest.raises(ValueError, match=message):
         prepare_classifier_input(joints)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 400), st.integers(1, 200))
-def test_parts_of_a_walk_cover_it_and_are_few_and_alike(frames, most):
-    walk = np.arange(75.0 * frames).reshape(frames, 25, 3)
-    parts = walk_parts(walk, GaitClassifierConfig(max_frames=most))
-    assert len(parts) == np.ceil(frames / most) and {len(p) for p in parts} == {min(frames, most)}
-    assert np.array_equal(np.unique(np.concatenate(parts), axis=0), walk), "every frame is in one"
-    assert len(walk_parts(walk, GaitClassifierConfig())) == 1
-    config = GaitClassifierConfig(max_frames=most, resample_frames=8)
-    assert np.array_equal(walk_input(walk, config), prepare_classifier_input(parts, 8))
-
-
-def test_usual_frames_are_those_of_nineteen_walks_of_twenty():
-    assert usual_frames([*range(1, 96), 5000, 5000, 5000, 5000], [30.0] * 99, 30.0) == 95
-    assert usual_frames([100] * 20, [50.0] * 20, 30.0) == 60

@@ -70,11 +70,12 @@ def as_dict(result):
 
 
 @pytest.fixture()
-def _of_any_length(pipe, monkeypatch):
+def _as_it_is(pipe, monkeypatch):
     monkeypatch.setattr(pipe.model.config, "max_frames", None)
+    monkeypatch.setattr(pipe.model.config, "both_sides", False)
 
 
-@pytest.mark.usefixtures("_of_any_length")
+@pytest.mark.usefixtures("_as_it_is")
 def test_a_raw_file_gives_the_input_of_its_row(pipe, tmp_path):
     """A dirty file on an irregular, wrapping clock: read by the data set's builder, and by the pipeline."""
     rows = lines_of("steppage", seed=3, start=58.5)
@@ -97,7 +98,7 @@ def test_a_raw_file_gives_the_input_of_its_row(pipe, tmp_path):
     assert np.abs(even - expected).max() > 0.03, "the clock of the file must count"
 
 
-@pytest.mark.usefixtures("_of_any_length")
+@pytest.mark.usefixtures("_as_it_is")
 def test_real_files_give_the_input_of_their_rows(pipe, tmp_path):
     files = restored(tmp_path, lambda jobs: jobs[:300:120])
     assert len(files) == 3
@@ -137,7 +138,7 @@ def test_scores_are_the_models_probabilities_in_order(pipe, folder, joints):
     result = pipe(joints[4])
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     with torch.no_grad():
-        expected = model(pipe.preprocess(joints[4])["input_values"]).logits[0].softmax(-1)
+        expected = model(pipe.preprocess(joints[4])["input_values"]).logits.softmax(-1).mean(0)
     assert len(result) == model.config.num_labels == 7
     scores = [r["score"] for r in result]
     assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=1e-5)
@@ -151,7 +152,9 @@ def test_a_trained_folder_knows_the_walks_it_saw(pipe, dataset_folder):
     data = load_walks(str(dataset_folder))
     names = data.features["pathology"].names
     best = [r[0]["label"] for r in pipe([{"joints": j, "fps": 30} for j in data["joints"]])]
-    assert np.mean([b == names[int(p)] for b, p in zip(best, data["pathology"])]) > 0.5  # chance: 1 of 7
+    assert (
+        np.mean([b == names[int(p)] for b, p in zip(best, data["pathology"])]) > 0.35
+    )  # chance: 1 of 7; no mirror image was seen
     assert pipe.model.config.fps == 30.0 and pipe.fps == 30.0 and pipe.model.config.max_frames == 64
 
 

@@ -258,6 +258,7 @@ def test_the_severity_is_that_of_the_side_in_the_text(pathology, seed):
     found = []
     for joints in (walk, mirror(walk, KINECT_V2)):
         outputs = {"recording": read_recording({"joints": joints, "fps": 30.0}), "text": "speed 0.00 m/s", "codes": None}
+        outputs["doubts"] = []
         chances = torch.tensor([float(name == pathology) for name in reader.extractor.labels])
         found.append(reader.postprocess(outputs | {"probabilities": chances})["text"])
     assert [("right side, severe" in t, "left side, severe" in t) for t in found] == [(True, False), (False, True)], found
@@ -268,8 +269,8 @@ def test_the_severity_is_that_of_the_side_in_the_text(pathology, seed):
 
 def test_of_candidates_that_fit_as_well_the_first_is_chosen(maker, monkeypatch):
     """Two are as far from the middle of both: their order decides, not the last bit."""
-    monkeypatch.setattr(generation_gait, "_read", lambda joints, *_: (None, np.zeros(len(joints), int)))
     codes, asked = [maker("normal gait", seed=0)["codes"]] * 2, [parse_prompt("normal gait")]
+    monkeypatch.setattr(generation_gait, "_read", lambda joints, *_: (None, np.zeros(len(joints), int)))
     walks = [simulate_walks(1, frames=96, seed=i, pathology="normal").joints[0] for i in range(8)]
     for a, b in pairwise(walks):
         assert choose_walks(np.stack((a, b)), codes, asked, maker.vq).tolist() == [0]

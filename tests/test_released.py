@@ -17,11 +17,11 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceCl
 
 import modeling_gait
 from modeling_gait.captions import parse_prompt
+from modeling_gait.class_reading import walk_input
 from modeling_gait.export import write_csv
 from modeling_gait.gait_cycles import walk_cycles
 from modeling_gait.gait_parameters import compute_gait_parameters, mirror_image
 from modeling_gait.generation_gait import shown_signs
-from modeling_gait.modeling_gait_classifier import walk_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.released import ABOUT, FOLDER, NAME, PARTS, find_part, named, released
 from modeling_gait.simulation import simulate_walks

@@ -50,7 +50,7 @@ def arguments(folder, encoder, **kwargs) -> KnowledgeArguments:
 
 def test_walks_as_arrays(walks):
     assert walks.inputs.shape == (21, 64, 76) and walks.parameters.shape == (21, len(PARAMETERS)) == (21, 46)
-    assert walks.videos is None and walks.names[0] == "normal" and walks.max_frames == 64
+    assert walks.videos is None and walks.names[0] == "normal" and walks.known["max_frames"] == 64
     assert np.isfinite(walks.parameters[:, 0]).all() and 0.1 < np.median(walks.parameters[:, 0]) < 2
     row = knowledge.parameter_row({"speed": 0.5, "cadence": None, "body_height": 1.7})
     assert row[0] == 0.5 and row[-1] == np.float32(1.7) and np.isnan(row[1:-1]).all()

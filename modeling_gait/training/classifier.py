@@ -5,18 +5,22 @@ to 64 frames). Out: a model; `train` saves a folder that `AutoModelForSequenceCl
 `pipeline("gait-classification")` load.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from datasets import Dataset
 from tqdm import tqdm
 
 from modeling_gait.augmentation import Augmentation
+from modeling_gait.class_reading import learnt_from
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
-from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input, usual_frames
+from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
+from modeling_gait.skeletons import KINECT_V2
 from modeling_gait.training.data import StepBatches, class_labels, load_walks
 from modeling_gait.training.loop import (
     bf16_is_fast,
@@ -28,6 +32,7 @@ from modeling_gait.training.loop import (
     share_buffers,
     start,
 )
+from modeling_gait.walk_checks import leg_length
 
 
 @dataclass
@@ -49,8 +54,8 @@ class ClassifierArguments:
 
 @dataclass
 class Walks:
-    """Classifier inputs (N, 64, F) [m] of all walks, labels that index `names`, whose they are, their median rate [Hz], and the
-    `max_frames` at that rate of a model that learns from them."""
+    """Classifier inputs (N, 64, F) [m] of all walks, labels that index `names`, whose they are, their median rate [Hz], and
+    what a model that learns from them keeps of them (`learnt_from`)."""
 
     inputs: np.ndarray
     labels: np.ndarray
@@ -58,7 +63,7 @@ class Walks:
     walk_ids: np.ndarray
     names: list[str]
     fps: float = 30.0
-    max_frames: int | None = None
+    known: dict = field(default_factory=dict)
 
     def fold(self, subject: str, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on, of a share of the walks of everyone else, and rows to test on."""
@@ -83,13 +88,20 @@ def load_inputs(dataset: str, exclude_subjects: Sequence[str] = ()) -> Walks:
     """All walks of a data set as classifier inputs, but those of people in `exclude_subjects`."""
     data = load_walks(dataset, exclude_subjects)
     labels, names = class_labels(data)
-    inputs, frames = [], []
-    for part in data.iter(batch_size=256):
-        inputs.append(prepare_classifier_input(part["joints"]))
-        frames += map(len, part["joints"])
     subjects, walk_ids, fps = np.array(data["subject_id"]), np.array(data["walk_id"]), float(np.median(data["fps"]))
-    usual = usual_frames(frames, data["fps"], fps)
-    return Walks(np.concatenate(inputs), labels, subjects, walk_ids, names, fps, usual)
+    inputs, known = inputs_of(data, prepare_classifier_input, fps)
+    return Walks(inputs, labels, subjects, walk_ids, names, fps, known)
+
+
+def inputs_of(data: Dataset, prepare: Callable, fps: float, *columns: str) -> tuple[np.ndarray, dict]:
+    """Inputs (N, 64, F) of rows, `prepare` taking their joints and these columns, and what `learnt_from` says of them."""
+    inputs, frames, legs = [], [], []
+    for part in data.select_columns(["joints", *columns]).iter(batch_size=256):
+        inputs.append(prepare(part["joints"], *(part[name] for name in columns)))
+        frames += map(len, part["joints"])
+        legs += [leg_length(np.asarray(walk), KINECT_V2) for walk in part["joints"]]
+    sides = [json.loads(attributes or "{}").get("side") for attributes in data["attributes"]]
+    return np.concatenate(inputs), learnt_from(frames, data["fps"], fps, sides, legs)
 
 
 def train_classifier(
@@ -176,6 +188,6 @@ def train(args: ClassifierArguments) -> GaitForSequenceClassification:
     options = {k: getattr(args, k) for k in ("architecture", "epochs", "batch_size", "learning_rate", "seed")}
     options |= {"steps": args.max_steps or None, "bf16": args.mixed_precision == "bf16", "accelerator": accelerator}
     model = train_classifier(walks.inputs, walks.labels, walks.names, **options)
-    model.config.fps, model.config.max_frames = walks.fps, walks.max_frames  # the pipeline resamples and parts a walk by them
+    model.config.update({"fps": walks.fps} | walks.known)  # the pipeline reads a walk by them
     save_model(args.output_dir, GaitClassificationPipeline(model, device="cpu"))
     return model

@@ -23,13 +23,12 @@ from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
-from modeling_gait.modeling_gait_classifier import usual_frames
 from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
 from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.training.arguments import TrainArguments
-from modeling_gait.training.classifier import Walks, share_of_walks
+from modeling_gait.training.classifier import Walks, inputs_of, share_of_walks
 from modeling_gait.training.data import StepBatches, class_labels, fingerprint, load_walks
 from modeling_gait.training.filmed import as_filmed
 from modeling_gait.training.loop import save_model, start, training_loop
@@ -101,17 +100,14 @@ def load_knowledge_walks(
     if video_folder is not None or filmed_folder is not None:
         data = data.select(np.sort(np.unique(np.array(data["walk_id"]), return_index=True)[1]))
     labels, names = class_labels(data)
-    inputs, frames = [], []
-    for part in data.select_columns(["joints", "fps"]).iter(batch_size=256):
-        inputs.append(prepare_knowledge_input(part["joints"], part["fps"]))
-        frames += map(len, part["joints"])
+    inputs, about = inputs_of(data, prepare_knowledge_input, KnowledgeWalks.fps, "fps")
     return KnowledgeWalks(
-        np.concatenate(inputs),
+        inputs,
         labels,
         np.array(data["subject_id"]),
         np.array(data["walk_id"]),
         names,
-        max_frames=usual_frames(frames, data["fps"], KnowledgeWalks.fps),
+        known=about,
         parameters=np.stack([parameter_row(json.loads(p)) for p in data["gait_parameters"]]),
         videos=None if video_folder is None else load_videos(Path(video_folder), data),
         filmed=None if filmed_folder is None else load_filmed(Path(filmed_folder), data),
@@ -193,7 +189,7 @@ def new_model(
         id2label=dict(enumerate(walks.names)),
         use_knowledge=knowledge is not None,
         use_numeric=args.numeric,
-        skeleton_config={"num_features": walks.inputs.shape[-1], "max_frames": walks.max_frames},
+        skeleton_config={"num_features": walks.inputs.shape[-1]} | walks.known,
         video_config=args.video_encoder,
         num_frames=VIDEO_FRAMES,
         text_config={"name": args.text_model, "hidden_size": 384 if encoder is None else encoder.hidden_size},

@@ -4,25 +4,27 @@ In: the folder of a family as `released` describes it; data sets in the walk sch
 Out: `measure`: dict name -> number. `probe`: dict name -> numbers that the same weights and code always give.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import pearsonr
-from transformers import GPT2LMHeadModel, pipeline
+from transformers import GPT2LMHeadModel, PreTrainedModel, pipeline
 
 from modeling_gait.captions import WalkDescription
+from modeling_gait.class_reading import both_ways, walk_parts
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, compute_gait_parameters
 from modeling_gait.gait_search import encode_walks, read_joints
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
-from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
+from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
 from modeling_gait.modeling_gait_tcn import GaitTCNModel, masked_mse
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
-from modeling_gait.training.classifier import predict
 from modeling_gait.training.data import class_labels, load_walks
 from modeling_gait.training.knowledge import load_knowledge_walks
 from modeling_gait.training.knowledge import predict as read_knowledge
@@ -40,10 +42,7 @@ def measure(folder: Path, place: Path, held_out: dict[str, list[str]]) -> dict[s
     labels, names = class_labels(data)
     joints = list(read_joints(data))
     classifier = GaitForSequenceClassification.from_pretrained(folder / "classifier").eval()
-    out = {
-        "walks": len(joints),
-        "classifier_accuracy": (predict(classifier, prepare_classifier_input(joints)) == labels).mean(),
-    }
+    out = {"walks": len(joints), "classifier_accuracy": (_read(classifier, joints, prepare_classifier_input) == labels).mean()}
     out |= _words(folder, classifier, names)
     vq, reader = GaitVQModel.from_pretrained(folder / "vq").eval(), pipeline("gait-to-text", model=str(folder))
     with torch.no_grad():
@@ -51,13 +50,22 @@ def measure(folder: Path, place: Path, held_out: dict[str, list[str]]) -> dict[s
     out["tokeniser_accuracy"] = (np.array(said) == labels).mean()
     knowledge = GaitKnowledgeForSequenceClassification.from_pretrained(folder / "knowledge").eval()
     walks = load_knowledge_walks(str(dataset), only_subjects=people)
-    logits, numbers = read_knowledge(knowledge, walks, np.arange(len(labels)))
-    out["knowledge_accuracy"] = (logits.argmax(1) == labels).mean()
+    said = _read(knowledge, joints, partial(prepare_knowledge_input, fps=walks.fps))
+    out["knowledge_accuracy"] = (said == labels).mean()
+    numbers = read_knowledge(knowledge, walks, np.arange(len(labels)))[1]
     out["knowledge_parameters_r_08"] = sum(
         _correlated(walks.parameters[:, i], numbers[:, i]) for i in range(len(GAIT_PARAMETERS))
     )
     out |= _search(folder, data, joints, labels, names)
     return {k: round(float(v), 4) for k, v in (out | _cycles(folder, place / "data", held_out["data"])).items()}
+
+
+@torch.no_grad()
+def _read(model: PreTrainedModel, walks: list[np.ndarray], prepare: Callable) -> np.ndarray:
+    """Index of the class of each walk, as the pipelines read it."""
+    config = getattr(model.config, "skeleton_config", model.config)
+    inputs = [torch.from_numpy(prepare(both_ways(walk_parts(walk, config), config))) for walk in walks]
+    return np.array([model(input_values=x).logits.softmax(-1).mean(0).argmax().item() for x in inputs])
 
 
 def _correlated(measured: np.ndarray, said: np.ndarray) -> bool:
@@ -75,7 +83,7 @@ def _words(folder: Path, classifier, names: list[str], each: int = 12) -> dict[s
         for _ in range(each)
     ]
     walks = write([d.to_prompt() for d in asked], seed=0)
-    said = predict(classifier, prepare_classifier_input([w["joints"] for w in walks]))
+    said = _read(classifier, [w["joints"] for w in walks], prepare_classifier_input)
     speeds = [compute_gait_parameters(w["joints"], w["fps"], SKELETONS[w["skeleton"]])["speed"] for w in walks]
     right = [names[s] == d.pathology for s, d in zip(said, asked)]
     return {"words_read_as_asked": np.mean(right), "words_speed_r": pearsonr([d.speed for d in asked], speeds)[0]}
