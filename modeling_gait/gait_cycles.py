@@ -172,8 +172,9 @@ def walk_cycles(
 def cycles_to_walk(cycles: np.ndarray, duration: float, fps: float = 30.0, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
     """Skeleton cycles, one after the other, as a walk along +y: the inverse of `walk_cycles`, which keeps no path.
 
-    The lower foot stands: it is on the floor, and the body moves forward as fast as that foot falls behind the root. Where a
-    cycle does not end as the next begins, the last and first tenth of them are blended.
+    The lower foot is on the floor, and the body moves forward as fast as the foot (the middle of ankle and toes) that falls
+    behind the root faster: it stands, whichever is lower. Where a cycle does not end as the next begins, the last and first
+    tenth of them are blended.
 
     Args:
         cycles: (N, points, J * 3) [m], relative to the root, N >= 1 (`GaitTCNModel.generate`).
@@ -204,8 +205,8 @@ def cycles_to_walk(cycles: np.ndarray, duration: float, fps: float = 30.0, skele
     joints = interpolate.PchipInterpolator(np.arange(len(closed)), closed, axis=0)(phases).reshape(len(phases), -1, 3)
     foot = "foot" if skeleton.has("left_foot") else "ankle"
     feet = joints[:, [skeleton.index(f"{side}_{foot}") for side in SIDES]]
-    standing = feet[..., 2].argmin(1)
-    back = -np.diff(feet[..., 1], axis=0)[np.arange(len(feet) - 1), standing[:-1]]
+    ankles = joints[:, [skeleton.index(f"{side}_ankle") for side in SIDES]]
+    back = -np.diff(ankles[..., 1] + feet[..., 1], axis=0).min(1) / 2
     joints[..., 1] += np.append(0.0, np.cumsum(back.clip(min=0)))[:, None]
     joints[..., 2] -= feet[..., 2].min(1)[:, None]
     return joints.astype(np.float32)

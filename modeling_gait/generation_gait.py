@@ -127,6 +127,16 @@ def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
     return torch.zeros_like(probabilities).scatter(-1, order, ordered)
 
 
+def _pace(asked: WalkDescription) -> tuple[float | None, float | None]:
+    """Speed [m/s] and cadence [steps/min] asked for; where a stride length stands for one of them, that which goes with it."""
+    speed, cadence, stride = asked.speed, asked.cadence, asked.stride_length
+    if stride and speed is None and cadence is not None:
+        speed = stride * cadence / 120
+    elif stride and cadence is None and speed is not None:
+        cadence = 120 * speed / stride
+    return speed, cadence
+
+
 def given_codes(
     decoder: GaitDecoderModel, descriptions: list[WalkDescription], person: np.ndarray | None = None
 ) -> dict[int, np.ndarray]:
@@ -137,9 +147,10 @@ def given_codes(
         return np.array([-1 if v is None else np.abs(grid[:, column] - v).argmin() for v in values])
 
     labels = {name: i for i, name in config.id2label.items()}
+    speeds, cadences = zip(*map(_pace, descriptions))
     given = {
-        0: nearest(0, [None if d.cadence is None else d.cadence / 120 for d in descriptions]),
-        1: nearest(1, [d.speed for d in descriptions]),
+        0: nearest(0, [None if cadence is None else cadence / 120 for cadence in cadences]),
+        1: nearest(1, speeds),
         config.num_temporal_tokens: np.array([int(labels.get(d.pathology, -1)) for d in descriptions]),
     }
     if person is not None:

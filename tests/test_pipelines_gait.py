@@ -101,6 +101,16 @@ def test_no_foot_slides_and_the_file_has_the_speed_that_was_asked_for(shipped):
     assert any("standing foot slides by 0.4" in m for m in told)
 
 
+def test_a_stride_length_sets_the_speed_or_the_cadence_that_goes_with_it(shipped):
+    for prompt, speed, cadence in (
+        ("normal gait, stride 0.6 m, 100 steps/min", 0.5, 100),
+        ("normal gait, stride 1.4 m, 110 steps/min", 1.28, 110),
+        ("normal gait, stride 1.2 m, 1.1 m/s", 1.1, 110),
+    ):
+        found = shipped(prompt, seed=0)["measured"]
+        assert found["speed"] == pytest.approx(speed, abs=0.1) and found["cadence"] == pytest.approx(cadence, abs=6), prompt
+
+
 @pytest.mark.parametrize("candidates", [1, 4])
 def test_severity_is_that_of_the_side_that_was_asked_for(shipped, candidates):
     for side in ("left", "right"):
