@@ -7,7 +7,7 @@ y forward (direction of travel), z up, and a `CleaningReport` that counts every 
 The walk is not low-pass filtered: `clean_walk` returns the measured signal.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -20,6 +20,7 @@ ABSURD = 4.0  # m, no joint is this far from the middle of the body
 LOST = 1e4  # m, no joint is this far from the origin
 STUCK = 1e-6  # m, the tracker writes zeros (or denormals) for a body it does not see
 MAX_GAP = 0.5  # s, a longer hole is not bridged
+SHORT_GAP = 0.2  # s, of a joint that is lost for longer what is filled in is no measurement
 MAX_ROOT_SPEED = 6.0  # m/s
 MAX_ROOT_STEP = 0.3  # m between neighbouring frames
 SPIKE = 0.15  # m from the running median
@@ -43,7 +44,7 @@ class CleaningReport:
         broken_frames: frames without the shape of a body (a body leaving the picture); interpolated, or cut at the ends.
         root_jumps: steps of the root further than a person moves (0.3 m and 6 m/s); a spike is interpolated, the walk is cut
             at a jump that lasts.
-        long_gaps: holes of more than 0.5 s in the root's path; the walk is cut there.
+        long_gaps: holes of more than 0.5 s in the path of the root or of both ankles; the walk is cut there.
         frames_cut: frames outside the piece that was kept (the one of most frames).
         frames_repaired: frames of the kept piece with at least one replaced sample.
         samples_repaired: samples replaced in the kept piece.
@@ -52,6 +53,7 @@ class CleaningReport:
         joints_missing: joints never seen in the kept piece; they stay nan.
         longest_gap: longest time between frames of the kept piece [s].
         start: time stamp of the first frame returned [s].
+        filled: (frames_out, J) bool, where a joint was lost for more than `SHORT_GAP`; no count, and not in `to_dict`.
     """
 
     frames_in: int = 0
@@ -74,9 +76,10 @@ class CleaningReport:
     joints_missing: int = 0
     longest_gap: float = 0.0
     start: float = 0.0
+    filled: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, float]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "filled"}
 
 
 def clean_walk(
@@ -88,8 +91,8 @@ def clean_walk(
     2. Samples that are not finite, absurd, stuck at the origin or isolated spikes (Hampel test: further than 0.15 m and 6
        scaled median absolute deviations from the running median of 7 frames) are marked bad; so are whole frames in which a
        quarter of the limb and trunk bones is 30 % off its median length, or the root 0.2 m off its running median height.
-    3. The walk is cut where the root is lost for more than 0.5 s or jumps further than a person moves; the piece of most frames
-       is kept.
+    3. The walk is cut where the root or both ankles are lost for more than 0.5 s or the root jumps further than a person moves;
+       the piece of most frames is kept.
     4. Bad samples are interpolated linearly, as offsets from the root (the hips, where it is never seen), over time; the root
        along its path.
     5. All joints are resampled at `fps` by monotone cubic (PCHIP) interpolation, which does not overshoot.
@@ -125,7 +128,7 @@ def clean_walk(
     joints[bad] = np.nan
     bad[_broken_frames(joints, skeleton, report)] = True
     joints[bad] = np.nan
-    kept = _longest_piece(times, _body_path(joints, skeleton), report)
+    kept = _longest_piece(times, np.where(_no_foot(bad, skeleton)[:, None], np.nan, _body_path(joints, skeleton)), report)
     if len(kept) < min_frames:
         raise ValueError(f"only {len(kept)} of {report.frames_in} frames are usable, at least {min_frames} are needed")
     piece = slice(kept[0], kept[-1] + 1)
@@ -145,7 +148,7 @@ def clean_walk(
         out = np.full((len(grid), len(skeleton), 3), np.nan, np.float32)
         seen = PchipInterpolator(times, joints[:, known].reshape(len(times), -1))(np.minimum(grid, times[-1]))
     out[:, known] = seen.reshape(len(grid), -1, 3)
-    report.frames_out = len(grid)
+    report.frames_out, report.filled = len(grid), _long_holes(times, bad, grid)
     return out, report
 
 
@@ -320,4 +323,24 @@ def _fill(times: np.ndarray, joints: np.ndarray, bad: np.ndarray, skeleton: Skel
             local = joints[:, j] - base
             fill = np.stack([np.interp(times, times[good], local[good, c]) for c in range(3)], axis=-1) + base
             out[~good, j] = fill[~good]
+    return out
+
+
+def _no_foot(bad: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(T,) frames without either ankle, in which no gait is seen; none where the ankles are never seen."""
+    ankles = [j for j, n in enumerate(skeleton.joint_names) if n.endswith("_ankle")]
+    lost = bad[:, ankles].all(1)
+    return lost & ~lost.all()
+
+
+def _long_holes(times: np.ndarray, bad: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """(N, J) at the times `grid` (N,) [s]: was the joint lost for more than `SHORT_GAP`, at an end half of it? False throughout
+    for a joint that is never seen."""
+    step, out = np.median(np.diff(times)), np.zeros((len(grid), bad.shape[1]), bool)
+    for j in np.flatnonzero(~bad.all(0)):
+        seen = times[~bad[:, j]]
+        seen = np.concatenate(([2 * times[0] - seen[0] - step], seen, [2 * times[-1] - seen[-1] + step]))
+        after = np.searchsorted(seen, grid).clip(1, len(seen) - 1)
+        before, after = seen[after - 1], seen[after]
+        out[:, j] = (after - before - step > SHORT_GAP + 1e-6) & (np.minimum(grid - before, after - grid) > 0.5 * step)
     return out

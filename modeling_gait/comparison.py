@@ -171,7 +171,7 @@ def _strides(walk: Recording) -> dict[str, tuple[np.ndarray, int]]:
     found: dict[str, list] = {}
     seconds = sum(s.stop - s.start for s in walk.stretches) / walk.fps
     for stretch in walk.stretches:
-        for name, values in stride_values(walk.straight(stretch), walk.fps, walk.skeleton).items():
+        for name, values in stride_values(walk.straight(stretch), walk.fps, walk.skeleton, walk.filled_in(stretch)).items():
             found.setdefault(name, []).append(values)
     joined = {n: np.concatenate(v) for n, v in found.items() if n not in walk.unseen}
     cycle = np.concatenate([joined.get(f"cycle_time_{s}", np.empty(0)) for s in SIDES])
@@ -209,9 +209,9 @@ def _mean_curves(walks: Sequence[Recording]) -> dict[str, np.ndarray]:
     found: dict[str, list] = {}
     for walk in walks:
         for stretch in walk.stretches if "knee_range_left" not in walk.unseen else ():
-            for side, angles in angle_cycles(walk.straight(stretch), walk.fps, walk.skeleton).items():
+            for side, angles in angle_cycles(walk.seen(stretch), walk.fps, walk.skeleton).items():
                 for angle in CURVES:
-                    found.setdefault(f"{angle}_{side}", []).append(angles[angle])
+                    found.setdefault(f"{angle}_{side}", []).append(angles[angle][np.isfinite(angles[angle]).all(1)])
     joined = {n: np.concatenate(c) for n, c in found.items()}
     return {n: c.mean(0) for n, c in joined.items() if len(c) and np.isfinite(c).all()}
 

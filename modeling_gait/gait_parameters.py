@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 from .gait_events import LONGEST, SHORTEST, SIDES, GaitEvents, detect_gait_events, smooth_positions
 from .kinematics import joint_angles, joint_track, pelvis_track
@@ -73,6 +74,7 @@ KINEMATIC_PARAMETERS = (
     GaitParameter("body_height", "m", "height of the head joint above the lower ankle or foot, median over frames"),
 )
 
+EDGE = 0.1  # s, what smoothing carries over from joints that were filled in
 _OTHER_SIDE = {"left": "right", "right": "left"}
 
 
@@ -87,17 +89,20 @@ def mirror_image(name: str) -> tuple[str, int]:
     return other, -1 if name.endswith(("_difference", "_asymmetry")) else 1
 
 
-def compute_gait_parameters(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> dict[str, float]:
+def compute_gait_parameters(
+    joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2, filled: np.ndarray | None = None
+) -> dict[str, float]:
     """All parameters of `GAIT_PARAMETERS` and `KINEMATIC_PARAMETERS` of one walk, nan where they can't be measured.
 
     It takes the walk at its word: one straight, clean stretch along +y. For a walk as somebody recorded it, take
     `recording.read_recording(...).gait_parameters`, which finds the straight parts, repairs, and says what it doubts. Here only
     a UserWarning tells of legs of no human length, a body that is not upright along z, and travel that is not along +y.
 
-    Args and errors as `detect_gait_events`, but a joint is measured in every frame or, nan, in none. A footprint is the mean
+    Args and errors as `detect_gait_events`, but a joint is measured in every frame or, nan, in none. `filled` (T, J) bool:
+    where one was lost and stands where somebody put it; what needs it is taken of the other strides. A footprint is the mean
     ankle position from 6 to 36 % of the cycle after a heel strike, while the foot is flat.
     """
-    values, whole = _measure(joints, fps, skeleton)
+    values, whole = _measure(joints, fps, skeleton, filled)
     _warn_of_odd_input(np.asarray(joints, np.float64), skeleton)
     out = dict.fromkeys((p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)), float("nan"))
     out |= {name: _median(v) for name, v in values.items() if name != "cadence"} | whole
@@ -112,28 +117,41 @@ def compute_gait_parameters(joints: np.ndarray, fps: float, skeleton: Skeleton =
     return {name: float(value) for name, value in out.items()}
 
 
-def stride_values(joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> dict[str, np.ndarray]:
+def stride_values(
+    joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2, filled: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Parameters of every single step, stride or cycle, name -> (N,), in the units of `GAIT_PARAMETERS`: what the medians of
     `compute_gait_parameters` are of, and speed and cadence by cycle. Args and errors as there; differences have none."""
-    values, _ = _measure(joints, fps, skeleton)
+    values, _ = _measure(joints, fps, skeleton, filled)
     values = {name: np.asarray(v, np.float64) for name, v in values.items()}
     return {name: v[np.isfinite(v)] for name, v in values.items()}
 
 
-def _measure(joints: np.ndarray, fps: float, skeleton: Skeleton) -> tuple[dict[str, list], dict[str, float]]:
-    """Values by step, stride or cycle, and what is measured once of the whole walk."""
-    events = detect_gait_events(joints, fps, skeleton)
+def _measure(
+    joints: np.ndarray, fps: float, skeleton: Skeleton, filled: np.ndarray | None
+) -> tuple[dict[str, list], dict[str, float]]:
+    """Values by step, stride or cycle, nan where a joint was `filled`, and what is measured once of the whole walk."""
     joints = np.asarray(joints, np.float64)
+    if filled is None or not filled.any():
+        filled = np.zeros(joints.shape[:2], bool)
+    else:
+        filled = maximum_filter1d(filled, 2 * max(1, round(EDGE * fps)) + 1, axis=0, mode="nearest")
+    events = detect_gait_events(np.where(filled[..., None], np.nan, joints), fps, skeleton)
     known = np.isfinite(joints).all(axis=-1)
     if (known.any(axis=0) & ~known.all(axis=0)).any():
         raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
     joints = smooth_positions(joints, fps)
+    pelvis = pelvis_track(joints, skeleton)[:, 1]  # on its way where it was filled too
+    joints = np.where(filled[..., None], np.nan, joints)
+    blind = filled[:, [j for j, n in enumerate(skeleton.joint_names) if n.endswith("_ankle")]].all(
+        1
+    )  # strikes of both feet may be missed
     values, whole = {}, {}
     for side in SIDES:
-        for name, value in _timing(_strides(events, side, fps), fps).items():
+        for name, value in _timing(_strides(events, side, fps, blind), fps).items():
             values[f"{name}_{side}"] = value
-    cycles = {side: _all_cycles(events, side, fps) for side in SIDES}
-    _space(values, whole, joints, events, cycles, fps, skeleton)
+    cycles = {side: _all_cycles(events, side, fps, blind) for side in SIDES}
+    _space(values, whole, joints, pelvis, events, cycles, fps, skeleton, blind)
     _kinematics(values, whole, joints, cycles, skeleton)
     return values, whole
 
@@ -174,10 +192,10 @@ class _Stride:
     end: float
 
 
-def _strides(events: GaitEvents, side: str, fps: float) -> list[_Stride]:
+def _strides(events: GaitEvents, side: str, fps: float, blind: np.ndarray) -> list[_Stride]:
     (strikes, offs), (other_strikes, other_offs) = _sides(events, side)
     out = []
-    for a, b in _cycles(strikes, other_strikes, fps):
+    for a, b in _cycles(strikes, other_strikes, fps, blind):
         o = float(other_strikes[(other_strikes > a) & (other_strikes < b)][0])
         slack = 0.1 * (b - a)
         out.append(_Stride(a, _only(other_offs, a - slack, o), o, _only(offs, o - slack, b), b))
@@ -191,16 +209,17 @@ def _sides(events: GaitEvents, side: str) -> tuple[tuple[np.ndarray, np.ndarray]
     return (left, right) if side == "left" else (right, left)
 
 
-def _cycles(own: np.ndarray, other: np.ndarray, fps: float) -> list[tuple[float, float]]:
-    """Spans between successive events `own`, of 0.5 to 6 s, that hold exactly one event `other` (so that none was missed)."""
-    spans = zip(own[:-1], own[1:], strict=True)
+def _cycles(own: np.ndarray, other: np.ndarray, fps: float, blind: np.ndarray) -> list[tuple[float, float]]:
+    """Spans between successive events `own`, of 0.5 to 6 s, that hold exactly one event `other` (so that none was missed) and
+    no frame in which both ankles were lost, `blind` (T,)."""
+    spans = [s for s in zip(own[:-1], own[1:], strict=True) if not blind[_frames(s)].any()]
     return [(a, b) for a, b in spans if SHORTEST * fps <= b - a <= LONGEST * fps and np.sum((other > a) & (other < b)) == 1]
 
 
-def _all_cycles(events: GaitEvents, side: str, fps: float) -> list[tuple[float, float]]:
+def _all_cycles(events: GaitEvents, side: str, fps: float, blind: np.ndarray) -> list[tuple[float, float]]:
     """Cycles from heel strike to heel strike and from toe off to toe off."""
     own, other = _sides(events, side)
-    return [span for kind in (0, 1) for span in _cycles(own[kind], other[kind], fps)]
+    return [span for kind in (0, 1) for span in _cycles(own[kind], other[kind], fps, blind)]
 
 
 def _only(values: np.ndarray, low: float, high: float) -> float:
@@ -232,12 +251,19 @@ def _timing(strides: list[_Stride], fps: float) -> dict[str, list[float]]:
 
 
 def _space(
-    values: dict, whole: dict, joints: np.ndarray, events: GaitEvents, cycles: dict, fps: float, skeleton: Skeleton
+    values: dict,
+    whole: dict,
+    joints: np.ndarray,
+    pelvis: np.ndarray,
+    events: GaitEvents,
+    cycles: dict,
+    fps: float,
+    skeleton: Skeleton,
+    blind: np.ndarray,
 ) -> None:
     """Fills speed, step and cycle times, lengths, widths, heights and foot angles."""
     strikes = {side: getattr(events, f"{side}_heel_strikes") for side in SIDES}
-    pelvis = pelvis_track(joints, skeleton)[:, 1]
-    steps = _steps(strikes, fps)
+    steps = _steps(strikes, fps, blind)
     every = np.concatenate(list(strikes.values()))
     first, last = (every.min(), every.max()) if len(steps) > 1 else (0, len(joints) - 1)
     if last > first:
@@ -254,7 +280,7 @@ def _space(
         widths += [sign * (b[0] - a[0]) for a, b in pairs]
         values[f"step_time_{side}"] = [(b - a) / fps for s, a, b in steps if s == side]
         values[f"step_length_{side}"] = [b[1] - a[1] for a, b in pairs]
-        spans = _cycles(strikes[side], strikes[other], fps)
+        spans = _cycles(strikes[side], strikes[other], fps, blind)
         values[f"stride_length_{side}"] = [own[b][1] - own[a][1] for a, b in spans if a in own and b in own]
         values[f"foot_progression_angle_{side}"] = [sign * p[2] for p in own.values()]
         height = joint_track(joints, skeleton, f"{side}_ankle")[:, 2]
@@ -267,10 +293,10 @@ def _space(
     values["cadence"] = [120.0 * fps / (b - a) for a, b in every]
 
 
-def _steps(strikes: dict[str, np.ndarray], fps: float) -> list[tuple[str, float, float]]:
+def _steps(strikes: dict[str, np.ndarray], fps: float, blind: np.ndarray) -> list[tuple[str, float, float]]:
     """(side that ends the step, frame of the other side's strike, of its own): strikes that alternate, 0.2 to 4 s apart."""
     every = sorted((float(t), side) for side in SIDES for t in strikes[side])
-    pairs = zip(every[:-1], every[1:], strict=True)
+    pairs = [(a, b) for a, b in zip(every[:-1], every[1:], strict=True) if not blind[_frames((a[0], b[0]))].any()]
     return [(b[1], a[0], b[0]) for a, b in pairs if a[1] != b[1] and 0.2 * fps <= b[0] - a[0] <= 4 * fps]
 
 
@@ -323,9 +349,10 @@ def _kinematics(values: dict, whole: dict, joints: np.ndarray, cycles: dict, ske
     for name, (angle, take) in _OF_ANGLES.items():
         values[name] = [take(angles[angle][c]) for c in frames.get(name.rpartition("_")[2], both)]
     values["trunk_lean_sagittal"] = [angles["trunk_lean_sagittal"][c].mean() for c in both]
-    whole["trunk_lean_sagittal"] = angles["trunk_lean_sagittal"].mean()
+    lean = angles["trunk_lean_sagittal"]
+    whole["trunk_lean_sagittal"] = lean[np.isfinite(lean)].mean() if np.isfinite(lean).any() else np.nan
     head = next((n for n in ("head", "nose") if skeleton.has(n)), None)
     low = [n for n in ("left_ankle", "right_ankle", "left_foot", "right_foot") if skeleton.has(n)]
     if head:
         floor = np.fmin.reduce([joint_track(joints, skeleton, n)[:, 2] for n in low])
-        whole["body_height"] = np.median(joint_track(joints, skeleton, head)[:, 2] - floor)
+        whole["body_height"] = _median(joint_track(joints, skeleton, head)[:, 2] - floor)

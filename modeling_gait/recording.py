@@ -22,7 +22,7 @@ from .gait_events import SIDES, detect_gait_events
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
 from .loading import VIDEO_SUFFIXES, Walk, read_walk, walk_from_arrays, without_package
 from .skeletons import Skeleton, convert_joints
-from .walk_checks import examine
+from .walk_checks import examine, lost_frames
 from .walk_stretches import Stretch, straightened, track
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
@@ -72,6 +72,7 @@ class Recording:
         doubts: what was assumed, left out or looks wrong, a sentence each.
         unseen, accuracy, poses: as of `Walk`.
         events, stated: the file's own gait events and parameters, as of `Walk`; see `beside_the_file`.
+        filled: (T, J) bool, where a joint was lost for longer than `cleaning.SHORT_GAP`: no number is taken of what is there.
     """
 
     joints: np.ndarray
@@ -91,13 +92,14 @@ class Recording:
     events: dict[str, np.ndarray] | None = None
     stated: dict[str, tuple[float, str]] | None = None
     poses: object | None = None
+    filled: np.ndarray | None = None
 
     @cached_property
     def gait_events(self) -> dict[str, np.ndarray]:
         """`left_heel_strikes`, `left_toe_offs`, ... of all stretches -> (N,) [s] on the clock of `times`."""
         out = {f"{side}_{kind}": [] for kind in ("heel_strikes", "toe_offs") for side in SIDES}
         for stretch in self.stretches:
-            found = detect_gait_events(self.straight(stretch), self.fps, self.skeleton)
+            found = detect_gait_events(self.seen(stretch), self.fps, self.skeleton)
             for name, values in out.items():
                 values.append(self.times[0] + (stretch.start + getattr(found, name)) / self.fps)
         return {name: np.concatenate(values) for name, values in out.items()}
@@ -120,7 +122,7 @@ class Recording:
     @cached_property
     def gait_parameters(self) -> dict[str, float]:
         """`compute_gait_parameters` of each stretch, their means weighted by frames; nan for what was not measured."""
-        rows = [compute_gait_parameters(self.straight(s), self.fps, self.skeleton) for s in self.stretches]
+        rows = [compute_gait_parameters(self.straight(s), self.fps, self.skeleton, self.filled_in(s)) for s in self.stretches]
         weights = np.array([float(s.stop - s.start) for s in self.stretches])
         table = np.array([list(row.values()) for row in rows])
         known = np.isfinite(table)
@@ -159,6 +161,15 @@ class Recording:
     def straight(self, stretch: Stretch | None = None) -> np.ndarray:
         """Joints float32 (T', J, 3) [m] of a stretch (default: the longest) along +y from the origin."""
         return straightened(self.joints, self.fps, self.skeleton, stretch or self.longest).astype(np.float32)
+
+    def filled_in(self, stretch: Stretch) -> np.ndarray:
+        """(T', J) bool: `filled` in a stretch."""
+        whole = np.zeros(self.joints.shape[:2], bool) if self.filled is None else self.filled
+        return whole[stretch.start : stretch.stop]
+
+    def seen(self, stretch: Stretch) -> np.ndarray:
+        """`straight` of a stretch, nan where a joint was filled in."""
+        return np.where(self.filled_in(stretch)[..., None], np.float32(np.nan), self.straight(stretch))
 
     def for_model(self, skeleton: Skeleton, fps: float) -> np.ndarray:
         """The longest stretch as float32 (T', K, 3) [m] of a model's skeleton at its frame rate, every joint filled: one that
@@ -219,6 +230,7 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
             f"expected joints (T, {len(walk.skeleton)}, 3) for skeleton {walk.skeleton.name!r}, got {joints.shape}"
         )
     times = np.arange(len(joints)) / walk.fps if walk.times is None else walk.times
+    lost = [] if walk.accuracy else lost_frames(joints, times)
     # one camera's depth does not say which leg lies on which side: `leg_following` has done it in the picture
     joints, exchanged = (joints, 0) if walk.accuracy else exchanged_frames(joints, walk.skeleton)
     rate = rate or walk.fps
@@ -230,7 +242,7 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
     doubts = [*walk.notes, *found.doubts, *_not_measured(walk.skeleton, measured)]
     if exchanged > 0.05 * len(joints):
         doubts.append(f"left and right leg were exchanged in {exchanged} of {report.frames_in} frames; put right")
-    doubts += _odd_clock(times, found.joints, walk.skeleton)
+    doubts += [*_odd_clock(times, found.joints, walk.skeleton), *lost]
     if report.frames_cut > 0.2 * report.frames_in:
         doubts.append(
             f"{report.frames_cut} of {report.frames_in} frames were left out: a gap or a jump is before or after them"
@@ -253,6 +265,7 @@ def _recording(walk: Walk, rate: float | None) -> Recording:
         events=walk.events,
         stated=walk.stated,
         poses=walk.poses,
+        filled=report.filled[:, list(walk.skeleton.mirror)] if found.repairs["sides_exchanged"] else report.filled,
     )
     more = _unsure(recording)
     return replace(recording, doubts=(*recording.doubts, *more)) if more else recording
@@ -276,14 +289,15 @@ def _unsure(recording: Recording) -> list[str]:
     """Sentences on numbers of too few strides, of legs that were filled too often, and that contradict one another."""
     seconds = sum(s.stop - s.start for s in recording.stretches) / recording.fps
     few = f"only {seconds:.1f} s of walking: too few strides to be sure of the numbers"
+    lost = _lost_joints(recording)
     try:
         found = recording.gait_parameters
     except ValueError:  # too short; the error comes again where the numbers are asked for
-        return [few]
+        return [few, *lost]
     cycles = np.array([found[f"cycle_time_{side}"] for side in SIDES])
     cycle = float(np.nanmean(cycles)) if np.isfinite(cycles).any() else float("inf")
     strides = seconds / cycle
-    out = [few] if strides < SHORT else []
+    out = [few, *lost] if strides < SHORT else lost
     legs = sum(n.split("_")[-1] in ("hip", "knee", "ankle", "foot") for n in recording.measured)
     filled = recording.repairs["leg_samples_repaired"] / (legs * len(recording.joints))
     filled += recording.repairs["frames_missing"] / len(recording.joints)
@@ -302,6 +316,26 @@ def _unsure(recording: Recording) -> list[str]:
     if abs(strided / cycle - found["speed"]) > max(0.15 * found["speed"], 0.05):
         out.append(f"strides of {strided:.2f} m in {cycle:.2f} s contradict the speed of {found['speed']:.2f} m/s")
     return out
+
+
+def _lost_joints(recording: Recording) -> list[str]:
+    """A sentence that names joints which were lost for a while, with the seconds, and the parameters that are null for it."""
+    filled = np.concatenate([recording.filled_in(s) for s in recording.stretches])
+    frames, told = filled.sum(0), []
+    for count in sorted(set(frames[frames > 0].tolist()), reverse=True):
+        names = [n.replace("_", " ") for n, c in zip(recording.skeleton.joint_names, frames) if c == count]
+        joints = "most of the body" if len(names) > 8 else f"the {' and '.join(names)}"
+        of = "" if told else f" of {len(filled) / recording.fps:.1f} s"
+        told.append(f"{joints} {'were' if 1 < len(names) < 9 else 'was'} not seen for {count / recording.fps:.1f} s{of}")
+    if not told:
+        return []
+    text = "; ".join(told) + ": numbers that need it are taken of the other strides"
+    try:
+        left, whole = recording.gait_parameters, replace(recording, filled=None).gait_parameters
+    except ValueError:  # too short
+        return [text]
+    null = [n for n in left if np.isnan(left[n]) and np.isfinite(whole[n])]
+    return [text + (f"; none is left for {', '.join(null)}" if null else "")]
 
 
 def _our_name(stated: str, unit: str) -> str:

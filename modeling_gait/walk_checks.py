@@ -9,6 +9,7 @@ standing (no leg gets ahead), marching (no way is made), treadmills and cameras 
 exchanged sides (knees and toes point forward, whatever their names), tilted cameras (the standing feet are the floor).
 """
 
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +23,7 @@ from .walk_stretches import MIN_SPEED, Stretch, facing, find_stretches, mean_ove
 MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
 LEAN = 2.0  # degrees, by which the hips are ahead of the ankles' middle
 MOST_LEAN, MOST_TOES, MOST_BACK = 12.0, 50.0, 20.0  # degrees: of a leg sideways, of toes from the way, of a knee forward
+DOUBLE, LOST_SHARE = 1.6, 0.025  # steps in one that tell of a lost frame, and the share of such frames that is told
 MIN_TILT, TOLD_TILT = 1.0, 3.0  # degrees, of a floor that is levelled, and that is told
 
 
@@ -281,6 +283,38 @@ def _odd_legs(straight: np.ndarray, fps: float, skeleton: Skeleton, backwards: b
         if bend < -MOST_BACK:
             out.append(f"the {side} knee bends forward by {-bend:.0f} degrees")
     return out
+
+
+def lost_frames(joints: np.ndarray, times: np.ndarray) -> list[str]:
+    """A sentence on frames of joints (T, J, 3) [m] that are lacking without a gap in their times (T,) [s].
+
+    Where a frame is lost the whole body does two steps in one, and walks on as before on both sides of it. A sensor that
+    trembles or stands still for a frame doubles steps too, but makes as many that are too small.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        steps = np.diff(joints, axis=0) / np.where(np.diff(times) > 0, np.diff(times), np.nan)[:, None, None]
+    if len(steps) < 10:
+        return []
+    around = np.pad(steps, ((3, 3), (0, 0), (0, 0)), constant_values=np.nan)
+    around = np.stack([around[k : k + len(steps)] for k in (0, 1, 2, 4, 5, 6)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # joints that were not measured
+        usual = np.nanmedian(around, axis=0)
+        size = np.linalg.norm(usual, axis=-1)
+        ratio = (steps * usual).sum(-1) / size**2
+        ratio[~(size > 0.5 * np.nanmedian(size))] = np.nan
+        some, ratio = np.nanpercentile(ratio, (25, 50), axis=1)
+    beside = np.fmin(np.append(1.0, ratio[:-1]), np.append(ratio[1:], 1.0))
+    double = (ratio > DOUBLE) & (some > 1.3) & (beside > 0.5)
+    lost = int(np.maximum(np.round(ratio[double]), 2).sum()) - int(double.sum())
+    sure = lost - 0.2 * int((ratio < 0.45).sum())
+    if sure < 3 or sure < LOST_SHARE * len(steps):
+        return []
+    share = lost / (len(steps) + lost)
+    return [
+        f"about one frame in {round(1 / share)} is missing and no clock says so: speed and cadence are too high by that share "
+        "or more, and times too short"
+    ]
 
 
 # ---------------------------------------------------------------- the floor
