@@ -289,7 +289,7 @@ def lost_frames(joints: np.ndarray, times: np.ndarray) -> list[str]:
     """A sentence on frames of joints (T, J, 3) [m] that are lacking without a gap in their times (T,) [s].
 
     Where a frame is lost the whole body does two steps in one, and walks on as before on both sides of it. A sensor that
-    trembles or stands still for a frame doubles steps too, but makes as many that are too small.
+    trembles, or whose clock does, doubles steps too, but makes up for it in the frames beside them.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         steps = np.diff(joints, axis=0) / np.where(np.diff(times) > 0, np.diff(times), np.nan)[:, None, None]
@@ -302,13 +302,14 @@ def lost_frames(joints: np.ndarray, times: np.ndarray) -> list[str]:
         usual = np.nanmedian(around, axis=0)
         size = np.linalg.norm(usual, axis=-1)
         ratio = (steps * usual).sum(-1) / size**2
-        ratio[~(size > 0.5 * np.nanmedian(size))] = np.nan
+        ratio[~(size > 0.2 * np.nanpercentile(size, 90))] = np.nan
         some, ratio = np.nanpercentile(ratio, (25, 50), axis=1)
     beside = np.fmin(np.append(1.0, ratio[:-1]), np.append(ratio[1:], 1.0))
-    double = (ratio > DOUBLE) & (some > 1.3) & (beside > 0.5)
+    more = [np.convolve(np.nan_to_num(ratio, nan=1.0) - 1, np.ones(n), "same") for n in (3, 5)]  # steps too many around it
+    double = (ratio > DOUBLE) & (some > 1.45) & (beside > 0.5) & (np.minimum(*more) > 0.5)
     lost = int(np.maximum(np.round(ratio[double]), 2).sum()) - int(double.sum())
-    sure = lost - 0.2 * int((ratio < 0.45).sum())
-    if sure < 3 or sure < LOST_SHARE * len(steps):
+    sure = lost - 0.1 * int((ratio < 0.45).sum())
+    if sure < 2 or sure < LOST_SHARE * len(steps):
         return []
     share = lost / (len(steps) + lost)
     return [

@@ -200,6 +200,21 @@ def test_a_joint_never_seen_stays_unmeasured():
     assert error(out[:, seen], joints[:, seen]) < 1e-4
 
 
+@pytest.mark.parametrize("fps", [30.0, 100.0])
+@pytest.mark.parametrize(
+    "lost, filled", [(range(40, 47), True), (range(40, 46), False), (range(0, 4), True), (range(3), False)]
+)
+def test_a_joint_lost_for_more_than_a_moment_is_filled_in(fps, lost, filled):
+    times, joints = walk()
+    joints[lost, HEAD] = np.nan
+    joints[10:12, LEFT_FOOT] = joints[::5, RIGHT_ANKLE] = np.nan
+    out, report = clean_walk(times, joints, fps=fps)
+    seconds = report.filled.sum(0) / fps
+    assert report.filled.shape == out.shape[:2] and np.isfinite(out).all()
+    assert seconds[HEAD] == pytest.approx(len(lost) / 30 * filled, abs=0.02) and seconds.sum() == seconds[HEAD]
+    assert "filled" not in report.to_dict()
+
+
 def test_input_is_not_changed():
     times, joints = walk()
     joints[5, 3] = np.nan

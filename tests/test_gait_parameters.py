@@ -14,6 +14,7 @@ from modeling_gait.gait_parameters import (
     KINEMATIC_PARAMETERS,
     compute_gait_parameters,
     cycle_parameters,
+    stride_values,
     symmetry_index,
 )
 from modeling_gait.simulation import simulate_walks
@@ -204,6 +205,19 @@ def test_bad_input_is_refused():
     joints[3, 4, 1] = np.inf
     with pytest.raises(ValueError, match="not finite"):
         compute_gait_parameters(joints, 30)
+
+
+def test_what_was_filled_in_is_no_measurement():
+    joints, filled = walker(10), np.zeros((300, 25), bool)
+    true = compute_gait_parameters(joints, 30)
+    for name, null in (("right_knee", "knee_range_right"), ("left_hip", "pelvic_obliquity_range"), ("head", "body_height")):
+        made_up, filled[:] = joints.copy(), False
+        filled[100:200, KINECT_V2.index(name)] = True
+        made_up[filled] += 0.3
+        assert compute_gait_parameters(made_up, 30, filled=filled) == pytest.approx(true, rel=0.02, abs=0.02, nan_ok=True)
+        assert stride_values(made_up, 30, filled=filled).get(null, np.zeros(1)).max() < true[null] + 1
+        filled[:, KINECT_V2.index(name)] = True
+        assert np.isnan(compute_gait_parameters(made_up, 30, filled=filled)[null])
 
 
 def test_symmetry_index():

@@ -1,5 +1,6 @@
 """Every form of a walk goes in by one way and comes out as the same numbers; what is no walk is refused in one line."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from modeling_gait.export import write_csv, write_npz
 from modeling_gait.loading import Walk, load_walk
 from modeling_gait.recording import is_one, read_recording, read_recordings
 from modeling_gait.schema import walk_row
+from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, convert_joints
 
 WALK = walker(5).astype(np.float32)
@@ -114,6 +116,87 @@ def test_joints_that_were_not_measured_stay_so(lost):
     assert all(n in walk.doubts[0] for n in (*lost, *expected))
     assert np.isnan(walk.joints[:, KINECT_V2.index(lost[0])]).all()
     assert np.isfinite(walk.for_model(SMPL_22, 30.0)).all()
+
+
+LONG = simulate_walks(1, frames=360, fps=30.0, seed=3, pathology="normal", speed=1.2, cadence=110.0).joints[0]
+
+
+@pytest.mark.parametrize(
+    "lost, names",
+    [
+        (("right_knee",), ("knee_range_right", "peak_knee_flexion_right", "hip_range_right")),
+        (("left_hip",), ("pelvic_obliquity_range", "hip_range_left")),
+        (("spine_shoulder",), ("trunk_lean_range_frontal", "trunk_lean_range_sagittal", "trunk_lean_sagittal")),
+        (
+            ("left_ankle", "left_foot"),
+            ("step_length_left", "cycle_time_left", "swing_time_left", "step_width", "foot_height_left"),
+        ),
+        (("head",), ("body_height",)),
+    ],
+)
+def test_a_joint_lost_for_a_while_is_told_and_its_strides_left_out(lost, names):
+    """As much as the strides that are left differ from all."""
+    joints = LONG.copy()
+    joints[90:270, [KINECT_V2.index(n) for n in lost]] = np.nan
+    true, walk = read_recording(LONG, fps=30), read_recording(joints, fps=30)
+    assert true.doubts == ()
+    for name in (*names, *NUMBERS):
+        assert walk.gait_parameters[name] == pytest.approx(true.gait_parameters[name], rel=0.04, abs=0.15), name
+    (doubt,) = walk.doubts
+    told = " and ".join(n.replace("_", " ") for n in lost)
+    assert doubt.startswith(f"the {told} {'were' if len(lost) > 1 else 'was'} not seen for 6.0 s of 12.0 s: ")
+    assert np.isfinite(walk.for_model(KINECT_V2, 30.0)).all()
+    strikes = walk.gait_events["left_heel_strikes"]
+    assert ((strikes > 3) & (strikes < 9)).any() == ("left_ankle" not in lost)
+
+
+def test_a_joint_lost_in_all_strides_has_no_numbers():
+    joints = WALK[:75].copy()
+    joints[25:50, KINECT_V2.index("right_knee")] = np.nan
+    walk = read_recording(joints, fps=30)
+    null = {n for n, v in walk.gait_parameters.items() if np.isnan(v)}
+    assert null >= {"knee_range_right", "hip_range_right", "peak_knee_flexion_right", "knee_range_asymmetry"}
+    assert not null & {"knee_range_left", "speed", "cadence", "step_length_left", "step_length_right"}
+    (doubt,) = [d for d in walk.doubts if "not seen" in d]
+    assert (
+        "the right knee was not seen for 0.8 s of 2.5 s" in doubt
+        and "none is left for hip_range_right, knee_range_right" in doubt
+    )
+
+
+def test_a_joint_lost_for_a_moment_is_filled_in():
+    joints = LONG.copy()
+    for start in (60, 200):
+        joints[start : start + 6, KINECT_V2.index("right_knee")] = np.nan
+    walk = read_recording(joints, fps=30)
+    assert walk.doubts == () and not walk.filled.any()
+
+
+def test_without_ankles_no_walk_is_seen():
+    joints = LONG.copy()
+    joints[200:300, [KINECT_V2.index("left_ankle"), KINECT_V2.index("right_ankle")]] = np.nan
+    walk = read_recording(joints, fps=30)
+    assert len(walk.joints) == 200 and any("160 of 360 frames were left out" in d for d in walk.doubts)
+    assert numbers(walk) == pytest.approx(numbers(read_recording(LONG[:200], fps=30)), rel=0.02)
+
+
+def test_a_gap_of_the_whole_body_is_told():
+    seen = np.delete(np.arange(360), range(150, 162))
+    walk = read_recording({"joints": LONG[seen], "times": seen / 30})
+    assert "most of the body was not seen for 0.4 s of 12.0 s" in walk.doubts[0]
+    assert numbers(walk) == pytest.approx(numbers(read_recording(LONG, fps=30)), rel=0.02)
+
+
+@pytest.mark.parametrize("fps", [15, 30, 100])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
+def test_frames_lost_without_a_clock_are_told(fps, share):
+    whole = simulate_walks(1, frames=15 * fps, fps=fps, seed=1, pathology="normal", speed=1.2, cadence=110.0).joints[0]
+    keep = np.random.default_rng(0).random(len(whole)) >= share
+    walk = read_recording(whole[keep], fps=fps)
+    (doubt,) = [d for d in walk.doubts if "is missing and no clock says so" in d]
+    assert int(re.search(r"one frame in (\d+)", doubt)[1]) == pytest.approx(1 / share, rel=0.5)
+    for clean in (whole, {"joints": whole[keep], "times": np.flatnonzero(keep) / fps}):
+        assert not any("missing" in d for d in read_recording(clean, fps=fps if clean is whole else None).doubts)
 
 
 def test_legs_suffice():
