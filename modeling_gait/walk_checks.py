@@ -309,7 +309,7 @@ def lost_frames(joints: np.ndarray, times: np.ndarray) -> list[str]:
     double = (ratio > DOUBLE) & (some > 1.45) & (beside > 0.5) & (np.minimum(*more) > 0.5)
     lost = int(np.maximum(np.round(ratio[double]), 2).sum()) - int(double.sum())
     sure = lost - 0.1 * int((ratio < 0.45).sum())
-    if sure < 2 or sure < LOST_SHARE * len(steps):
+    if double.sum() < 2 or sure < max(2, LOST_SHARE * len(steps)):
         return []
     share = lost / (len(steps) + lost)
     return [
