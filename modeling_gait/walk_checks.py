@@ -18,9 +18,22 @@ from scipy import signal
 from .cleaning import heading
 from .gait_events import SIDES, detect_gait_events, smooth_positions
 from .skeletons import Skeleton
-from .walk_stretches import MIN_SPEED, Stretch, facing, find_stretches, mean_over, straightened, stride_frames, track, turned
+from .walk_stretches import (
+    MIN_SPEED,
+    TURN,
+    Stretch,
+    facing,
+    find_stretches,
+    mean_over,
+    straightened,
+    stride_frames,
+    track,
+    turned,
+)
 
 MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
+OWN_WAY = 0.1  # m/s, at which somebody on a treadmill moves along it
+STANDING = 0.4  # share of the samples of two feet, which is less than stands
 LEAN = 2.0  # degrees, by which the hips are ahead of the ankles' middle
 MOST_LEAN, MOST_TOES, MOST_BACK = 12.0, 50.0, 20.0  # degrees: of a leg sideways, of toes from the way, of a knee forward
 DOUBLE, LOST_SHARE = 1.6, 0.025  # steps in one that tell of a lost frame, and the share of such frames that is told
@@ -72,6 +85,7 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     _check_body(joints, skeleton, doubts)
     stride = stride_frames(joints, fps, skeleton)
     low = smooth_positions(joints, fps)
+    seen = track(joints, skeleton, "hip")[:, :2]
     joints, belt = _add_the_belt(joints, low, fps, skeleton, stride)
     stretches, told = find_stretches(track(joints, skeleton, "hip")[:, :2], fps, stride)
     kept = [s for s in stretches if _walks(straightened(joints, fps, skeleton, s), fps, stride, skeleton)]
@@ -94,9 +108,11 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     fixed = belt is not None and float(np.ptp(hips[:, 2])) < 0.004
     if belt is not None:
         kind = "every frame is centred on the pelvis" if fixed else "a treadmill, or a camera that follows"
-        doubts.append(
-            f"the standing foot slides ({kind}): speed and lengths are those of the foot against the ground, {belt:.2f} m/s"
-        )
+        own = seen[longest.start : longest.stop] @ heading(joints[longest.start : longest.stop], skeleton)
+        own = float(own[-1] - own[0]) / (len(own) - 1) * fps
+        more = f"; the person moves on at {own:.2f} m/s besides, and the speed is the sum" if abs(own) > OWN_WAY else ""
+        against = "speed and lengths are those against what it stands on"
+        doubts.append(f"the standing foot slides at {belt:.2f} m/s ({kind}): {against}{more}")
     if fixed:
         doubts.append("the pelvis does not rise and fall: foot heights are not measured")
     joints = turned(joints, heading(joints[longest.start : longest.stop], skeleton))
@@ -163,13 +179,34 @@ def _add_the_belt(
         return joints, None
     if np.ptp(ankles[..., 2], axis=1).mean() > 0.65 * np.ptp(forth, axis=1).mean():
         raise ValueError("nobody walks in it: the feet go up and down, or round as on a bicycle, and make no way")
+    way = _belt_way(low, front, slide, fps, skeleton)
     moved = joints.copy()
-    for _ in range(2):  # the second time with the footprints, which say it more exactly
-        moved[..., :2] = joints[..., :2] + (np.cumsum(slide * front, axis=0) / fps)[:, None]
-        flat = _flat_feet(moved, fps, skeleton, Stretch(0, len(joints)))
-        slides = [v @ front[(a + b) // 2] for (*_, v), (_, a, b) in zip(_prints(moved, fps, skeleton, flat), flat)]
-        slide -= float(np.median(slides)) if len(slides) > 1 else 0.0
-    return moved, abs(slide)
+    moved[..., :2] += (np.cumsum(way, axis=0) / fps)[:, None]
+    return moved, float(np.linalg.norm(way[0]))
+
+
+def _belt_way(low: np.ndarray, front: np.ndarray, slide: float, fps: float, skeleton: Skeleton) -> np.ndarray:
+    """The way (T, 2) [m/s] that a belt takes from a person who faces `front` (T, 2), about `slide` [m/s], backwards negative.
+
+    Standing feet all slide at one velocity, swinging ones do not: it is that of the `STANDING` share of the feet's samples
+    whose speeds are closest together. Toes say it where they were measured, as ankles roll on. It turns as the person does.
+    """
+    if np.ptp(np.unwrap(np.arctan2(front[:, 1], front[:, 0]))) < TURN:
+        front = np.broadcast_to(front.mean(0) / np.linalg.norm(front.mean(0)), front.shape)
+    frame = np.stack((front, np.stack((-front[:, 1], front[:, 0]), axis=-1)), axis=1)  # ahead and to the left
+    toes = np.isfinite([track(low, skeleton, f"{s}_foot") for s in SIDES]).all()
+    feet = [track(low, skeleton, f"{s}_{'foot' if toes else 'ankle'}")[:, :2] for s in SIDES]
+    slides = -np.concatenate([(frame @ np.gradient(f, axis=0)[..., None])[..., 0] * fps for f in feet])
+    way = np.array([slide, 0.0])
+    for _ in range(2):  # the second time along the way itself, which knees and toes do not say exactly
+        along = slides @ way / np.linalg.norm(way)
+        order = np.argsort(along)[(along <= 0).sum() :]
+        if not len(order):
+            break
+        many = max(1, int(STANDING * len(order)))
+        first = (along[order[many - 1 :]] - along[order[: len(order) - many + 1]]).argmin()
+        way = np.median(slides[order[first : first + many]], axis=0)
+    return way @ frame
 
 
 def _flat_feet(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> list[tuple[int, int, int]]:
@@ -404,7 +441,7 @@ def _slope(prints: list[tuple]) -> tuple[np.ndarray, float]:
         if (side == n).any():
             places[side == n] -= places[side == n].mean(0)
     size, axes = np.linalg.eigh(places[:, :2].T @ places[:, :2])
-    use = axes[:, np.sqrt(size / len(prints)) > 0.25]
+    use = axes[:, np.sqrt(np.maximum(size, 0) / len(prints)) > 0.25]
     if not use.shape[1]:
         return np.zeros(2), 90.0
     x = places[:, :2] @ use

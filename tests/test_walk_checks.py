@@ -97,6 +97,25 @@ def test_treadmills_and_cameras_that_follow(share, angle):
     walk = read(turned(on_the_spot(WALK, share), angle))
     is_true(walk)
     assert walk.belt == pytest.approx(share * SPEED, rel=0.02) and "treadmill" in walk.doubts[0]
+    assert f"slides at {walk.belt:.2f} m/s" in walk.doubts[0]
+    own = re.search(r"moves on at (.*) m/s besides, and the speed is the sum", walk.doubts[0])
+    assert own is None if share == 1 else float(own[1]) + walk.belt == pytest.approx(SPEED, rel=0.02)
+
+
+@pytest.mark.parametrize("angle", [0, 77])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_toes_and_knees_that_point_aside_do_not_turn_a_belt(angle, backwards):
+    """A camera at one side sees both feet point to it."""
+    joints = WALK.copy()
+    for side in ("left", "right"):
+        ankle, foot = (KINECT_V2.index(f"{side}_{n}") for n in ("ankle", "foot"))
+        joints[:, foot] = joints[:, ankle] + turned(joints[:, foot] - joints[:, ankle], -25)
+    ground, belt = (read(turned(j[:: -1 if backwards else 1], angle)) for j in (joints, on_the_spot(joints)))
+    assert belt.belt == pytest.approx(SPEED, rel=0.02) and belt.backwards == backwards
+    for name in ("speed", "step_length_left", "step_length_right"):
+        assert belt.gait_parameters[name] == pytest.approx(ground.gait_parameters[name], rel=0.03)
+    for name in ("foot_progression_angle_left", "foot_progression_angle_right"):
+        assert belt.gait_parameters[name] == pytest.approx(ground.gait_parameters[name], abs=1.5)
 
 
 def test_a_walk_centred_on_the_pelvis_has_no_foot_height():
