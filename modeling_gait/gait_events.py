@@ -13,7 +13,8 @@ already slowed down further, and toes leave it before they are as fast. So each 
 
 near Zeni's events; g is the speed of the floor, 0 or minus a treadmill's belt. As in Ghoussayni et al. 2004 (doi
 10.1016/S0966-6362(03)00037-5) the floor is the reference, but the threshold goes with the walker's speed. Shares and low-pass
-were chosen on annotated walks; experiments/gait_events.py measures them on walks left out, beside other detectors.
+were chosen on annotated walks; experiments/gait_events.py measures them on walks left out, beside other detectors. A walk
+backwards is read in reversed time, in which it is a walk forward: where that foot leaves the floor, this one meets it.
 """
 
 from dataclasses import dataclass
@@ -23,13 +24,14 @@ import numpy as np
 from scipy import fft, integrate, interpolate, ndimage, signal
 
 from .cleaning import bridged
-from .kinematics import joint_track, pelvis_track
+from .kinematics import facing, joint_track, pelvis_track
 from .skeletons import KINECT_V2, Skeleton
 
 SIDES = ("left", "right")
 SHORTEST, LONGEST = 0.5, 6.0  # duration of a gait cycle [s]
 HEEL_STRIKE, TOE_OFF, ANKLE_OFF = 0.55, 0.9, 1.1  # shares of the walking speed
 AFTER, BEFORE = (0.0, 0.08), (-0.06, 0.04)  # where an event may be from Zeni's, in cycles
+FACING = 0.04  # [m] along the way, from which hips, or knees and toes, say where the front is
 _CUTOFF_HZ = 4.0
 _SLOWEST = 0.08  # [m/s]; slower is no walk
 
@@ -89,6 +91,10 @@ def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINE
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
     if not 5 <= fps <= 1000:
         raise ValueError(f"fps must be 5 to 1000, got {fps}")
+    if _faces_back(joints, skeleton):
+        e, last = detect_gait_events(joints[::-1] * [-1, -1, 1], fps, skeleton), len(joints) - 1
+        events = e.left_toe_offs, e.left_heel_strikes, e.right_toe_offs, e.right_heel_strikes
+        return GaitEvents(*[last - times[::-1] for times in events])
     none = GaitEvents(*[np.empty(0)] * 4)
     hips = pelvis_track(joints, skeleton)
     ankles = [joint_track(joints, skeleton, f"{side}_ankle") for side in SIDES]
@@ -121,6 +127,12 @@ def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINE
         offs = _refined(ahead[2 * side + 1], _peaks(hip - feet[side, :, 1], cycle), BEFORE if toes else AFTER, cycle, fine)
         events += [start + _seen(strikes, tracks[1 + side]), start + _seen(offs, tracks[3 + side])]
     return GaitEvents(*events)
+
+
+def _faces_back(joints: np.ndarray, skeleton: Skeleton) -> bool:
+    """Whether hips, knees and toes (T, J, 3) point against +y, or some of them do and the others nowhere."""
+    says = [float(np.nan_to_num(front[:, 1]).mean()) for front in facing(joints, skeleton)]
+    return max(says) < FACING and min(says) < -FACING
 
 
 def _trusted(foot: np.ndarray, ankle: np.ndarray) -> bool:

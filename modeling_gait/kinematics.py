@@ -173,6 +173,20 @@ def pelvis_track(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return _first_seen(joints, skeleton, ("pelvis",), ("left_hip", "right_hip"))
 
 
+def facing(joints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Horizontal vectors (T, 2) [m]: where the hips say that the front is (left of it the left hip), and where the knees and
+    toes say so: a knee bends forward of the line from hip to ankle, a foot points forward."""
+    across = (joint_track(joints, skeleton, "right_hip") - joint_track(joints, skeleton, "left_hip"))[:, :2]
+    front = np.zeros((len(joints), 2))
+    for side in ("left", "right"):
+        hip, knee, ankle, foot = (joint_track(joints, skeleton, f"{side}_{n}") for n in ("hip", "knee", "ankle", "foot"))
+        leg = ankle - hip
+        along = (((knee - hip) * leg).sum(-1) / np.maximum((leg**2).sum(-1), 1e-9))[:, None]
+        for part in (knee - hip - along * leg, foot - ankle):
+            front += np.nan_to_num(part[:, :2])
+    return np.stack((-across[:, 1], across[:, 0]), axis=-1), front
+
+
 def _trunk_top(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return _first_seen(joints, skeleton, ("spine_shoulder",), ("neck",), ("left_shoulder", "right_shoulder"))
 

@@ -17,19 +17,9 @@ from scipy import signal
 
 from .cleaning import heading
 from .gait_events import SIDES, detect_gait_events, smooth_positions
+from .kinematics import facing
 from .skeletons import Skeleton
-from .walk_stretches import (
-    MIN_SPEED,
-    TURN,
-    Stretch,
-    facing,
-    find_stretches,
-    mean_over,
-    straightened,
-    stride_frames,
-    track,
-    turned,
-)
+from .walk_stretches import MIN_SPEED, TURN, Stretch, find_stretches, mean_over, straightened, stride_frames, track, turned
 
 MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
 OWN_WAY = 0.1  # m/s, at which somebody on a treadmill moves along it
@@ -285,7 +275,10 @@ def _check_sides(
             "left and right are exchanged, or the axes left-handed: the sides were named anew, as knees and toes point"
         )
     if front < 0:
-        doubts.append("the person walks backwards, facing against the way")
+        doubts.append(
+            "the person walks backwards, facing against the way: classes and words of models, which learnt from forward walks, "
+            "do not hold for it"
+        )
     return joints, bool(front < 0)
 
 

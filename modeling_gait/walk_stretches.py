@@ -66,20 +66,6 @@ def mean_over(values: np.ndarray, frames: float) -> np.ndarray:
     return uniform_filter1d(padded, size, axis=0, mode="nearest")[pad:-pad]
 
 
-def facing(joints: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal vectors (T, 2) [m]: where the hips say that the front is (left of it the left hip), and where the knees and
-    toes say so: a knee bends forward of the line from hip to ankle, a foot points forward."""
-    across = (track(joints, skeleton, "right_hip") - track(joints, skeleton, "left_hip"))[:, :2]
-    front = np.zeros((len(joints), 2))
-    for side in ("left", "right"):
-        hip, knee, ankle, foot = (track(joints, skeleton, f"{side}_{n}") for n in ("hip", "knee", "ankle", "foot"))
-        leg = ankle - hip
-        along = (((knee - hip) * leg).sum(-1) / np.maximum((leg**2).sum(-1), 1e-9))[:, None]
-        for part in (knee - hip - along * leg, foot - ankle):
-            front += np.nan_to_num(part[:, :2])
-    return np.stack((-across[:, 1], across[:, 0]), axis=-1), front
-
-
 def turned(joints: np.ndarray, way: np.ndarray) -> np.ndarray:
     """Joints (T, J, 3) with the horizontal direction `way` (2,) or (T, 2) turned to +y."""
     x, y = np.moveaxis(way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9), -1, 0)

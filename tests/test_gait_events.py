@@ -64,6 +64,16 @@ def errors(joints, skeleton=KINECT_V2, fps=100.0, cadence=110.0, stance=(0.62, 0
     return out
 
 
+def test_who_walks_backwards_is_read_in_reversed_time():
+    """Along +y and facing -y: where that foot left the floor, this one meets it."""
+    joints = walker(5)
+    forward, back = (vars(detect_gait_events(j, 100.0)) for j in (joints, joints[::-1] * [-1, -1, 1]))
+    for side in ("left", "right"):
+        for kind, other in (("heel_strikes", "toe_offs"), ("toe_offs", "heel_strikes")):
+            assert len(back[f"{side}_{kind}"]) > 2
+            np.testing.assert_allclose(back[f"{side}_{kind}"], 499 - forward[f"{side}_{other}"][::-1], atol=1e-6)
+
+
 @pytest.mark.parametrize("fps", [15.0, 30.0, 100.0, 150.0, 1000.0])
 def test_contacts_are_found_at_any_frame_rate(fps):
     for kind, found in errors(walker(5, fps), fps=fps).items():

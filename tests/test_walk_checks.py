@@ -129,6 +129,22 @@ def test_walking_backwards_is_said(on_a_belt):
     walk = read((on_the_spot(WALK) if on_a_belt else WALK)[::-1])
     is_true(walk)
     assert walk.backwards and "walks backwards" in " ".join(walk.doubts)
+    assert "classes and words of models, which learnt from forward walks, do not hold for it" in " ".join(walk.doubts)
+
+
+@pytest.mark.parametrize("pathology", ["normal", "antalgic", "stiff_legged"])
+def test_who_walks_backwards_stands_as_long_on_each_foot(pathology):
+    """The same walk in reversed time touches the floor for the same times."""
+    joints = np.asarray(simulate_walks(1, frames=240, fps=30, seed=1, pathology=pathology, speed=0.9).joints[0])
+    forward, back = read(joints).gait_parameters, read(joints[::-1]).gait_parameters
+    for side in ("left", "right"):
+        for name in ("swing_time", "single_support_time", "double_support_time", "cycle_time"):
+            assert back[f"{name}_{side}"] == pytest.approx(forward[f"{name}_{side}"], abs=0.02), name
+        for name in ("single_support_percent", "double_support_percent"):
+            assert back[f"{name}_{side}"] == pytest.approx(forward[f"{name}_{side}"], abs=1.0), name
+        other = "right" if side == "left" else "left"  # the foot that was put ahead of the other has it put behind it
+        assert back[f"step_length_{side}"] == pytest.approx(forward[f"step_length_{other}"], abs=0.03)
+    assert back["stance_asymmetry"] == pytest.approx(forward["stance_asymmetry"], abs=0.02)
 
 
 @pytest.mark.parametrize("mirror", [lambda j: j * [-1, 1, 1], lambda j: j[:, list(KINECT_V2.mirror)]], ids=["axes", "labels"])
