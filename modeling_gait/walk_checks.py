@@ -6,7 +6,8 @@ sentences. ValueError where nobody walks.
 
 A person who walks puts one foot after the other ahead of the pelvis while the other foot stands. From this all is told:
 standing (no leg gets ahead), marching (no way is made), treadmills and cameras that follow (the standing foot slides),
-exchanged sides (knees and toes point forward, whatever their names), tilted cameras (the standing feet are the floor).
+exchanged sides (knees and toes point forward, whatever their names), tilted cameras (the standing feet are the floor, and the
+hips keep their height over it).
 """
 
 import warnings
@@ -24,7 +25,8 @@ from .walk_stretches import MIN_SPEED, TURN, Stretch, find_stretches, mean_over,
 MIN_SPREAD = 0.08  # m, by which the feet get ahead of each other
 OWN_WAY = 0.1  # m/s, at which somebody on a treadmill moves along it
 STANDING = 0.4  # share of the samples of two feet, which is less than stands
-LEAN = 2.0  # degrees, by which the hips are ahead of the ankles' middle
+LEAN, LEANS = 4.0, (-6.0, 10.0)  # degrees, by which the hips are ahead of the ankles' middle: most people, and nearly all
+RISE, LEAST_WAY = 3.5, 1.0  # degrees, of hips on a way of so many metres or of a belt, that tell a floor's; 2 on level floors
 MOST_LEAN, MOST_TOES, MOST_BACK = 12.0, 50.0, 20.0  # degrees: of a leg sideways, of toes from the way, of a knee forward
 DOUBLE, LOST_SHARE = 1.6, 0.025  # steps in one that tell of a lost frame, and the share of such frames that is told
 MIN_TILT, TOLD_TILT = 1.0, 3.0  # degrees, of a floor that is levelled, and that is told
@@ -75,7 +77,7 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     _check_body(joints, skeleton, doubts)
     stride = stride_frames(joints, fps, skeleton)
     low = smooth_positions(joints, fps)
-    seen = track(joints, skeleton, "hip")[:, :2]
+    seen, fixed = track(joints, skeleton, "hip")[:, :2], _on_the_pelvis(joints, skeleton)
     joints, belt = _add_the_belt(joints, low, fps, skeleton, stride)
     stretches, told = find_stretches(track(joints, skeleton, "hip")[:, :2], fps, stride)
     kept = [s for s in stretches if _walks(straightened(joints, fps, skeleton, s), fps, stride, skeleton)]
@@ -84,7 +86,7 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     joints, backwards = _check_sides(joints, fps, skeleton, kept, repairs, doubts)
     longest = max(kept, key=lambda s: s.stop - s.start)
     flat = [f for s in kept for f in _flat_feet(joints, fps, skeleton, s)]
-    joints = _level(joints, skeleton, kept, belt, _prints(joints, fps, skeleton, flat), repairs, doubts)
+    joints = _level(joints, fps, skeleton, kept, backwards, _prints(joints, fps, skeleton, flat), repairs, doubts)
     flat = [(n, a - longest.start, b - longest.start) for n, a, b in flat if longest.start <= a and b <= longest.stop]
     joints, straight = _level_across(joints, fps, skeleton, kept, longest, flat, repairs, doubts)
     doubts += _odd_legs(straight, fps, skeleton, backwards, _prints(straight, fps, skeleton, flat))
@@ -94,8 +96,7 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
         doubts.append(f"the person {' and '.join(told)}: measured are the parts between ({parts})")
     if any(s.curved for s in kept):
         doubts.append("the person walks along a curve: lengths and widths are measured along it")
-    hips = track(joints, skeleton, "hip")
-    fixed = belt is not None and float(np.ptp(hips[:, 2])) < 0.004
+    fixed = fixed and belt is not None
     if belt is not None:
         kind = "every frame is centred on the pelvis" if fixed else "a treadmill, or a camera that follows"
         own = seen[longest.start : longest.stop] @ heading(joints[longest.start : longest.stop], skeleton)
@@ -170,32 +171,41 @@ def _add_the_belt(
     if np.ptp(ankles[..., 2], axis=1).mean() > 0.65 * np.ptp(forth, axis=1).mean():
         raise ValueError("nobody walks in it: the feet go up and down, or round as on a bicycle, and make no way")
     way = _belt_way(low, front, slide, fps, skeleton)
-    moved = joints.copy()
-    moved[..., :2] += (np.cumsum(way, axis=0) / fps)[:, None]
-    return moved, float(np.linalg.norm(way[0]))
+    if _on_the_pelvis(joints, skeleton):
+        way[:, 2] = 0
+    return joints + (np.cumsum(way, axis=0) / fps)[:, None], float(np.linalg.norm(way[0]))
+
+
+def _on_the_pelvis(joints: np.ndarray, skeleton: Skeleton) -> bool:
+    """Whether every frame is centred on the hips: they do not rise and fall."""
+    return float(np.ptp(track(joints, skeleton, "hip")[:, 2])) < 0.004
 
 
 def _belt_way(low: np.ndarray, front: np.ndarray, slide: float, fps: float, skeleton: Skeleton) -> np.ndarray:
-    """The way (T, 2) [m/s] that a belt takes from a person who faces `front` (T, 2), about `slide` [m/s], backwards negative.
+    """The way (T, 3) [m/s] that a belt takes from a person who faces `front` (T, 2), about `slide` [m/s], backwards negative.
 
     Standing feet all slide at one velocity, swinging ones do not: it is that of the `STANDING` share of the feet's samples
     whose speeds are closest together. Toes say it where they were measured, as ankles roll on. It turns as the person does.
+    It rises or falls under a tilted camera.
     """
     if np.ptp(np.unwrap(np.arctan2(front[:, 1], front[:, 0]))) < TURN:
         front = np.broadcast_to(front.mean(0) / np.linalg.norm(front.mean(0)), front.shape)
-    frame = np.stack((front, np.stack((-front[:, 1], front[:, 0]), axis=-1)), axis=1)  # ahead and to the left
+    frame = np.zeros((len(low), 3, 3))  # ahead, to the left, up
+    frame[:, 0, :2], frame[:, 1, 0], frame[:, 1, 1], frame[:, 2, 2] = front, -front[:, 1], front[:, 0], 1
     toes = np.isfinite([track(low, skeleton, f"{s}_foot") for s in SIDES]).all()
-    feet = [track(low, skeleton, f"{s}_{'foot' if toes else 'ankle'}")[:, :2] for s in SIDES]
+    feet = [track(low, skeleton, f"{s}_{'foot' if toes else 'ankle'}") for s in SIDES]
     slides = -np.concatenate([(frame @ np.gradient(f, axis=0)[..., None])[..., 0] * fps for f in feet])
-    way = np.array([slide, 0.0])
+    way = np.array([slide, 0.0, 0.0])
     for _ in range(2):  # the second time along the way itself, which knees and toes do not say exactly
-        along = slides @ way / np.linalg.norm(way)
+        along = slides[:, :2] @ way[:2] / np.linalg.norm(way[:2])
         order = np.argsort(along)[(along <= 0).sum() :]
         if not len(order):
             break
         many = max(1, int(STANDING * len(order)))
         first = (along[order[many - 1 :]] - along[order[: len(order) - many + 1]]).argmin()
         way = np.median(slides[order[first : first + many]], axis=0)
+    if abs(np.degrees(np.arctan2(way[2], np.linalg.norm(way[:2])))) < RISE:
+        way[2] = 0
     return way @ frame
 
 
@@ -353,35 +363,58 @@ def lost_frames(joints: np.ndarray, times: np.ndarray) -> list[str]:
 
 def _level(
     joints: np.ndarray,
+    fps: float,
     skeleton: Skeleton,
     stretches: list[Stretch],
-    belt: float | None,
+    backwards: bool,
     prints: list[tuple],
     repairs: dict,
     doubts: list[str],
 ) -> np.ndarray:
-    """Put the floor level: where the standing feet say that it slopes, the camera is tilted, or the person walks on a slope."""
+    """Put the floor level: where the standing feet say that it slopes, or where they are too few the hips on their way, the
+    camera is tilted, or the person walks on a slope."""
     slope, error = _slope(prints)
-    angle = float(np.degrees(np.arctan(np.linalg.norm(slope))))
-    if belt is None and angle > MIN_TILT and angle > 3 * error:
-        body = track(joints, skeleton, "hip") - track(joints, skeleton, "ankle")
-        lean = np.mean(np.concatenate([body[s.start : s.stop] for s in stretches]), axis=0) if stretches else body.mean(0)
-        across = np.append(slope / np.linalg.norm(slope), 0)
-        way = np.mean([np.array([np.cos(a), np.sin(a)]) for a in np.radians([s.heading for s in stretches])], axis=0)
-        usual = LEAN * (way @ across[:2])
-        leans = np.degrees(np.arctan2(lean @ across, lean[2]))  # against the rise of the floor negative
-        if angle < 4 or abs(leans + angle - usual) < abs(leans - usual):
-            joints = joints @ _rotation(slope).T
-            repairs["floor_levelled_degrees"] = round(angle, 2)
-            if angle > TOLD_TILT:
-                doubts.append(
-                    f"the floor sloped by {angle:.1f} degrees, as under a tilted camera; levelled by the standing feet"
-                )
-        else:
-            joints = joints.copy()
-            joints[..., 2] -= joints[..., :2] @ slope
-            doubts.append(f"the person walks on a slope of {angle:.1f} degrees: heights are taken from the slope")
+    angle, by = float(np.degrees(np.arctan(np.linalg.norm(slope)))), "the standing feet"
+    if max(angle, RISE) <= 3 * error:
+        slope = _hips_slope(joints, fps, skeleton, max(stretches, key=lambda s: s.stop - s.start))
+        angle, error, by = float(np.degrees(np.arctan(np.linalg.norm(slope)))), RISE / 3, "the way of the hips"
+    if angle <= MIN_TILT or angle <= 3 * error:
+        return joints
+    body = track(joints, skeleton, "hip") - track(joints, skeleton, "ankle")
+    lean = np.mean(np.concatenate([body[s.start : s.stop] for s in stretches]), axis=0)
+    across = np.append(slope / np.linalg.norm(slope), 0)
+    way = np.mean([np.array([np.cos(a), np.sin(a)]) for a in np.radians([s.heading for s in stretches])], axis=0)
+    ahead = (way @ across[:2]) * (-1 if backwards else 1)  # 1: the person faces uphill
+    leans = np.degrees(np.arctan2(lean @ across, lean[2]))  # against the rise of the floor negative
+    either = leans + angle, leans  # how far the legs lean before a tilted camera, and on a slope
+    likely = [LEANS[0] < np.sign(ahead) * lean < LEANS[1] for lean in either]
+    sure = likely[0] != likely[1]
+    tilted = likely[0] if sure else abs(either[0] - LEAN * ahead) < abs(either[1] - LEAN * ahead)
+    if angle < 4 or tilted:
+        joints = joints @ _rotation(slope).T
+        repairs["floor_levelled_degrees"] = round(angle, 2)
+        if angle > TOLD_TILT:
+            cause = ", as under a tilted camera" if sure else ": a slope or a tilted camera"
+            doubts.append(f"the floor sloped by {angle:.1f} degrees{cause}; levelled by {by}")
+    else:
+        joints = joints.copy()
+        joints[..., 2] -= joints[..., :2] @ slope
+        cause = "" if sure else ", or the camera is tilted and leans of the trunk hold its tilt"
+        doubts.append(f"the person walks on a slope of {angle:.1f} degrees{cause}: heights are taken from the slope")
     return joints
+
+
+def _hips_slope(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> np.ndarray:
+    """Slope (2,), metre a metre along x and y, of the hips' way over the whole steps of a stretch; 0 where it is short."""
+    hips, step = track(joints, skeleton, "hip")[stretch.start : stretch.stop], stride_frames(joints, fps, skeleton) / 2
+    frames = int(len(hips) // step * step)
+    first, way = (len(hips) - frames) // 2, np.array([np.cos(np.radians(stretch.heading)), np.sin(np.radians(stretch.heading))])
+    hips = hips[first : first + frames]
+    along = hips[:, :2] @ way
+    if frames < 2 * step or np.ptp(along) < LEAST_WAY:
+        return np.zeros(2)
+    along -= along.mean()
+    return (along @ hips[:, 2]) / (along @ along) * way
 
 
 def _level_across(

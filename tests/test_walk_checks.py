@@ -190,6 +190,36 @@ def test_a_tilted_camera_is_levelled(pitch, heading, x, y):
     assert any("floor sloped" in d for d in walk.doubts) or abs(pitch) < 3.2
 
 
+@pytest.mark.parametrize("pitch", [-12, -8, 5, 8, 12])
+@pytest.mark.parametrize("where", ["few prints", "a belt", "half a belt"])
+def test_a_tilted_camera_is_levelled_where_few_feet_stand_or_all_slide(pitch, where):
+    joints = np.asarray(simulate_walks(1, frames=150, fps=30, seed=5, pathology="normal", speed=SPEED).joints[0], np.float64)
+    joints = joints[:66] if where == "few prints" else on_the_spot(joints, 1.0 if where == "a belt" else 0.5)
+    straight, tilted = read(joints), read(turned(joints, pitch, "x"))
+    assert not any("slope" in d for d in straight.doubts)
+    assert any("the floor sloped by" in d for d in tilted.doubts), tilted.doubts
+    assert any("way of the hips" in d for d in tilted.doubts) == (where == "few prints")
+    for name, within in (("trunk_lean_sagittal", 1.0), ("speed", 0.03), ("step_width", 0.02)):
+        assert tilted.gait_parameters[name] == pytest.approx(straight.gait_parameters[name], abs=within), name
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_short_clean_walks_are_not_called_tilted(seed):
+    for joints in np.asarray(simulate_walks(3, frames=70, fps=30, seed=seed).joints):
+        walk = read(joints)
+        assert not any("slope" in d for d in walk.doubts) and walk.repairs["floor_levelled_degrees"] < 3, walk.doubts
+
+
+@pytest.mark.parametrize("lean", [0, 4, 7])
+@pytest.mark.parametrize("pitch", [5, 8, 10])
+def test_a_tilt_is_not_told_as_a_slope_where_it_may_be_either(lean, pitch):
+    """Of a body that leans forward before a camera that makes it lean back."""
+    joints = WALK.copy()
+    joints[..., 1] += np.tan(np.radians(lean)) * (joints[..., 2] - joints[..., 2].min())
+    said = " ".join(read(turned(joints, pitch, "x")).doubts)
+    assert "tilted" in said, said
+
+
 @pytest.mark.parametrize("roll", [-8, 4, 8])
 def test_a_rolled_camera_is_levelled(roll):
     walk = read(turned(WALK, roll, "y"))
