@@ -194,7 +194,7 @@ def make_row(row: dict, up: str = "auto", classes: GaitClasses | None = None) ->
     except (ValueError, OSError) as error:
         return f"{row['place']}: {error}" if str(row["path"]) in str(error) else f"{row['place']}: {row['path']}: {error}"
     out["captions"] = [row["caption"], *out["captions"]] if row["caption"] else out["captions"]
-    cleaned = CleaningReport(**{f.name: walk.repairs[f.name] for f in fields(CleaningReport)})
+    cleaned = CleaningReport(**{f.name: walk.repairs[f.name] for f in fields(CleaningReport) if f.name in walk.repairs})
     lacks = tuple(n for n in KINECT_V2.joint_names if n not in walk.measured)
     return out, About(row["file"], cleaned, walk.skeleton.name, lacks, leg_length(walk.joints, walk.skeleton), walk.doubts)
 
