@@ -194,6 +194,11 @@ def test_classify_by_a_classifier_and_by_a_family(family_folder, folder, tmp_pat
         row = answer("classify", folder / "a.csv", "--model", model)[0]
         assert row["score"] == max(row["scores"].values()) == row["scores"][row["label"]]
         assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-4)
+        unsure = [d for d in row["doubts"] if d.startswith("the model is not sure")]
+        assert len(unsure) == (row["score"] < 0.5)
+        told = gait("classify", folder / "a.csv", "--model", model)
+        assert told.stdout.count("doubt: the model is not sure") == len(unsure) and "warning" not in told.stderr
+    assert answer("classify", folder / "a.csv", "--model", tmp_path / "gru")[0]["score"] < 0.5, "else nothing was seen"
     assert f"{row['label']} {row['score']:.2f}" in gait("classify", folder / "a.csv", "--model", family_folder).stdout
 
 

@@ -107,8 +107,8 @@ def progress(items: Iterable, what: str) -> Iterable:
 
 
 def each_walk(files: list[Path], what: str, function: Callable, **options) -> tuple[list[dict], int]:
-    """`function(recording)` -> dict, for each walk of the files, and what was repaired and doubted in it. What fails gets a
-    message and a row with `error`."""
+    """`function(recording)` -> dict, for each walk of the files, and what was repaired and doubted in it, `doubts` of the dict
+    after those of the recording. What fails gets a message and a row with `error`."""
     from ..recording import each_thing, read_recording, repair_sentences
 
     rows, failed = [], 0
@@ -132,7 +132,8 @@ def each_walk(files: list[Path], what: str, function: Callable, **options) -> tu
             try:
                 walk = read_recording(thing, **options)
                 row = function(walk)
-                told = {"doubts": list(walk.doubts), "repaired": walk.repairs, "repairs": repair_sentences(walk.repairs)}
+                doubts = list(dict.fromkeys([*walk.doubts, *row.get("doubts", ())]))
+                told = {"doubts": doubts, "repaired": walk.repairs, "repairs": repair_sentences(walk.repairs)}
                 rows.append({"file": name, **row, **told})
             except (ValueError, OSError) as error:
                 refuse(name, error)

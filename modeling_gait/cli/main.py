@@ -10,6 +10,7 @@ Models and torch are imported within the commands, so that --help and completion
 
 import os
 import secrets
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -146,7 +147,7 @@ def describe(files: Files, reading: dict, model: Model = None) -> Answer:
 
     def one(walk) -> dict:
         result = pipe(walk)
-        return {k: result[k] for k in ("text", "pathology", "class_probabilities", "gait_parameters", "problems")}
+        return {k: result[k] for k in ("text", "pathology", "class_probabilities", "gait_parameters", "problems", "doubts")}
 
     def lines(row: dict) -> list[str]:
         measured = row["gait_parameters"]
@@ -203,9 +204,13 @@ def classify(files: Files, reading: dict, model: Model = None) -> Answer:
     pipe = pipeline("gait-classification" if kind == CLASSIFIER else "gait-to-text", model=str(folder))
 
     def one(walk) -> dict:
-        scores = {r["label"]: r["score"] for r in pipe(walk)} if kind == CLASSIFIER else pipe(walk)["class_probabilities"]
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UserWarning)
+            found = pipe(walk)
+        doubts = [str(w.message).removeprefix(f"{walk.name}: ") for w in told] if kind == CLASSIFIER else found["doubts"]
+        scores = {r["label"]: r["score"] for r in found} if kind == CLASSIFIER else found["class_probabilities"]
         best = max(scores, key=scores.get)
-        return {"label": best, "score": scores[best], "scores": scores}
+        return {"label": best, "score": scores[best], "scores": scores, "doubts": doubts}
 
     rows, failed = each_walk(files, "classes", one, **reading)
     return Answer(rows, written(rows, lambda row: [ranked(row["scores"])]), failed)
