@@ -24,6 +24,7 @@ import pandas as pd
 
 from modeling_gait import schema as common
 from modeling_gait.cleaning import CleaningReport, canonicalise, clean_walk
+from modeling_gait.gait_parameters import compute_gait_parameters
 
 REPOSITORY = "https://github.com/kooksung/pathological_gait_datasets"
 BRANCHES = ("master", "main")
@@ -119,7 +120,14 @@ def make_row(path: Path) -> tuple[dict, CleaningReport]:
     walk_id = f"human{subject}_{pathology}{repetition}"
     attributes = {"side": SIDES[pathology]}
     row = common.walk_row(
-        joints, FPS, subject_id=subject, walk_id=walk_id, sensor=sensor, pathology=pathology, attributes=attributes
+        joints,
+        FPS,
+        subject_id=subject,
+        walk_id=walk_id,
+        sensor=sensor,
+        pathology=pathology,
+        attributes=attributes,
+        parameters=compute_gait_parameters(joints, FPS, filled=report.filled),
     )
     return row, report
 

@@ -143,9 +143,8 @@ def _measure(
     joints = smooth_positions(joints, fps)
     pelvis = pelvis_track(joints, skeleton)[:, 1]  # on its way where it was filled too
     joints = np.where(filled[..., None], np.nan, joints)
-    blind = filled[:, [j for j, n in enumerate(skeleton.joint_names) if n.endswith("_ankle")]].all(
-        1
-    )  # strikes of both feet may be missed
+    ankles = [j for j, n in enumerate(skeleton.joint_names) if n.endswith("_ankle")]
+    blind = filled[:, ankles].all(1)  # strikes of both feet may be missed
     values, whole = {}, {}
     for side in SIDES:
         for name, value in _timing(_strides(events, side, fps, blind), fps).items():

@@ -14,6 +14,7 @@ from datasets_scripts import gist
 from modeling_gait import schema as common
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
+from modeling_gait.skeletons import KINECT_V2
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 70
@@ -195,6 +196,16 @@ def test_row_has_the_schema(raw):
     assert all(v is None or np.isfinite(v) for v in parameters.values())
     assert len(row["captions"]) == 3 and "stiff" in row["captions"][0] and "right" in row["captions"][0]
     assert np.isnan(row["severity"]) and json.loads(row["attributes"]) == {"side": "right"}
+
+
+def test_no_number_is_taken_of_a_joint_that_was_lost_for_a_while(tmp_path):
+    whole, holed = lines_of("steppage"), lines_of("steppage")
+    knee = 2 + 4 * KINECT_V2.index("right_knee")
+    for row in holed[10:50]:
+        row[knee : knee + 3] = ["nan"] * 3
+    full, lost = (json.loads(gist.make_row(write(tmp_path, rows))[0]["gait_parameters"]) for rows in (whole, holed))
+    assert full["knee_range_right"] > 20 and lost["knee_range_right"] is None
+    assert lost["speed"] == pytest.approx(full["speed"], abs=0.02) and lost["knee_range_left"] == full["knee_range_left"]
 
 
 def test_a_row_is_the_same_every_time(raw):
