@@ -16,7 +16,7 @@ from .skeletons import SKELETONS, mirror
 from .walk_checks import leg_length
 
 _BOTH = 0.2  # of the one-sided walks, at least as many on either side: a mirror image is a walk as those learnt from
-_OTHER_LEGS = 0.08  # share by which legs may be shorter or longer than those learnt from
+OTHER_LEGS = 0.08  # share by which legs may be shorter or longer than those learnt from
 
 
 def learnt_from(
@@ -44,8 +44,12 @@ def walk_parts(joints: np.ndarray, config: GaitClassifierConfig) -> list[np.ndar
     would not say so.
     """
     most = min(config.max_frames or len(joints), len(joints))
-    starts = np.linspace(0, len(joints) - most, -(-len(joints) // most)).round().astype(int)
-    return [joints[start : start + most] for start in starts]
+    return [joints[start : start + most] for start in part_starts(len(joints), most).round().astype(int)]
+
+
+def part_starts(frames: int, most: int) -> np.ndarray:
+    """First frames (N,), not rounded, of the parts of `most` frames of a walk of `frames`."""
+    return np.linspace(0, frames - most, -(-frames // most))
 
 
 def both_ways(parts: list[np.ndarray], config: GaitClassifierConfig) -> list[np.ndarray]:
@@ -62,9 +66,9 @@ def walk_input(joints: np.ndarray, config: GaitClassifierConfig) -> torch.Tensor
 
 
 def class_doubts(
-    each: torch.Tensor, config: GaitClassifierConfig, joints: np.ndarray | None, labels: Mapping[int, str]
+    each: torch.Tensor, labels: Mapping[int, str], config: GaitClassifierConfig | None = None, joints: np.ndarray | None = None
 ) -> list[str]:
-    """What makes a class doubtful, sentences: of probabilities (N, L) of `both_ways`, or of anything else and no joints."""
+    """What makes a class doubtful, sentences: of probabilities (N, L), those of `both_ways` where joints are given."""
     mean, doubts = each.mean(0), []
     if mean.max() < 0.5:
         doubts.append(f"the model is not sure: the most likely class has {100 * mean.max():.0f} %")
@@ -79,9 +83,9 @@ def class_doubts(
         doubts.append(f"{other} of {len(parts)} parts of the walk are read as another class")
     if config.leg_range:
         leg, (low, high) = leg_length(joints, SKELETONS[config.skeleton]), config.leg_range
-        if not (1 - _OTHER_LEGS) * low <= leg <= (1 + _OTHER_LEGS) * high:
+        if not (1 - OTHER_LEGS) * low <= leg <= (1 + OTHER_LEGS) * high:
             doubts.append(f"legs of {leg:.2f} m; the classes were learnt from legs of {low:.2f} to {high:.2f} m")
     return doubts
 
 
-__all__ = ["both_ways", "class_doubts", "learnt_from", "walk_input", "walk_parts"]
+__all__ = ["OTHER_LEGS", "both_ways", "class_doubts", "learnt_from", "part_starts", "walk_input", "walk_parts"]

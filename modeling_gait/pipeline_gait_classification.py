@@ -136,7 +136,7 @@ class GaitClassificationPipeline(Pipeline):
     def postprocess(self, outputs: dict, top_k: int | None = None) -> list[dict]:
         """Logits (N, num_labels) of what is read of a walk -> [{"label", "score"}], their mean, most likely first."""
         each, names = outputs["logits"].float().softmax(-1), self.model.config.id2label
-        for doubt in class_doubts(each, self.model.config, outputs.get("joints"), names):
+        for doubt in class_doubts(each, names, self.model.config, outputs.get("joints")):
             warnings.warn(f"{outputs.get('name', 'walk')}: {doubt}", stacklevel=2)
         scores, order = each.mean(0).sort(descending=True, stable=True)
         return [{"label": names[i], "score": s} for i, s in zip(order[:top_k].tolist(), scores[:top_k].tolist())]

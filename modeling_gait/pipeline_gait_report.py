@@ -13,8 +13,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForSequenceClassification, Pipeline
 
-from .class_reading import both_ways, class_doubts, walk_parts
-from .configuration_gait_classifier import GaitClassifierConfig
+from .class_reading import both_ways, class_doubts, part_starts, walk_parts
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_norms import normative_range
 from .gait_report import (
@@ -179,9 +178,8 @@ class GaitReportPipeline(Pipeline):
         parameters = report_parameters(outputs["measured"], outputs["decoded"], pixels, age, sex, sd)
         sentence = report_sentence(parameters)
         problems += check_spoken(sentence, {p.name: p.value for p in parameters}) if sentence else []
-        skeleton = self.model.config.skeleton_config if walk is not None and not pixels else None
-        known = (skeleton, walk.joints) if skeleton else (GaitClassifierConfig(), None)
-        problems += class_doubts(outputs["each"].cpu(), *known, labels)
+        read = () if walk is None or pixels else (self.model.config.skeleton_config, walk.joints)
+        problems += class_doubts(outputs["each"].cpu(), labels, *read)
         problems += self._doubts(parameters, walk)
         measured = {p.name: p.value for p in parameters if p.origin == "measured"}
         severity, scale = report_severity([labels[i] for i in range(len(labels))], probabilities, label, measured, reference)
@@ -232,7 +230,7 @@ class GaitReportPipeline(Pipeline):
         if (count := len(found.labels)) > 1:  # where in the walk each share of a part is
             part, walk = self.model.config.skeleton_config.max_frames, len(outputs["walk"].joints)
             middle = (np.arange(found.frames.shape[1]) + 0.5) / found.frames.shape[1]
-            at = np.linspace(0, walk - part, count)[:, None] + part * middle
+            at = part_starts(walk, part)[:, None] + part * middle
             moments = np.histogram(at, found.frames.size, (0, walk), weights=found.frames / count)[0]
             found = Saliency(found.labels[:1], moments[None], found.joints.mean(0, keepdims=True))
         return found, frames

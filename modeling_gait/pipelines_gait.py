@@ -19,8 +19,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import cached_file
 
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
-from .class_reading import class_doubts, walk_input
-from .configuration_gait_classifier import GaitClassifierConfig
+from .class_reading import OTHER_LEGS, class_doubts, walk_input
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks, measure_walks, sign_severity
 from .modeling_gait_classifier import GaitForSequenceClassification
@@ -32,7 +31,6 @@ from .skeletons import SKELETONS, convert_joints
 from .tokenization_gait import GaitCodes, GaitTokenizer
 from .walk_checks import leg_length
 
-_OTHER_LEGS = 0.08  # share by which legs may differ from those of the person given
 MOST_FRAMES = 18_000  # of one walk: ten minutes
 MOST = 2**32 - 1  # of seeds, and of what has no limit of its own
 
@@ -207,7 +205,7 @@ class TextToGaitPipeline(Pipeline):
         names = ("temporal_codes", "pathological_codes", "spatial_codes")
         made = self.decoder(**{name: codes[name] for name in names}).joints[0].float().cpu().numpy()
         own, made = leg_length(window[0].cpu().numpy(), self.vq.codebooks.skeleton), leg_length(made, self.decoder.skeleton)
-        if abs(made / own - 1) > _OTHER_LEGS:
+        if abs(made / own - 1) > OTHER_LEGS:
             warnings.warn(f"person: legs of {own:.2f} m, the walks will have legs of {made:.2f} m", UserWarning, stacklevel=3)
         return codes.spatial_codes[0].cpu().numpy()
 
@@ -324,13 +322,13 @@ class GaitToTextPipeline(Pipeline):
 
     def _classify(self, recording, logits: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
         """Probabilities (N, L) by the family's classifier, else of these logits of the tokeniser; what makes them doubtful."""
-        joints, config = None, GaitClassifierConfig()
+        joints = config = None
         if self.classifier is not None:
             config = self.classifier.config
             joints = recording.for_model(SKELETONS[config.skeleton], getattr(config, "fps", self.extractor.fps))
             logits = self.classifier(walk_input(joints, config).to(self.classifier.device)).logits
         each = logits.float().softmax(-1).cpu()
-        return each, class_doubts(each, config, joints, dict(enumerate(self.extractor.labels)))
+        return each, class_doubts(each, dict(enumerate(self.extractor.labels)), config, joints)
 
     def postprocess(self, outputs: dict) -> dict:
         parameters, classes = outputs["recording"].gait_parameters, self.extractor.classes

@@ -60,24 +60,24 @@ def chances(*rows: list[float]) -> torch.Tensor:
 def test_doubts_of_a_class(walk):
     sure, lurch = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]
     plain, both = GaitClassifierConfig(), GaitClassifierConfig(both_sides=True)
-    assert class_doubts(chances(sure), plain, walk, NAMES) == [] == class_doubts(chances(sure, sure), both, walk, NAMES)
-    assert class_doubts(chances([0.45, 0.3, 0.25]), plain, None, NAMES) == [
+    assert class_doubts(chances(sure), NAMES, plain, walk) == [] == class_doubts(chances(sure, sure), NAMES, both, walk)
+    assert class_doubts(chances([0.45, 0.3, 0.25]), NAMES, plain, None) == [
         "the model is not sure: the most likely class has 45 %"
     ]
-    assert class_doubts(chances(sure, [0.3, 0.4, 0.3]), both, walk, NAMES) == [
+    assert class_doubts(chances(sure, [0.3, 0.4, 0.3]), NAMES, both, walk) == [
         "of the walk and its mirror image one is read as lurch"
     ]
-    assert class_doubts(chances(sure, sure, lurch), plain, walk, NAMES) == [
+    assert class_doubts(chances(sure, sure, lurch), NAMES, plain, walk) == [
         "1 of 3 parts of the walk are read as another class"
     ]
-    assert class_doubts(chances(sure, lurch, sure, sure, lurch, sure), both, walk, NAMES) == [
+    assert class_doubts(chances(sure, lurch, sure, sure, lurch, sure), NAMES, both, walk) == [
         "1 of 3 parts of the walk are read as another class"
     ]
-    assert class_doubts(chances(sure, lurch), plain, None, NAMES)[0].startswith("the model is not sure")
+    assert class_doubts(chances(sure, lurch), NAMES, plain, None)[0].startswith("the model is not sure")
     ranged = GaitClassifierConfig(leg_range=[0.7, 0.9])
-    assert class_doubts(chances(sure), ranged, walk, NAMES) == []
+    assert class_doubts(chances(sure), NAMES, ranged, walk) == []
     for scale in (0.65, 1.3):
-        (doubt,) = class_doubts(chances(sure), ranged, scale * walk, NAMES)
+        (doubt,) = class_doubts(chances(sure), NAMES, ranged, scale * walk)
         assert doubt.startswith("legs of ") and doubt.endswith("; the classes were learnt from legs of 0.70 to 0.90 m")
 
 

@@ -204,11 +204,14 @@ def classify(files: Files, reading: dict, model: Model = None) -> Answer:
     pipe = pipeline("gait-classification" if kind == CLASSIFIER else "gait-to-text", model=str(folder))
 
     def one(walk) -> dict:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", UserWarning)
+        if kind == CLASSIFIER:
+            with warnings.catch_warnings(record=True) as told:  # scores are all that this pipeline returns
+                warnings.simplefilter("always", UserWarning)
+                scores = {r["label"]: r["score"] for r in pipe(walk)}
+            doubts = [str(w.message).removeprefix(f"{walk.name}: ") for w in told]
+        else:
             found = pipe(walk)
-        doubts = [str(w.message).removeprefix(f"{walk.name}: ") for w in told] if kind == CLASSIFIER else found["doubts"]
-        scores = {r["label"]: r["score"] for r in found} if kind == CLASSIFIER else found["class_probabilities"]
+            scores, doubts = found["class_probabilities"], found["doubts"]
         best = max(scores, key=scores.get)
         return {"label": best, "score": scores[best], "scores": scores, "doubts": doubts}
 
