@@ -374,10 +374,10 @@ def _level(
     """Put the floor level: where the standing feet say that it slopes, or where they are too few the hips on their way, the
     camera is tilted, or the person walks on a slope."""
     slope, error = _slope(prints)
-    angle, by = float(np.degrees(np.arctan(np.linalg.norm(slope)))), "the standing feet"
+    angle, by = _steepness(slope), "the standing feet"
     if max(angle, RISE) <= 3 * error:
         slope = _hips_slope(joints, fps, skeleton, max(stretches, key=lambda s: s.stop - s.start))
-        angle, error, by = float(np.degrees(np.arctan(np.linalg.norm(slope)))), RISE / 3, "the way of the hips"
+        angle, error, by = _steepness(slope), RISE / 3, "the way of the hips"
     if angle <= MIN_TILT or angle <= 3 * error:
         return joints
     body = track(joints, skeleton, "hip") - track(joints, skeleton, "ankle")
@@ -387,7 +387,7 @@ def _level(
     ahead = (way @ across[:2]) * (-1 if backwards else 1)  # 1: the person faces uphill
     leans = np.degrees(np.arctan2(lean @ across, lean[2]))  # against the rise of the floor negative
     either = leans + angle, leans  # how far the legs lean before a tilted camera, and on a slope
-    likely = [LEANS[0] < np.sign(ahead) * lean < LEANS[1] for lean in either]
+    likely = [LEANS[0] < np.sign(ahead) * legs < LEANS[1] for legs in either]
     sure = likely[0] != likely[1]
     tilted = likely[0] if sure else abs(either[0] - LEAN * ahead) < abs(either[1] - LEAN * ahead)
     if angle < 4 or tilted:
@@ -402,6 +402,11 @@ def _level(
         cause = "" if sure else ", or the camera is tilted and leans of the trunk hold its tilt"
         doubts.append(f"the person walks on a slope of {angle:.1f} degrees{cause}: heights are taken from the slope")
     return joints
+
+
+def _steepness(slope: np.ndarray) -> float:
+    """Degrees of a slope (2,), metre a metre."""
+    return float(np.degrees(np.arctan(np.linalg.norm(slope))))
 
 
 def _hips_slope(joints: np.ndarray, fps: float, skeleton: Skeleton, stretch: Stretch) -> np.ndarray:
