@@ -150,7 +150,7 @@ def action_cases(n: int, seed: int) -> Cases:
         yield "speed", text.rstrip(".") + pick(rng, (" quickly.", " at a slow pace.", " very fast.")), check
 
 
-def measure(cases: Iterator, total: int, name: str) -> tuple[dict[str, list[bool]], list[str]]:
+def measure(cases: Iterator, name: str) -> tuple[dict[str, list[bool]], list[str]]:
     """Refused or not, of each kind; and the texts that were judged wrongly."""
     refused: dict[str, list[bool]] = {}
     wrong = []
@@ -180,7 +180,7 @@ def main() -> None:
     metrics, rows = {}, []
     for domain, cases in sources.items():
         for kind, found in (("grammar", cases(args.captions, args.seed)), ("free", free_cases(domain))):
-            refused, wrong = measure(found, args.captions, f"{domain}, {kind}")
+            refused, wrong = measure(found, f"{domain}, {kind}")
             falsified = [hit for name, hits in refused.items() if name for hit in hits]
             metrics[f"{domain}_{kind}_caught"] = round(float(np.mean(falsified)), 4)
             metrics[f"{domain}_{kind}_false_alarms"] = round(float(np.mean(refused[""])), 4)

@@ -1,4 +1,4 @@
-"""GaitFeatureExtractor: measured walks to the standardised windows that the models read, and back.
+"""GaitFeatureExtractor: measured walks to the standardised windows that the models read.
 
 In: walks: whatever `recording.read_recording` takes.
 Out: `joints` (B, N, J, 3) [m], `input_values` (B, N, 3 J) of them, `attention_mask` (B, N), N = `num_frames`.
@@ -37,7 +37,6 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         position_mean: 3 J numbers [m], mean joint positions relative to the pelvis (`fit`).
         position_scale: metres that become 1.
         root_mean, root_std: pelvis velocity right, forward [m/s] and height [m] (`fit`).
-        parameter_names, parameter_mean, parameter_std: gait parameters that the tokeniser learns, and their scale (`fit`).
         labels: names of the pathologies in the order of the class head.
         gait_classes: what the labels mean, `GaitClasses.to_dict`; None: what the package knows of them.
     """
@@ -54,9 +53,6 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         position_scale: float = 0.1,
         root_mean: tuple[float, float, float] = (0.0, 0.8, 0.9),
         root_std: tuple[float, float, float] = (0.3, 0.3, 0.1),
-        parameter_names: tuple[str, ...] = (),
-        parameter_mean: tuple[float, ...] = (),
-        parameter_std: tuple[float, ...] = (),
         labels: tuple[str, ...] = (),
         gait_classes: dict | None = None,
         **kwargs,
@@ -71,9 +67,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         self.position_mean = position_mean or (rest - rest[SKELETONS[skeleton].root]).flatten().tolist()
         self.position_scale = position_scale
         self.root_mean, self.root_std = list(root_mean), list(root_std)
-        self.parameter_names, self.labels = list(parameter_names), list(labels)
-        self.parameter_mean, self.parameter_std = list(parameter_mean), list(parameter_std)
-        self.gait_classes = gait_classes
+        self.labels, self.gait_classes = list(labels), gait_classes
 
     @property
     def classes(self) -> GaitClasses:
@@ -84,8 +78,8 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
     def num_features(self) -> int:
         return 3 * len(SKELETONS[self.skeleton])
 
-    def fit(self, walks: Iterable[np.ndarray], parameters: Iterable[dict] = ()) -> "GaitFeatureExtractor":
-        """Set the means and scales from walks (T, J, 3) [m] (training people only) and their gait parameters."""
+    def fit(self, walks: Iterable[np.ndarray]) -> "GaitFeatureExtractor":
+        """Set the means and scales from walks (T, J, 3) [m] (training people only)."""
         root = SKELETONS[self.skeleton].root
         total, count, roots = 0.0, 0, []
         for number, joints in enumerate(walks):
@@ -100,19 +94,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
             raise ValueError("no walks to fit the feature extractor to")
         self.position_mean = (total / count).flatten().tolist()
         self.root_mean = np.mean(roots, axis=0).tolist()
-        table = np.array([[np.nan if (v := p.get(n)) is None else v for n in self.parameter_names] for p in parameters], float)
-        if table.size:
-            table[:, np.isnan(table).all(0)] = 0  # a parameter that no walk shows keeps a scale that JSON can hold
-            middle = np.nanmedian(table, axis=0)
-            spread = (np.nanpercentile(table, 75, axis=0) - np.nanpercentile(table, 25, axis=0)) / 1.349
-            self.parameter_mean, self.parameter_std = middle.tolist(), np.maximum(spread, 1e-3).tolist()
         return self
-
-    def standardise_parameters(self, parameters: list[dict]) -> torch.Tensor:
-        """Gait-parameter dicts -> (B, G) float32 in units of their spread, clipped to +-4; nan where not measured."""
-        rows = [[np.nan if (v := p.get(n)) is None else v for n in self.parameter_names] for p in parameters]
-        table = (np.array(rows, np.float64) - self.parameter_mean) / self.parameter_std
-        return torch.from_numpy(np.clip(table, -4, 4).astype(np.float32))
 
     def to_features(self, joints: torch.Tensor) -> torch.Tensor:
         """Joints (B, N, J, 3) [m] -> features (B, N, 3 J)."""
@@ -127,17 +109,6 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         )
         features[:, :, root] = own
         return features.flatten(2)
-
-    def to_joints(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (B, N, 3 J) -> joints (B, N, J, 3) [m], starting above the origin. Inverse of `to_features`."""
-        root = SKELETONS[self.skeleton].root
-        slots = features.float().unflatten(2, (-1, 3))
-        own = slots[:, :, root] * slots.new_tensor(self.root_std) + slots.new_tensor(self.root_mean)
-        path = torch.cumsum(own[..., :2] / self.fps, dim=1)
-        origin = torch.cat((path - path[:, :1], own[..., 2:]), dim=-1)
-        relative = slots * self.position_scale + slots.new_tensor(self.position_mean).unflatten(0, (-1, 3))
-        relative[:, :, root] = 0
-        return relative + origin[:, :, None]
 
     def read(self, walk, fps: float | None = None, skeleton: str | None = None) -> Recording:
         """Whatever holds a walk (see `read_recording`) as a clean recording at `fps` of the extractor, which is also taken for

@@ -82,7 +82,7 @@ def examine(joints: np.ndarray, fps: float, skeleton: Skeleton) -> Examined:
     stretches, told = find_stretches(track(joints, skeleton, "hip")[:, :2], fps, stride)
     kept = [s for s in stretches if _walks(straightened(joints, fps, skeleton, s), fps, stride, skeleton)]
     if not kept:
-        raise ValueError(f"nobody walks in it: {_what_instead(joints, stretches, stride, skeleton)}")
+        raise ValueError(f"nobody walks in it: {_what_instead(joints, stride, skeleton)}")
     joints, backwards = _check_sides(joints, fps, skeleton, kept, repairs, doubts)
     longest = max(kept, key=lambda s: s.stop - s.start)
     flat = [f for s in kept for f in _flat_feet(joints, fps, skeleton, s)]
@@ -249,7 +249,7 @@ def _upright(joints: np.ndarray, skeleton: Skeleton) -> bool:
     return bool(np.median(height) > 0.6 * leg_length(joints, skeleton))
 
 
-def _what_instead(joints: np.ndarray, stretches: list[Stretch], stride: float, skeleton: Skeleton) -> str:
+def _what_instead(joints: np.ndarray, stride: float, skeleton: Skeleton) -> str:
     """What a recording without a walk shows."""
     if not _upright(joints, skeleton):
         return "the person sits, lies or crawls"

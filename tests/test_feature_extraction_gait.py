@@ -1,4 +1,4 @@
-"""The feature extractor: inverse features, frame rates, skeletons, headings, windows, scales, saving, bad input."""
+"""The feature extractor: features, frame rates, skeletons, headings, windows, scales, saving, bad input."""
 
 import json
 
@@ -12,13 +12,10 @@ from transformers import AutoFeatureExtractor
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
 
-NAMES = ("speed", "cadence", "step_width")
-
 
 @pytest.fixture(scope="module")
 def extractor(walks) -> GaitFeatureExtractor:
-    parameters = [{"speed": 0.5 + 0.1 * i, "cadence": 90.0 + i, "step_width": None} for i in range(len(walks))]
-    return GaitFeatureExtractor(num_frames=32, parameter_names=NAMES, labels=("normal", "lurch")).fit(walks.joints, parameters)
+    return GaitFeatureExtractor(num_frames=32, labels=("normal", "lurch")).fit(walks.joints)
 
 
 def distance(a, b) -> float:
@@ -28,25 +25,26 @@ def distance(a, b) -> float:
 
 @given(st.integers(0, 10_000), st.integers(2, 40))
 @settings(max_examples=25, deadline=None)
-def test_features_and_joints_are_inverse(seed, frames):
-    """Of any motion that starts above the origin, walk or not."""
-    g = torch.Generator().manual_seed(seed)
-    joints = torch.randn(2, frames, 25, 3, generator=g)
-    joints[..., :2] -= joints[:, :1, :1, :2].clone()
-    extractor = GaitFeatureExtractor()
+def test_features_are_places_about_the_pelvis_and_its_velocity(seed, frames):
+    """Of any motion, walk or not."""
+    joints = torch.randn(2, frames, 25, 3, generator=torch.Generator().manual_seed(seed))
+    extractor = GaitFeatureExtractor(fps=20.0, position_scale=0.2, root_mean=(0.1, 0.9, 1.0), root_std=(0.2, 0.5, 0.25))
     features = extractor.to_features(joints)
     assert features.shape == (2, frames, 75)
-    torch.testing.assert_close(extractor.to_joints(features), joints, atol=1e-4, rtol=1e-4)
-
-
-def test_features_of_real_windows_come_back(extractor, walks):
-    batch = extractor(list(walks.joints))
-    assert batch["input_values"].dtype == torch.float32
-    assert distance(extractor.to_joints(batch["input_values"]), batch["joints"]) < 1e-5
+    slots, root = features.unflatten(2, (25, 3)), KINECT_V2.root
+    mean = torch.tensor(extractor.position_mean).unflatten(0, (25, 3))
+    back = slots * 0.2 + mean + joints[:, :, [root]]
+    others = [j for j in range(25) if j != root]
+    torch.testing.assert_close(back[:, :, others], joints[:, :, others], atol=1e-4, rtol=1e-4)
+    own = slots[:, :, root] * torch.tensor([0.2, 0.5, 0.25]) + torch.tensor([0.1, 0.9, 1.0])
+    torch.testing.assert_close(own[:, 1:, :2] / 20, joints[:, :, root, :2].diff(dim=1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(own[:, 0, :2], own[:, 1, :2])
+    torch.testing.assert_close(own[..., 2], joints[:, :, root, 2], atol=1e-4, rtol=1e-4)
 
 
 def test_batch(extractor, walks):
     batch = extractor(list(walks.joints[:3]))
+    assert batch["input_values"].dtype == torch.float32
     assert batch["input_values"].shape == (3, 32, extractor.num_features) and batch["attention_mask"].shape == (3, 32)
     assert batch["joints"].shape == (3, 32, 25, 3) and batch["attention_mask"].all()
     one = extractor(walks.joints[1])
@@ -72,7 +70,6 @@ def test_an_extractor_of_another_skeleton(walks, tmp_path):
     extractor = GaitFeatureExtractor(skeleton="smpl_22", num_frames=32)
     batch = extractor(walks.joints[0], skeleton="kinect_v2")
     assert batch["input_values"].shape == (1, 32, 66) and batch["joints"].shape == (1, 32, 22, 3)
-    assert distance(extractor.to_joints(batch["input_values"]), batch["joints"]) < 1e-5
 
 
 @pytest.mark.parametrize("frames", [8, 13, 31])
@@ -124,16 +121,6 @@ def test_too_short_and_no_walks_are_refused(extractor, walks):
 def test_bad_arguments_are_refused(kwargs):
     with pytest.raises(ValueError, match="unknown skeleton|multiple"):
         GaitFeatureExtractor(**kwargs)
-
-
-def test_parameters_are_standardised(extractor):
-    table = extractor.standardise_parameters(
-        [{"speed": extractor.parameter_mean[0], "cadence": 1e9}, {"speed": None, "cadence": float("nan"), "step_width": 0.1}]
-    )
-    assert table.shape == (2, 3) and table.dtype == torch.float32
-    assert table[0, 0] == 0 and table[0, 1] == 4
-    assert torch.isnan(table[0, 2]) and torch.isnan(table[1, :2]).all()
-    assert torch.isfinite(table[1, 2])  # no walk of the fit shows it, and still it has a scale
 
 
 def test_save_and_load_is_exact(extractor, walks, tmp_path):

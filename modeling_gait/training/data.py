@@ -15,18 +15,10 @@ import torch
 from datasets import Dataset, load_dataset
 from transformers.utils import cached_file
 
-from modeling_gait.augmentation import Augmentation
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses, load_classes
 from modeling_gait.gait_parameters import mirror_image
 from modeling_gait.skeletons import SKELETONS, mirror
-
-# What tokeniser and decoder see of a walk, and how far its pace changes (log).
-AUGMENTATION = Augmentation(mirror=0, yaw=8, scale=0.08, window=0, body=0.06, bone=0.04, jitter=0, amplitude=0.15)
-
-
-STRETCH = 0.15
-
 
 WALK_COLUMNS = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"}
 
@@ -105,67 +97,37 @@ class StepBatches:
 
 
 class WindowLoader:
-    """Random, augmented windows of the rows of one step.
+    """Windows of rows of a data set, as the models read them."""
 
-    `batch(rows, seed)` -> dict of `joints` (B, N, J, 3), `attention_mask` (B, N), `labels` (B,), `gait_parameters` (B, G);
-    `measured`, the gait-parameter dicts of the rows, and `mirrored` (B,) bool. Where a walk is mirrored, so are its parameters.
-    `stretch`: the pace changes by up to this much (log); the parameters then do not follow, so use it where they may be off.
-    """
-
-    def __init__(
-        self,
-        data: Dataset,
-        extractor: GaitFeatureExtractor,
-        augmentation: Augmentation | None = None,
-        mirror_probability: float = 0.0,
-        stretch: float = 0.0,
-    ):
-        self.extractor, self.augmentation = extractor, augmentation
-        self.mirror_probability, self.stretch = mirror_probability, stretch
-        self.skeleton = SKELETONS[extractor.skeleton]
+    def __init__(self, data: Dataset, extractor: GaitFeatureExtractor):
+        self.extractor, self.skeleton = extractor, SKELETONS[extractor.skeleton]
         labels = extractor.labels
         self.label_of = np.array([labels.index(n) if n in labels else -100 for n in pathology_names(data)])
         self.columns = data.select_columns(["joints", "pathology", "gait_parameters"])
 
-    def batch(self, rows: np.ndarray, seed: int | None, mirrored: np.ndarray | None = None) -> dict[str, torch.Tensor]:
-        """Windows of these rows: random and augmented by `seed`, or (None) the plain middle ones.
+    def batch(self, rows: np.ndarray, seed: int | None = None, mirrored: np.ndarray | None = None) -> dict:
+        """`joints` (B, N, J, 3) [m], `attention_mask` (B, N), `labels` (B,) and `measured`, the rows' gait parameters.
 
-        `mirrored`: (B,) bool, which to mirror; by default chance decides.
+        `seed`: windows from anywhere in the walks; None: the middle ones. `mirrored`: (B,) bool, which to mirror, with their
+        parameters.
         """
         items = self.columns[rows.tolist()]
         rng = np.random.default_rng(seed)
-        window = self.extractor.num_frames
         cut = []
         for joints in items["joints"]:
-            if seed is not None and self.stretch:
-                joints = stretch_time(joints, np.exp(rng.uniform(-self.stretch, self.stretch)))
-            late = len(joints) - window
-            cut.append(self.extractor.window(joints, None if seed is None else int(rng.integers(0, max(late, 0) + 1))))
+            late = max(len(joints) - self.extractor.num_frames, 0)
+            cut.append(self.extractor.window(joints, None if seed is None else int(rng.integers(0, late + 1))))
         joints = torch.from_numpy(np.stack([c[0] for c in cut]))
         parameters = [json.loads(p) for p in items["gait_parameters"]]
-        if mirrored is None:
-            mirrored = rng.random(len(rows)) < (0 if seed is None else self.mirror_probability)
-        if mirrored.any():
+        if mirrored is not None:
             joints = torch.where(torch.from_numpy(mirrored)[:, None, None, None], mirror(joints, self.skeleton), joints)
             parameters = [mirror_parameters(p) if m else p for p, m in zip(parameters, mirrored)]
-        if self.augmentation is not None and seed is not None:
-            joints = self.augmentation(joints, torch.Generator().manual_seed(seed))
         return {
             "joints": joints,
             "attention_mask": torch.from_numpy(np.stack([c[1] for c in cut])),
             "labels": torch.from_numpy(self.label_of[items["pathology"]]),
-            "gait_parameters": self.extractor.standardise_parameters(parameters),
             "measured": parameters,
-            "mirrored": mirrored,
         }
-
-
-def stretch_time(joints: np.ndarray, pace: float) -> np.ndarray:
-    """A walk (T, J, 3) at `pace` times its pace, by linear interpolation."""
-    at = np.arange(0, len(joints) - 1 + 1e-6, pace)
-    before = np.minimum(at.astype(int), len(joints) - 2)
-    weight = (at - before)[:, None, None].astype(np.float32)
-    return joints[before] * (1 - weight) + joints[before + 1] * weight
 
 
 def fingerprint(*parts: object) -> str:

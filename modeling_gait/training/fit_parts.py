@@ -72,7 +72,7 @@ def fit_parts(
         persons.append(books.person_of(cycle, books.pathology_cycle(codes)))
     persons.insert(1, mirror_cycle(persons[0], books.skeleton))
     books.spatial.fit(books.to_vector(torch.cat(persons)), seed=seed)
-    _rhythm(model, waves, generator, seed)
+    _rhythm(model, waves, seed)
     _sensor(model, waves, persons[0], joints, mask, seed)
     if classes is not None and pathology:
         _signs(model, classes, waves, own, labels, severity)
@@ -136,7 +136,7 @@ def _pathologies(model: GaitVQModel, vectors, others, label: torch.Tensor, subje
     return bases
 
 
-def _rhythm(model: GaitVQModel, waves: GaitWaves, generator: torch.Generator, seed: int) -> None:
+def _rhythm(model: GaitVQModel, waves: GaitWaves, seed: int) -> None:
     """Even grids of cadence, speed and phase; k-means of the rest."""
     size, rhythm = model.config.codebook_size, waves.rhythm
     quantizer = model.codebooks.temporal

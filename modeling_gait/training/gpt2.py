@@ -152,7 +152,7 @@ class SentenceLoader:
             rows = np.array([i for i, s in enumerate(self.subjects) if s == subject and label[i] == normal], int)[:256]
             if normal < 0 or not len(rows):
                 return {}
-            window = self.windows.batch(rows, None)
+            window = self.windows.batch(rows)
             cycles[subject] = self.vq.normal_cycle(window["joints"], window["attention_mask"])
         return cycles
 

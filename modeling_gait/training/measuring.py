@@ -56,7 +56,7 @@ def measure(folder: Path, place: Path, held_out: dict[str, list[str]]) -> dict[s
     out["knowledge_parameters_r_08"] = sum(
         _correlated(walks.parameters[:, i], numbers[:, i]) for i in range(len(GAIT_PARAMETERS))
     )
-    out |= _search(folder, data, joints, labels, names)
+    out |= _search(folder, data, joints, labels)
     return {k: round(float(v), 4) for k, v in (out | _cycles(folder, place / "data", held_out["data"])).items()}
 
 
@@ -89,7 +89,7 @@ def _words(folder: Path, classifier, names: list[str], each: int = 12) -> dict[s
     return {"words_read_as_asked": np.mean(right), "words_speed_r": pearsonr([d.speed for d in asked], speeds)[0]}
 
 
-def _search(folder: Path, data, joints: list, labels: np.ndarray, names: list[str]) -> dict[str, float]:
+def _search(folder: Path, data, joints: list, labels: np.ndarray) -> dict[str, float]:
     """A caption of each walk looks for walks: whether the first one found is of its class, how often its own is among ten."""
     model = GaitDualEncoderModel.from_pretrained(folder / "text").eval()
     walks = encode_walks(model, joints, clean=False)

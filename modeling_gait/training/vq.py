@@ -93,7 +93,7 @@ def sided_labels(data: Dataset, extractor: GaitFeatureExtractor) -> torch.Tensor
 def windows_of(data: Dataset, extractor: GaitFeatureExtractor) -> tuple[torch.Tensor, torch.Tensor]:
     """Middle windows (N, T, J, 3) [m] and masks (N, T) of all rows."""
     loader = WindowLoader(data, extractor)
-    parts = [loader.batch(np.arange(i, min(i + 256, len(data))), None) for i in range(0, len(data), 256)]
+    parts = [loader.batch(np.arange(i, min(i + 256, len(data)))) for i in range(0, len(data), 256)]
     return torch.cat([p["joints"] for p in parts]), torch.cat([p["attention_mask"] for p in parts])
 
 
