@@ -259,9 +259,10 @@ def _spikes(joints: np.ndarray, step: float, report: CleaningReport) -> np.ndarr
     spikes = (away > np.maximum(SPIKE, 6 * scale)) & np.isfinite(joints).all(-1)
     spikes[:3] = spikes[-3:] = False  # no full window here: the mirrored path folds back
     for end, inner in ((slice(0, 3), joints[3:8]), (slice(-3, None), joints[-8:-3])):  # further than it moves in 6 frames
-        with np.errstate(invalid="ignore"):
-            reach = np.maximum(2 * np.ptp(inner, axis=0).max(-1), END_SPIKE * max(step, 0.02)) if len(inner) > 3 else np.inf
-            spikes[end] |= np.linalg.norm(joints[end] - np.median(inner, axis=0), axis=-1) > reach
+        if len(inner) > 3:
+            with np.errstate(invalid="ignore"):
+                reach = np.maximum(2 * np.ptp(inner, axis=0).max(-1), END_SPIKE * max(step, 0.02))
+                spikes[end] |= np.linalg.norm(joints[end] - np.median(inner, axis=0), axis=-1) > reach
     report.spike_samples = int(spikes.sum())
     return spikes
 
