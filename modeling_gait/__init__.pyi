@@ -20,7 +20,6 @@ from .export import write_bvh as write_bvh
 from .export import write_csv as write_csv
 from .export import write_npz as write_npz
 from .feature_extraction_gait import GaitFeatureExtractor as GaitFeatureExtractor
-from .forward_kinematics import forward_kinematics as forward_kinematics
 from .gait_classes import GaitClass as GaitClass
 from .gait_classes import GaitClasses as GaitClasses
 from .gait_classes import load_classes as load_classes

@@ -13,10 +13,11 @@ from scipy.spatial.transform import Rotation
 
 from .files import atomic_path
 from .kinematics import bone_lengths, bones_apart, fit_skeleton
-from .skeletons import KINECT_V2, SMPL_22, Skeleton, check_walk, convert_joints
+from .skeletons import KINECT_V2, SMPL_22, Skeleton, check_walk, convert_joints, known_skeleton
 
 # BVH is y up: x to the walker's left, y up, z forward; a rotation of the package's axes that is its own inverse.
 _TO_Y_UP = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
+HUMANML3D_FPS = 20.0
 _FAR_MM = 3.0  # a joint that a BVH file puts so far away is told
 
 
@@ -97,10 +98,15 @@ def write_humanml3d(path: str | Path, joints: np.ndarray, fps: float, skeleton: 
     joints = convert_joints(check_walk(joints, fps, skeleton), skeleton, SMPL_22)
     if not np.isfinite(joints).all():
         raise ValueError(f"{path}: HumanML3D has no missing joints; clean the walk first")
-    times = np.arange(int((len(joints) - 1) / fps * 20 + 1e-6) + 1) / 20
+    times = np.arange(humanml3d_frames(len(joints), fps)) / HUMANML3D_FPS
     flat = interp1d(np.arange(len(joints)) / fps, joints.reshape(len(joints), -1), axis=0, fill_value="extrapolate")(times)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, (flat.reshape(len(times), -1, 3) @ _TO_Y_UP.T).astype(np.float32))
+
+
+def humanml3d_frames(frames: int, fps: float) -> int:
+    """How many frames of HumanML3D so many at another rate become."""
+    return int((frames - 1) / fps * HUMANML3D_FPS + 1e-6) + 1
 
 
 def write_bvh(
@@ -182,10 +188,10 @@ def _triple(values: np.ndarray) -> str:
     return " ".join(f"{v:.6f}" for v in values)
 
 
-def save_walk(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2) -> None:
+def save_walk(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton | str = KINECT_V2) -> None:
     """Write joints (T, J, 3) [m] in the format of the suffix: .csv, .npz, .bvh, .trc, .c3d, .npy (HumanML3D), .gif, .mp4.
 
-    Raises ValueError for any other suffix and for what the writers refuse.
+    `skeleton`: what the J joints are, or its name. Raises ValueError for any other suffix and for what the writers refuse.
     """
 
     def animate(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton) -> None:
@@ -198,4 +204,4 @@ def save_walk(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skelet
     suffix = Path(path).suffix.lower()
     if suffix not in writers:
         raise ValueError(f"{path}: cannot write {suffix!r}; expected one of {', '.join(writers)}")
-    writers[suffix](path, joints, fps, skeleton)
+    writers[suffix](path, joints, fps, known_skeleton(skeleton))

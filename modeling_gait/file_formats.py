@@ -18,12 +18,11 @@ from .skeletons import Skeleton
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its suffixes, what is read of it, its reader, and whether `save_walk` writes it."""
+    """A format: its suffixes, what is read of it, and its reader."""
 
     suffixes: tuple[str, ...]
     what: str
     read: Callable[[Path, Skeleton | None], Points]
-    written: bool = False
 
 
 FORMATS = (
@@ -32,16 +31,11 @@ FORMATS = (
         "tables: columns named left_knee_x, KneeLeft.x or 'Knee Left X, Y, Z'; J*3 columns without names; DeepLabCut and "
         "Anipose in 3D; MediaPipe; Vicon Nexus trajectories; Qualisys",
         read_table,
-        True,
     ),
-    Format(
-        (".npz", ".npy"), "arrays: joints (T, J, 3); HumanML3D (T, 22, 3) and (T, 263); AMASS poses and trans", read_numpy, True
-    ),
-    Format((".bvh",), "BVH: any channel order; names of Mixamo, CMU, 3ds Max, Biovision and of the package", bvh_points, True),
-    Format(
-        (".c3d",), "C3D: markers of Plug-in Gait, Visual3D, Qualisys; its events and parameters", lambda p, _: read_c3d(p), True
-    ),
-    Format((".trc",), "TRC of OpenSim, OpenCap, Pose2Sim, Cortex: joints or markers", lambda p, _: read_trc(p), True),
+    Format((".npz", ".npy"), "arrays: joints (T, J, 3); HumanML3D (T, 22, 3) and (T, 263); AMASS poses and trans", read_numpy),
+    Format((".bvh",), "BVH: any channel order; names of Mixamo, CMU, 3ds Max, Biovision and of the package", bvh_points),
+    Format((".c3d",), "C3D: markers of Plug-in Gait, Visual3D, Qualisys; its events and parameters", lambda p, _: read_c3d(p)),
+    Format((".trc",), "TRC of OpenSim, OpenCap, Pose2Sim, Cortex: joints or markers", lambda p, _: read_trc(p)),
     Format((".mot", ".sto"), "MOT, STO: joint angles of OpenSim, OpenCap, on a generic body", lambda p, _: read_mot(p)),
     Format((".json",), "JSON (or a folder of them) of OpenPose, COCO, MediaPipe, MMPose, in 3D", read_json),
     Format((".skeleton",), "NTU RGB+D", read_ntu),

@@ -15,7 +15,7 @@ from scipy.ndimage import maximum_filter1d
 
 from .gait_events import LONGEST, SHORTEST, SIDES, GaitEvents, detect_gait_events, smooth_positions
 from .kinematics import joint_angles, joint_track, pelvis_track
-from .skeletons import KINECT_V2, Skeleton
+from .skeletons import KINECT_V2, Skeleton, check_walk, known_skeleton
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def mirror_image(name: str) -> tuple[str, int]:
 
 
 def compute_gait_parameters(
-    joints: np.ndarray, fps: float, skeleton: Skeleton = KINECT_V2, filled: np.ndarray | None = None
+    joints: np.ndarray, fps: float, skeleton: Skeleton | str = KINECT_V2, filled: np.ndarray | None = None
 ) -> dict[str, float]:
     """All parameters of `GAIT_PARAMETERS` and `KINEMATIC_PARAMETERS` of one walk, nan where they can't be measured.
 
@@ -102,6 +102,7 @@ def compute_gait_parameters(
     where one was lost and stands where somebody put it; what needs it is taken of the other strides. A footprint is the mean
     ankle position from 6 to 36 % of the cycle after a heel strike, while the foot is flat.
     """
+    skeleton = known_skeleton(skeleton)
     values, whole = _measure(joints, fps, skeleton, filled)
     _warn_of_odd_input(np.asarray(joints, np.float64), skeleton)
     out = dict.fromkeys((p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)), float("nan"))
@@ -131,6 +132,7 @@ def _measure(
     joints: np.ndarray, fps: float, skeleton: Skeleton, filled: np.ndarray | None
 ) -> tuple[dict[str, list], dict[str, float]]:
     """Values by step, stride or cycle, nan where a joint was `filled`, and what is measured once of the whole walk."""
+    check_walk(joints, fps, skeleton)
     joints = np.asarray(joints, np.float64)
     if filled is None or not filled.any():
         filled = np.zeros(joints.shape[:2], bool)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .points import LEGS, MAX_FRAMES, TWO_D, Points, from_arrays
-from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, Skeleton
+from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, known_skeleton
 from .walk_checks import check_space
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi", ".mkv", ".m4v", ".3gp", ".mpg", ".wmv", ".mts", ".gif")
@@ -63,7 +63,8 @@ def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
         skeleton: a `Skeleton` or a name in `SKELETONS`; by default inferred from the names or the number of joints.
         fps: frames per second, 5 to 1000; replaces what the file says. Needed where the file holds no time.
         up: the file's vertical axis, "y", "-y" (Azure Kinect), "z", "-z", or "auto": from the ankles to the head.
-            y-up axes (SMPL, HumanML3D, BVH: z forward, x to the walker's left) are turned to x right, y forward, z up.
+            y-up axes (SMPL, HumanML3D, BVH: z forward, x to the walker's left; OpenSim's TRC, MOT, STO: x forward, z right)
+            are turned to x right, y forward, z up.
 
     Units other than metres are taken as the file states them, or recognised by the length of the legs, with a note.
 
@@ -72,7 +73,7 @@ def load_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
         OSError: the file cannot be opened.
     """
     walk = read_walk(path, skeleton, fps, up)
-    for note in walk.notes:
+    for note in filter(None, (*walk.notes, uneven_clock(walk))):
         warnings.warn(f"{path}: {note}", UserWarning, stacklevel=2)
     return walk
 
@@ -87,6 +88,15 @@ def read_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
     skeleton = known_skeleton(skeleton)
     check_arguments(fps, up)
     return _finish(read_points(path, skeleton), skeleton, fps, up, path, path.stem)
+
+
+def uneven_clock(walk: Walk) -> str | None:
+    """What the clock of a walk says that its frames and its rate alone do not, a sentence; None where it runs evenly."""
+    steps = np.diff(np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times)
+    ahead = steps[steps > 0]
+    lost, stood = int(np.maximum(np.round(ahead * walk.fps) - 1, 0).sum()), len(steps) - len(ahead)
+    said = [f"leaves out {lost} frame(s)"] * bool(lost) + [f"does not advance at {stood} of them"] * bool(stood)
+    return f"its clock {' and '.join(said)}: joints at one rate need it (`times`) or clean_walk" if said else None
 
 
 def without_package(error: ModuleNotFoundError, path: str | Path) -> Exception:
@@ -106,13 +116,6 @@ def walk_from_arrays(
     skeleton = known_skeleton(skeleton)
     check_arguments(fps, up)
     return _finish(from_arrays(arrays, skeleton, name), skeleton, fps, up, name, name)
-
-
-def known_skeleton(skeleton: Skeleton | str | None) -> Skeleton | None:
-    """A skeleton by its name. Raises ValueError for a name that no skeleton has."""
-    if isinstance(skeleton, str) and skeleton not in SKELETONS:
-        raise ValueError(f"unknown skeleton {skeleton!r}; expected one of {', '.join(SKELETONS)}")
-    return SKELETONS[skeleton] if isinstance(skeleton, str) else skeleton
 
 
 SLOWEST, FASTEST = 5.0, 1000.0  # frames per second
@@ -198,6 +201,7 @@ _TO_Z_UP = {
     "z": np.eye(3),
     "-z": np.diag([-1, 1, -1]),
 }
+_OPENSIM = {".trc", ".mot", ".sto"}  # y up, but x forward and z right
 
 # Length of a leg from hip to ankle: from, to, factor to metres, name. CMU's ASF files count in 1/0.45 inch.
 _UNITS = (
@@ -301,6 +305,8 @@ def _to_z_up(joints: np.ndarray, skeleton: Skeleton, up: str, path: Path | str) 
                 f"{path}: cannot tell which axis is up (ankles to the top is {np.round(axis, 3).tolist()}); "
                 "expected y or z: pass up='y' or up='z'"
             )
+    if up == "y" and Path(path).suffix.lower() in _OPENSIM:
+        return joints[..., [2, 0, 1]]
     return joints if up == "z" else joints @ _TO_Z_UP[up].T
 
 
@@ -355,7 +361,8 @@ def _clock(raw: Points, count: int, fps: float | None, notes: list[str], path: P
     if raw.fps and (not len(good) or np.all(good == 1)):
         return _rate(raw.fps, path), frames / raw.fps
     if not len(good) or np.all(good == 1):  # steps of exactly 1 are a frame counter
-        raise ValueError(f"{path}: states no frame rate (no time column in seconds); pass fps=, for example fps=30")
+        usual = 20 if raw.skeleton is SMPL_22 and Path(path).suffix == ".npy" else 30  # HumanML3D's
+        raise ValueError(f"{path}: states no frame rate (no time column in seconds); pass fps=, for example fps={usual}")
     step = float(np.median(good))
     ticks = [t for t in _TICKS if raw.tick in (None, t[0]) and SLOWEST <= 1 / (step * t[0]) <= FASTEST]
     if not ticks:

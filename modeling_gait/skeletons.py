@@ -264,6 +264,13 @@ def convert_joints(joints: np.ndarray, source: Skeleton, target: Skeleton) -> np
     return out
 
 
+def known_skeleton(skeleton: Skeleton | str | None) -> Skeleton | None:
+    """A skeleton by its name. Raises ValueError for a name that no skeleton has."""
+    if isinstance(skeleton, str) and skeleton not in SKELETONS:
+        raise ValueError(f"unknown skeleton {skeleton!r}; expected one of {', '.join(SKELETONS)}")
+    return SKELETONS[skeleton] if isinstance(skeleton, str) else skeleton
+
+
 def check_walk(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
     """Joints as float32 (T, J, 3). Raises ValueError for another shape, no frame, or a frame rate that is not positive."""
     joints = np.asarray(joints)

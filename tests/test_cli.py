@@ -302,9 +302,37 @@ def test_convert(folder, tmp_path):
     assert not (tmp_path / "gap.bvh").exists() and not list(tmp_path.glob(".gait*"))
     row = answer("convert", tmp_path / "gap.csv", tmp_path / "gap.bvh", "--clean")[0]
     assert row["repaired"]["nan_samples"] == 3 and np.isfinite(load_walk(tmp_path / "gap.bvh").joints).all()
+    row = answer("convert", folder / "a.csv", tmp_path / "a.npy")[0]
+    assert (row["frames"], row["fps"]) == (len(np.load(tmp_path / "a.npy")), 20.0)
+    assert "fps=20" in gait("parameters", tmp_path / "a.npy", code=1).stderr
     for out in ("a.xlsx", "a"):
         assert "expected one of .csv" in gait("convert", folder / "a.csv", tmp_path / out, code=1).stderr
     assert "unknown suffix" in gait("convert", tmp_path / "a.docx", tmp_path / "b.csv", code=1).stderr
+
+
+def test_frames_that_the_clock_leaves_out_are_not_written_as_if_there_were_none(folder, tmp_path):
+    lines = (folder / "a.csv").read_text().splitlines()
+    (tmp_path / "third.csv").write_text("\n".join([lines[0]] + [x for i, x in enumerate(lines[1:]) if i % 3 != 2]))
+    with pytest.warns(UserWarning, match="leaves out 39 frame"):
+        assert len(load_walk(tmp_path / "third.csv").joints) == 80
+    for out in ("b.csv", "b.npz", "b.gif"):
+        said = gait("convert", tmp_path / "third.csv", tmp_path / out, code=1).stderr
+        assert "clock leaves out 39 frame" in said and "--clean" in said and not (tmp_path / out).exists()
+    row = answer("convert", tmp_path / "third.csv", tmp_path / "b.csv", "--clean")[0]
+    walk, whole = load_walk(tmp_path / "b.csv"), load_walk(folder / "a.csv")
+    assert row["frames"] == len(walk.joints) == 119 and walk.fps == 30
+    np.testing.assert_allclose(walk.joints, whole.joints[:119], atol=0.02)
+    stamps = [line.split(",", 1) for line in lines[1:]]
+    stamps[50][0] = stamps[49][0]
+    (tmp_path / "stood.csv").write_text("\n".join([lines[0]] + [",".join(s) for s in stamps]))
+    assert "does not advance at 1 of them" in gait("convert", tmp_path / "stood.csv", tmp_path / "s.csv", code=1).stderr
+
+
+def test_formats_tells_what_is_written(tmp_path):
+    rows, text = answer("formats"), gait("formats").stdout
+    written = [s for row in rows for s in row["written"]]
+    assert written == [".csv", ".npz", ".npy", ".bvh", ".c3d", ".trc", ".mp4", ".gif"]
+    assert sorted(text.partition("written:")[2].partition("(")[0].split()) == sorted(written)
 
 
 # --- models, help, usage -----------------------------------------------------------------------------------------------------

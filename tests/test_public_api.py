@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,9 @@ def test_the_reader_of_docstrings_reads_them():
     """
     assert documented(text) == ["joints", "fps", "skeleton", "paths"]
     assert sum(bool(documented(doc or "")) for doc, _ in FUNCTIONS.values()) > 25
+
+
+def test_no_public_name_is_also_a_module():
+    """Where it is, importing something else would put the module in its place; `released` is imported with the package."""
+    modules = {f.stem for f in Path(modeling_gait.__file__).parent.glob("*.py")} - {"released"}
+    assert not modules & set(modeling_gait.__all__)

@@ -368,7 +368,8 @@ def convert(
 
     from ..cleaning import clean_walk
     from ..exchanged_joints import exchanged_frames
-    from ..export import save_walk
+    from ..export import HUMANML3D_FPS, humanml3d_frames, save_walk
+    from ..loading import uneven_clock
     from ..skeletons import convert_joints
 
     def clean(walk, name: str):
@@ -380,12 +381,14 @@ def convert(
             raise ValueError(f"{name}: {error}") from error
         return joints, report.to_dict()
 
-    repaired = []
+    rows = []
     with whole_files(files) as paths:
         for path, (walk, name) in progress(zip(paths, walks), "files"):
-            # a film always has gaps
-            joints, done = clean(walk, name) if repair or walk.poses is not None else (walk.joints, None)
-            repaired.append(done)
+            joints, done = walk.joints, None
+            if repair or walk.poses is not None:  # a film always has gaps
+                joints, done = clean(walk, name)
+            elif uneven := uneven_clock(walk):
+                raise ValueError(f"{name}: {uneven}; --clean puts its frames at even times")
             never = [n for n, lost in zip(walk.skeleton.joint_names, np.isnan(joints).all((0, 2))) if lost]
             if never and path.suffix.lower() in WHOLE_BODIES:
                 joints = convert_joints(joints, walk.skeleton, walk.skeleton)
@@ -395,11 +398,11 @@ def convert(
             except ValueError as error:
                 hint = "" if repair else "; --clean repairs gaps"
                 raise ValueError(f"{name}: {error}{hint}") from error
-    rows = [
-        {"file": name, "out": file, "frames": len(walk.joints), "fps": walk.fps, "skeleton": walk.skeleton.name, "repaired": r}
-        | {"doubts": list(walk.notes)}
-        for file, (walk, name), r in zip(files, walks, repaired)
-    ]
+            count, fps = len(joints), walk.fps
+            if path.suffix.lower() == ".npy":
+                count, fps = humanml3d_frames(count, fps), HUMANML3D_FPS
+            about = {"file": name, "out": files[len(rows)], "frames": count, "fps": fps, "skeleton": walk.skeleton.name}
+            rows.append(about | {"repaired": done, "doubts": list(walk.notes)})
     return Answer(rows, written(rows, lambda r: [f"-> {r['out']} ({r['frames']} frames, {r['fps']:g} a second)"]))
 
 
@@ -446,9 +449,10 @@ def formats() -> Answer:
     from ..file_formats import FORMATS
     from ..loading import VIDEO_SUFFIXES
 
-    rows = [{"suffixes": f.suffixes, "what": f.what, "written": f.written} for f in FORMATS]
-    rows.append({"suffixes": VIDEO_SUFFIXES, "what": "videos of a walking person (extra `video`)", "written": False})
-    text = "\n".join(f"{' '.join(r['suffixes']):16} {'read, written' if r['written'] else 'read':14} {r['what']}" for r in rows)
+    known = [(f.suffixes, f.what) for f in FORMATS] + [(VIDEO_SUFFIXES, "videos of a walking person (extra `video`)")]
+    rows = [{"suffixes": s, "what": what, "written": [x for x in s if x in WALK_SUFFIXES]} for s, what in known]
+    lines = [f"{' '.join(r['suffixes']):16} {r['what']}" for r in rows]
+    text = "\n".join([*lines, f"\nwritten: {' '.join(WALK_SUFFIXES)} (.gif and .mp4 as moving skeletons)"])
     return Answer(rows, text)
 
 

@@ -23,7 +23,7 @@ from ..gait_parameters import without_side
 from ..kinematics import joint_angles
 from ..loading import Walk
 from ..simulation.gait_curves import NORMAL, curve_values, fourier
-from ..skeletons import KINECT_V2, SKELETONS, Skeleton, check_walk
+from ..skeletons import KINECT_V2, Skeleton, check_walk, known_skeleton
 from ..video import write_video
 from .video_rendering import render_video  # noqa: F401  (also found here)
 
@@ -85,7 +85,7 @@ def walk_html(joints: np.ndarray, fps: float, skeleton: Skeleton | str = KINECT_
     """An `<img>` of a walk (T, J, 3) [m] that moves, for notebooks. Raises ValueError as `render_animation`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "walk.gif"
-        skeleton = SKELETONS[skeleton] if isinstance(skeleton, str) else skeleton
+        skeleton = known_skeleton(skeleton)
         render_animation(joints, path, fps, skeleton, [title] if title else None)
         data = base64.b64encode(path.read_bytes()).decode("ascii")
     return f'<img src="data:image/gif;base64,{data}" alt="{html.escape(title or "a walk")}">'
