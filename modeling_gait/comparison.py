@@ -24,13 +24,15 @@ from .recording import Recording
 from .skeletons import KINECT_V2
 
 # SD between walks of one person, one after the other, beyond that of the mean of their strides: gist, people 1 to 5, 8 walks of
-# each class as sensor 3 saw them, joints on its side (`python -m experiments.compare_gist`); ankles it sees too badly.
+# each class as sensor 3 saw them, joints on its side (`python -m experiments.compare_gist`). What is not here is not known: the
+# sensor sees ankles and feet too badly.
 WALK_TO_WALK = {"speed": 0.053, "cadence": 2.7, "step_time": 0.030, "cycle_time": 0.048, "swing_time": 0.017}
 WALK_TO_WALK |= {"step_length": 0.035, "stride_length": 0.053, "step_length_difference": 0.050, "step_time_difference": 0.014}
 WALK_TO_WALK |= {"foot_height": 0.009, "single_support_time": 0.029, "double_support_time": 0.021, "step_width": 0.008}
 WALK_TO_WALK |= {"single_support_percent": 1.4, "double_support_percent": 1.2, "hip_range": 2.0, "knee_range": 2.1}
 WALK_TO_WALK |= {"peak_knee_flexion": 2.0, "pelvic_obliquity_range": 2.1, "trunk_lean_sagittal": 0.9}
 WALK_TO_WALK |= {"trunk_lean_range_frontal": 0.6, "trunk_lean_range_sagittal": 1.2}
+WALK_TO_WALK |= {"cycle_time_difference": 0.0, "stride_length_difference": 0.0}  # both legs go equally far in the same time
 
 CURVES = {"hip_flexion": "hip flexion", "knee_flexion": "knee flexion", "ankle_dorsiflexion": "ankle dorsiflexion"}
 
@@ -41,7 +43,8 @@ class Change:
 
     Attributes:
         before, after, change: values and after - before.
-        error: MDC95, the change that chance alone exceeds in one of 20 comparisons; nan where strides are too few to tell.
+        error: MDC95, the change that chance alone exceeds in one of 20 comparisons; nan where strides are too few to tell, and
+            where fewer than three recordings do not tell what nobody has measured from walk to walk.
         beyond: is the change larger than that?
         strides: how many before, after (or recordings, where there are three or more).
     """
@@ -120,9 +123,8 @@ def compare_sides(walks: Sequence[Recording]) -> Comparison:
 
 
 def _finish(names: tuple[str, str], changes: list[Change], curves: dict, doubts: list[str]) -> Comparison:
-    unsure = [c for c in changes if not np.isfinite(c.error)]
-    if unsure:
-        doubts = [*doubts, f"too few strides to tell error from change: {', '.join(_words(c.name) for c in unsure)}"]
+    if unsure := [_words(c.name) for c in changes if not np.isfinite(c.error)]:
+        doubts = [*doubts, f"too few strides or recordings (three would do) to tell error from change: {', '.join(unsure)}"]
     beyond = sorted((c for c in changes if c.beyond), key=lambda c: -abs(c.change) / max(c.error, 1e-9))
     sentences = [
         f"{_words(c.name)} is {'higher' if c.change > 0 else 'lower'} {names[1]} than {names[0]}: "
@@ -184,7 +186,7 @@ def _known(name: str, value: float, walks: Sequence[Recording], stature: bool) -
     share that goes with the `stature` counts where it is not the same in both."""
     stem = without_side(name)
     method = max((stature * share * value) ** 2 + amount**2 for w in walks for share, amount in [w.accuracy.get(name, (0, 0))])
-    return method + (WALK_TO_WALK.get(stem, 0.0) ** 2 / len(walks) if len(walks) < 3 else 0.0)
+    return method + (WALK_TO_WALK.get(stem, np.nan) ** 2 / len(walks) if len(walks) < 3 else 0.0)
 
 
 def _change(name: str, unit: str, before: tuple, after: tuple, known: float) -> Change:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .configuration_gait_classifier import GIST_LABELS
-from .gait_norms import normative_range
+from .gait_norms import ADULT, normative_range
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, without_side
 from .loading import Walk
 from .numeric_text import NUM_TOKEN, NUMERIC_PHRASES, PARAMETER_NAMES, display_name, number, spoken_sentence
 from .recording import Recording
 from .skeletons import KINECT_V2
+from .walk_checks import leg_length
 from .walk_description import severity_from_parameters
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from .saliency import Saliency
 
+SHORTEST_LEGS = 0.65  # m from hip to ankle, of an adult of 1.35 m (0.49 of the stature: Winter 2009, table 4.1)
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
 SPOKEN += ("single_support_percent_left", "single_support_percent_right")
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)  # in the order in which a model says them
@@ -141,7 +143,7 @@ class GaitReport:
 def measured_report(recording: Recording, age: float | None = None, sex: str | None = None) -> GaitReport:
     """What can be said of a walk without a model: its numbers beside their norms, in words, curves and doubts."""
     parameters = report_parameters(recording.gait_parameters, None, False, age, sex, recording.uncertainty)
-    joints = recording.for_model(KINECT_V2, recording.fps)
+    walk = Walk(recording.for_model(KINECT_V2, recording.fps), recording.fps, KINECT_V2, recording.name)
     return GaitReport(
         name=recording.name,
         class_probabilities={},
@@ -151,8 +153,8 @@ def measured_report(recording: Recording, age: float | None = None, sex: str | N
         sentence=report_sentence(parameters),
         evidence=[],
         saliency=None,
-        problems=[*recording.sentences(), *measured_doubts(parameters)],
-        walk=Walk(joints, recording.fps, KINECT_V2, recording.name),
+        problems=[*recording.sentences(), *measured_doubts(parameters, walk, age)],
+        walk=walk,
         stated=recording.beside_the_file(),
         poses=recording.poses,
     )
@@ -164,9 +166,11 @@ def report_sentence(parameters: list[ReportParameter]) -> str:
     return spoken_sentence(values, [PARAMETER_NAMES.index(n) for n in SPOKEN]) if values else ""
 
 
-def measured_doubts(parameters: list[ReportParameter]) -> list[str]:
-    """Sentences on numbers that are measured otherwise than their norms were, and on those that are missing."""
+def measured_doubts(parameters: list[ReportParameter], walk: Walk, age: float | None) -> list[str]:
+    """Sentences on numbers that are measured otherwise, or of other people, than their norms, and on those that are missing."""
     out = []
+    if age is None and (legs := leg_length(walk.joints, walk.skeleton)) < SHORTEST_LEGS:
+        out.append(f"legs of {legs:.2f} m are a child's, the norms are of adults: say the age, under {ADULT} none is given")
     if any(p.in_range is False and p.name.startswith("peak_knee_flexion") and p.value < p.low for p in parameters):
         out.append("the norm of the knee flexion is of angles from markers; depth cameras read lower ones")
     missing = [p for p in parameters if p.origin == "measured" and not np.isfinite(p.value)]

@@ -180,7 +180,7 @@ class GaitReportPipeline(Pipeline):
         problems += check_spoken(sentence, {p.name: p.value for p in parameters}) if sentence else []
         read = () if walk is None or pixels else (self.model.config.skeleton_config, walk.joints)
         problems += class_doubts(outputs["each"].cpu(), labels, *read)
-        problems += self._doubts(parameters, walk)
+        problems += self._doubts(parameters, walk, age)
         measured = {p.name: p.value for p in parameters if p.origin == "measured"}
         severity, scale = report_severity([labels[i] for i in range(len(labels))], probabilities, label, measured, reference)
         found, video = self._saliency(outputs)
@@ -201,7 +201,7 @@ class GaitReportPipeline(Pipeline):
             poses=outputs.get("poses"),
         )
 
-    def _doubts(self, parameters: list[ReportParameter], walk: Walk | None) -> list[str]:
+    def _doubts(self, parameters: list[ReportParameter], walk: Walk | None, age: float | None) -> list[str]:
         out = []
         if float(self.model.calibration_temperature) == 1:
             out.append("the model's probabilities have not been calibrated")
@@ -212,7 +212,7 @@ class GaitReportPipeline(Pipeline):
             impossible = [p.name.replace("_", " ") for p in parameters if not np.isfinite(p.value)]
             out += [f"impossible estimates are left out: {', '.join(impossible)}"] if impossible else []
         else:
-            out += measured_doubts(parameters)
+            out += measured_doubts(parameters, walk, age)
         return out
 
     def _saliency(self, outputs: dict) -> tuple[Saliency, np.ndarray | None]:

@@ -51,6 +51,16 @@ def test_nobody_walks_twice_alike():
         assert by_name(found)["speed"].beyond is told and by_name(found)["speed"].error > 2 * WALK_TO_WALK["speed"]
 
 
+def test_what_nobody_measured_from_walk_to_walk_has_no_error_in_single_recordings():
+    """Strides of one walk are more alike than walks: their spread alone would call half of these changes beyond chance."""
+    names = {f"{name}_{side}" for name in ("foot_progression_angle", "ankle_range") for side in ("left", "right")}
+    one = compare_walks([noisy(0, noise=0.001)], [noisy(1, noise=0.001)])
+    assert {c.name for c in one.changes if np.isnan(c.error) and not c.beyond} >= names
+    assert any("left foot progression angle" in d and "three would do" in d for d in one.doubts)
+    three = compare_walks([noisy(n) for n in range(3)], [noisy(n) for n in range(3, 6)])
+    assert all(np.isfinite(by_name(three)[name].error) for name in names)
+
+
 def test_one_stiff_knee_is_told_against_the_other():
     found = compare_sides([noisy(0, stiff="right")])
     changes = by_name(found)
@@ -89,4 +99,6 @@ def test_too_little_to_compare():
     with pytest.raises(ValueError, match="one or more recordings before and after"):
         compare_walks([], [noisy(0)])
     short = compare_walks([noisy(0, seconds=2.0)], [noisy(1, seconds=2.0)])
-    assert any("too few strides" in d for d in short.doubts) and not any(c.beyond for c in short.changes if c.error != c.error)
+    assert any("too few strides or recordings" in d for d in short.doubts) and not any(
+        c.beyond for c in short.changes if c.error != c.error
+    )

@@ -18,10 +18,11 @@ from modeling_gait.export import write_csv
 from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_norms import normative_range
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
-from modeling_gait.gait_report import ReportParameter, class_sentences, find_evidence, phrase
+from modeling_gait.gait_report import ReportParameter, class_sentences, find_evidence, measured_report, phrase
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.numeric_text import parse_spoken
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
+from modeling_gait.recording import read_recording
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.walk_description import fit_reference
 
@@ -99,6 +100,14 @@ def test_parameters_are_those_of_the_walk_with_the_norms_of_the_person(report, w
         if norm:
             assert (p.low, p.high, p.in_range) == (norm.low, norm.high, norm.low <= p.value <= norm.high)
     assert {p.name: p.in_range for p in report.parameters}["speed"] is False  # 0.3 m/s
+
+
+@pytest.mark.parametrize("scale, age, told", [(1.0, None, False), (0.6, None, True), (0.6, 8, False), (0.6, 30, False)])
+def test_the_norms_of_adults_beside_a_childs_legs_are_doubted(walk, scale, age, told):
+    with_model = pipe_of()({"joints": walk * scale, "fps": 30.0}, age=age)
+    without = measured_report(read_recording({"joints": walk * scale, "fps": 30.0}), age)
+    for found in (with_model, without):
+        assert any("the norms are of adults: say the age" in p for p in found.problems) is told
 
 
 def test_the_sentence_says_the_measured_numbers(report):
