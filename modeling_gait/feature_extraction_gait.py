@@ -8,6 +8,7 @@ slot holds its velocity to the right and forward [m/s] and its height [m], stand
 """
 
 import json
+import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -118,9 +119,12 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
     def prepare(self, walk, fps: float | None = None, skeleton: str | None = None) -> np.ndarray:
         """The longest straight stretch of a walk -> clean (T, J, 3) [m] of the models' skeleton and rate, along +y.
 
-        Args and errors as `read`.
+        Args and errors as `read`; what was assumed of it or looks wrong in it is warned of (`Recording.doubts`).
         """
-        return self.read(walk, fps, skeleton).for_model(SKELETONS[self.skeleton], self.fps)
+        recording = self.read(walk, fps, skeleton)
+        for doubt in recording.doubts:
+            warnings.warn(f"{recording.name}: {doubt}", UserWarning, stacklevel=3)
+        return recording.for_model(SKELETONS[self.skeleton], self.fps)
 
     def window(self, joints: np.ndarray, start: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Cut frames from `start` (default: the middle) of a clean walk (T, J, 3); pad with the last frame.

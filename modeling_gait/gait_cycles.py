@@ -187,7 +187,7 @@ def cycles_to_walk(cycles: np.ndarray, duration: float, fps: float = 30.0, skele
     Raises:
         ValueError: wrong shape, values that are not finite, or a duration or rate that is not positive.
     """
-    cycles = np.asarray(cycles, np.float64)
+    cycles = np.array(cycles, np.float64)
     if cycles.ndim != 3 or not len(cycles) or cycles.shape[2] != 3 * len(skeleton):
         raise ValueError(f"expected cycles (N, points, {3 * len(skeleton)}), one or more, got {cycles.shape}")
     if not np.isfinite(cycles).all():

@@ -120,6 +120,13 @@ def _stride_frequency(
     return grid[torch.stack(left, dim=1).argmin(1)]
 
 
+def _short_way(path: torch.Tensor, s: torch.Tensor, mask: torch.Tensor, window: int | torch.Tensor) -> torch.Tensor:
+    """(B, 2) the straight way of a path (B, T, 2), by s, where the window is not full; 0 where it is. Of little more than a
+    stride the ridge would take the way for a wave, and the walk for a slow one."""
+    way = (path * (s * mask)[..., None]).sum(1) / (s.square() * mask).sum(1, keepdim=True)
+    return torch.where(mask.sum(1, keepdim=True) < window, way, 0)
+
+
 @torch.no_grad()
 def fit_waves(
     joints: torch.Tensor,
@@ -157,6 +164,9 @@ def fit_waves(
     ankles, root = (skeleton.index("left_ankle"), skeleton.index("right_ankle")), skeleton.root
     posed = torch.ones(x.shape[-1], device=x.device)
     posed[3 * root : 3 * root + 3] = 0
+    way = slice(3 * root, 3 * root + 2)
+    trend = _short_way(x[..., way], s, mask, window)
+    x[..., way] -= trend[:, None] * s[..., None]
     terms, slow = _phase_terms(s), _polynomials(s)
     growth = x.new_zeros(len(x), 2 + WARPS)
     growth[:, 1:2] = 2 * math.pi * half * _stride_frequency(x, s, mask, ankles, half)[:, None]
@@ -180,10 +190,10 @@ def fit_waves(
     shift = torch.atan2(ahead[:, 1], ahead[:, 0])
     c = torch.cat((c[:, : NUM_DRIFTS + 1], shift_phase(c[:, NUM_DRIFTS + 1 :], shift)), dim=1)
     phase = torch.remainder(growth[:, 0] - shift + math.pi, 2 * math.pi) - math.pi
-    speed = c[:, 0, 3 * root : 3 * root + 2] / half
+    speed = (c[:, 0, way] + trend) / half
     frequency = (growth[:, 1:2] / (2 * math.pi * half))[:, 0]
     rhythm = torch.stack((frequency, speed[:, 1], phase, *growth[:, 2:].unbind(1), speed[:, 0]), dim=1)
-    c[:, 0, 3 * root : 3 * root + 2] = 0
+    c[:, 0, way] = 0
     return GaitWaves(c[:, NUM_DRIFTS:], c[:, :NUM_DRIFTS], rhythm)
 
 

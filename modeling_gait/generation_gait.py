@@ -101,7 +101,7 @@ def sample_codes(
     rows, drawn = model.get_output_embeddings().weight, []
     for at, (low, high) in enumerate(allowed):
         position = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = model.base_model(ids, attention_mask=mask, position_ids=position, cache=cache, use_cache=True)
+        output = model.transformer(ids, attention_mask=mask, position_ids=position, cache=cache, use_cache=True)
         scores = (output.last_hidden_state[:, -1] @ rows[low:high].T).float()
         if guidance != 1:
             asked, free = scores.chunk(2)

@@ -177,6 +177,7 @@ class GaitTCNModel(PreTrainedModel):
 
     config_class = GaitTCNConfig
     base_model_prefix = "gait_tcn"
+    _keep_in_fp32_modules_strict = ["."]  # every tensor: half precision would make another person of the prior
     main_input_name = "values"
     supports_gradient_checkpointing = False
 
@@ -519,8 +520,6 @@ class GaitTCNModel(PreTrainedModel):
         base = base_model or adapter["base_model"]
         if base_model is None and (Path(found).parent / base).is_dir():
             base = os.path.normpath(Path(found).parent / base)
-        dtype = kwargs.pop("dtype", kwargs.pop("torch_dtype", None))  # the base is compared first, at its own precision
-        dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype  # "auto": as the base was saved
         rest = {k: v for k, v in kwargs.items() if k not in ("config", "revision", "subfolder", "output_loading_info")}
         model = cls.from_pretrained(base, *args, **rest)
         if model.digest() != adapter["base_digest"]:
@@ -528,10 +527,9 @@ class GaitTCNModel(PreTrainedModel):
         tensors = load_file(_adapter_file(where, ADAPTER_WEIGHTS, hub))
         if set(tensors) != set(adapter["changed"]):
             raise ValueError(f"{where}: {ADAPTER_WEIGHTS} holds other tensors than {ADAPTER_CONFIG} names")
-        own = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in tensors.items()}
-        model.load_state_dict(own, strict=False)
+        model.load_state_dict(tensors, strict=False)
         model.adapter = adapter | {"base_model": base}
-        return model if dtype is None else model.to(dtype)
+        return model
 
 
 def _adapter_file(where, name: str, hub: dict) -> str | None:

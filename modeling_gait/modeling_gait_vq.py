@@ -207,6 +207,8 @@ class GaitPreTrainedModel(PreTrainedModel):
 
     base_model_prefix = ""
     main_input_name = "joints"
+    # all but the integers: metres, and what is solved for with them
+    _keep_in_fp32_modules_strict = [r"^(?!.+\.group$)"]
 
     def __init__(self, config: GaitVQConfig):
         if hasattr(config, "downsampling"):

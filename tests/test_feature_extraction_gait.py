@@ -1,6 +1,7 @@
 """The feature extractor: features, frame rates, skeletons, headings, windows, scales, saving, bad input."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoFeatureExtractor
 
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
 
 
@@ -104,6 +106,18 @@ def test_long_walks_give_their_middle(extractor, walks):
 def test_bad_walks_are_refused(extractor, walk, kwargs, message):
     with pytest.raises(ValueError, match=message):
         extractor([walk], **kwargs)
+
+
+def test_doubts_are_warned_of(extractor, walks):
+    for walk, doubt in (
+        (walks.joints[0], "no frame rate is stated: taken as 30"),
+        ({"joints": walks.joints[0][::-1], "fps": 30.0}, "backwards"),
+    ):
+        with pytest.warns(UserWarning, match=doubt):
+            extractor(walk)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        extractor({"joints": simulate_walks(1, frames=300, seed=0).joints[0], "fps": 30.0})
 
 
 def test_too_short_and_no_walks_are_refused(extractor, walks):

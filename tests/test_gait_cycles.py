@@ -142,8 +142,10 @@ def test_cycles_make_a_walk_again():
     walk = simulate_walks(1, frames=180, fps=60.0, pathology="normal", noise=0.0, seed=3)
     joints = walk.joints[0]
     measured = compute_gait_parameters(joints, 60.0)
-    cycles = walk_cycles(joints, 60.0)
+    cycles = walk_cycles(joints, 60.0).astype(np.float64)
+    kept = cycles.copy()
     again = cycles_to_walk(cycles, measured["cycle_time_right"], fps=60.0)
+    np.testing.assert_array_equal(cycles, kept)
     assert again.shape == (pytest.approx(len(cycles) * measured["cycle_time_right"] * 60, abs=1.5), 25, 3)
     found = compute_gait_parameters(cycles_to_walk(np.tile(cycles, (3, 1, 1)), measured["cycle_time_right"], 60.0), 60.0)
     for name, error in (("speed", 0.12), ("cadence", 3.0), ("step_length_left", 0.08), ("knee_range_right", 3.0)):

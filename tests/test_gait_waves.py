@@ -49,6 +49,20 @@ def test_rhythm_is_cadence_and_speed(waves):
     np.testing.assert_allclose(waves.rhythm[:, 1], [0.8, 1.2, 1.0], atol=0.05)
 
 
+@pytest.mark.parametrize("frames", [16, 24, 40, 60, 84])
+def test_a_window_of_few_strides_keeps_its_speed(joints, frames):
+    """The way of one stride is no wave of the root."""
+    start = (N - frames) // 2
+    mask = (torch.arange(N) < frames).float().expand(3, N)
+    short = fit_waves(
+        torch.nn.functional.pad(joints[:, start : start + frames], (0, 0, 0, 0, 0, N - frames)), mask, KINECT_V2, 30.0, N
+    )
+    np.testing.assert_allclose(short.rhythm[:, 1], [0.8, 1.2, 1.0], rtol=0.08)
+    path = synthesise(short, mask, KINECT_V2, N, HALF)[:, :frames, 3 * KINECT_V2.root + 1]
+    true = joints[:, start : start + frames, KINECT_V2.root, 1]
+    np.testing.assert_allclose(path[:, -1] - path[:, 0], true[:, -1] - true[:, 0], rtol=0.08)
+
+
 def test_phase_is_zero_where_the_left_ankle_is_furthest_ahead(joints, waves):
     ahead = joints[:, :, KINECT_V2.index("left_ankle"), 1] - joints[:, :, KINECT_V2.index("right_ankle"), 1]
     phase = phase_of(waves.rhythm, clock(torch.ones(3, N), N), HALF)

@@ -157,6 +157,7 @@ def test_it_is_the_tokenisers_and_saves_exactly(tmp_path):
     decoder = GaitDecoderModel.from_vq(vq)
     assert all(torch.equal(a, b) for a, b in zip(decoder.codebooks.state_dict().values(), vq.codebooks.state_dict().values()))
     decoder.save_pretrained(tmp_path)
-    for loaded in (GaitDecoderModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
+    half = GaitDecoderModel.from_pretrained(tmp_path, dtype=torch.float16)
+    for loaded in (GaitDecoderModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path), half):
         assert type(loaded) is GaitDecoderModel and loaded.config.slots == vq.config.slots
         torch.testing.assert_close(loaded(**random_codes()).joints, decoder(**random_codes()).joints)

@@ -182,7 +182,8 @@ def test_the_loss_is_that_of_class_and_side_and_trains_the_head_alone(model, win
 
 def test_save_and_load_is_exact(model, windows, tmp_path):
     model.save_pretrained(tmp_path)
-    for loaded in (GaitVQModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
+    half = GaitVQModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    for loaded in (GaitVQModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path), half):
         assert type(loaded) is GaitVQModel and loaded.config.slots == model.config.slots
         assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values()))
         a, b = (m.eval().encode(windows[0][:3], windows[1][:3]) for m in (loaded, model))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import NUM_FRAMES, run_script, tiny_decoder
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline, set_seed
 
 from modeling_gait import generation_gait
@@ -387,6 +388,14 @@ def test_sampling_is_that_of_generate_under_the_grammar(family_folder):
     for row, codes in zip(ids[:, length - 1 :], ours):
         theirs = tokenizer.decode_codes(row)
         assert np.array_equal(codes.spatial, theirs.spatial) and np.array_equal(codes.sensor, theirs.sensor)
+
+
+def test_a_model_with_an_adapter_is_sampled_as_it_is(family_folder):
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(family_folder).eval(), AutoTokenizer.from_pretrained(family_folder)
+    plain = sample_codes(model, tokenizer, ["steppage gait"] * 4, seed=0)
+    wrapped = get_peft_model(model, LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True)).eval()  # adds 0 at first
+    for ours, theirs in zip(sample_codes(wrapped, tokenizer, ["steppage gait"] * 4, seed=0), plain):
+        assert np.array_equal(ours.spatial, theirs.spatial) and np.array_equal(ours.temporal, theirs.temporal)
 
 
 def test_draws_follow_the_models_probabilities(family_folder):
