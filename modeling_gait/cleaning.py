@@ -121,6 +121,8 @@ def clean_walk(
     report = CleaningReport(frames_in=len(times))
     times, keep = _unwrap_clock(times, report)
     times, joints = times[keep], joints[keep]
+    if not len(times):
+        raise ValueError(f"none of {report.frames_in} time stamps is a number")
     bad = _bad_samples(joints, report)
     joints[bad] = np.nan
     report.root_jumps = int(_jumps(times, _body_path(joints, skeleton))[1].sum())

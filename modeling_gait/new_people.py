@@ -52,6 +52,8 @@ class NewPeople:
         severity: largest change of severity, either way, as a share.
         bodies: random bones and postures, None: none.
         fps: frames a second of the walks; normal: name of the class without pathology.
+
+    Raises ValueError for a share that is negative or no number.
     """
 
     person: float = 1.0
@@ -63,6 +65,11 @@ class NewPeople:
     skeleton: Skeleton = KINECT_V2
     seed: int = 0
     cycles: dict = field(default_factory=dict, repr=False)
+
+    def __post_init__(self):
+        for name in ("person", "way", "severity"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: expected a number of 0 or more, got {getattr(self, name)}")
 
     def fit(self, rows) -> "NewPeople":
         """Mean cycles of the people of these rows (a `datasets.Dataset` of the walk schema). Raises ValueError, with the row's

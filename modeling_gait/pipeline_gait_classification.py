@@ -85,7 +85,7 @@ class GaitClassificationPipeline(Pipeline):
         """One walk -> its classes, several -> a list of these; see the class. Shows a progress bar for more than one batch."""
         prepare, _, finish = self._sanitize_parameters(fps=fps, skeleton=skeleton, top_k=top_k)
         prepare, finish = {**self._preprocess_params, **prepare}, {**self._postprocess_params, **finish}
-        size = batch_size or self._batch_size or 64
+        size = (self._batch_size or 64) if batch_size is None else batch_size
         if size < 1:
             raise ValueError(f"batch_size must be positive, got {size}")
         if is_one(walks):

@@ -242,6 +242,8 @@ def test_errors_say_what_was_expected():
         clean_walk(times, joints[:, :24])
     with pytest.raises(ValueError, match="fps must be positive"):
         clean_walk(times, joints, fps=0)
+    with pytest.raises(ValueError, match="none of 90 time stamps is a number"):
+        clean_walk(np.full(90, np.nan), np.zeros((90, 25, 3)))
     with pytest.raises(ValueError, match="only 5 of 5 frames are usable, at least 8"):
         clean_walk(times[:5], joints[:5])
     with pytest.raises(ValueError, match="only 0 of 90 frames"):

@@ -189,6 +189,9 @@ def test_what_it_needs_is_said(rows):
         people({k: [] for k in batch}, [])
     with pytest.raises(TypeError, match="indices"):
         rows.map(people, batched=True)
+    for wrong in ({"person": -1.0}, {"way": float("nan")}, {"severity": float("inf")}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a number of 0 or more"):
+            NewPeople(**wrong)
 
 
 def test_another_skeleton_has_its_own_new_bodies(rows):

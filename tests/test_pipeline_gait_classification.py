@@ -256,8 +256,9 @@ def test_empty_lists_and_wrong_types_are_refused(pipe, joints):
         pipe([joints[:2], joints[:2]])
     with pytest.raises(TypeError, match="frames"):
         pipe(joints[0], frames=3)
-    with pytest.raises(ValueError, match="batch_size"):
-        pipe(joints, batch_size=-1)
+    for size in (-1, 0):
+        with pytest.raises(ValueError, match="batch_size"):
+            pipe(joints, batch_size=size)
 
 
 def test_errors_name_the_file(pipe, joints, tmp_path):
