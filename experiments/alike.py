@@ -68,7 +68,7 @@ def main() -> None:
     rows = np.sort(np.concatenate([rng.permutation(cell)[: args.walks] for cell in cells]))
     labels, people, walks = labels[rows], people[rows], walks.select(rows)
     model = GaitDualEncoderModel.from_pretrained(modeling_gait.released("text")).eval()
-    vectors = encode_walks(model, read_joints(walks), clean=False)
+    vectors = encode_walks(model, read_joints(walks, model.config.gait_config.fps), clean=False)
     numbers = np.stack([measured_row(json.loads(p)) for p in walks["gait_parameters"]])
     out = []
     for person in np.unique(people):

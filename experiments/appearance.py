@@ -33,6 +33,7 @@ from experiments.retrieval import (
     trained,
 )
 from experiments.runner import Rows, RunArguments, bars, groups, interval, parse, run_all, save_figure, split, write_result
+from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_search import read_joints
 from modeling_gait.training.data import load_walks
 from modeling_gait.training.text import WalkWindows, open_encoder
@@ -93,7 +94,7 @@ class Experiment:
 
     def __init__(self, args: AppearanceArguments):
         data = load_walks(args.dataset)
-        self.args, self.joints = args, list(read_joints(data))
+        self.args, self.joints = args, list(read_joints(data, GaitFeatureExtractor().fps))
         self.values = [values_of(json.loads(a)) for a in data["attributes"]]
         self.subjects = np.array(data["subject_id"])
         self.groups = groups(self.subjects, args.num_folds, args.folds)

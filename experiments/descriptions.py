@@ -75,9 +75,10 @@ class Experiment:
 
     def __init__(self, args: DescriptionArguments):
         data = load_walks(args.dataset)
-        self.args, self.joints = args, list(read_joints(data))
+        fps = float(data[0]["fps"])
+        self.args, self.joints = args, list(read_joints(data, fps))
         points = self.joints[0].shape[1]
-        self.about = {"skeleton": next(n for n, s in SKELETONS.items() if len(s) == points), "fps": float(data[0]["fps"])}
+        self.about = {"skeleton": next(n for n, s in SKELETONS.items() if len(s) == points), "fps": fps}
         self.actions = [list(a) for a in data["actions"]] if "actions" in data.column_names else None
         self.words = [words_of(a) for a in data["attributes"]]
         if self.actions:

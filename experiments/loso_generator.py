@@ -193,7 +193,7 @@ def main() -> None:
         targets = [home / f"{name}.safetensors" for name in args.sets or SETS[args.variant][:1]]
         dataset = share_dataset(args.dataset, home.with_name(f"share_{args.share:g}"), args.share)
         train_family(folder, dataset, subject, args.variant, args.num_threads)
-        data = load_walks(dataset, exclude_subjects=[subject])
+        data = load_walks(dataset, exclude_subjects=[subject], fps=30.0)
         missing = [t for t in targets if not t.exists()]
         if missing:
             sample_sets(folder, missing, data, args)

@@ -216,7 +216,9 @@ def load_all(dataset: str) -> Walks:
     ]
     texts, numbers = ({k: v[i] for k, v in captions.items()} for i in (0, 1))
     people, walk_ids = np.array(data["subject_id"]), np.array(data["walk_id"])
-    return Walks(list(read_joints(data)), texts, numbers, descriptions, parameters, people, walk_ids)
+    return Walks(
+        list(read_joints(data, GaitFeatureExtractor().fps)), texts, numbers, descriptions, parameters, people, walk_ids
+    )
 
 
 def text_arguments(args, **more) -> TextArguments:

@@ -65,7 +65,7 @@ class Walks:
     """All walks of a data set: joints, cycles and rhythms, features; whose, which class, sensor and half of the walks."""
 
     def __init__(self, dataset: str):
-        data = load_walks(dataset)
+        data = load_walks(dataset, fps=30.0)
         self.joints = [np.asarray(j, np.float32) for j in data["joints"]]
         self.fps, self.classes = float(data[0]["fps"]), data.features["pathology"].names
         self.subject, self.sensor = (np.array([str(v) for v in data[k]]) for k in ("subject_id", "sensor"))

@@ -212,7 +212,7 @@ def scores(truth: np.ndarray, predicted: np.ndarray) -> dict:
 
 def main() -> None:
     args = parse(SimArguments, arms=ARMS)
-    data, walks = load_walks(args.dataset), load_inputs(args.dataset)
+    data, walks = load_walks(args.dataset, fps=30.0), load_inputs(args.dataset)
     truth = np.array([CLASSES.index(walks.names[label]) for label in walks.labels])
     people = held_out(walks.subjects, [], args.dataset)
     halves = [people[: len(people) // 2], people[len(people) // 2 :]]

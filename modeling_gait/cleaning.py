@@ -15,6 +15,7 @@ from scipy.ndimage import median_filter
 
 from .skeletons import KINECT_V2, Skeleton, convert_joints
 
+SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
 CLOCK_PERIOD = 60.0  # s, the stamps of gist start again at 0 every minute
 ABSURD = 4.0  # m, no joint is this far from the middle of the body
 LOST = 1e4  # m, no joint is this far from the origin
@@ -152,6 +153,25 @@ def clean_walk(
     out[:, known] = seen.reshape(len(grid), -1, 3)
     report.frames_out, report.filled = len(grid), _long_holes(times, bad, grid)
     return out, report
+
+
+def check_rate(fps: float) -> None:
+    """Raise ValueError for what is no frame rate of a walk."""
+    if not SLOWEST_RATE <= fps <= FASTEST_RATE:
+        raise ValueError(f"{fps:g} frames a second; expected {SLOWEST_RATE:g} to {FASTEST_RATE:g}")
+
+
+def at_rate(joints: np.ndarray, fps: float, rate: float) -> np.ndarray:
+    """Joints float32 (T, J, 3) of a clean walk of `fps` frames a second at `rate`; as they are where that is their own.
+
+    Raises ValueError for what is no rate, and for values that are not finite where they have to be resampled.
+    """
+    check_rate(fps)
+    joints = np.asarray(joints, np.float32)
+    if abs(rate - fps) <= 1e-6 * rate or len(joints) < 2:
+        return joints
+    times = np.arange(len(joints)) / fps
+    return PchipInterpolator(times, joints)(np.arange(int(times[-1] * rate + 1e-6) + 1) / rate).astype(np.float32)
 
 
 def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2, target: Skeleton | None = None) -> np.ndarray:

@@ -42,7 +42,18 @@ from .loading import VIDEO_SUFFIXES
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_zero_shot_gait import label_vectors, open_extractor
 from .skeletons import SKELETONS
-from .walk_vectors import ABOUT, MEASURED, body_row, encode_files, encode_walks, measured_row, read_joints, stamp, walk_files
+from .walk_vectors import (
+    ABOUT,
+    MEASURED,
+    body_row,
+    encode_files,
+    encode_walks,
+    measured_row,
+    read_joints,
+    read_rows,
+    stamp,
+    walk_files,
+)
 
 INDEX = "gait_embedding"
 TABLES = ("embeddings", "measured", "bodies")
@@ -157,16 +168,18 @@ class GaitSearch:
     def from_dataset(
         cls, model: GaitDualEncoderModel, walks: Dataset, extractor=None, clean: bool = False, progress: bool = True
     ) -> "GaitSearch":
-        """Rows of the walk schema. `clean=True` for joints that were not cleaned when the data set was made."""
+        """Rows of the walk schema; without a column `fps` they have the model's rate. `clean=True` for joints that were not
+        cleaned when the data set was made."""
         if "joints" not in walks.column_names:
             raise ValueError(f"no column joints; there are {', '.join(walks.column_names)}")
         extractor, about = open_extractor(model, extractor), []
-        vectors = encode_walks(model, read_joints(walks), extractor, clean=clean, progress=progress, about=about)
+        fps, skeleton = extractor.fps, SKELETONS[extractor.skeleton]
+        rows = read_rows(walks) if clean else read_joints(walks, fps)
+        vectors = encode_walks(model, rows, extractor, clean=clean, progress=progress, about=about)
         measured = None
         if "gait_parameters" not in walks.column_names:
-            fps, skeleton = extractor.fps, SKELETONS[extractor.skeleton]
-            joints = read_joints(walks)
-            known = (p if clean else compute_gait_parameters(j, fps, skeleton) for (p, *_), j in zip(about, joints))
+            joints = read_joints(walks, fps)
+            known = [p for p, *_ in about] if clean else (compute_gait_parameters(j, fps, skeleton) for j in joints)
             measured = np.stack([measured_row(p) for p in known])
         return cls(model, walks, vectors, measured, np.stack([b for _, b, _ in about]), extractor)
 

@@ -160,13 +160,12 @@ class NewPeople:
         """Joints (T, J, 3) [m] of each row. Raises ValueError for another shape, fps, unit or other axes, joints that are not
         finite, and where nobody walks: one such row would spoil everybody's cycles."""
         walks, joints = [np.asarray(w, np.float32) for w in batch["joints"]], len(self.skeleton)
-        for name, walk, fps in zip(names, walks, batch.get("fps", [self.fps] * len(walks))):
+        check_rates(batch, self.fps, names)
+        for name, walk in zip(names, walks):
             if walk.shape[1:] != (joints, 3) or len(walk) < 2:
                 raise ValueError(f"{name}: expected joints (T, {joints}, 3) of two frames or more, got {walk.shape}")
             if not np.isfinite(walk).all():
                 raise ValueError(f"{name}: has joints that are not finite")
-            if fps is None or not math.isclose(fps, self.fps, rel_tol=1e-3):
-                raise ValueError(f"{name}: has {fps} frames a second, expected {self.fps:g}: resample it, or set fps")
             if odd := odd_input(walk, self.skeleton):
                 raise ValueError(f"{name}: {'; '.join(odd)}")
             left, right = (joint_track(walk, self.skeleton, f"{side}_ankle")[:, 1] for side in SIDES)
@@ -205,6 +204,13 @@ class NewPeople:
         change = a * (other - self.normals[person]) + u * (way - own) + v * own
         change[:, 3 * self.skeleton.root : 3 * self.skeleton.root + 2] = 0  # the path keeps its shape
         return change
+
+
+def check_rates(batch: dict, fps: float, names: list[str]) -> None:
+    """Raise ValueError for rows of another rate, where there is a column `fps`."""
+    for name, own in zip(names, batch.get("fps", ())):
+        if own is None or not math.isclose(own, fps, rel_tol=1e-3):
+            raise ValueError(f"{name}: has {own} frames a second, expected {fps:g}: resample it, or set fps")
 
 
 def _check_columns(columns) -> None:

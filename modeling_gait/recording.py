@@ -14,9 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
-from .cleaning import canonicalise, clean_walk
+from .cleaning import at_rate, canonicalise, check_rate, clean_walk
 from .exchanged_joints import exchanged_frames
 from .gait_events import SIDES, detect_gait_events
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters, symmetry_index
@@ -25,7 +24,6 @@ from .skeletons import Skeleton, convert_joints
 from .walk_checks import examine, lost_frames
 from .walk_stretches import Stretch, straightened, track
 
-SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
 SHORT = 2.0  # strides
 LONGEST_STEP = 0.013  # m a step a minute: adults have 0.006 (Sekiya & Nagasaki 1998, Gait Posture 7:225), all of gist under it
 FASTEST_WALK = 2.3  # m/s, where legs of 0.9 m start to run (Froude number 0.6)
@@ -175,10 +173,7 @@ class Recording:
         """The longest stretch as float32 (T', K, 3) [m] of a model's skeleton at its frame rate, every joint filled: one that
         was not measured stands where `convert_joints` puts it."""
         joints = canonicalise(convert_joints(self.straight(), self.skeleton, self.skeleton), self.skeleton, skeleton)
-        if abs(fps - self.fps) > 1e-6 * fps:
-            times = np.arange(len(joints)) / self.fps
-            joints = PchipInterpolator(times, joints)(np.arange(int(times[-1] * fps + 1e-6) + 1) / fps)
-        return joints.astype(np.float32)
+        return at_rate(joints, self.fps, fps)
 
     def sentences(self) -> list[str]:
         """What was repaired and what is doubtful, for people."""
@@ -222,8 +217,7 @@ def read_recording(
 
 
 def _recording(walk: Walk, rate: float | None) -> Recording:
-    if not SLOWEST_RATE <= walk.fps <= FASTEST_RATE:
-        raise ValueError(f"{walk.fps:g} frames a second; expected {SLOWEST_RATE:g} to {FASTEST_RATE:g}")
+    check_rate(walk.fps)
     joints = np.asarray(walk.joints, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(walk.skeleton), 3):
         raise ValueError(

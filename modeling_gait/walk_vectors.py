@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
+from .cleaning import at_rate
 from .feature_extraction_gait import GaitFeatureExtractor
 from .file_formats import SUFFIXES
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
@@ -25,16 +26,33 @@ ABOUT = "gait_search.json"  # of a saved search
 MEASURED = (*(p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)), "stride_length", "asymmetry")
 
 
-def read_joints(walks: Dataset, batch_size: int = 256) -> Iterator[np.ndarray]:
-    """Joints (T, J, 3) of all rows, through Arrow: many times faster than rows as numpy."""
-    for part in walks.select_columns(["joints"]).with_format("arrow").iter(batch_size=batch_size):
+def read_rows(walks: Dataset, batch_size: int = 256) -> Iterator[dict]:
+    """`joints` (T, J, 3), `name` and, where there is such a column, `fps` of all rows, through Arrow: many times faster than
+    rows as numpy."""
+    columns, number = [c for c in ("joints", "fps") if c in walks.column_names], 0
+    for part in walks.select_columns(columns).with_format("arrow").iter(batch_size=batch_size):
         column = part.column("joints").combine_chunks()
         storage = getattr(column, "storage", column)
         lengths = np.diff(storage.offsets.to_numpy())
         frames = storage.flatten()
         points = int(np.diff(frames.offsets.to_numpy()[:2])[0])
         values = frames.flatten().flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, points, 3)
-        yield from np.split(values, np.cumsum(lengths)[:-1])
+        rates = part.column("fps").to_numpy().astype(float).tolist() if "fps" in columns else []
+        for row, joints in enumerate(np.split(values, np.cumsum(lengths)[:-1])):
+            yield {"joints": joints, "name": f"row {number}"} | ({"fps": rates[row]} if rates else {})
+            number += 1
+
+
+def read_joints(walks: Dataset, fps: float) -> Iterator[np.ndarray]:
+    """Joints (T, J, 3) of all rows at this rate: rows of another `fps` are resampled, without that column all have it.
+
+    Raises ValueError, with the row, for what is no rate.
+    """
+    for row in read_rows(walks):
+        try:
+            yield at_rate(row["joints"], row.get("fps", fps), fps)
+        except ValueError as error:
+            raise ValueError(f"{row['name']}: {error}") from error
 
 
 def measured_row(parameters: Mapping[str, float]) -> np.ndarray:
@@ -146,6 +164,7 @@ __all__ = [
     "encode_walks",
     "measured_row",
     "read_joints",
+    "read_rows",
     "stamp",
     "walk_files",
 ]

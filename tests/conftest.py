@@ -35,6 +35,7 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 from modeling_gait import GaitDecoderConfig, GaitDecoderModel, GaitVQConfig, GaitVQModel  # noqa: E402
+from modeling_gait.cleaning import at_rate  # noqa: E402
 from modeling_gait.simulation import SimulatedWalks, simulate_walks  # noqa: E402
 from modeling_gait.training import loop  # noqa: E402
 
@@ -71,6 +72,12 @@ def tiny_decoder(**kwargs) -> GaitDecoderModel:
     """An untrained decoder for the codes of `tiny_vq`."""
     torch.manual_seed(0)
     return GaitDecoderModel(GaitDecoderConfig(**{**SIZES, **kwargs}))
+
+
+def at_another_rate(rows, fps: float):
+    """The same walks, sampled at another rate."""
+    some = [row | {"joints": at_rate(row["joints"], row["fps"], fps), "fps": fps} for row in rows.with_format(None)]
+    return datasets.Dataset.from_list(some, features=rows.features).with_format("numpy")
 
 
 def run_script(module, arguments: list) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.cleaning import canonicalise, clean_walk, floor_height, heading
+from modeling_gait.cleaning import at_rate, canonicalise, clean_walk, floor_height, heading
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, convert_joints
 
@@ -234,6 +234,18 @@ def test_every_skeleton(skeleton):
     out, report = clean_walk(times, joints, skeleton=skeleton)
     assert report.nan_samples == 1 and error(out, expected) < 1e-4
     assert canonicalise(out, skeleton).shape == expected.shape
+
+
+def test_a_walk_at_another_rate_is_as_fast():
+    _, joints = walk(60)
+    joints = joints.astype(np.float32)
+    assert at_rate(joints, 30.0, 30.0) is joints
+    faster = at_rate(joints, 30.0, 60.0)
+    assert len(faster) == 119 and faster.dtype == np.float32
+    np.testing.assert_allclose(at_rate(faster, 60.0, 30.0), joints, atol=1e-6)
+    for fps in (0.0, np.nan, 2000.0):
+        with pytest.raises(ValueError, match="frames a second; expected 5 to 1000"):
+            at_rate(joints, fps, 30.0)
 
 
 def test_errors_say_what_was_expected():

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import at_another_rate
 from datasets import Dataset, load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,26 @@ def search(parts, dataset_folder):
 def joints(dataset_folder):
     rows = load_dataset("parquet", data_files=str(dataset_folder / "data" / "*.parquet"), split="train")
     return [np.asarray(j, np.float32) for j in rows["joints"]]
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_rows_of_another_rate_are_as_fast(parts, dataset_folder, clean):
+    model, extractor = parts
+    rows = load_dataset("parquet", data_files=str(dataset_folder / "data" / "*.parquet"), split="train").select(range(3))
+    rows = rows.remove_columns("gait_parameters")
+    one, other = (
+        GaitSearch.from_dataset(model, r, extractor, clean, progress=False) for r in (rows, at_another_rate(rows, 60.0))
+    )
+    np.testing.assert_allclose(one.column("speed"), other.column("speed"), rtol=0.02)
+    assert (one.embeddings * other.embeddings).sum(1).min() > 0.99
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_row_without_a_rate_is_named(parts, dataset_folder, clean):
+    rows = load_dataset("parquet", data_files=str(dataset_folder / "data" / "*.parquet"), split="train").select(range(2))
+    rows = rows.map(lambda _, i: {"fps": None if i else 30.0}, with_indices=True)
+    with pytest.raises(ValueError, match="row 1: .*fps|row 1: .*frames a second"):
+        GaitSearch.from_dataset(parts[0], rows, parts[1], clean, progress=False)
 
 
 def test_numbers_come_first_with_what_was_measured(search):

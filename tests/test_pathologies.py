@@ -5,7 +5,7 @@ import json
 import datasets
 import numpy as np
 import pytest
-from conftest import GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
+from conftest import GPT2_ARGUMENTS, VQ_ARGUMENTS, at_another_rate, run_script
 from transformers import pipeline
 
 from datasets_scripts import pathologies, simulated
@@ -68,6 +68,8 @@ def test_errors_say_what_is_wrong(normal, tmp_path):
         Pathologies()(normal[:1], [0])
     with pytest.raises(ValueError, match="classes: expected some of"):
         Pathologies(classes=("limp",)).fit(normal)
+    with pytest.raises(ValueError, match="row 0: has 60.0 frames a second, expected 30"):
+        Pathologies().fit(at_another_rate(normal, 60.0))
     lurch = normal.map(lambda row: {"pathology": PATHOLOGIES.index("lurch")})
     with pytest.raises(ValueError, match="normal walks alone, got lurch"):
         Pathologies().fit(lurch)

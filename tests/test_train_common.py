@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import CACHE, NUM_FRAMES
+from conftest import CACHE, NUM_FRAMES, at_another_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +92,22 @@ def test_windows_depend_on_rows_and_seed_alone(loader):
     assert torch.equal(plain["joints"], loader.batch(rows)["joints"])
     clean, _ = loader.extractor.window(load_walks_joints(loader, 3))
     np.testing.assert_array_equal(plain["joints"][0].numpy(), clean)
+
+
+def test_walks_of_another_rate_are_read_at_the_models(loader, dataset_folder):
+    faster = WindowLoader(at_another_rate(load_walks(str(dataset_folder)).select(range(4)), 60.0), loader.extractor)
+    for seed in (None, 1):
+        one, other = loader.batch(np.arange(4), seed), faster.batch(np.arange(4), seed)
+        torch.testing.assert_close(one["joints"], other["joints"], atol=1e-5, rtol=0)
+        assert torch.equal(one["attention_mask"], other["attention_mask"])
+
+
+@pytest.mark.parametrize(("fps", "wanted", "message"), [(0.0, None, "0 frames.*5 to 1000"), (60.0, 30.0, "60 frames.*not 30")])
+def test_rates_that_cannot_be_read_are_refused(dataset_folder, tmp_path, fps, wanted, message):
+    rows = load_walks(str(dataset_folder)).select(range(3)).with_format(None)
+    rows.map(lambda _, i: {"fps": fps if i == 1 else 30.0}, with_indices=True).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=rf"{rows['walk_id'][1]} \(row 1\) has {message}"):
+        load_walks(str(tmp_path), fps=wanted)
 
 
 def test_an_unknown_pathology_counts_in_no_loss(dataset_folder, vq_folder):

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from conftest import at_another_rate, run_script
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.training import knowledge, loop
+from modeling_gait.training.data import load_walks
 from modeling_gait.training.knowledge import PARAMETERS, KnowledgeArguments, load_knowledge_walks, predict, train_model
 from train import train_knowledge
 
@@ -130,6 +131,10 @@ def test_videos_are_drawn_once_and_trained_on(dataset_folder, encoder_folder, tm
         v.numpy().tobytes() for v in knowledge.model_inputs(walks, rows, ["video"], seed=2)["pixel_values"]
     ]
     assert {v.numpy().tobytes() for v in knowledge.model_inputs(walks, rows, ["video"])["pixel_values"]} == {both[0]}
+    (tmp_path / "faster").mkdir()
+    at_another_rate(load_walks(str(dataset_folder)), 60.0).to_parquet(tmp_path / "faster" / "train.parquet")
+    faster = load_knowledge_walks(str(tmp_path / "faster"), video_folder=tmp_path / "faster")
+    assert np.abs(faster.videos[:, 0].astype(float) - walks.videos[:, 0]).mean() < 0.5
     monkeypatch.setattr(knowledge, "render_video", lambda *_, **__: pytest.fail("drawn again"))
     again = load_knowledge_walks(str(dataset_folder), video_folder=tmp_path)
     np.testing.assert_array_equal(again.videos, walks.videos)

@@ -4,14 +4,15 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from conftest import at_another_rate, run_script
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.training import text
+from modeling_gait.training.data import load_walks
 from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, RecordingWindows, load_recordings
-from modeling_gait.training.text import TextArguments, nan_moments, walk_captions
+from modeling_gait.training.text import TextArguments, nan_moments, open_walks, walk_captions
 from train import train_text
 
 TINY = ["--hidden_size", "16", "--num_layers", "1", "--num_heads", "2", "--projection_size", "8", "--batch_size", "6"]
@@ -141,8 +142,6 @@ def test_batches_are_balanced_and_hide_gyroscopes_only(recordings_folder):
 
 
 def test_captions_of_walks(dataset_folder):
-    from modeling_gait.training.data import load_walks
-
     data = load_walks(str(dataset_folder))
     texts, numbers = walk_captions(data, "measured")
     assert len(texts) == len(data) == len(numbers) and all(len(t) == 3 for t in texts)
@@ -157,6 +156,14 @@ def test_captions_of_walks(dataset_folder):
     assert walk_captions(unknown, "measured")[0] == [[str(c) for c in captions] for captions in data["captions"]]
     with pytest.raises(ValueError, match=r"row 0: a pathology of -1"):
         walk_captions(unknown, "label")
+
+
+def test_walks_of_another_rate_are_read_at_the_models(dataset_folder, tmp_path):
+    data = load_walks(str(dataset_folder)).select(range(3))
+    at_another_rate(data, 60.0).to_parquet(tmp_path / "train.parquet")
+    windows, _ = open_walks(TextArguments(dataset=str(tmp_path), output_dir=""))
+    for one, other in zip(windows.joints, data["joints"]):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_moments_leave_out_what_was_not_measured():

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ..gait_waves import _polynomials, clock, cycle_waves, from_channels, phase_of
-from ..new_people import NewPeople
+from ..new_people import NewPeople, check_rates
 from ..skeletons import KINECT_V2
 from .simulator import PATHOLOGIES, pace_factors, simulate_walks
 
@@ -55,13 +55,16 @@ class Pathologies:
 
     def fit(self, rows) -> "Pathologies":
         """Simulate people who walk as fast as those of these rows; in chunks of 256 rows. Raises ValueError where a walk is not
-        normal, or a class is not of `PATHOLOGIES`."""
+        normal or of another rate, or a class is not of `PATHOLOGIES`."""
         if unknown := set(self.classes) - set(PATHOLOGIES):
             raise ValueError(f"classes: expected some of {', '.join(PATHOLOGIES)}, got {min(unknown)!r}")
         names = rows.features["pathology"].names
         if other := {names[p] for p in rows["pathology"]} - {"normal"}:
             raise ValueError(f"expected normal walks alone, got {min(other)}")
-        parts = [self._reader()._waves(part["joints"])[0].rhythm.numpy() for part in rows.iter(256)]
+        parts = []
+        for k, part in enumerate(rows.iter(256)):
+            check_rates(part, self.fps, [f"row {256 * k + i}" for i in range(len(part["joints"]))])
+            parts.append(self._reader()._waves(part["joints"])[0].rhythm.numpy())
         frequency, speed = np.median(np.concatenate(parts)[:, :2], axis=0)
         cycles = {}
         for name in self.classes:
@@ -87,10 +90,11 @@ class Pathologies:
     def __call__(self, batch: dict, indices: Sequence[int]) -> dict:
         """Columns joints, pathology, severity, attributes, subject_id, walk_id, sensor, fps of `copies` times as many rows.
 
-        A row and its index draw the same walks in any batch. Raises ValueError before `fit`.
+        A row and its index draw the same walks in any batch. Raises ValueError before `fit`, and for another rate.
         """
         if not self.changes:
             raise ValueError("fit it to the normal walks first")
+        check_rates(batch, self.fps, [f"row {int(i)}" for i in indices])
         waves, channels, mask = self._reader()._waves(batch["joints"])
         frames = mask.sum(1, keepdim=True)
         s = clock(mask, frames)

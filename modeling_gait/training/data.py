@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset, load_dataset
 from transformers.utils import cached_file
 
+from modeling_gait.cleaning import FASTEST_RATE, SLOWEST_RATE, at_rate
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses, load_classes
 from modeling_gait.gait_parameters import mirror_image
@@ -66,9 +67,17 @@ def dataset_classes(dataset: str, labels: Sequence[str] = ()) -> GaitClasses:
     return known.select(labels) if labels else known
 
 
-def load_walks(dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = ()) -> Dataset:
-    """Rows of the walk schema as numpy; see `load_rows`."""
+def load_walks(
+    dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = (), fps: float | None = None
+) -> Dataset:
+    """Rows of the walk schema as numpy; see `load_rows`. Raises ValueError, with the row, also for what is no frame rate, and
+    for another rate than `fps` where that is given."""
     rows = load_rows(dataset, WALK_COLUMNS, "the README shows the schema", exclude_subjects, only_subjects)
+    rates = np.array(rows["fps"], float)
+    right = (rates >= SLOWEST_RATE) & (rates <= FASTEST_RATE) if fps is None else np.isclose(rates, fps, rtol=1e-3, atol=0)
+    if not right.all():
+        row, wanted = int(np.argmin(right)), f"{SLOWEST_RATE:g} to {FASTEST_RATE:g}" if fps is None else f"{fps:g}"
+        raise ValueError(f"{dataset}: walk {rows['walk_id'][row]} (row {row}) has {rates[row]:g} frames a second, not {wanted}")
     return rows.with_format("numpy")
 
 
@@ -97,13 +106,13 @@ class StepBatches:
 
 
 class WindowLoader:
-    """Windows of rows of a data set, as the models read them."""
+    """Windows of rows of a data set, as the models read them; walks of another rate than the models' are resampled."""
 
     def __init__(self, data: Dataset, extractor: GaitFeatureExtractor):
         self.extractor, self.skeleton = extractor, SKELETONS[extractor.skeleton]
         labels = extractor.labels
         self.label_of = np.array([labels.index(n) if n in labels else -100 for n in pathology_names(data)])
-        self.columns = data.select_columns(["joints", "pathology", "gait_parameters"])
+        self.columns = data.select_columns(["joints", "fps", "pathology", "gait_parameters"])
 
     def batch(self, rows: np.ndarray, seed: int | None = None, mirrored: np.ndarray | None = None) -> dict:
         """`joints` (B, N, J, 3) [m], `attention_mask` (B, N), `labels` (B,) and `measured`, the rows' gait parameters.
@@ -114,7 +123,8 @@ class WindowLoader:
         items = self.columns[rows.tolist()]
         rng = np.random.default_rng(seed)
         cut = []
-        for joints in items["joints"]:
+        for joints, fps in zip(items["joints"], items["fps"]):
+            joints = at_rate(joints, float(fps), self.extractor.fps)
             late = max(len(joints) - self.extractor.num_frames, 0)
             cut.append(self.extractor.window(joints, None if seed is None else int(rng.integers(0, late + 1))))
         joints = torch.from_numpy(np.stack([c[0] for c in cut]))

@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
+from modeling_gait.cleaning import at_rate
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.files import atomic_path
@@ -154,10 +155,11 @@ def load_videos(folder: Path, data: Dataset) -> np.ndarray:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
             videos = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-            for n, row in enumerate(tqdm(data.select_columns(["joints"]), desc="videos", mininterval=5)):
+            for n, row in enumerate(tqdm(data.select_columns(["joints", "fps"]), desc="videos", mininterval=5)):
+                joints = at_rate(row["joints"], float(row["fps"]), KnowledgeWalks.fps)
                 for copy in range(VIDEO_COPIES):
                     rng = np.random.default_rng([n, copy])
-                    clip = clip_rows(row["joints"], rng if copy else None)
+                    clip = clip_rows(joints, rng if copy else None)
                     video = render_video(clip, size=(VIDEO_SIZE, VIDEO_SIZE), seed=int(rng.integers(2**31)))
                     videos[n, copy] = video.transpose(0, 3, 1, 2)
             videos.flush()

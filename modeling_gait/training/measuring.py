@@ -26,7 +26,7 @@ from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
 from modeling_gait.training.data import class_labels, load_walks
-from modeling_gait.training.knowledge import load_knowledge_walks
+from modeling_gait.training.knowledge import KnowledgeWalks, load_knowledge_walks
 from modeling_gait.training.knowledge import predict as read_knowledge
 from modeling_gait.training.maml import load_cycles
 from modeling_gait.training.vq import windows_of
@@ -40,8 +40,8 @@ def measure(folder: Path, place: Path, held_out: dict[str, list[str]]) -> dict[s
     dataset, people = place / "strangers", held_out["strangers"]
     data = load_walks(str(dataset), only_subjects=people)
     labels, names = class_labels(data)
-    joints = list(read_joints(data))
     classifier = GaitForSequenceClassification.from_pretrained(folder / "classifier").eval()
+    joints = list(read_joints(data, KnowledgeWalks.fps))
     out = {"walks": len(joints), "classifier_accuracy": (_read(classifier, joints, prepare_classifier_input) == labels).mean()}
     out |= _words(folder, classifier, names)
     vq, reader = GaitVQModel.from_pretrained(folder / "vq").eval(), pipeline("gait-to-text", model=str(folder))

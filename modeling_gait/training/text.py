@@ -269,7 +269,9 @@ def open_walks(args: TextArguments) -> tuple[WalkWindows, GaitFeatureExtractor]:
     """Training walks as windows, and the feature extractor fitted to them."""
     data = load_walks(args.dataset, args.exclude_subjects)
     windows, extractor = fitted_windows(
-        args, list(read_joints(data)), *walk_captions(data, args.captions, dataset_classes(args.dataset))
+        args,
+        list(read_joints(data, GaitFeatureExtractor().fps)),
+        *walk_captions(data, args.captions, dataset_classes(args.dataset)),
     )
     windows.classes, windows.people = np.array([int(p) for p in data["pathology"]]), np.array(data["subject_id"])
     names = data.features["pathology"].names
