@@ -119,7 +119,7 @@ def test_features_are_deterministic_finite_and_do_not_see_the_place():
     np.testing.assert_allclose(metrics.gait_features(walk + [3.0, -2.0, 0.1]), a, atol=1e-6)
     openpose = np.repeat(OPENPOSE_18.rest_positions[None], 20, axis=0)
     assert metrics.gait_features(openpose, skeleton=OPENPOSE_18).shape == (82,)
-    with pytest.raises(ValueError, match="finite walk"):
+    with pytest.raises(ValueError, match="not finite: clean the walk first"):
         metrics.gait_features(np.full((5, 25, 3), np.nan))
 
 
@@ -194,6 +194,26 @@ def test_dtw_refuses_what_does_not_fit():
         metrics.dtw(np.zeros((4, 2)), np.zeros((4, 3)))
     with pytest.raises(ValueError, match="expected series"):
         metrics.dtw(np.zeros((0, 2)), np.zeros((4, 2)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_has_no_score(value):
+    good, bad = walks(shape=(9,)), walks(shape=(9,))
+    bad[3:5, KINECT_V2.index("left_ankle")] = value
+    frames = np.ones(9)
+    frames[3:5] = 0
+    for metric in (metrics.mpjpe, metrics.pa_mpjpe, metrics.acceleration_error):
+        for pair in ((good, bad), (bad, good), (good, np.full_like(good, value))):
+            with pytest.raises(ValueError, match="not finite: clean the walk first"):
+                metric(*pair)
+    for metric in (metrics.mpjpe, metrics.pa_mpjpe):
+        assert metric(bad, good, frames) == pytest.approx(0, abs=1e-6)
+    for metric in (metrics.bone_length_variation, metrics.foot_skate, metrics.joint_limit_violations, metrics.gait_features):
+        for walk in (bad, np.full_like(good, value)):
+            with pytest.raises(ValueError, match="not finite: clean the walk first"):
+                metric(walk)
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.dtw(good[..., 0], bad[..., 0])
 
 
 def test_shapes_that_differ_are_refused():

@@ -2,6 +2,7 @@
 
 In: joints (..., T, J, 3) in metres (leading axes are walks), fps, or one feature vector a walk (N, D) from `gait_features`.
 Out: one float, in the unit that each docstring names. What is given at once is averaged (all but `dtw`).
+Values that are not finite are refused (ValueError), but where a mask leaves them out: they would hide what is bad.
 """
 
 import numpy as np
@@ -33,7 +34,7 @@ def mpjpe(
         root_relative: put joint `root` of both at the origin in every frame first.
 
     Raises:
-        ValueError: shapes differ, or nothing is left by the mask.
+        ValueError: shapes differ, nothing is left by the mask, or what is left is not finite.
     """
     prediction, reference = _pair(prediction, reference)
     if root_relative:
@@ -45,9 +46,12 @@ def mpjpe(
 def pa_mpjpe(prediction: np.ndarray, reference: np.ndarray, mask: np.ndarray | None = None) -> float:
     """MPJPE [mm] after the best similarity (rotation, scale, shift) of each frame of the prediction on the reference.
 
-    Procrustes analysis (Gower 1975) frame by frame, without reflections. Shapes, mask and errors as `mpjpe`.
+    Procrustes analysis (Gower 1975) frame by frame, without reflections. Shapes, mask and errors as `mpjpe`;
+    of a frame that counts all joints must be finite.
     """
     prediction, reference = _pair(prediction, reference)
+    whole = np.isfinite(prediction + reference).all((-1, -2))
+    prediction, reference = (np.where(whole[..., None, None], x, 0.0) for x in (prediction, reference))
     centre = reference.mean(axis=-2, keepdims=True)
     x, y = prediction - prediction.mean(axis=-2, keepdims=True), reference - centre
     u, s, vt = np.linalg.svd(np.swapaxes(y, -1, -2) @ x)
@@ -56,7 +60,7 @@ def pa_mpjpe(prediction: np.ndarray, reference: np.ndarray, mask: np.ndarray | N
     rotation = (u * sign[..., None, :]) @ vt
     scale = (s * sign).sum(-1) / np.maximum((x**2).sum((-1, -2)), 1e-12)
     aligned = scale[..., None, None] * (x @ np.swapaxes(rotation, -1, -2))
-    return 1000 * _masked_mean(np.linalg.norm(aligned - y, axis=-1), mask)
+    return 1000 * _masked_mean(np.where(whole[..., None], np.linalg.norm(aligned - y, axis=-1), np.nan), mask)
 
 
 def acceleration_error(prediction: np.ndarray, reference: np.ndarray, fps: float = 30.0) -> float:
@@ -67,7 +71,7 @@ def acceleration_error(prediction: np.ndarray, reference: np.ndarray, fps: float
     prediction, reference = _pair(prediction, reference)
     if prediction.shape[-3] < 3:
         raise ValueError(f"acceleration needs at least 3 frames, got {prediction.shape[-3]}")
-    error = np.diff(prediction - reference, n=2, axis=-3)
+    error = np.diff(_finite(prediction - reference), n=2, axis=-3)
     return float(np.linalg.norm(error, axis=-1).mean() * fps**2)
 
 
@@ -139,8 +143,8 @@ def gait_features(joints: np.ndarray, fps: float = 30.0, skeleton: Skeleton = KI
     knee, and of hip with knee of each side. What the skeleton lacks is 0. ValueError on a wrong shape or non-finite values.
     """
     joints = _joints(joints, skeleton)
-    if joints.ndim != 3 or len(joints) < 3 or not np.isfinite(joints).all():
-        raise ValueError(f"expected one finite walk (T >= 3, {len(skeleton)}, 3), got shape {joints.shape}")
+    if joints.ndim != 3 or len(joints) < 3:
+        raise ValueError(f"expected one walk (T >= 3, {len(skeleton)}, 3), got shape {joints.shape}")
     joints = smooth_positions(joints, fps)
     angles = joint_angles(joints, skeleton)
     curves = np.stack([angles[name] for name in JOINT_ANGLES])
@@ -220,13 +224,13 @@ def dtw(a: np.ndarray, b: np.ndarray) -> np.ndarray | float:
     Returns: a float, or (...) distances of a batch.
 
     Raises:
-        ValueError: shapes do not fit or a series is empty.
+        ValueError: shapes do not fit, or a series is empty or not finite.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim < 2 or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-1] or 0 in a.shape or 0 in b.shape:
         raise ValueError(f"expected series (..., T, D) and (..., S, D), got {a.shape} and {b.shape}")
     lead, (n, m) = a.shape[:-2], (a.shape[-2], b.shape[-2])
-    a, b = a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:])
+    a, b = _finite(a).reshape(-1, *a.shape[-2:]), _finite(b).reshape(-1, *b.shape[-2:])
     cost = np.stack([cdist(x, y) for x, y in zip(a, b, strict=True)])
     total = np.full((len(cost), n + 1, m + 1), np.inf)
     total[:, 0, 0] = 0
@@ -242,7 +246,13 @@ def _joints(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     joints = np.asarray(joints, np.float64)
     if joints.ndim < 3 or joints.shape[-2:] != (len(skeleton), 3) or not joints.size:
         raise ValueError(f"expected joints (..., T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
-    return joints
+    return _finite(joints)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ValueError("the joints hold values that are not finite: clean the walk first (modeling_gait.cleaning.clean_walk)")
+    return values
 
 
 def _pair(prediction: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -255,7 +265,7 @@ def _pair(prediction: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np
 def _masked_mean(error: np.ndarray, mask: np.ndarray | None) -> float:
     """Mean of errors (..., T, J) where the mask (..., T) or (..., T, J) is non-zero."""
     if mask is None:
-        return float(error.mean())
+        return float(_finite(error).mean())
     mask = np.asarray(mask).astype(bool)
     if mask.shape == error.shape[:-1]:
         mask = np.broadcast_to(mask[..., None], error.shape)
@@ -263,4 +273,4 @@ def _masked_mean(error: np.ndarray, mask: np.ndarray | None) -> float:
         raise ValueError(f"mask of shape {mask.shape} fits neither frames {error.shape[:-1]} nor joints {error.shape}")
     if not mask.any():
         raise ValueError("the mask leaves no joint to measure")
-    return float(error[mask].mean())
+    return float(_finite(error[mask]).mean())
