@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .masks import check_valid_first
 from .skeletons import Skeleton
 
 WARPS = 2
@@ -57,7 +58,9 @@ def from_channels(channels: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
 
 def clock(mask: torch.Tensor, window: int | torch.Tensor) -> torch.Tensor:
     """s (B, T) of each frame: 0 in the middle of the valid frames (of the first `window`, where there are more).
-    `window`: one number of frames for all walks, or that of each (B, 1)."""
+    `window`: one number of frames for all walks, or that of each (B, 1).
+    Raises ValueError where other frames than the first ones are valid."""
+    check_valid_first(mask)
     count = mask.sum(1, keepdim=True).clamp(max=window)
     return (torch.arange(mask.shape[1], dtype=mask.dtype, device=mask.device) - (count - 1) / 2) / (window / 2)
 

@@ -77,7 +77,8 @@ class GaitDecoderModel(GaitPreTrainedModel):
 
         Args:
             sensor_codes: None leaves drift and noise out.
-            attention_mask: (B, T) valid frames; or `num_frames`: T, by default a window. A walk longer than a window goes on.
+            attention_mask: (B, T) valid frames, the first ones; or `num_frames`: T, by default a window. A walk longer than a
+                window goes on.
             severity: number or (B,), times the pathology.
             noise: add the sensor's noise, drawn with `generator` (or a list, one for each walk), which needs the sensor codes.
 

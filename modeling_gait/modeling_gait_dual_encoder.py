@@ -1,7 +1,8 @@
 """GaitDualEncoderModel: walks and words in one space (after Walking to LLM-Generated Textual Descriptions, arXiv 2404.12192).
 
 In: `input_values` (B, T, C), frames of a walk (features of `GaitFeatureExtractor`, or sensor channels; nan = not measured), and
-`attention_mask` (B, T), 1 for valid frames; texts, or the frozen sentence encoder's embeddings of them (N, H).
+`attention_mask` (B, T), 1 for valid frames, which come first (padding on the right); texts, or the frozen sentence
+encoder's embeddings of them (N, H).
 Out: unit vectors (B, P) and (N, P) in the shared space, `logits_per_gait` (B, N), a loss.
 
     model = GaitDualEncoderModel.from_pretrained(FOLDER)
@@ -36,6 +37,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .caption_parsing import read_numbers
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
 from .known_classes import KnownClasses
+from .masks import check_valid_first
 
 # Names of encoders that packages bring along: module, name on PyPI, folder. Usable where the Hub cannot be reached.
 PACKAGED = {
@@ -227,6 +229,7 @@ class GaitEncoder(nn.Module):
         mask = mask > 0
         if not mask.any(1).all():
             raise ValueError(f"walk {int((~mask.any(1)).nonzero()[0])} of the batch has no valid frame")
+        check_valid_first(mask)
         x = x * mask[..., None]
         short = -x.shape[1] % size
         x, mask = F.pad(x, (0, 0, 0, short)), F.pad(mask, (0, short))
@@ -353,7 +356,8 @@ class GaitDualEncoderModel(PreTrainedModel):
                 getattr(module, f"{name}_{kind}").copy_(torch.as_tensor(value))
 
     def get_gait_features(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None, **_) -> torch.Tensor:
-        """Walks (B, T, C) -> unit vectors (B, P). Raises ValueError for frames of another layout."""
+        """Walks (B, T, C) -> unit vectors (B, P). Raises ValueError for frames of another layout, and where the valid ones are
+        not the first."""
         return self._gait(input_values, attention_mask)[0]
 
     def _gait(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,6 @@
 """GaitVQModel: a window of walking to codes of its parts, and back.
 
-In: `joints` (B, T, J, 3) [m] along +y, `attention_mask` (B, T).
+In: `joints` (B, T, J, 3) [m] along +y, `attention_mask` (B, T), 1 for valid frames, which come first (padding on the right).
 Out: four kinds of codes, whose parts add up to the walk (see gait_waves.py for cycle, drift and rhythm):
 
 - `temporal_codes` (B, 4), the rhythm: cadence, speed, phase, and the change from stride to stride;
@@ -319,7 +319,8 @@ class GaitVQModel(GaitPreTrainedModel):
             labels: (B,) class, plus `num_labels` where the left side is affected; below 0, or None: read from the walk.
             normal: (R, C) or (B, R, C), the normal cycle of the person (`normal_cycle`); None: estimated.
 
-        Raises: ValueError for another shape or kind, joints that are not finite, or a walk of less than two valid frames.
+        Raises: ValueError for another shape or kind, joints that are not finite, a walk of less than two valid frames, or valid
+            frames that are not the first ones.
         """
         joints, mask = self._inputs(joints, attention_mask)
         waves = self.waves(joints, mask)
@@ -367,7 +368,8 @@ class GaitVQModel(GaitPreTrainedModel):
         sensor_codes: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Codes -> joints (B, T, J, 3) [m] as waves alone, without a skeleton or noise."""
+        """Codes -> joints (B, T, J, 3) [m] as waves alone, without a skeleton or noise. Raises ValueError where the
+        valid frames of the mask (B, T) are not the first ones."""
         parts = self.codebooks.lookup(temporal_codes, pathological_codes, spatial_codes, sensor_codes)
         mask = attention_mask
         if mask is None:
@@ -392,7 +394,7 @@ class GaitVQModel(GaitPreTrainedModel):
             labels: (B,) class, plus `num_labels` where the left side is affected, -100 where unknown; for the loss alone.
             waves: of the walks, instead of joints; then only the class is read.
 
-        Raises: ValueError for another shape, or neither joints nor waves.
+        Raises: ValueError for another shape, neither joints nor waves, or valid frames that are not the first ones.
         """
         known = self.waves(joints, attention_mask) if waves is None else waves
         self._check_labels(labels, len(known.cycle))

@@ -148,6 +148,13 @@ def test_walks_that_cannot_be_fitted_are_named(joints):
             fit_waves(joints, short, KINECT_V2, 30.0, N)
 
 
+def test_valid_frames_come_first(joints):
+    mask = torch.ones(3, N)
+    mask[1, 4] = 0
+    with pytest.raises(ValueError, match="walk 1 of the batch: in attention_mask valid frames must come first"):
+        fit_waves(joints, mask, KINECT_V2, 30.0, N)
+
+
 def test_each_walk_may_be_a_window_of_its_own(joints):
     mask = (torch.arange(N) < torch.tensor([96, 80, 60])[:, None]).float()
     together = fit_waves(joints, mask, KINECT_V2, 30.0, mask.sum(1, keepdim=True))

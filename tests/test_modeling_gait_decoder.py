@@ -146,6 +146,7 @@ def test_arguments_that_do_not_fit_the_codes_are_refused():
         ({"severity": torch.ones(2)}, r"severity: expected a number or \(3,\)"),
         ({"severity": torch.ones(1)}, "severity: expected"),
         ({"attention_mask": torch.ones(1, N)}, r"attention_mask: expected \(3, T\)"),
+        ({"attention_mask": torch.arange(N).expand(3, -1) % 9}, "walk 0 of the batch: .* valid frames must come first"),
         ({"attention_mask": torch.ones(N)}, "attention_mask: expected"),
     ):
         with pytest.raises(ValueError, match=message):

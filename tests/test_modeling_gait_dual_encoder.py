@@ -100,6 +100,7 @@ def test_a_channel_that_was_not_measured_counts_as_its_mean():
         (torch.zeros(1, 8, 75), None, r"expected \(B, T, 6\), imu frames, got \(1, 8, 75\)"),
         (torch.zeros(8, 6), None, "expected"),
         (torch.zeros(2, 8, 6), torch.ones(2, 7), "attention_mask"),
+        (torch.zeros(2, 8, 6), (torch.arange(16) != 12).reshape(2, 8), "walk 1 of the batch: .* valid frames must come first"),
         (torch.zeros(2, 8, 6), torch.tensor([[1] * 8, [0] * 8]), "walk 1 of the batch has no valid frame"),
     ],
 )

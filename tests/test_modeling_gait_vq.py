@@ -230,6 +230,8 @@ def test_arguments_that_do_not_fit_are_refused(model, windows):
         (lambda: model.encode(joints, mask.numpy()), "expected attention_mask"),
         (lambda: model.encode(joints[:, :1]), "walk 0 of the batch has less than two valid frames"),
         (lambda: model.encode(joints[:, :0]), "walk 0 of the batch has less than two valid frames"),
+        (lambda: model.encode(joints, mask.cumsum(1) > 8), "walk 0 of the batch: .* valid frames must come first"),
+        (lambda: model(joints, mask.cumsum(1) > 8), "valid frames must come first"),
         (lambda: model.encode(joints, 0 * mask), "walk 0 of the batch has less than two valid frames"),
         (lambda: model.encode(joints * torch.nan), "walk 0 of the batch has joints that are not finite"),
         (lambda: model.encode(joints, mask, labels[:1]), r"labels: expected \(3,\) as an int64 tensor, got Tensor"),
