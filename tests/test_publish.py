@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
+from modeling_gait.gait_classes import CLASSES_FILE, GaitClass, GaitClasses
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
@@ -294,6 +295,16 @@ def test_public_needs_a_licence(saved, dataset_folder, tmp_path):
     assert (tmp_path / "out" / "gait-gist" / "data").is_dir() and not (tmp_path / "out" / "gait-gru").exists()
     out = dry_run(tmp_path / "free", classifier=[str(saved)], trained_on=str(dataset_folder), public=True)
     assert json.loads((out / "collection.json").read_text())["private"] is False
+
+
+def test_a_data_set_takes_its_own_classes_along(dataset_folder, tmp_path):
+    source = Path(shutil.copytree(dataset_folder, tmp_path / "walks"))
+    for own in (False, True):
+        if own:
+            GaitClasses((GaitClass("tiptoe"),)).save(source)
+        out = dry_run(tmp_path / f"out_{own}", dataset=[str(source)]) / "gait-walks"
+        assert (out / CLASSES_FILE).exists() == own
+    assert (out / CLASSES_FILE).read_bytes() == (source / CLASSES_FILE).read_bytes()
 
 
 def test_arguments_that_do_not_fit_together(saved, dataset_folder, tmp_path):

@@ -43,6 +43,7 @@ from transformers.dynamic_module_utils import custom_object_save, get_relative_i
 
 from modeling_gait.drawing.rendering import render_animation
 from modeling_gait.files import atomic_folder, write_json
+from modeling_gait.gait_classes import CLASSES_FILE
 from modeling_gait.released import ABOUT, named
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.training.cards import (
@@ -259,12 +260,13 @@ def stage_model(kind: str, source: Path, repository: Repository, card: CardWrite
 
 
 def stage_dataset(source: Path, repository: Repository) -> TrainingData:
-    """Parquet files and card of a data set. Raises ValueError where there is none, or the card breaks the Hub's rules."""
+    """Parquet files, card and, where it has any, classes of a data set. Raises ValueError where there is none, or the card
+    breaks the Hub's rules."""
     data = read_data_card(source)
     files = sorted(source.rglob("*.parquet"))
     if not files:
         raise ValueError(f"{source}: no Parquet files in this folder")
-    for file in (*files, source / "README.md"):
+    for file in (*files, source / "README.md", *source.glob(CLASSES_FILE)):
         target = repository.folder / file.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
