@@ -142,7 +142,8 @@ def _drawn(entry: GaitClass, classes: GaitClasses, reference: dict, rng: np.rand
         numbers[name] = float(np.clip(value, QUANTITIES[name].low, QUANTITIES[name].high))
     severity, right = float(rng.uniform(0, 1)), rng.random() < 0.5
     side = {"one": "right" if right else "left"}.get(entry.side, entry.side)
-    return WalkDescription(entry.name, side, severity if entry.graded else 0.0, **numbers, classes=classes)
+    severity = severity if entry.graded else 0.0 if entry.name == "normal" else None
+    return WalkDescription(entry.name, side, severity, **numbers, classes=classes)
 
 
 def sample_batch(batch: Batch) -> list[tuple[dict, dict]]:

@@ -13,6 +13,7 @@ from datasets_scripts.synthetic import SyntheticConfig
 from modeling_gait import schema as common
 from modeling_gait.captions import parse_prompt
 from modeling_gait.evaluation.metrics import joint_limit_violations
+from modeling_gait.gait_classes import GaitClass, GaitClasses
 from modeling_gait.processing_gait import GaitProcessor
 from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training.data import load_walks
@@ -109,6 +110,9 @@ def test_prompts_without_a_dataset(family_folder):
     assert 25 < sum(d.side == "right" for d in of["lurch"]) < 75
     assert np.std([d.severity for d in of["lurch"]]) > 0.2
     assert np.corrcoef([(d.speed, d.cadence) for d in of["lurch"]], rowvar=False)[0, 1] > 0.9
+    ungraded = GaitClasses((GaitClass("tiptoe", graded=False),))
+    assert synthetic._drawn(ungraded["tiptoe"], ungraded, {}, np.random.default_rng(0)).severity is None
+    assert {d.severity for d in of["normal"]} == {0.0}
     processor.normal_reference = {}
     unknown = synthetic.draw_descriptions(SyntheticConfig(str(family_folder), num_walks=700), processor)
     assert abs(np.mean([d.speed for d in unknown if d.pathology == "normal"]) - 1.25) < 0.06
