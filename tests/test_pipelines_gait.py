@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList, pipeline, set_seed
 
 from modeling_gait import generation_gait
-from modeling_gait.captions import WalkDescription, parse_prompt
+from modeling_gait.captions import WalkDescription, parse_prompt, read_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
 from modeling_gait.generation_gait import (
     _nucleus,
@@ -570,6 +570,8 @@ def test_generate_script_writes_a_data_set(family_folder, tmp_path):
         ("p.txt", "\n\n", "no prompts"),
         ("p.csv", "class,side\nnormal,\n", "columns .*expected pathology"),
         ("p.csv", "pathology,side\nhopping,left\n", "p.csv, line 2"),
+        ("p.csv", "pathology,count\nnormal,2\nnormal,1.5\n", "p.csv, line 3: count 1.5"),
+        ("p.csv", "pathology,speed\nnormal,1.2\nnormal,fast\n", "p.csv, line 3: could not convert string to float: 'fast'"),
     ],
 )
 def test_bad_prompt_files_are_refused(tmp_path, name, text, message):
@@ -578,6 +580,21 @@ def test_bad_prompt_files_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         generate.read_prompts(str(tmp_path / name), 1)
+
+
+def test_a_table_is_asked_for_exactly(tmp_path):
+    from train import generate
+
+    (tmp_path / "p.csv").write_text(
+        "pathology,side,severity,speed,cadence,count\nsteppage,right,0.65,0.735,95.4,2\nlurch,left,0.001,,,\nnormal,,0,1.2,,1\n"
+    )
+    prompts = generate.read_prompts(str(tmp_path / "p.csv"), 3)
+    assert len(prompts) == 2 + 3 + 1
+    said = [read_prompt(prompts[i]) for i in (0, 2, 5)]
+    assert (said[0].side, said[0].severity, said[0].speed, said[0].cadence) == ("right", 0.65, 0.735, 95.4)
+    assert (said[1].pathology, said[1].side, said[1].severity, said[1].speed) == ("lurch", "left", 0.001, None)
+    assert (said[2].pathology, said[2].severity, said[2].speed) == ("normal", None, 1.2)
+    assert not any(d.notes or d.unused for d in said)
 
 
 def test_a_walk_of_the_side_asked_for_is_chosen():

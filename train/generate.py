@@ -5,15 +5,17 @@
     accelerate launch --num_processes 2 train/generate.py ...   (GPUs)
     torchrun --nproc_per_node 2 train/generate.py ...   (CPUs)
 
-In: a text file with a prompt a line, or a CSV of labels: pathology and, if wanted, side, severity, speed, cadence, count.
+In: a text file with a prompt a line, or a CSV of labels: pathology and, if wanted, side, severity, speed, cadence, count; a
+cell may be blank.
 Out: a folder that `load_dataset` reads, in the walk schema plus provenance: `prompt`, `generator`, `seed`, `sample_index`.
 Walk i is drawn by (seed, i), so the walks do not depend on the batches or the number of processes.
 """
 
 import shutil
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate import PartialState
@@ -60,21 +62,32 @@ def read_prompts(path: str, walks_per_prompt: int, classes: GaitClasses | None =
                     raise ValueError(f"{path}, line {number}: {error}") from error
                 prompts += [line.strip()] * walks_per_prompt
     else:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype={"pathology": str, "side": str})
         if "pathology" not in table or set(table.columns) - set(COLUMNS):
             raise ValueError(f"{path}: columns {list(table.columns)}, expected pathology and any of {', '.join(COLUMNS[1:])}")
         prompts = []
-        known = {f.name for f in fields(WalkDescription)} - {"classes"}
         for number, row in enumerate(table.to_dict("records"), 2):
-            values = {k: v for k, v in row.items() if k in known and not pd.isna(v)}
             try:
-                prompt = WalkDescription(**values, classes=classes).to_prompt()
-            except (ValueError, TypeError) as error:
+                values = {k: v if k in ("pathology", "side") else float(v) for k, v in row.items() if not pd.isna(v)}
+                count = values.pop("count", float(walks_per_prompt))
+                prompt = exact_prompt(WalkDescription(**values, classes=classes))
+                parse_prompt(prompt, classes)
+                if not count.is_integer() or count < 0:
+                    raise ValueError(f"count {count:g}: expected a whole number of walks")
+            except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from error
-            prompts += [prompt] * int(row.get("count", walks_per_prompt))
+            prompts += [prompt] * int(count)
     if not prompts:
         raise ValueError(f"{path}: no prompts")
     return prompts
+
+
+def exact_prompt(asked: WalkDescription) -> str:
+    """`to_prompt` with severity, speed and cadence as they are asked for, not rounded."""
+    severity = asked.severity if asked.level else None
+    numbers = [("severity", severity, ""), ("speed", asked.speed, " m/s"), ("cadence", asked.cadence, " steps/min")]
+    said = [f"{n} {np.format_float_positional(v, trim='-')}{unit}" for n, v, unit in numbers if v is not None]
+    return ", ".join([replace(asked, severity=None, speed=None, cadence=None).to_prompt().rstrip("."), *said]) + "."
 
 
 def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int) -> list[dict]:
