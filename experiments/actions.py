@@ -38,6 +38,7 @@ from experiments.runner import Rows, RunArguments, groups, interval, parse, run_
 from modeling_gait.files import atomic_path
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, GaitEncoder
 from modeling_gait.pipeline_zero_shot_gait import label_vectors, none_score
+from modeling_gait.training.data import fingerprint
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, Recordings, RecordingWindows, load_recordings
 from modeling_gait.training.text import TextArguments, fit_model, nan_moments, new_model, open_encoder
@@ -189,7 +190,8 @@ class Experiment:
             loss = torch.nn.functional.cross_entropy(prepared(**batch), labels)
             return loss, {"loss": loss.item()}
 
-        model = training_loop(accelerator, model, args, step_loss, "classifier").cpu()
+        data = fingerprint(train.values, train.starts, train.labels)
+        model = training_loop(accelerator, model, args, step_loss, "classifier", data).cpu()
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
             save_file(model.state_dict(), temporary)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GPT2_ARGUMENTS, ROOT, TRAIN, VQ_ARGUMENTS, interrupted_at, run_script
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from modeling_gait.schema import walk_features
 from modeling_gait.training import gpt2
@@ -174,6 +174,21 @@ def test_a_checkpoint_refuses_other_data_and_knows_its_own_elsewhere(stopped, da
     shutil.copytree(folder, tmp_path / "vq")
     run_script(train_vq, [*arguments, "--dataset", tmp_path / "moved", "--output_dir", tmp_path / "vq"])
     assert (tmp_path / "vq" / "model.safetensors").exists()
+
+
+def test_a_checkpoint_refuses_another_version_of_the_tokeniser(dataset_folder, vq_folder, tmp_path):
+    vq = shutil.copytree(vq_folder, tmp_path / "vq")
+    arguments = ["--dataset", dataset_folder, "--vq", vq, "--output_dir", tmp_path / "family", *GPT2_ARGUMENTS]
+    with interrupted_at(3):
+        run_script(train_gpt2, arguments)
+    trained = weights(vq)
+    name = next(n for n, w in trained.items() if w.is_floating_point())
+    save_file(trained | {name: trained[name] + 0.01}, vq / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"another run \(--vq '\w{16}', now '\w{16}'\)"):
+        run_script(train_gpt2, arguments)
+    save_file(trained, vq / "model.safetensors", {"format": "pt"})
+    run_script(train_gpt2, arguments)
+    assert (tmp_path / "family" / "model.safetensors").exists()
 
 
 def test_data_without_classes_train_no_tokeniser(dataset_folder, tmp_path):

@@ -18,7 +18,7 @@ from modeling_gait.augmentation import mirror
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.training import loop
 from modeling_gait.training.arguments import TrainArguments, parse_arguments
-from modeling_gait.training.data import StepBatches, WindowLoader, class_labels, load_walks, mirror_parameters
+from modeling_gait.training.data import StepBatches, WindowLoader, class_labels, fingerprint, load_walks, mirror_parameters
 from modeling_gait.training.vq import VQArguments
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
@@ -146,6 +146,30 @@ def test_parameters_of_a_mirrored_walk_are_those_of_its_mirror_image(walks):
         seen = compute_gait_parameters(mirror(torch.from_numpy(joints)[None])[0].numpy(), 30.0)
         for name, value in seen.items():
             assert measured[name] == pytest.approx(value, abs=1e-3, nan_ok=True), name
+
+
+def test_a_fingerprint_sees_all_that_is_said_of_a_walk(dataset_folder):
+    rows = load_walks(str(dataset_folder))
+    own = fingerprint(rows)
+    assert own == fingerprint(load_walks(str(dataset_folder)).with_format(None)) != fingerprint(rows.select(range(20)))
+    said = {
+        "severity": 0.123,
+        "fps": 31.0,
+        "attributes": "{}",
+        "gait_parameters": "{}",
+        "captions": ["A walk."],
+        "walk_id": "0",
+    }
+    for column, value in said.items():
+        other = rows.map(lambda row, i: {column: value if i == 20 else row[column]}, with_indices=True)  # noqa: B023
+        assert fingerprint(other) != own, column
+
+
+def test_a_fingerprint_sees_every_weight():
+    networks = [torch.nn.BatchNorm1d(3) for _ in range(3)]
+    networks[2].num_batches_tracked += 1
+    one, same, other = map(fingerprint, networks)
+    assert one == same != other
 
 
 # --- training ----------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,11 @@ from modeling_gait.skeletons import SKELETONS, mirror
 
 WALK_COLUMNS = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"}
 
+SAID = (  # what a data set says of its walks
+    *("subject_id", "walk_id", "sensor", "pathology", "activity", "severity", "attributes", "fps"),
+    *("gait_parameters", "captions"),
+)
+
 
 def open_rows(dataset: str) -> Dataset:
     """Rows of a `load_dataset` name or a folder of Parquet, memory-mapped. Raises ValueError for a folder without any."""
@@ -141,12 +146,20 @@ class WindowLoader:
 
 
 def fingerprint(*parts: object) -> str:
-    """Digest of arrays, tensors, lists of text or numbers, and data sets (ids, people, classes, 64 of the walks)."""
+    """Digest of arrays, tensors, weights of networks, lists of text or numbers, and data sets (what is said of each walk, and
+    64 of the walks)."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
+        if isinstance(part, torch.nn.Module):
+            for name, tensor in part.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            continue
         if isinstance(part, Dataset):
-            columns = [c for c in ("subject_id", "walk_id", "sensor", "pathology", "activity") if c in part.column_names]
-            digest.update(repr([list(map(str, part[c][:])) for c in columns]).encode())
+            columns = [c for c in SAID if c in part.column_names]
+            digest.update(repr([(c, getattr(part.features[c], "names", None)) for c in columns]).encode())
+            for rows in part.select_columns(columns).with_format(None).iter(1024):
+                digest.update(repr([rows[c] for c in columns]).encode())
             some = part.with_format("numpy")[np.unique(np.linspace(0, len(part) - 1, 64).astype(int)).tolist()]
             part = [np.asarray(v).tobytes() for v in some.get("joints", [])]
         digest.update(

@@ -333,6 +333,8 @@ def train(args: GPT2Arguments) -> torch.nn.Module:
     tokenizer = build_tokenizer(args, data, vq, extractor.classes)
     processor = GaitProcessor(extractor, tokenizer, normal_reference=normal_reference(data, args.init_from))
     model = build_model(args, tokenizer)
+    given = {"vq": fingerprint(vq, extractor.to_json_string())}
+    given |= {name: fingerprint(model.transformer.h) for name in ("init_from", "base_model") if getattr(args, name)}
     if accelerator.device.type == "cpu":  # whose fused attention is slow backwards in bf16
         model.set_attn_implementation("eager")
     loader = SentenceLoader(data, vq, processor, args)
@@ -347,7 +349,8 @@ def train(args: GPT2Arguments) -> torch.nn.Module:
         loss = prepared(**{k: v.to(accelerator.device) for k, v in batch.items()})
         return loss, {"loss": loss.item()}
 
-    model = training_loop(accelerator, GaitSentenceLoss(model, tokenizer), args, step_loss, "GPT-2", fingerprint(data)).model
+    sentence_loss = GaitSentenceLoss(model, tokenizer)
+    model = training_loop(accelerator, sentence_loss, args, step_loss, "GPT-2", fingerprint(data), **given).model
     return save_family(args, model, processor, vq)
 
 

@@ -222,6 +222,9 @@ def train_model(
     if encoder is None and (args.numeric or args.knowledge != "none"):
         encoder = SentenceEncoder(args.text_model)
     model = new_model(args, walks, rows, encoder)
+    given = {} if encoder is None else {"text_model": fingerprint(encoder.modules)}
+    given |= {} if args.knowledge == "none" else {"knowledge": fingerprint(load_classes(args.knowledge).to_dict())}
+    given |= {"video_encoder": fingerprint(model.video.encoder)} if args.video_encoder else {}
     size = min(args.batch_size, len(rows))
     batches = StepBatches(len(rows), size, args.seed, accelerator.process_index, accelerator.num_processes)
 
@@ -236,7 +239,7 @@ def train_model(
         return output.loss, {"loss": output.loss.item()}
 
     data = fingerprint(walks.inputs[rows], walks.labels[rows], walks.parameters[rows])
-    trained = training_loop(accelerator, model, args, step_loss, "knowledge", data)
+    trained = training_loop(accelerator, model, args, step_loss, "knowledge", data, **given)
     model = accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
     if model.config.use_knowledge:
         with torch.no_grad():

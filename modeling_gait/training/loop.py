@@ -76,17 +76,19 @@ def training_loop(
     step_loss: Callable[[torch.nn.Module, int, int], tuple[torch.Tensor, dict[str, float]]],
     name: str,
     data: str = "",
+    **given: str,
 ) -> torch.nn.Module:
     """Train `model` for `args.max_steps` steps of AdamW with warm-up and a cosine to zero, resuming where a checkpoint is.
 
     Args:
         step_loss: (prepared model, step, seed of this step and process) -> loss, numbers to show.
-        data: `data.fingerprint` of what is trained on.
+        data: `data.fingerprint` of what is trained on; given: by the name of an argument, that of the model that it names,
+            which is read or begun with.
 
     Returns: the unwrapped model in eval mode.
     Raises: FloatingPointError where the loss is not finite; ValueError where a checkpoint is of another run, see `run_of`.
     """
-    run = run_of(args, accelerator.num_processes, data)
+    run = run_of(args, accelerator.num_processes, data, **given)
     plain = copy.deepcopy(model) if accelerator.distributed_type == DistributedType.FSDP else model  # FSDP shards in place
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, betas=(0.9, 0.99), weight_decay=args.weight_decay)
@@ -141,14 +143,14 @@ def schedule(step: int, warmup: int, total: int) -> float:
     return rise * (0.02 + 0.49 * (1 + np.cos(np.pi * step / max(total, 1))))
 
 
-# Arguments that change nothing of what is learned; the data are known by their fingerprint, wherever they are.
+# Arguments that change nothing of what is learned; data and models are known by their fingerprints, wherever they are.
 FREE = ("dataset", "output_dir", "save_steps", "num_threads", "text_cache")
 
 
-def run_of(args: TrainArguments, num_processes: int, data: str) -> dict:
-    """What makes a run: its arguments, but those of `FREE`, its processes and its data."""
+def run_of(args: TrainArguments, num_processes: int, data: str, **given: str) -> dict:
+    """What makes a run: its arguments, but those of `FREE`, its processes, its data and the models that it was given."""
     kept = {k: v for k, v in asdict(args).items() if k not in FREE}
-    return json.loads(json.dumps(kept | {"num_processes": num_processes, "dataset": data}))
+    return json.loads(json.dumps(kept | {"num_processes": num_processes, "dataset": data} | given))
 
 
 def check_run(folder: Path, run: dict) -> None:

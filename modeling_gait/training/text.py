@@ -234,8 +234,9 @@ def fit_model(args: TextArguments, windows, encoder: SentenceEncoder, layout: st
             )
         return output.loss, {"loss": output.loss.item()}
 
-    data = fingerprint(windows.texts, windows.descriptions, frames)
-    model = training_loop(accelerator, model, args, step_loss, "+".join(args.losses), data).cpu()
+    data = fingerprint(windows.texts, windows.descriptions, frames, windows.classes.tolist(), windows.people.tolist())
+    given = {"text_model": fingerprint(encoder.modules)}
+    model = training_loop(accelerator, model, args, step_loss, "+".join(args.losses), data, **given).cpu()
     if args.known_walks:
         balanced = hasattr(windows, "balanced")
         even = np.linspace(0, len(windows) - 1, args.known_walks).astype(int)

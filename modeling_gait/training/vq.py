@@ -102,6 +102,7 @@ def train(args: VQArguments) -> GaitVQModel:
     accelerator = start(args)
     data = load_walks(args.dataset, args.exclude_subjects)
     model, extractor = build(args, data)
+    given = {"init_from": fingerprint(model, extractor.labels)} if args.init_from else {}
     data = data.select(np.unique(np.linspace(0, len(data) - 1, min(len(data), args.max_walks)).astype(int)))
     joints, mask = windows_of(data, extractor)
     labels, count = sided_labels(data, extractor), len(extractor.labels)
@@ -130,6 +131,6 @@ def train(args: VQArguments) -> GaitVQModel:
         output = prepared(waves=drawn, labels=target.to(accelerator.device))
         return output.loss, {"class": output.loss.item()}
 
-    model = training_loop(accelerator, model, args, step_loss, "class head", fingerprint(data))
+    model = training_loop(accelerator, model, args, step_loss, "class head", fingerprint(data), **given)
     save_model(args.output_dir, model, extractor)
     return model
