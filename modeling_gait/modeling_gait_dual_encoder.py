@@ -18,6 +18,9 @@ import importlib.util
 import json
 import math
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +60,12 @@ def locate_sentence_encoder(name: str) -> str:
         if found is not None and found.submodule_search_locations:
             return str(Path(found.submodule_search_locations[0]) / PACKAGED[name][2])
     return name
+
+
+def encoder_name(model: PreTrainedModel) -> str:
+    """Of a model's frozen encoder: the folder that its checkpoint brings along, else what its configuration names."""
+    own = Path(model.name_or_path, "encoder")
+    return str(own) if model.name_or_path and own.is_dir() else model.config.text_config.name
 
 
 class SentenceEncoder:
@@ -299,6 +308,7 @@ class GaitDualEncoderModel(PreTrainedModel):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(config.logit_scale_init)))
         self.logit_bias = nn.Parameter(torch.tensor(float(config.logit_bias_init)), requires_grad="siglip" in config.losses)
         self._sentence_encoder: SentenceEncoder | None = None
+        self._whole = True  # False while it is pushed, see `saved_without_encoder`
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -330,11 +340,32 @@ class GaitDualEncoderModel(PreTrainedModel):
     def sentence_encoder(self) -> SentenceEncoder:
         """The frozen encoder, loaded when first needed. Raises OSError where it cannot be, ValueError if it is another."""
         if self._sentence_encoder is None:
-            about = self.config.text_config
-            own = Path(self.name_or_path, "encoder")  # that a checkpoint brings along
-            name = str(own) if self.name_or_path and own.is_dir() else about.name
-            self.set_sentence_encoder(SentenceEncoder(name, about.revision))
+            self.set_sentence_encoder(SentenceEncoder(encoder_name(self), self.config.text_config.revision))
         return self._sentence_encoder
+
+    def save_pretrained(self, save_directory: str | Path, *args, **kwargs) -> None:
+        """As of transformers; a sentence encoder that the model's folder or this package brings along is saved with it."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        name, target = encoder_name(self), Path(save_directory, "encoder")
+        if name == self.config.text_config.name and PACKAGED.get(name, [""])[0] != "modeling_gait":
+            return  # it is loaded from where it was
+        source = Path(locate_sentence_encoder(name))
+        if source.is_dir() and source.resolve() != target.resolve() and self._whole and kwargs.get("is_main_process", True):
+            shutil.copytree(source, target, dirs_exist_ok=True)
+
+    @contextmanager
+    def saved_without_encoder(self) -> Iterator[None]:
+        """Inside, `save_pretrained` leaves the sentence encoder out: transformers pushes no folder within a folder."""
+        self._whole = False
+        try:
+            yield
+        finally:
+            self._whole = True
+
+    def push_to_hub(self, *args, **kwargs) -> str:
+        """As of transformers, without the sentence encoder."""
+        with self.saved_without_encoder():
+            return super().push_to_hub(*args, **kwargs)
 
     def set_sentence_encoder(self, encoder: SentenceEncoder) -> None:
         """Use this encoder. Raises ValueError where it is not the one that the model was trained with."""

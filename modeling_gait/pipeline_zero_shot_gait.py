@@ -168,10 +168,16 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         return [{"label": label, "score": score} for score, label in ranked]
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
-        """The model, its feature extractor, and this pipeline's code; see `save_pipeline`."""
+        """The model, the sentence encoder where it came with it, its feature extractor, and this pipeline's code; see
+        `save_pipeline`."""
         save_pipeline(self, save_directory, ZeroShotGaitConfig, **kwargs)
         if self.extractor is not None:
             self.extractor.save_pretrained(save_directory)
+
+    def push_to_hub(self, *args, **kwargs) -> str:
+        """As of transformers, without the sentence encoder."""
+        with self.model.saved_without_encoder():
+            return super().push_to_hub(*args, **kwargs)
 
 
 class ZeroShotGaitConfig(GaitDualEncoderConfig):

@@ -39,6 +39,7 @@ from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
+from modeling_gait.released import released
 from train.publish import PublishArguments, Repository, publish, push
 
 TOKENS = {"hf_me": "me"}
@@ -264,6 +265,10 @@ def test_push_to_hub_of_every_model_processor_and_data_set(hub, family_folder, d
         assert hub.repositories["models", f"me/part-{name}"].private
     rows = datasets.load_dataset("parquet", data_files=str(dataset_folder / "data" / "*.parquet"), split="train")
     rows.push_to_hub("me/rows", private=True, token="hf_me")
+    shipped = transformers.pipeline("zero-shot-gait-classification", model=released("text"))
+    for part in (shipped, shipped.model):  # whose sentence encoder is saved with it, but is no file that is pushed
+        part.push_to_hub("me/part-shipped", private=True)
+        assert "model.safetensors" in hub.head("me/part-shipped").files
     assert "data/train-00000-of-00001.parquet" in hub.head("me/rows", "datasets").files
 
 

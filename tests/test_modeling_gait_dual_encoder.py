@@ -11,6 +11,7 @@ from transformers import AutoModel, BertConfig, BertModel, BertTokenizerFast
 import modeling_gait.pipeline_zero_shot_gait  # noqa: F401  (registers the model)
 from modeling_gait.configuration_gait_dual_encoder import LOSSES, GaitDualEncoderConfig, GaitEncoderConfig
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder, clip_loss, siglip_loss, triplet_loss
+from modeling_gait.released import released
 
 CHANNELS = 6
 
@@ -228,6 +229,26 @@ def test_saved_model_is_the_same_and_holds_no_text_weights(encoder_folder, tmp_p
     assert sum(p.numel() for p in model.parameters()) + text_weights > text_weights
     assert not any("bert" in n or "sentence" in n for n in model.state_dict())
     assert not any(p.requires_grad for p in model.sentence_encoder.model.parameters())
+
+
+def test_an_encoder_of_the_package_is_saved_with_the_model(tmp_path, monkeypatch):
+    model = GaitDualEncoderModel.from_pretrained(released("text")).eval()
+    model.save_pretrained(tmp_path / "one")
+    monkeypatch.setattr("modeling_gait.modeling_gait_dual_encoder.PACKAGED", {})  # as where the package is absent
+    again = GaitDualEncoderModel.from_pretrained(tmp_path / "one").eval()
+    again.save_pretrained(tmp_path / "two")
+    again.save_pretrained(tmp_path / "one")
+    last = GaitDualEncoderModel.from_pretrained(tmp_path / "two").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(last.get_text_features("a slow walk"), model.get_text_features("a slow walk"))
+    files = [
+        {p.relative_to(tmp_path / d): p.read_bytes() for p in (tmp_path / d / "encoder").rglob("*.json")}
+        for d in ("one", "two")
+    ]
+    assert files[0] == files[1] != {}
+    with again.saved_without_encoder():
+        again.save_pretrained(tmp_path / "three")
+    assert not (tmp_path / "three" / "encoder").exists()
 
 
 def test_another_encoder_is_not_taken_for_the_trained_one(encoder_folder, tmp_path):

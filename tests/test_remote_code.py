@@ -13,6 +13,7 @@ from transformers import pipeline
 from modeling_gait import GaitDecoderModel, GaitProcessor, GaitVQModel
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
+from modeling_gait.released import released
 from modeling_gait.tokenization_gait import GaitCodes
 
 # Blocks the package before anything else: no finder may serve it, whatever is on the path.
@@ -142,6 +143,23 @@ def test_pipelines_run_from_their_own_code(seen, family_folder, walk_file):
     assert seen["made"] == pytest.approx(float(made["joints"].astype(float).sum()), abs=1e-3)
     assert seen["text"] == read["text"]
     assert seen["speed"] == pytest.approx(read["gait_parameters"]["speed"], abs=1e-6)
+
+
+def test_a_saved_zero_shot_pipeline_brings_its_sentence_encoder(walk_file, tmp_path):
+    search = pipeline("zero-shot-gait-classification", model=released("text"))
+    search.save_pretrained(tmp_path / "text")
+    code = f"""
+import json
+import numpy as np
+from transformers import pipeline
+search = pipeline("zero-shot-gait-classification", model={str(tmp_path / "text")!r}, trust_remote_code=True)
+print(json.dumps(search(np.load({str(walk_file)!r}), ["normal gait", "steppage gait"], fps=30)))
+"""
+    (tmp_path / "elsewhere").mkdir()
+    found = run_blocked(code, tmp_path / "elsewhere")
+    here = search(np.load(walk_file), ["normal gait", "steppage gait"], fps=30)
+    assert [f["label"] for f in found] == [f["label"] for f in here]
+    assert found[0]["score"] == pytest.approx(here[0]["score"], abs=1e-5)
 
 
 def test_exported_code_stands_alone(family_folder):
