@@ -36,7 +36,7 @@ from experiments.loso import scores
 from experiments.loso_report import LosoRows, named
 from experiments.runner import RunArguments, held_out, parse, result_path, rounded, run_all, save_figure, write_result
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
-from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
+from modeling_gait.sentence_encoder import SentenceEncoder
 from modeling_gait.training.data import numbered
 from modeling_gait.training.knowledge import (
     PARAMETERS,

@@ -29,9 +29,10 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_parameters import GAIT_PARAMETERS
 from .modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
-from .modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder, clip_loss
+from .modeling_gait_dual_encoder import GaitDualEncoderModel, clip_loss
 from .modeling_gait_knowledge_branches import GaitTiming, VideoBranch, change_walks
 from .numeric_text import NUM_TOKEN, numeric_sentence
+from .sentence_encoder import SentenceEncoder
 from .skeletons import SKELETONS
 
 

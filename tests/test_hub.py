@@ -269,6 +269,10 @@ def test_push_to_hub_of_every_model_processor_and_data_set(hub, family_folder, d
     for part in (shipped, shipped.model):  # whose sentence encoder is saved with it, but is no file that is pushed
         part.push_to_hub("me/part-shipped", private=True)
         assert "model.safetensors" in hub.head("me/part-shipped").files
+    shipped = transformers.pipeline("zero-shot-gait-classification", model=released("text"))
+    for part in (shipped, shipped.model):  # whose sentence encoder is saved with it, but is no file that is pushed
+        part.push_to_hub("me/part-shipped", private=True)
+        assert "model.safetensors" in hub.head("me/part-shipped").files
     assert "data/train-00000-of-00001.parquet" in hub.head("me/rows", "datasets").files
 
 

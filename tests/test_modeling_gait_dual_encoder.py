@@ -10,8 +10,9 @@ from transformers import AutoModel, BertConfig, BertModel, BertTokenizerFast
 
 import modeling_gait.pipeline_zero_shot_gait  # noqa: F401  (registers the model)
 from modeling_gait.configuration_gait_dual_encoder import LOSSES, GaitDualEncoderConfig, GaitEncoderConfig
-from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder, clip_loss, siglip_loss, triplet_loss
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, clip_loss, siglip_loss, triplet_loss
 from modeling_gait.released import released
+from modeling_gait.sentence_encoder import SentenceEncoder
 
 CHANNELS = 6
 
@@ -234,7 +235,7 @@ def test_saved_model_is_the_same_and_holds_no_text_weights(encoder_folder, tmp_p
 def test_an_encoder_of_the_package_is_saved_with_the_model(tmp_path, monkeypatch):
     model = GaitDualEncoderModel.from_pretrained(released("text")).eval()
     model.save_pretrained(tmp_path / "one")
-    monkeypatch.setattr("modeling_gait.modeling_gait_dual_encoder.PACKAGED", {})  # as where the package is absent
+    monkeypatch.setattr("modeling_gait.sentence_encoder.PACKAGED", {})  # as where the package is absent
     again = GaitDualEncoderModel.from_pretrained(tmp_path / "one").eval()
     again.save_pretrained(tmp_path / "two")
     again.save_pretrained(tmp_path / "one")
@@ -268,7 +269,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch):
         asked.append(1)
         raise OSError("no network")
 
-    monkeypatch.setattr("modeling_gait.modeling_gait_dual_encoder.get_hf_file_metadata", nobody)
+    monkeypatch.setattr("modeling_gait.sentence_encoder.get_hf_file_metadata", nobody)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.file_download.get_hf_file_metadata", nobody)
     with pytest.raises(OSError, match="neither in the cache nor can it be downloaded"):

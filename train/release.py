@@ -28,8 +28,8 @@ from transformers import HfArgumentParser
 
 from modeling_gait import __version__
 from modeling_gait.files import atomic_folder, write_json
-from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
 from modeling_gait.released import ABOUT, FOLDER, NAME
+from modeling_gait.sentence_encoder import SentenceEncoder
 from modeling_gait.simulation.sensors import SHARES, UNSEEN
 from modeling_gait.training import classifier, gpt2, knowledge, maml, sentences, text, vq
 from modeling_gait.training.cards import release_card

@@ -24,10 +24,10 @@ from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_classes import load_classes
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
-from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
 from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
+from modeling_gait.sentence_encoder import SentenceEncoder
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.classifier import Walks, inputs_of, share_of_walks
 from modeling_gait.training.data import StepBatches, class_labels, fingerprint, load_walks

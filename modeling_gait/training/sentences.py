@@ -22,7 +22,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from modeling_gait.caption_grammar import paraphrase, partial_description
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import load_classes
-from modeling_gait.modeling_gait_dual_encoder import SentenceEncoder
+from modeling_gait.sentence_encoder import SentenceEncoder
 from modeling_gait.training.loop import optimizer_step, schedule, seed_step
 from modeling_gait.walk_description import QUANTITIES, WalkDescription
 

@@ -31,8 +31,9 @@ from modeling_gait.configuration_gait_dual_encoder import (
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_search import read_joints
-from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, SentenceEncoder
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
+from modeling_gait.sentence_encoder import SentenceEncoder
 from modeling_gait.skeletons import SKELETONS, mirror
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.data import StepBatches, dataset_classes, fingerprint, load_walks, pathology_names
