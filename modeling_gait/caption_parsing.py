@@ -57,19 +57,31 @@ class Facts:
 
 
 _NUM = r"(?<![\w.,])(?P<n>(?:(?<![\w)])[-+])?(?:\d+(?:[.,]\d+)?|\.\d+))"
+_PER = r"(?: ?/ ?|[ -](?:per|an?|each|every|in (?:an?|each|every))[ -])"
+_SECOND, _MINUTE, _HOUR = r"s(?:ec(?:ond)?s?)?\b", r"min(?:ute)?s?\b", r"h(?:(?:ou)?rs?)?\b"
 SPEED_UNITS = {
-    r"m ?/ ?s(?:ec)?\b|m ?s ?\^? ?-1\b|m·s\^?-1\b|mps\b|(?:m|met(?:er|re)s?) ?(?:per|a|/) ?s(?:econd)?\b": 1.0,
-    r"cm ?/ ?s(?:ec)?\b|(?:cm|centimet(?:er|re)s?) (?:per|a) s(?:econd)?\b": 0.01,
-    r"km ?/ ?hr?\b|kph\b|kmh\b|(?:km|kilomet(?:er|re)s?) ?(?:per|an|/) ?h(?:our)?\b": 1 / 3.6,
-    r"mph\b|mi ?/ ?h\b|miles? (?:per|an) h(?:our)?\b": 0.44704,
-    r"(?:ft|feet|foot) ?(?:/|per|a) ?s(?:ec(?:ond)?)?\b": 0.3048,
-    r"m(?:et(?:er|re)s?)? ?(?:/|per|a) ?min(?:ute)?\b": 1 / 60,
+    rf"(?:m|met(?:er|re)s?){_PER}{_SECOND}|m ?s ?\^? ?-1\b|m·s\^?-1\b|mps\b": 1.0,
+    rf"(?:cm|centimet(?:er|re)s?){_PER}{_SECOND}": 0.01,
+    rf"(?:km|kilomet(?:er|re)s?){_PER}{_HOUR}|kph\b|kmh\b": 1 / 3.6,
+    rf"mph\b|mi(?:les?)?{_PER}{_HOUR}": 0.44704,
+    rf"(?:ft|feet|foot){_PER}{_SECOND}": 0.3048,
+    rf"m(?:et(?:er|re)s?)?{_PER}{_MINUTE}": 1 / 60,
 }
-CADENCE_UNITS = {
-    r"steps? ?(?:/|per|a|every) ?min(?:ute)?\b|spm\b": 1.0,
-    r"strides? ?(?:/|per|a|every) ?min(?:ute)?\b": 2.0,
-    r"steps? ?(?:/|per|a|every) ?s(?:ec|econd)?\b": 60.0,
+_EACH_LEG = r"[ ,(]*\b(?:per|(?:(?:with|by|of|for|on) )?(?:each|either|every)) (?:leg|foot|side|limb)\b\)?"
+_STRIDES = r"(?:strides?|(?:gait )?cycles?|double[ -]steps?)"
+CADENCE_UNITS = {  # a stride, or the step of one leg, is two steps
+    rf"{_STRIDES}{_PER}{_MINUTE}|steps?{_EACH_LEG}{_PER}{_MINUTE}|(?:steps?{_PER}{_MINUTE}|spm\b){_EACH_LEG}": 2.0,
+    rf"{_STRIDES}{_PER}{_SECOND}|steps?{_EACH_LEG}{_PER}{_SECOND}|steps?{_PER}{_SECOND}{_EACH_LEG}": 120.0,
+    rf"steps?{_PER}{_MINUTE}|spm\b": 1.0,
+    rf"steps?{_PER}{_SECOND}": 60.0,
 }
+_OF_CADENCE = (  # what may follow the number of "cadence 55"; nothing that would make it another unit may be left behind it
+    rf"(?![.,]?\d)(?: ?\(?(?:(?P<strides>{_STRIDES}\b)|steps?\b|beats\b|bpm\b)?"
+    rf"(?:(?P<second> ?(?:hz|hertz)\b|{_PER}{_SECOND})|{_PER}{_MINUTE})?(?P<each>{_EACH_LEG})?\)?)"
+    rf"(?!\w| ?\(?(?:{_STRIDES}|steps?|beats|hz|hertz|per|each|every|a (?:second|minute|hour)|"
+    r"/|%|percent|°|deg|[ckm]?m\b|rp[ms]|rev))"
+)
+_HERTZ = (80, 200)  # [steps/min] of a cadence in 1/s; below, it could be that of strides
 LENGTH_UNITS = {
     r"m\b|met(?:er|re)s?\b": 1.0,
     r"cm\b|centimet(?:er|re)s?\b": 0.01,
@@ -213,7 +225,7 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     lean = {"lean", "leans", "leaning"} if any(n.quantity == "trunk_lean" for n in r.facts.numbers) else set()
     words = re.findall(r"(?<![\w~'-])(?:[a-z][a-z'-]+|[lr])(?![\w~'])", rest)
     r.facts.unread_words += [w for w in words if w not in _PLAIN | lean]
-    r.facts.unread_numbers = [m[0].strip("~.,;:()") for m in re.finditer(rf"[^\s~]*\d[^\s~]*|\S* ?(?:{unit})", left)]
+    r.facts.unread_numbers += [m[0].strip("~.,;:()") for m in re.finditer(rf"[^\s~]*\d[^\s~]*|\S* ?(?:{unit})", left)]
     return r.facts
 
 
@@ -266,8 +278,12 @@ def _read_speed_cadence_length(r: Reader) -> None:
         for unit, factor in units.items():
             for m in r.find(rf"(?<!wind )(?<!wind of ){_NUM}[ -]?(?:{unit})(?! (?:head|tail)?wind\b)"):
                 r.number(quantity, m, factor)
-    for m in r.find(rf"\bcadence{_GLUE}[ :=]*{_NUM}(?! ?(?:%|°|deg|m\b|cm\b))"):
-        r.number("cadence", m)
+    for m in r.find(rf"\b(?:(?P<stride>stride|cycle) |step )?cadence{_GLUE}[ :=]*{_NUM}{_OF_CADENCE}"):
+        per_second = _HERTZ[0] <= 60 * float(m["n"].replace(",", ".")) <= _HERTZ[1]
+        if m["second"] and not (per_second or m["strides"] or m["stride"] or m["each"]):
+            r.facts.unread_numbers.append(m[0])
+        else:
+            r.number("cadence", m, (60 if m["second"] else 1) * (2 if m["strides"] or m["stride"] or m["each"] else 1))
     for unit, factor in LENGTH_UNITS.items():
         named = rf"\b(?P<what>stride|step)s?(?: length)?{_GLUE}(?: only| just| each)?[ :=]*"
         for m in r.find(rf"{named}{_NUM} ?(?:{unit})(?! (?:wide|apart|high))"):
