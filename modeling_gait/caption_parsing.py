@@ -86,7 +86,7 @@ LENGTH_UNITS = {
     r"m\b|met(?:er|re)s?\b": 1.0,
     r"cm\b|centimet(?:er|re)s?\b": 0.01,
     r"(?:ft\b|feet\b|foot\b)": 0.3048,
-    r"inch(?:es)?\b|in\b(?=$|[.,;)]| (?:and|or|long|wide|tall)\b)": 0.0254,
+    r"inch(?:es)?\b|in\b(?=$|[.,;)]| (?:and|or|at|on|with|per|long|wide|tall)\b)": 0.0254,
 }
 _DEGREES = r"(?:°|deg\b|degrees?\b)"
 _GLUE = (
@@ -105,7 +105,10 @@ _RANGE_WORDS = r"\b(?:range|rom|excursion|through|motion|moves?|lean|leans|leani
 _ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
 _SMALL = {w: i for i, w in enumerate(_ONES.split(), 1)} | {"zero": 0, "nineteen": 19}
 _TENS = {w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)}
-_UNIT_AHEAD = r"(?= ?(?:degrees?|deg|met(?:er|re)s?|centimet|kilomet|miles?|steps? (?:per|a) m|percent|point))"
+_UNIT_AHEAD = (
+    r"(?= ?(?:degrees?|deg|met(?:er|re)s?|centimet|kilomet|miles?|[ck]?m\b|mph\b|feet|inch|percent|point|"
+    rf"(?:steps?|strides?){_PER}))"
+)
 
 
 def normalise(text: str) -> str:
@@ -113,23 +116,28 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).lower()
     text = re.sub(r"[‐-―−]", "-", text).replace("’", "'").replace("˚", "°").replace("_", " ")
     text = re.sub(r"\s+", " ", re.sub(r"[.;,]?\s*\n\s*", ". ", text.strip()))
-    return _spelled_numbers(text)
+    return _spelled_numbers(re.sub(r"(?<=[a-z)]),(?=\d)", ", ", text))
 
 
 def _spelled_numbers(text: str) -> str:
     small, tens = "|".join(_SMALL), "|".join(_TENS)
     below_100 = rf"(?:(?:{tens})(?:[ -](?:{small}))?|(?:{small}))"
-    hundreds = rf"(?:(?:one|a) hundred(?:(?: and)? {below_100})?)"
-    decimals = rf"(?: point(?: (?:{small}))+)"
+    hundreds = rf"(?:(?:{small}|a) hundred(?:(?: and)? {below_100})?)"
+    decimals = rf"(?: point(?: (?:{small}))+\b| and a half\b{_UNIT_AHEAD})"
+    named = r"(?:severity|cadence|updrs(?:[- ](?:gait|item|score|part|iii|3\.10))*)(?: level| grade| score)?"
 
     def value(match: re.Match) -> str:
-        whole, _, fraction = match[0].partition(" point ")
-        total = sum(_SMALL.get(w, 0) + _TENS.get(w, 0) for w in re.split(r"[ -]", whole.replace("one hundred", "hundred")))
-        total += 100 * ("hundred" in whole)
+        whole, _, fraction = match[0].replace(" and a half", " point five").partition(" point ")
+        many, hundred, rest = whole.rpartition("hundred")
+        total = sum(_SMALL.get(w, 0) + _TENS.get(w, 0) for w in re.split(r"[ -]", rest))
+        total += 100 * _SMALL.get(many.strip(), 1) * bool(hundred)
         return f"{total}." + "".join(str(_SMALL[w]) for w in fraction.split()) if fraction else str(total)
 
-    text = re.sub(rf"\b(?:{hundreds}|{below_100}){decimals}\b", value, text)
-    return re.sub(rf"\b(?:{hundreds}|(?:{tens})(?:[ -](?:{small}))?|(?:{small}){_UNIT_AHEAD})\b", value, text)
+    text = re.sub(rf"\b(?:{hundreds}|{below_100}){decimals}", value, text)
+    ahead = rf"(?:{_UNIT_AHEAD}|(?= (?:to|or) {below_100}{_UNIT_AHEAD}))"  # "one to two m/s"
+    text = re.sub(rf"\b(?:{hundreds}|(?:{tens})(?:[ -](?:{small}))?|(?:{small}){ahead})\b", value, text)
+    behind = rf"(\b{named}{_GLUE}[ :=(]*|\bout of )({small})\b(?!-| (?:of|or|to|sided|step|leg|side|half|thirds?|quarters?)\b)"
+    return re.sub(behind, lambda m: f"{m[1]}{_SMALL[m[2]]}", text)
 
 
 def _phrases(phrases: str) -> str:
@@ -285,7 +293,7 @@ def _read_speed_cadence_length(r: Reader) -> None:
         else:
             r.number("cadence", m, (60 if m["second"] else 1) * (2 if m["strides"] or m["stride"] or m["each"] else 1))
     for unit, factor in LENGTH_UNITS.items():
-        named = rf"\b(?P<what>stride|step)s?(?: length)?{_GLUE}(?: only| just| each)?[ :=]*"
+        named = rf"\b(?P<what>stride|step)s?(?:[ -]length)?{_GLUE}(?: only| just| each)?[ :=]*"
         for m in r.find(rf"{named}{_NUM} ?(?:{unit})(?! (?:wide|apart|high))"):
             r.number("stride_length", m, factor * (2 if m["what"] == "step" else 1))
         for m in r.find(rf"{_NUM}[ -]?(?:{unit})[ -]?(?:long )?(?P<what>stride|step)s?\b(?! (?:/|per|a) )"):
