@@ -69,7 +69,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     notes: list[str] = []
     pathology = _one_pathology(facts, text, classes, notes)
     entry = classes[pathology]
-    numbers = _one_of_each(facts)
+    numbers, said = _one_of_each(facts)
     side = _one_side(facts, entry)
     if pathology == "trendelenburg" and side in ("left", "right") and _SIDED_DROP.search(text.lower()):
         notes.append(f"the {side} side is read as that of the weak leg: when it stands, the pelvis drops on the other side")
@@ -81,8 +81,9 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
                     f"which side has the {joint.replace('_', ' ')} of {numbers[joint]:g} degrees? Write left or right"
                 )
             numbers |= {f"{joint}_{s}": numbers[joint] for s in sides}
+            said |= {f"{joint}_{s}": said[joint] for s in sides}
             del numbers[joint]
-    severity = _one_severity(facts, numbers.pop("severity", None))
+    severity = _one_severity(facts, numbers.pop("severity", None), said.get("severity", ""))
     if severity and not entry.graded:
         raise ValueError(f"a {entry.title} has no severity; leave it out or name another gait")
     attributes = {"age": numbers.pop("age")} if "age" in numbers else {}
@@ -93,7 +94,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
         q = QUANTITIES[name]
         if not q.low <= value <= q.high:
             raise ValueError(
-                f"{name.replace('_', ' ')} {value:.4g} {q.unit} is impossible here; expected {q.low:g} to {q.high:g} {q.unit}"
+                f"{said[name]!r} is impossible here; expected a {name.replace('_', ' ')} of {q.low:g} to {q.high:g} {q.unit}"
             )
     _fit_together(facts, numbers)
     severity = severity if entry.graded else None
@@ -101,8 +102,8 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     unused += [
         f"{name.replace('_', ' ')} {v:g} {QUANTITIES[name].unit}" for name, v in numbers.items() if name not in IN_PROMPT
     ]
-    said = {"notes": tuple(notes), "unused": (*unused, *facts.unread_words)}
-    return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes, **said)
+    told = {"notes": tuple(notes), "unused": (*unused, *facts.unread_words)}
+    return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes, **told)
 
 
 def _one_pathology(facts: Facts, text: str, classes: GaitClasses, notes: list[str]) -> str:
@@ -167,26 +168,31 @@ def _one_side(facts: Facts, entry: GaitClass) -> str:
     return sides[0] if sides else "unknown"
 
 
-def _one_of_each(facts: Facts) -> dict[str, float]:
+def _one_of_each(facts: Facts) -> tuple[dict[str, float], dict[str, str]]:
+    """The value of each number, and the words that gave it."""
     out: dict[str, float] = {}
+    said: dict[str, str] = {}
     tolerance: dict[str, float] = {}
     for number in facts.numbers:
         name = number.quantity
         if name in out and abs(out[name] - number.value) > tolerance[name] + number.tolerance + 1e-9:
             raise ValueError(f"the prompt gives two values of {name.replace('_', ' ')}: {out[name]:.3g} and {number.value:.3g}")
         out.setdefault(name, round(number.value, 6))
+        said.setdefault(name, number.text)
         tolerance.setdefault(name, number.tolerance)
-    return out
+    return out, said
 
 
-def _one_severity(facts: Facts, number: float | None) -> float | None:
+def _one_severity(facts: Facts, number: float | None, said: str) -> float | None:
     levels = sorted(set(facts.severities), key=list(SEVERITY_VALUES).index)
     if len(levels) > 1:
         raise ValueError(f"the prompt gives contradictory severities ({', '.join(levels)}); give one")
     if number is None:
         return SEVERITY_VALUES[levels[0]] if levels else None
+    if not 0 <= number <= 1 and "updrs" in said:
+        raise ValueError(f"{said!r}: of the scores of UPDRS item 3.10 only 0 to 3 walk without help; write one of them")
     if not 0 <= number <= 1:
-        raise ValueError(f"severity {number:g} is not within 0 and 1; write for example severity 0.5 or moderate")
+        raise ValueError(f"{said!r} is not within 0 and 1; write for example severity 0.5 or moderate")
     if levels and severity_level(number) != levels[0]:
         raise ValueError(f"severity {number:g} is {severity_level(number)}, but the prompt also says {levels[0]}")
     return number
