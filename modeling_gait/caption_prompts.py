@@ -102,7 +102,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     unused += [
         f"{name.replace('_', ' ')} {v:g} {QUANTITIES[name].unit}" for name, v in numbers.items() if name not in IN_PROMPT
     ]
-    told = {"notes": tuple(notes), "unused": (*unused, *facts.unread_words)}
+    told = {"notes": tuple(notes), "unused": tuple(dict.fromkeys((*unused, *facts.unread_words)))}
     return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes, **told)
 
 
