@@ -30,6 +30,42 @@ BOUND = (  # what stands before a number that is only a limit, a share of it, or
 BOUNDED = rf"(?:{_MORE_OR_LESS}|below|above|under|over|plus|at (?:the )?(?:least|most)|max(?:imum)?|min(?:imum)?)\b"
 OPEN_END = rf" ?(?:\+|\(?(?:(?:or|and) )?(?:{BOUNDED}|(?:or|and) (?:up|so on|beyond)\b))"  # after a number and its unit
 
+_ARMS = r"arms?|hands?|wrists?|elbows?|shoulders?|heads?"
+MOVERS = (  # what moves at a speed of its own
+    rf"{_ARMS}|foot|feet|legs?|limbs?|thighs?|knees?|ankles?|hips?|heels?|toes?|trunk|torso|pelvi[sc]|swing|sway|vertical|"
+    r"lateral|sideways|angular|impact|landing|peak|wind|car|ball|dog|heart|breathing|recovery|reaction|previous|former|earlier"
+)
+_MOTION = r"speeds?|velocit(?:y|ies)|pace|swings?|sways?|motions?|movements?|moves?"  # but "the left leg, moving at"
+_CHANGES = (
+    r"los(?:t|es?|ing|s)|gain(?:s|ed)?|drop(?:s|ped)?|decreased?|increased?|reduc(?:tion|ed)|improve(?:d|ments?)|declined?|"
+    r"changed?|differences?|differs|deficit|variability|varies|variation|variance|deviation|sd|error|asymmetry|uncertainty|"
+    r"slowed|fell|rose|slower|faster|lower|higher"
+)
+_NEAR = r"(?:(?: (?:is|are|was|of|about|around|roughly|approximately|some|only|just|down|up))*[ :=(]+)"
+_OF_SPEED = r"(?: (?:in|of) (?:(?:the|his|her|walking|gait) )*(?:speed|velocity|pace|cadence))?"
+_OF_ANOTHER = re.compile(
+    rf"\b(?:{MOVERS}) (?:{_MOTION})(?: (?:at|with|forwards?|to|of the (?:left |right )?(?:{MOVERS})))*{_NEAR}$|"
+    rf"\b(?:{_ARMS}|(?:{_MOTION}) (?:of|in|at) (?:the |his |her )?(?:left |right )?(?:{MOVERS})){_NEAR}$|"
+    rf"\b(?:{_CHANGES}){_OF_SPEED}{_NEAR}$|\b[a-z]+ by{_NEAR}$"
+)
+_ANOTHERS = re.compile(
+    rf" (?:(?:walking |gait )?(?:speed |velocity )?(?:{_CHANGES})|(?:{MOVERS}) (?:{_MOTION})|"
+    rf"(?:of|at|in) (?:the |his |her )?(?:left |right )?(?:{MOVERS})|per (?:second|year|month|week|day|step))\b"
+)
+
+
+def of_another(text: str, start: int, end: int, names: str) -> str:
+    """The words of a number at (start, end) that is not the walk's: of a foot or an arm, or a change; "" of any other.
+
+    `names`: as for `is_severity`; a "drop foot" is no foot.
+    """
+    plain = re.sub(names or "(?!)", lambda m: "~" * len(m[0]), text)
+    before, behind = _OF_ANOTHER.search(plain[:start]), _ANOTHERS.match(plain, end)
+    if not (before or behind):
+        return ""
+    return text[before.start() if before else start : behind.end() if behind else end].strip()
+
+
 # --- comparisons of speed ----------------------------------------------------------------------------------------------------
 
 _PACES = (

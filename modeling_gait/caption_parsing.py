@@ -17,6 +17,7 @@ from .caption_context import (
     SOUND,
     is_affected,
     is_severity,
+    of_another,
     of_the_walk,
     with_neighbours,
 )
@@ -197,7 +198,14 @@ class Reader:
         self.take(start, end)
 
     def number(self, quantity: str, match: re.Match, factor: float = 1.0) -> None:
-        """Record the match's number; half the last written digit is its rounding error, at most _MAX_TOLERANCE."""
+        """Record the match's number; half the last written digit is its rounding error, at most _MAX_TOLERANCE.
+
+        A speed, cadence or length that is not the walk's own is no number that is read.
+        """
+        of_walk = quantity in ("speed", "cadence", "stride_length")
+        if of_walk and (words := of_another(self.whole, *match.span(), self.names)):
+            self.facts.unread_numbers.append(words)
+            return
         written = match["n"].replace(",", ".")
         decimals = len(written.partition(".")[2])
         tolerance = min(0.5 * 10.0**-decimals * abs(factor), _MAX_TOLERANCE.get(quantity, 1.0))

@@ -64,7 +64,8 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
         raise ValueError(f"{facts.ranges[0]!r} is a range, not one number; give one")
     if facts.unread_numbers:
         raise ValueError(
-            f"what is the number {facts.unread_numbers[0]!r}? Give it a unit, e.g. 0.8 m/s, 100 steps/min, stride 1.1 m"
+            f"what is the number {facts.unread_numbers[0]!r}? Give what the walk itself shall have, with a unit, "
+            "e.g. 0.8 m/s, 100 steps/min, stride 1.1 m"
         )
     notes: list[str] = []
     pathology = _one_pathology(facts, text, classes, notes)
