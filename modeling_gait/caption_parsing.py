@@ -13,6 +13,7 @@ from .caption_context import (
     BOUND,
     COMPARED,
     DENIED_BEHIND,
+    MOVERS,
     OPEN_END,
     SOUND,
     is_affected,
@@ -337,29 +338,47 @@ def read_angles(r: Reader) -> None:
         previous = m.end()
 
 
-_PACE = r"(?:pace|speed|tempo|rate|velocity)"
-_PACED = rf"{_PACE}|cadence|rhythm|step|crawl"
+_PACE = r"(?:pace|speed|tempo|velocity)"
+_RHYTHM = r"(?:cadence|rhythm|step rate|step frequency)"
+_PACED = rf"{_PACE}|{_RHYTHM}|step|crawl"
 _SLOW = r"slow(?:ly|ed|er)?|low|reduced|leisurely|unhurried"
 _EASY = r"comfortabl[ey]|normal|easy|usual|natural|self[- ]selected|average|medium|moderate|typical|ordinary|preferred"
 _FAST = r"fast(?:er)?|quick(?:ly)?|brisk(?:ly)?|high|rapid(?:ly)?|hurried|swift"
+_VERY = r"(?:very|extremely|really)"
+
+
+def _behind(noun: str, words: str) -> str:
+    """ "The cadence is slow", "cadence: slow"; but not "cadence slow walk"."""
+    said = rf"\b{noun}(?: (?:is|was|being|remains?|stays?|looks?|seems?))*[ :=(]+(?:(?:rather|quite|fairly|{_VERY}) )*"
+    return rf"{said}(?:{words})\b(?![ -](?:walk|gait|step|stride|{_PACE}|{_RHYTHM}|by|to|from|th[ae]n)| ?[~\d])"
+
+
 CADENCE_WORDS = {  # read before speed words
-    "low": rf"\b(?:{_SLOW}|low) (?:cadence|rhythm|step rate|step frequency)\b",
-    "usual": rf"\b(?:{_EASY}) (?:cadence|rhythm|step rate|step frequency)\b",
-    "high": rf"\b(?:{_FAST}) (?:cadence|rhythm|step rate|step frequency)\b|\b(?:quick|fast|rapid|hurried) steps\b",
+    "low": rf"\b(?:{_SLOW}) {_RHYTHM}\b|{_behind(_RHYTHM, _SLOW)}",
+    "usual": rf"\b(?:{_EASY}) {_RHYTHM}\b|{_behind(_RHYTHM, _EASY)}",
+    "high": rf"\b(?:{_FAST}) {_RHYTHM}\b|{_behind(_RHYTHM, _FAST)}|\b(?:quick|fast|rapid|hurried) steps\b",
 }
 SPEED_WORDS = {
-    "very slow": rf"\b(?:very|extremely|really) (?:(?:{_SLOW}) {_PACE}\b|slow(?:ly)?\b)(?:[- ]paced\b)?|\bat a crawl\b",
-    "slow": rf"\b(?:{_SLOW})[ -](?:walking )?{_PACE}d?\b|\bslow(?:ly|ed)?\b|\bunhurried\b|\bleisurely\b",
-    "comfortable": rf"\b(?:{_EASY})(?:ly)?[ -](?:walking )?{_PACE}d?\b|\bnormally[ -]paced\b",
+    "very slow": rf"\b{_VERY} (?:(?:{_SLOW}) {_PACE}\b|slow(?:ly)?\b)(?:[- ]paced\b)?|\bat a crawl\b|"
+    rf"{_behind(_PACE, f'{_VERY} (?:{_SLOW})')}",
+    "slow": rf"\b(?:{_SLOW})[ -](?:walking )?{_PACE}d?\b|{_behind(_PACE, _SLOW)}|\bslow(?:ly|ed)?\b|\bunhurried\b|"
+    r"\bleisurely\b",
+    "comfortable": rf"\b(?:{_EASY})(?:ly)?[ -](?:walking )?{_PACE}d?\b|{_behind(_PACE, _EASY)}|\bnormally[ -]paced\b",
     "fast": rf"\b(?:very |extremely )?(?:(?:{_FAST})[ -](?:walking )?{_PACE}d?\b|fast\b|quick(?:ly)?\b|brisk(?:ly)?\b|"
-    r"rapid(?:ly)?\b|hurr\w+\b)",
+    rf"rapid(?:ly)?\b|hurr\w+\b)|{_behind(_PACE, _FAST)}",
 }
+_NO_PACE = (  # a rate may be that of steps or of metres; what is slow may be a hand
+    rf"\b(?:{_SLOW}|{_EASY}|{_FAST}) (?:walking )?rates?\b|{_behind('rate', f'{_SLOW}|{_EASY}|{_FAST}')}|"
+    rf"\b(?:{MOVERS}) (?:{_PACE}|rhythm)(?: (?:is|was))?[ :=(]+(?:{_VERY} )?(?:{_SLOW}|{_EASY}|{_FAST})\b|"
+    rf"\b(?:{_SLOW}|{_EASY}|{_FAST}) (?:{MOVERS}) (?:{_PACE}|rhythm|rate)\b"
+)
 
 
 def _read_speed_words(r: Reader) -> None:
     assert set(SPEED_WORDS) == set(SPEED_BANDS) and set(CADENCE_WORDS) == set(CADENCE_BANDS)
-    for m in list(re.finditer(COMPARED, r.rest)):
-        r.tell(*m.span())
+    for m in [*re.finditer(COMPARED, r.rest), *re.finditer(_NO_PACE, r.rest)]:
+        if "~" not in r.rest[m.start() : m.end()]:
+            r.tell(*m.span())
     for words, out in ((CADENCE_WORDS, r.facts.cadence_words), (SPEED_WORDS, r.facts.speed_words)):
         for band, pattern in words.items():
             for m in list(re.finditer(pattern, r.rest)):
