@@ -212,6 +212,21 @@ _ELSEWHERE = re.compile(  # "left of the road", but "right side of the body"
 )
 
 
+_BRAIN = (
+    r"(?:stroke|infarct\w*|cva|tia|hemispher\w*|cerebr\w*|brain\w*|cort(?:ex|ical\w*)|thalam\w*|ganglia\w*|capsul\w*|[mapi]ca|"
+    r"ha?emorrhage|bleed\w*|aneurysm|craniotomy)"
+)
+_OF_BRAIN = (
+    r"(?:sided?|hand|half|middle|anterior|posterior|internal|carotid|artery|territory|ischa?emic|ha?emorrhagic|sub\w+|basal|"
+    rf"frontal|parietal|temporal|lacunar|large|small|old|acute|chronic|recent|of|in|the|his|her|a|{_BRAIN})"
+)
+BRAIN_SIDE = re.compile(  # the side of a lesion in the brain, which is not that of the leg
+    rf"\b(?:left|right)(?:[- ]+{_OF_BRAIN})*[- ]+{_BRAIN}\b|"
+    rf"\b{_BRAIN}(?:[- ]+(?:{_OF_BRAIN}|on|to|at|affecting|affected))*[ :(-]+(?:left|right)\b\)?"
+    rf"(?![- ]+(?:leg|limb|foot|knee|hip|ankle|lower|arm|gait|walk|hemip\w+|weak\w*))"
+)
+
+
 def is_affected(text: str, rest: str, start: int, end: int) -> bool:
     """Is a "left" or "right" at (start, end) the gait's side? Not that of a hand, a cane, a camera or a turn.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from .caption_context import (
     BOUND,
+    BRAIN_SIDE,
     COMPARED,
     DENIED_BEHIND,
     MOVERS,
@@ -465,7 +466,9 @@ def _read_sides(r: Reader) -> None:
         r"\bleft and (?:the )?right\b|\bright and (?:the )?left\b"
     )
     aside = r"\bright (?:now|away|angles?|after|before|here)\b|\ball right\b|\bleft (?:over|behind|out)\b"
-    for m in list(re.finditer(aside, r.rest)):
+    signs = phrases_pattern(tuple(p.lower() for c in (*r.classes.classes, *r.classes.others) for p in (*c.names, *c.signs)))
+    unnamed = re.sub(signs, lambda m: "~" * len(m[0]), r.whole)  # a "left stroke gait" is that of the left leg
+    for m in [*BRAIN_SIDE.finditer(unnamed), *re.finditer(aside, r.rest)]:
         r.tell(*m.span())
     for m in [*re.finditer(both, r.rest), *re.finditer(r"\b(?:left|right)\b", r.rest)]:
         if "~" in r.rest[m.start() : m.end()]:
