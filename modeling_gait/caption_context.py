@@ -155,14 +155,17 @@ _SOUND = "unaffected|sound|uninvolved|healthy|normal|intact|unimpaired|spared"
 _WELL = (
     r"(?:completely |entirely |quite |perfectly )?(?:unaffected|sound|uninvolved|good|healthy|normal|normally|intact|"
     r"unimpaired|fine|"
-    r"uninjured|spared|pain[- ]free|painless|asymptomatic|well|strong|ok(?:ay)?|not affected|not involved|not injured|free)"
+    r"uninjured|spared|pain[- ]free|painless|asymptomatic|well|strong|stronger|ok(?:ay)?|not affected|not involved|not injured|"
+    r"free|freely|easily)"
 )
+_WELL_DONE = r"moves?|works?|looks?|bends?|swings?|flex(?:es)?|extends?|lifts?|functions?|clears? (?:the )?(?:floor|ground)"
 _STOP = rf"(?= *(?:$|{_CLAUSE}|(?:and|but|while|with|at)\b))"
-SOUND = (  # a leg that is well, `a`, `b`, `c` or `d` saying which
+SOUND = (  # a leg that is well, a group saying which
     rf"\b(?:{_SOUND}) (?P<a>left|right){_STOP}|\b(?!strong (?:left|right) side){_WELL} (?P<e>left|right) (?:{_LEG})\b|"
-    rf"\b(?P<b>left|right|both)(?: (?:one|{_LEG}))?(?: (?:is|are|was|were|remains?|stays?|being|moves?|works?|"
-    rf"looks?))? (?:{_WELL}|not){_STOP}|"
-    rf"\b(?:{_WELL}) (?:{_LEG})\b(?: is| being| are)?[ :(]*(?:on |at )?(?:the |his |her )?(?P<c>left|right)\b(?: (?:one|"
+    rf"\b(?P<b>left|right|both)(?: (?:one|{_LEG}))?(?: (?:is|are|was|were|remains?|stays?|being|"
+    rf"{_WELL_DONE}))? (?:{_WELL}|not|the (?:{_WELL}|better)(?: one| {_LEG})?){_STOP}|"
+    rf"\bstronger (?:on|in) (?:the |his |her )?(?P<f>left|right)\b|\bbetter (?P<g>left|right) (?:{_LEG})\b|"
+    rf"\b(?:{_WELL}|better) (?:{_LEG})\b(?: is| being| are)?[ :(]*(?:on |at )?(?:the |his |her )?(?P<c>left|right)\b(?: (?:one|"
     rf"{_LEG}))?|\bspar(?:es|ed|ing) (?:the |his |her )?(?P<d>left|right)(?: (?:{_LEG}))?"
 )
 
@@ -188,7 +191,23 @@ _NOT_AFFECTED = re.compile(
     rf"\b(?<!toe[ -])(?:{_SEEN}) (?:on|at|in) {_MINE}$|"
     rf"\b(?:{_OBJECTS})(?: (?:is|held|worn|carried|placed|mounted|being|stands?|set|strapped))*[ :(]+(?:"
     rf"(?:on|in|at|to|by|with|against|under|over|round|around) )?{_MINE}$|"
-    rf"\b(?:no|without(?: any)?|free of|free from|lack of|absence of) (?:[a-z-]+ ){{1,3}}(?:in|on|of|at|with) {_MINE}$"
+    rf"\b(?:no|nothing|without(?: any)?|free of|free from|lack of|absence of) (?:[a-z-]+ ){{1,3}}(?:in|on|of|at|with) {_MINE}$"
+)
+_LOADED = re.compile(  # the leg that is used more, well or not: "spends more time on the left"
+    r"\b(?:spend\w* (?:more|most)|more (?:time|weight|load)|long(?:er)? (?:stance|support|single support)|"
+    r"rel(?:y|ies|ying|iance)|depend(?:s|ing)|favou?r\w*|prefer\w*|dominan\w*|lean\w*|loads?|loading|"
+    r"stands? (?:longer|mostly|mainly|more)|(?:puts?|putting|bears?|bearing|shift\w*|takes?|carries|keeps?) "
+    r"(?:(?:more|most|all|full|much|of|his|her|the|their|body|extra|a lot) )*(?:body)?(?:weight|load))"
+    r"(?: (?:stance|support|time|phase|weight|load|side|leg|foot|on|onto|upon|to|in|for|with|is|of|the|his|her|their|its|"
+    r"longer|more|most|heavily|mostly|mainly))*[ :(]+$"
+)
+_UNLOADED = re.compile(
+    r"(?:\b(?:not|cannot|never|no|without|unable|avoid\w*|refus\w*|hardly|difficult\w*|trouble|pain\w*|hurts?|less|little|"
+    r"reluctan\w*|afraid|fear\w*|hesita\w*|problems?|limited|reduced|intoleran\w*)|n't)\b[^,.;]*$"
+)
+_USED = re.compile(
+    rf"[- ](?:(?:{_LEG}) )?(?:is )?(?:dominan\w*|handed|footed|(?:getting )?better|compensat\w*|"
+    r"(?:takes?|bears?|carries) (?:more|most|all|the weight))\b"
 )
 _DUE_TO_LEG = re.compile(rf"\b(?:to|from) {_MINE}$")
 _BODY_PART = (
@@ -235,6 +254,9 @@ def is_affected(text: str, rest: str, start: int, end: int) -> bool:
     clause = re.split(_CLAUSE, text[max(0, start - 80) : start].replace("(", " "))[-1]
     label = re.search(rf"\b(?:{_OBJECTS}|view|perspective|direction|angle|turn) ?[:=(] ?$", text[:start])
     if label or not _AFFECTED.match(rest, end) or _ELSEWHERE.match(rest, end):
+        return False
+    loaded = _LOADED.search(clause)
+    if (loaded and not _UNLOADED.search(clause[: loaded.start()])) or _USED.match(text, end):
         return False
     if _DUE_TO_LEG.search(clause) and re.match(rf"[- ]{_HURT}{_BODY_PART}\b", text[end:]):
         return True  # "an injury to the left knee"

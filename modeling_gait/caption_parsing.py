@@ -157,7 +157,7 @@ def take(text: str, pattern: str) -> tuple[str, list[re.Match]]:
 
 _NEGATORS = (
     "no|not|without|never|lacks?|lacking|free of|absence of|non|nor|neither|rather than|instead of|unlike|"
-    "anything except|except|excluding|other than|anything but|all but|free from|no longer|"
+    "anything except|except|excluding|other than|anything but|everything but|all but|free from|no longer|"
     "hardly|scarcely|far from|stopped|used to|recovered from|cured of|history of|formerly"
 )
 _ADJACENT = (
@@ -186,7 +186,7 @@ class Reader:
 
     def negated(self, start: int, between: str = r"(?:[\w']+[ -]+){0,3}") -> bool:
         """Does a "no", "not", "without" ... stand before the word at `start`, with nothing but `between` in between?"""
-        cut = r"[,.;:!?](?!\d)|\b(?:(?<!anything )(?<!all )but|while|only|(?<!not )(?:with|at))\b"
+        cut = r"[,.;:!?](?!\d)|\b(?:(?<!anything )(?<!everything )(?<!all )but|while|only|(?<!not )(?:with|at))\b"
         clause = re.split(cut, self.whole[max(0, start - 80) : start])[-1]
         return bool(re.search(rf"(?:\b(?:{_NEGATORS})\b|n't\b)[ -]*{between}$", clause))
 
