@@ -276,3 +276,27 @@ DENIED_BEHIND = re.compile(
     r"(?:[ -]free\b|(?: [a-z]+){0,2} (?:no|not any|n't any) ?(?:more|longer)\b|(?: (?:is|was|has|are|been|now|fully|"
     r"completely))* (?:absent|gone|ruled out|excluded|resolved|cured|healed|vanished|disappeared)\b|: (?:no|none|absent)\b)"
 )
+
+# --- what was, what is only feared, and what another one has ------------------------------------------------------------------
+
+_FAMILY = (
+    r"(?<!my )(?<!our )(?<!the )(?<!this )(?:brother|sister|mother|father|parent|uncle|aunt|cousin|sibling|son|daughter|twin|"
+    r"relative|husband|wife)(?:s|'s)?"
+)
+_HAS = r"(?:who|also|has|have|had|with|walks?|shows?|suffers? from|is|was|a|an|the|his|her)"
+_TREATED = r"(?:surgery|surgeries|operation|operated|repair|treated|treatment) (?:for|of|on)"
+NOT_NOW = re.compile(  # before a kind of gait
+    r"\b(?:(?:previously|earlier|once had|was once|rul(?:e|es|ed|ing) out|to exclude|risk of|fear of|"
+    rf"{_TREATED})[ -]+(?:[\w']+[ -]+){{0,3}}|{_FAMILY}(?: {_HAS})* (?:[\w']+[ -]+){{0,1}})$"
+)
+_AGO = (
+    r"(?:in the past|in (?:his|her|their) (?:youth|childhood)|last (?:year|month|week)|"
+    r"(?:[\w]+ )?(?:years?|months?|weeks?|days?) ago)"
+)
+NOT_ANY_MORE = re.compile(  # behind it
+    r" (?:surgery|surgeries|operation|repair|correction)\b|"
+    rf"(?: was| were)? (?:{_AGO}|(?:previously|formerly)(?= *(?:$|{_CLAUSE})))"
+)
+NOW_NORMAL = re.compile(
+    r"\b(?:now|today|currently|again|meanwhile|walks?|walking)(?: (?:is|are|walks?|quite))? (?:normal|healthy|normally)\b"
+)

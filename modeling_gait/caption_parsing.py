@@ -15,6 +15,8 @@ from .caption_context import (
     COMPARED,
     DENIED_BEHIND,
     MOVERS,
+    NOT_ANY_MORE,
+    NOT_NOW,
     OPEN_END,
     SOUND,
     is_affected,
@@ -44,6 +46,7 @@ class Facts:
     pathologies: list[str] = field(default_factory=list)
     weak_pathologies: list[str] = field(default_factory=list)
     negated_pathologies: list[str] = field(default_factory=list)
+    past_pathologies: list[str] = field(default_factory=list)
     unsupported: list[str] = field(default_factory=list)
     unknown_names: list[str] = field(default_factory=list)
     sides: list[str] = field(default_factory=list)
@@ -193,6 +196,13 @@ class Reader:
     def denied(self, m: re.Match) -> bool:
         """`negated`, or denied by what follows: "pain-free", "limping no more"."""
         return self.negated(m.start()) or bool(DENIED_BEHIND.match(self.whole, m.end()))
+
+    def not_now(self, m: re.Match) -> bool:
+        """Is it what was, what is to be ruled out, or what a brother has? Told, as it is not read."""
+        clause = re.split(r"[,.;:!?](?!\d)|\bbut\b", self.whole[max(0, m.start() - 80) : m.start()])[-1]
+        found = bool(NOT_NOW.search(clause) or NOT_ANY_MORE.match(self.whole, m.end()))
+        self.facts.unread_words += [m[0]] * found
+        return found
 
     def tell(self, start: int, end: int) -> None:
         """Blank out, and keep among the words that are not read."""
@@ -436,6 +446,9 @@ def _read_pathologies(r: Reader) -> None:
         if r.denied(m):
             r.facts.negated_pathologies.append(name or m[0])
             continue
+        if r.not_now(m):
+            r.facts.past_pathologies.append(name or m[0])
+            continue
         (r.facts.pathologies if name else r.facts.unsupported).append(name or m[0])
         if name != "normal" and re.search(_CALLED_NORMAL, r.whole[: m.start()]):
             r.facts.pathologies.append("normal")
@@ -445,7 +458,8 @@ def _read_pathologies(r: Reader) -> None:
             r.facts.weak_pathologies.append("person")
     for name, pattern in r.classes.hints:
         for m in r.find(pattern):
-            (r.facts.negated_pathologies if r.denied(m) else r.facts.weak_pathologies).append(name)
+            f = r.facts
+            (f.negated_pathologies if r.denied(m) else f.past_pathologies if r.not_now(m) else f.weak_pathologies).append(name)
     if re.search(r"\b(?:abnormal(?:ly|ity)?|pathological)\b", r.rest) and not r.facts.pathologies:
         r.facts.unsupported.append("abnormal gait")
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .caption_context import NOW_NORMAL
 from .caption_parsing import Facts, read_facts
 from .caption_words import CADENCE_BANDS, SEVERITY_VALUES, SPEED_BANDS, severity_level
 from .gait_classes import GaitClass, GaitClasses, load_classes
@@ -118,6 +119,8 @@ def _one_pathology(facts: Facts, text: str, classes: GaitClasses, notes: list[st
     if named:
         if named[0] in facts.negated_pathologies:
             raise ValueError(f"the prompt both asks for and excludes {named[0]} gait")
+        if named != ["normal"] and "normal" in facts.weak_pathologies and (now := NOW_NORMAL.search(text.lower())):
+            raise ValueError(f"the prompt names {named[0]} gait and says {now[0]!r}; name what the walk is now")
         return named[0]
     weak = sorted(set(facts.weak_pathologies) - {"person"})
     if len(weak) > 1:
@@ -133,6 +136,10 @@ def _one_pathology(facts: Facts, text: str, classes: GaitClasses, notes: list[st
         return weak[0]
     absent = set(facts.negated_pathologies)
     stated = bool(facts.speed_words) or any(n.quantity == "speed" for n in facts.numbers)
+    if facts.past_pathologies:
+        raise ValueError(
+            f"the prompt says {facts.past_pathologies[0]} gait only of what was, may be or another has; name one of {listed}"
+        )
     if "normal" not in classes:
         raise ValueError(f"the prompt names no gait; name one of {listed}{_suggestion(text, classes)}")
     if absent and "normal" not in absent and facts.mentions_walking and re.search(r"\b(?:no|without|free)\b", text.lower()):
