@@ -270,6 +270,21 @@ def with_neighbours(rest: str, start: int, end: int) -> tuple[int, int]:
     return before.start(), end + (after.end() if after else 0)
 
 
+# The side of a pelvis that drops, which is not the one that a Trendelenburg gait "on the left" names; and the standing leg's.
+_PELVIS = r"(?:hemi-?)?(?:hips?|pelvis|pelvic)"
+_DROPS = r"(?:drops?|dropping|drooping|sinks?|sinking|sags?|sagging|falls|tilts? down)"
+DROPPED = re.compile(
+    rf"\b(?P<a>left|right)(?: side)?(?: of)?(?: the| his| her)? {_PELVIS} (?:\w+ )?{_DROPS}\b|"
+    rf"\b(?:{_PELVIS} (?:\w+ )?{_DROPS}|(?:drop|sagging|sinking) of (?:the|his|her)(?: {_PELVIS})?|dropp(?:ing|ed) {_PELVIS})"
+    r"(?: (?:is|down|on|at|in|of|to|towards?|the|his|her))* (?P<b>left|right)\b|"
+    rf"\bdropp(?:ing|ed) (?P<c>left|right) {_PELVIS}\b"
+)
+STANDING = re.compile(
+    r"\b(?:stand\w*|stance|supported)(?: (?:on|of|over|by|phase|the|his|her|leg))* (?P<a>left|right)\b|"
+    r"\b(?P<b>left|right)(?:[- ](?:leg|foot))?(?: single)?[- ](?:stance|stands|standing|support)\b"
+)
+
+
 # --- what is denied behind a word --------------------------------------------------------------------------------------------
 
 DENIED_BEHIND = re.compile(

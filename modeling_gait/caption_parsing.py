@@ -14,11 +14,13 @@ from .caption_context import (
     BRAIN_SIDE,
     COMPARED,
     DENIED_BEHIND,
+    DROPPED,
     MOVERS,
     NOT_ANY_MORE,
     NOT_NOW,
     OPEN_END,
     SOUND,
+    STANDING,
     is_affected,
     is_severity,
     of_another,
@@ -50,6 +52,7 @@ class Facts:
     unsupported: list[str] = field(default_factory=list)
     unknown_names: list[str] = field(default_factory=list)
     sides: list[str] = field(default_factory=list)
+    dropped_sides: list[str] = field(default_factory=list)
     sound_sides: list[str] = field(default_factory=list)
     severities: list[str] = field(default_factory=list)
     speed_words: list[str] = field(default_factory=list)
@@ -484,16 +487,18 @@ def _read_sides(r: Reader) -> None:
     unnamed = re.sub(signs, lambda m: "~" * len(m[0]), r.whole)  # a "left stroke gait" is that of the left leg
     for m in [*BRAIN_SIDE.finditer(unnamed), *re.finditer(aside, r.rest)]:
         r.tell(*m.span())
+    dropped, standing = ({m.start(m.lastgroup) for m in p.finditer(r.whole)} for p in (DROPPED, STANDING))
     for m in [*re.finditer(both, r.rest), *re.finditer(r"\b(?:left|right)\b", r.rest)]:
         if "~" in r.rest[m.start() : m.end()]:
             continue
         side = m[0] if m[0] in ("left", "right") else "both"
         if side == "both" and not re.search("left|right", m[0]):
             r.facts.sides.append(side)
-        elif not is_affected(r.whole, r.rest, *m.span()):
+        elif not (is_affected(r.whole, r.rest, *m.span()) or (dropped and m.start() in standing)):
             r.tell(*with_neighbours(r.rest, *m.span()))
         elif r.negated(m.start(), _ADJACENT):
             r.facts.sound_sides.append(side)
         else:
             r.facts.sides.append(side)
+            r.facts.dropped_sides += [side] * (m.start() in dropped)
         r.take(*m.span())

@@ -21,9 +21,6 @@ from .walk_description import IN_PROMPT, QUANTITIES, WalkDescription
 logger = logging.getLogger(__name__)
 MAX_PROMPT_CHARACTERS = 1000
 WORD_MARGIN = {"speed": 0.15, "cadence": 10.0}  # a number may lie this far outside the band of its word [m/s, steps/min]
-# The side that drops, which is not the one that a Trendelenburg gait "on the left" names.
-_DROP = r"(?:\b(?:hip|pelvis|pelvic) (?:\w+ )?(?:drops?|dropping|sinks|sags)\b|\bdropp(?:ing|ed) (?:hip|pelvis)\b)"
-_SIDED_DROP = re.compile(rf"\b(?:left|right)\b[^.,;]*{_DROP}|{_DROP}[^.,;]*\b(?:left|right)\b")
 FIT = 0.25  # speed and stride / 2 * cadence / 60 may differ by this fraction of the larger
 
 
@@ -73,7 +70,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     entry = classes[pathology]
     numbers, said = _one_of_each(facts)
     side = _one_side(facts, entry)
-    if pathology == "trendelenburg" and side in ("left", "right") and _SIDED_DROP.search(text.lower()):
+    if pathology == "trendelenburg" and side in facts.dropped_sides:
         notes.append(f"the {side} side is read as that of the weak leg: when it stands, the pelvis drops on the other side")
     for joint in ("knee_range", "hip_range"):
         if joint in numbers:
@@ -163,6 +160,12 @@ def _suggestion(text: str, classes: GaitClasses) -> str:
 
 def _one_side(facts: Facts, entry: GaitClass) -> str:
     sides = sorted(set(facts.sides))
+    dropped = set(facts.dropped_sides)
+    if entry.name == "trendelenburg" and len(sides) == 2 and len(dropped) == 1 and "both" not in sides:
+        weak = list(facts.sides)
+        for side in facts.dropped_sides:
+            weak.remove(side)
+        sides = sorted({*weak} or dropped)  # the pelvis drops on the side of the swinging leg, not of the weak one
     if len(sides) > 1:
         raise ValueError(f'the prompt names contradictory sides ({", ".join(sides)}); write left, right or "both sides"')
     if entry.side == "none":

@@ -332,12 +332,15 @@ def test_fallbacks_are_stated(text, pathology):
         "left hip drop",
         "a pelvic drop on the left",
         "a dropping hip on the left",
+        "Trendelenburg gait, drop of the left hemipelvis",
+        "Trendelenburg gait, the left hemipelvis sinks",
     ],
 )
 def test_the_side_of_a_pelvis_that_drops_is_told_from_that_of_the_weak_leg(text):
     with pytest.warns(UserWarning, match="left side is read as that of the weak leg: when it stands, the pelvis"):
         assert parse_prompt(text).side == "left"
     assert not read_prompt("Trendelenburg gait, left side").notes
+    assert not read_prompt("weak left hip abductors, pelvis drops right").notes
 
 
 def test_no_caption_says_that_the_pelvis_drops_on_the_side_of_the_weak_leg():
