@@ -101,6 +101,8 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     unused += [
         f"{name.replace('_', ' ')} {v:g} {QUANTITIES[name].unit}" for name, v in numbers.items() if name not in IN_PROMPT
     ]
+    if entry.side == "both" and side in ("left", "right"):  # it has no walks of one side
+        unused, side = [*unused, f"{side} side"], "unknown"
     told = {"notes": tuple(notes), "unused": tuple(dict.fromkeys((*unused, *facts.unread_words)))}
     return WalkDescription(pathology, side, severity, attributes=attributes, **numbers, classes=classes, **told)
 

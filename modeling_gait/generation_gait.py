@@ -382,6 +382,8 @@ def _missed(found: dict, asked: WalkDescription) -> Iterator[str]:
     if asked.pathology and found["pathology"] != asked.pathology:
         sure = max(found["class_probabilities"].values())
         yield f"{asked.pathology} gait was asked for, the walk is read as {found['pathology']} (probability {sure:.2f})"
+    elif asked.side in ("left", "right") and asked.entry and asked.entry.side == "both":
+        yield f"the {asked.side} side was asked for, a {asked.entry.title} is affected on both"
     elif asked.side in ("left", "right") and found["side"] not in (asked.side, None):
         yield f"the {asked.side} side was asked for, the walk is read as affected on the {found['side']}"
     elif asked.side == "both" and found["side"]:

@@ -39,7 +39,8 @@ def descriptions(draw, complete: bool = False):
     """Descriptions whose speed, cadence and stride fit each other, parts left out at random unless `complete`."""
     pathology = draw(st.sampled_from(PATHOLOGIES))
     entry = load_classes()[pathology]
-    side = "none" if entry.side == "none" else draw(st.sampled_from(("left", "right", "both", "unknown")))
+    sides = {"none": ("none",), "both": ("both", "unknown")}.get(entry.side, ("left", "right", "both", "unknown"))
+    side = draw(st.sampled_from(sides))
     cadence, stride = draw(st.floats(50, 140)), draw(st.floats(0.4, 1.5))
     numbers = {
         "severity": draw(st.floats(0, 1)) if entry.graded else None,

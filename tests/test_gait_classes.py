@@ -104,7 +104,8 @@ def test_prompt_to_description_and_back(data):
     """Of every class, heard of or not: its prompt is read as it was, its paraphrases are faithful to it and to no other."""
     c = data.draw(st.sampled_from((*load_classes().classes, *OWN.classes)))
     classes = OWN if c.name in OWN else load_classes()
-    side = "none" if c.side == "none" else data.draw(st.sampled_from(("left", "right", "both", "unknown")))
+    sides = {"none": ("none",), "both": ("both", "unknown")}.get(c.side, ("left", "right", "both", "unknown"))
+    side = data.draw(st.sampled_from(sides))
     severity = data.draw(st.floats(0, 1)) if c.graded else None
     d = WalkDescription(c.name, side, severity, data.draw(st.floats(0.2, 2)), classes=classes)
     assert parse_prompt(d.to_prompt(), classes) == d.canonical()

@@ -17,6 +17,8 @@ from modeling_gait import generation_gait
 from modeling_gait.captions import WalkDescription, parse_prompt, read_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
 from modeling_gait.generation_gait import (
+    TOLD,
+    _missed,
     _nucleus,
     choose_walks,
     decode_walks,
@@ -612,3 +614,9 @@ def test_a_walk_of_the_side_asked_for_is_chosen():
     walks[[1, 3], :, head, 0] -= 1
     asked, zero = [WalkDescription("steppage", side) for side in ("right", "left")], np.zeros(1, int)
     assert choose_walks(walks, [GaitCodes(zero, zero, zero)] * 4, asked, reader).tolist() == [0, 3]
+
+
+def test_one_side_of_a_gait_of_both_is_missed():
+    found = dict.fromkeys(TOLD) | {"pathology": "parkinsonian", "side": None, "class_probabilities": {"parkinsonian": 1.0}}
+    told = list(_missed(found, WalkDescription("parkinsonian", "left")))
+    assert told == ["the left side was asked for, a parkinsonian gait is affected on both"]
