@@ -266,7 +266,7 @@ def test_every_name_and_sign_is_read_as_its_class(pathology):
 
 
 def test_faithfulness_check_catches_corrupted_captions():
-    refused, _ = measure(gait_cases(250, seed=1), 250, "gait")
+    refused, _ = measure(gait_cases(250, seed=1), "gait")
     assert np.mean(refused.pop("")) == 0, "faithful ones pass"
     assert {"side", "number", "class", "severity"} <= set(refused) and sum(map(len, refused.values())) > 600
     for kind in ("side", "number", "class", "severity"):
