@@ -38,11 +38,11 @@ QUANTITIES = {
     "trunk_lean": Quantity("deg", -60, 60, 2, "Trunk lean"),
 }
 IN_PROMPT = {
-    "speed": "speed {:.2f} m/s",
-    "cadence": "cadence {:.0f} steps/min",
-    "stride_length": "stride {:.2f} m",
-    "knee_range_left": "left knee range {:.0f} deg",
-    "knee_range_right": "right knee range {:.0f} deg",
+    "speed": "speed {} m/s",
+    "cadence": "cadence {} steps/min",
+    "stride_length": "stride {} m",
+    "knee_range_left": "left knee range {} deg",
+    "knee_range_right": "right knee range {} deg",
 }
 
 
@@ -121,15 +121,21 @@ class WalkDescription:
         sides = {f"{n}_{s}": getattr(self, f"{n}_{o}") for n in ("knee_range", "hip_range") for s, o in swap.items()}
         return replace(self, side=swap.get(self.side, self.side), **sides)
 
-    def to_prompt(self) -> str:
-        """The short canonical sentence that models are trained and asked with; fixed order, what is unknown left out."""
-        d = self.canonical()
+    def to_prompt(self, exact: bool = False) -> str:
+        """The short canonical sentence that models are trained and asked with; fixed order, what is unknown left out.
+
+        `exact`: with numbers as they are, not rounded, so that `parse_prompt` gives them back.
+        """
+        d = self if exact else self.canonical()
         parts = [d.entry.title if d.entry else "gait"]
         parts += {"left": ["left side"], "right": ["right side"], "both": ["both sides"]}.get(d.side, [])
-        parts += [d.level] if d.level else []
+        if d.level:
+            parts.append(d.level if d.severity == SEVERITY_VALUES[d.level] else f"severity {_digits(d.severity)}")
         for name, form in IN_PROMPT.items():
             value = getattr(d, name)
-            parts += [form.format(value)] if value is not None else []
+            if value is not None:
+                said = _digits(value) if exact else f"{value:.{2 if QUANTITIES[name].unit in ('m/s', 'm') else 0}f}"
+                parts.append(form.format(said))
         return ", ".join(parts) + "."
 
     def to_text(self) -> str:
@@ -147,6 +153,10 @@ class WalkDescription:
         lines += [f"The walker is {', '.join(who)}"] if who else []
         lines += [f"Known of this class: {s.text}" for s in self.entry.sentences[:1]] if self.entry else []
         return "\n".join(lines)
+
+
+def _digits(value: float) -> str:
+    return np.format_float_positional(round(value, 6), trim="-")
 
 
 def _rounded(value: float | None, step: float) -> float | None:

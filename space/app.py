@@ -182,7 +182,7 @@ def shown(walk: Generated) -> list:
     title = f"{walk.description.pathology.replace('_', ' ')} gait"
     walks = {title: walk.joints} | ({"normal gait": walk.normal} if walk.normal is not None else {})
     parameters, normal = measured(walk)
-    said = f"Understood: **{walk.description.to_prompt()}** Seed {walk.seed}, {len(walk.joints) / walk.fps:.1f} s. "
+    said = f"Understood: **{walk.description.to_prompt(exact=True)}** Seed {walk.seed}, {len(walk.joints) / walk.fps:.1f} s. "
     got = f"Measured: {parameters['speed']:.2f} m/s, {parameters['cadence']:.0f} steps/min. ".replace("nan", "not measurable")
     got += "Beside it: a normal walk of the same body. " if walk.normal is not None else ""
     figure = walk_figure(walks, walk.fps, walk.skeleton)
@@ -271,7 +271,12 @@ def endpoints(demo: GaitDemo) -> None:
             walk = demo.generate(prompt, seed)
         except (ValueError, MemoryError) as error:
             raise gr.Error(str(error) or TOO_LARGE, print_exception=False) from error
-        about = {"prompt": walk.prompt, "understood": walk.description.to_prompt(), "seed": walk.seed, "fps": walk.fps}
+        about = {
+            "prompt": walk.prompt,
+            "understood": walk.description.to_prompt(exact=True),
+            "seed": walk.seed,
+            "fps": walk.fps,
+        }
         about |= {"frames": len(walk.joints), "skeleton": walk.skeleton.name, "notes": walk.notes}
         return about | {"gait_parameters": as_json(measured(walk)[0])}, write_files(walk)
 

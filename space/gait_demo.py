@@ -221,13 +221,13 @@ def write_prompt(
     entry = (classes or load_classes())[gait]
     description = WalkDescription(
         gait,
-        "none" if entry.side == "none" else side or "unknown",
+        {"none": "none", "both": "unknown"}.get(entry.side, side or "unknown"),  # of both: no side can be asked for
         (severity or None) if entry.graded else None,
         speed=speed or None,
         cadence=cadence or None,
         classes=classes,
     )
-    return description.to_prompt()
+    return description.to_prompt(exact=True)
 
 
 def parameter_rows(parameters: dict[str, float], normal: dict[str, float] | None = None) -> list[list[str]]:

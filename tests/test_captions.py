@@ -389,3 +389,17 @@ def test_mirrored_description_swaps_sides_and_comes_back():
     assert (m.side, m.knee_range_left, m.knee_range_right, m.speed) == ("right", 40.0, 60.0, 0.6)
     assert m.mirrored() == d
     assert WalkDescription("normal", "none").mirrored().side == "none"
+
+
+@given(
+    st.sampled_from(["steppage", "lurch", "antalgic", "normal"]),
+    st.sampled_from(["left", "right", "unknown"]),
+    st.none() | st.floats(0, 1).map(lambda v: round(v, 4)),
+    st.none() | st.floats(0.1, 3).map(lambda v: round(v, 4)),
+    st.none() | st.floats(20, 200).map(lambda v: round(v, 3)),
+)
+@settings(max_examples=60, deadline=None)
+def test_an_exact_prompt_is_read_as_it_was_asked(name, side, severity, speed, cadence):
+    asked = WalkDescription(name, "none" if name == "normal" else side, None if name == "normal" else severity, speed, cadence)
+    assert read_prompt(asked.to_prompt(exact=True)) == asked
+    assert read_prompt(asked.to_prompt()) == asked.canonical()

@@ -139,10 +139,10 @@ def test_without_a_seed_torch_s_random_state_draws(shipped):
 
 
 def test_a_person_who_is_unlike_all_training_people_is_told(shipped):
-    joints = simulate_walks(1, frames=120, seed=2, pathology="normal").joints[0]
+    joints = simulate_walks(1, frames=300, seed=2, pathology="normal").joints[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        shipped.spatial_codes(joints)
+        shipped.spatial_codes({"joints": joints, "fps": 30.0})
     with pytest.warns(UserWarning, match=r"person: legs of 0\.4\d m, the walks will have legs of 0\.5\d m"):
         shipped.spatial_codes(0.6 * joints)
 

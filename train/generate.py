@@ -12,10 +12,9 @@ Walk i is drawn by (seed, i), so the walks do not depend on the batches or the n
 """
 
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from accelerate import PartialState
@@ -70,7 +69,7 @@ def read_prompts(path: str, walks_per_prompt: int, classes: GaitClasses | None =
             try:
                 values = {k: v if k in ("pathology", "side") else float(v) for k, v in row.items() if not pd.isna(v)}
                 count = values.pop("count", float(walks_per_prompt))
-                prompt = exact_prompt(WalkDescription(**values, classes=classes))
+                prompt = WalkDescription(**values, classes=classes).to_prompt(exact=True)
                 parse_prompt(prompt, classes)
                 if not count.is_integer() or count < 0:
                     raise ValueError(f"count {count:g}: expected a whole number of walks")
@@ -80,14 +79,6 @@ def read_prompts(path: str, walks_per_prompt: int, classes: GaitClasses | None =
     if not prompts:
         raise ValueError(f"{path}: no prompts")
     return prompts
-
-
-def exact_prompt(asked: WalkDescription) -> str:
-    """`to_prompt` with severity, speed and cadence as they are asked for, not rounded."""
-    severity = asked.severity if asked.level else None
-    numbers = [("severity", severity, ""), ("speed", asked.speed, " m/s"), ("cadence", asked.cadence, " steps/min")]
-    said = [f"{n} {np.format_float_positional(v, trim='-')}{unit}" for n, v, unit in numbers if v is not None]
-    return ", ".join([replace(asked, severity=None, speed=None, cadence=None).to_prompt().rstrip("."), *said]) + "."
 
 
 def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int) -> list[dict]:

@@ -112,7 +112,7 @@ def generate(
         else:
             for path, walk in progress(zip(paths, walks), "files"):
                 save_walk(path, walk["joints"], walk["fps"], SKELETONS[walk["skeleton"]])
-    understood = walks[0]["description"].to_prompt()
+    understood = walks[0]["description"].to_prompt(exact=True)
     data = {"files": files, "count": count, "prompt": prompt, "understood": understood, "seed": seed, "model": named}
     data |= {"unused": walks[0]["unused"], "measured": [w["measured"] for w in walks], "missed": [w["missed"] for w in walks]}
     shown = str(files[0]) if len(files) == 1 else f"{files[0]} ... {files[-1]}"
