@@ -227,7 +227,8 @@ def whole_files(files: list[Path]) -> Iterator[list[Path]]:
         folder.mkdir(parents=True, exist_ok=True)
         made = tempfile.TemporaryDirectory(prefix=".gait-", dir=folder)
     except OSError as error:
-        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(files[0])) from error
+        why = f"{folder} is no folder" if isinstance(error, FileExistsError) else error.strerror
+        raise OSError(error.errno, f"cannot be written: {why}", str(files[0])) from error
     with made as temporary:
         paths = [Path(temporary) / f.name for f in files]
         yield paths

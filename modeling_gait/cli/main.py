@@ -68,7 +68,9 @@ def main(version: Annotated[bool, typer.Option("--version", help="Show the versi
 @command
 def generate(
     prompt: Annotated[str, typer.Argument(help="The walk in words: class, side, severity, speed, cadence.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="FILE.gif, .parquet, .bvh, .csv, .npz or .mp4.")] = Path("walk.gif"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="FILE.gif, .mp4, .csv, .npz, .npy, .bvh, .trc, .c3d or .parquet.")
+    ] = Path("walk.gif"),
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Walks to sample.")] = 1,
     seed: Annotated[
         int | None,
