@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .cleaning import FASTEST_RATE, SLOWEST_RATE
 from .points import LEGS, MAX_FRAMES, TWO_D, Points, from_arrays
 from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, known_skeleton
 from .walk_checks import check_space
@@ -118,14 +119,11 @@ def walk_from_arrays(
     return _finish(from_arrays(arrays, skeleton, name), skeleton, fps, up, name, name)
 
 
-SLOWEST, FASTEST = 5.0, 1000.0  # frames per second
-
-
 def check_arguments(fps: float | None, up: str) -> None:
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be a positive number, got {fps}")
-    if fps is not None and not SLOWEST <= fps <= FASTEST:
-        raise ValueError(f"fps must be from {SLOWEST:.0f} to {FASTEST:.0f}, got {fps}")
+    if fps is not None and not SLOWEST_RATE <= fps <= FASTEST_RATE:
+        raise ValueError(f"fps must be from {SLOWEST_RATE:.0f} to {FASTEST_RATE:.0f}, got {fps}")
     if up != "auto" and up not in _TO_Z_UP:
         raise ValueError(f"up must be 'auto' or one of {', '.join(_TO_Z_UP)}, got {up!r}")
 
@@ -364,7 +362,7 @@ def _clock(raw: Points, count: int, fps: float | None, notes: list[str], path: P
         usual = 20 if raw.skeleton is SMPL_22 and Path(path).suffix == ".npy" else 30  # HumanML3D's
         raise ValueError(f"{path}: states no frame rate (no time column in seconds); pass fps=, for example fps={usual}")
     step = float(np.median(good))
-    ticks = [t for t in _TICKS if raw.tick in (None, t[0]) and SLOWEST <= 1 / (step * t[0]) <= FASTEST]
+    ticks = [t for t in _TICKS if raw.tick in (None, t[0]) and SLOWEST_RATE <= 1 / (step * t[0]) <= FASTEST_RATE]
     if not ticks:
         shown = f" ({1 / (step * raw.tick):.3g} frames a second)" if raw.tick else ""
         raise ValueError(
@@ -390,6 +388,8 @@ def _clock(raw: Points, count: int, fps: float | None, notes: list[str], path: P
 
 
 def _rate(fps: float, path: Path | str) -> float:
-    if not SLOWEST <= fps <= FASTEST:
-        raise ValueError(f"{path}: states {fps:g} frames a second; expected {SLOWEST:.0f} to {FASTEST:.0f}: pass fps=")
+    if not SLOWEST_RATE <= fps <= FASTEST_RATE:
+        raise ValueError(
+            f"{path}: states {fps:g} frames a second; expected {SLOWEST_RATE:.0f} to {FASTEST_RATE:.0f}: pass fps="
+        )
     return float(fps)
