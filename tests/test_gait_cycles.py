@@ -163,6 +163,9 @@ def test_a_one_sided_walk_of_cycles_is_as_fast_as_the_walk(pathology):
         walk = cycles_to_walk(walk_cycles(joints, 30.0), measured["cycle_time_right"], 30.0)
         speed = (walk[-1, 0, 1] - walk[0, 0, 1]) / (len(walk) - 1) * 30
         assert speed == pytest.approx(measured["speed"], rel=0.12)
+        found = compute_gait_parameters(walk, 30.0)  # without the sway of the body steps were a third too narrow
+        assert found["step_width"] == pytest.approx(measured["step_width"], rel=0.12)
+        assert abs(walk[-1, 0, 0] - walk[0, 0, 0]) < 1e-6
 
 
 @pytest.mark.parametrize(
