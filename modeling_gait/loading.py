@@ -352,10 +352,13 @@ _TICKS = ((1.0, ""), (1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-7, "tic
 def _clock(raw: Points, count: int, fps: float | None, notes: list[str], path: Path | str) -> tuple[float, np.ndarray]:
     """Frame rate and time stamps [s]: from the argument, else the file's rate, else the file's time column."""
     frames, times = np.arange(count), raw.times
-    if fps or (raw.fps and times is None):
-        return _rate(fps or raw.fps, path), frames / (fps or raw.fps)
     steps = np.diff(times) if times is not None else np.array([])
     good = steps[np.isfinite(steps) & (steps > 0)]
+    if fps or (raw.fps and times is None):
+        stated = raw.fps or (1 / np.median(good) if len(good) else None)
+        if fps and stated and SLOWEST_RATE <= stated <= FASTEST_RATE and abs(stated / fps - 1) > 0.02:
+            notes.append(f"{fps:g} frames a second are taken as asked, the file states {stated:.4g}")
+        return _rate(fps or raw.fps, path), frames / (fps or raw.fps)
     if raw.fps and (not len(good) or np.all(good == 1)):
         return _rate(raw.fps, path), frames / raw.fps
     if not len(good) or np.all(good == 1):  # steps of exactly 1 are a frame counter

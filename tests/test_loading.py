@@ -98,7 +98,8 @@ def test_header_names(tmp_path, skeleton, names, pattern):
     walk = load_walk(path)
     assert walk.skeleton is skeleton and walk.fps == 30
     np.testing.assert_allclose(walk.joints, joints, atol=1e-6)
-    assert load_walk(path, fps=60).fps == 60
+    with pytest.warns(UserWarning, match="60 frames a second are taken as asked, the file states"):
+        assert load_walk(path, fps=60).fps == 60
 
 
 def test_decimal_commas_comments_and_byte_order_mark(tmp_path):
