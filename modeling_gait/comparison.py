@@ -22,6 +22,7 @@ from .gait_events import SIDES
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image, stride_values, without_side
 from .recording import Recording
 from .skeletons import KINECT_V2
+from .walk_checks import leg_length
 
 # SD between walks of one person, one after the other, beyond that of the mean of their strides: gist, people 1 to 5, 8 walks of
 # each class as sensor 3 saw them, joints on its side (`python -m experiments.compare_gist`). What is not here is not known: the
@@ -33,6 +34,8 @@ WALK_TO_WALK |= {"single_support_percent": 1.4, "double_support_percent": 1.2, "
 WALK_TO_WALK |= {"peak_knee_flexion": 2.0, "pelvic_obliquity_range": 2.1, "trunk_lean_sagittal": 0.9}
 WALK_TO_WALK |= {"trunk_lean_range_frontal": 0.6, "trunk_lean_range_sagittal": 1.2}
 WALK_TO_WALK |= {"cycle_time_difference": 0.0, "stride_length_difference": 0.0}  # both legs go equally far in the same time
+
+OTHER_BODY = 0.12  # share by which the legs of one person may differ: 0.11 in all walks of people of gist that one Kinect saw
 
 CURVES = {"hip_flexion": "hip flexion", "knee_flexion": "knee flexion", "ankle_dorsiflexion": "ankle dorsiflexion"}
 
@@ -85,6 +88,8 @@ def compare_walks(before: Sequence[Recording], after: Sequence[Recording], names
     """What changed from some recordings of a person to others. Raises ValueError where there is none, or nothing to compare."""
     if not before or not after:
         raise ValueError("expected one or more recordings before and after")
+    doubts = [*other_bodies(_legs((*before, *after))), *_copies(before, f"{names[0]}: "), *_copies(after, f"{names[1]}: ")]
+    before, after = _distinct(before), _distinct(after)
     first, second = _values(before), _values(after)
     changes = []
     for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
@@ -97,7 +102,7 @@ def compare_walks(before: Sequence[Recording], after: Sequence[Recording], names
     if not changes:
         raise ValueError("no gait parameter is measured in both: expected at least a stride of each")
     curves = _curve_changes(before, after)
-    doubts = [f"{n}: {d}" for n, walks in zip(names, (before, after)) for w in walks for d in w.doubts]
+    doubts += [f"{n}: {d}" for n, walks in zip(names, (before, after)) for w in walks for d in w.doubts]
     return _finish(names, changes, curves, doubts)
 
 
@@ -105,6 +110,7 @@ def compare_sides(walks: Sequence[Recording]) -> Comparison:
     """Left against right of the same strides. Raises as `compare_walks`."""
     if not walks:
         raise ValueError("expected one or more recordings")
+    doubts, walks = [*other_bodies(_legs(walks)), *_copies(walks)], _distinct(walks)
     values = _values(walks)
     changes = []
     for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
@@ -119,7 +125,7 @@ def compare_sides(walks: Sequence[Recording]) -> Comparison:
     curves = {
         a: _rms(means[f"{a}_left"], means[f"{a}_right"]) for a in CURVES if f"{a}_left" in means and f"{a}_right" in means
     }
-    return _finish(("left", "right"), changes, curves, [d for w in walks for d in w.doubts])
+    return _finish(("left", "right"), changes, curves, doubts + [d for w in walks for d in w.doubts])
 
 
 def _finish(names: tuple[str, str], changes: list[Change], curves: dict, doubts: list[str]) -> Comparison:
@@ -133,7 +139,36 @@ def _finish(names: tuple[str, str], changes: list[Change], curves: dict, doubts:
     ]
     known = len(changes) - len(unsure)
     rest = f"{known - len(beyond)} of {known} parameters with a known error do not differ by more than it"
+    rest += f"; by chance alone about {known / 20:.0f} would" if beyond else ""
     return Comparison(tuple(names), tuple(changes), curves, (*sentences, rest), tuple(dict.fromkeys(doubts)))
+
+
+# ---------------------------------------------------------------- one person, each walk once
+
+
+def other_bodies(legs: Sequence[float]) -> list[str]:
+    """A sentence, where legs [m] are of more than one length, see `OTHER_BODY`."""
+    if max(legs) > (1 + OTHER_BODY) * min(legs):
+        return [f"legs of {min(legs):.2f} m and of {max(legs):.2f} m: is this one person, in one unit?"]
+    return []
+
+
+def _legs(walks: Sequence[Recording]) -> list[float]:
+    return [leg_length(w.joints, w.skeleton) for w in walks]
+
+
+def _distinct(walks: Sequence[Recording]) -> list[Recording]:
+    """Those that are no copies of others, which would make chance look small."""
+    kept: list[Recording] = []
+    for walk in walks:
+        if not any(np.array_equal(walk.joints, other.joints, equal_nan=True) for other in kept):
+            kept.append(walk)
+    return kept
+
+
+def _copies(walks: Sequence[Recording], name: str = "") -> list[str]:
+    copies = len(walks) - len(_distinct(walks))
+    return [f"{name}{copies} of {len(walks)} recordings are copies of others and left out"] if copies else []
 
 
 # ---------------------------------------------------------------- values and their error

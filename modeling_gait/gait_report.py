@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .saliency import Saliency
 
-SHORTEST_LEGS = 0.65  # m from hip to ankle, of an adult of 1.35 m (0.49 of the stature: Winter 2009, table 4.1)
+SHORTEST_LEGS = 0.58  # m from hip to ankle, 0.49 of a stature of 1.2 m (Winter 2009, table 4.1); a Kinect sees adults of 0.6 m
 SPOKEN = ("speed", "cadence", "stride_length_left", "stride_length_right", "step_time_difference")
 SPOKEN += ("single_support_percent_left", "single_support_percent_right")
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)  # in the order in which a model says them

@@ -263,6 +263,10 @@ def test_personalize(tcn, folder, tmp_path):
     gait("personalize", tmp_path / "cycles.npz", "--model", tcn, "-o", tmp_path / "p01", "--force")
     person = GaitTCNModel.from_pretrained(tcn).personalize(torch.from_numpy(cycles))
     torch.testing.assert_close(GaitTCNModel.from_pretrained(tmp_path / "p01").generate(2, seed=0), person.generate(2, seed=0))
+    np.savez(tmp_path / "tall.npz", values=1.3 * cycles)
+    two = (tmp_path / "cycles.npz", tmp_path / "tall.npz", "--model", tcn, "-o", tmp_path / "p04")
+    assert any("is this one person, in one unit?" in d for d in answer("personalize", *two)["doubts"])
+    assert not any("one person" in d for d in answer("personalize", two[0], *two[2:], "--force")["doubts"])
     for size, code in ((5.0, 0), (50.0, 1)):  # an untrained model expects 0, give or take 2 ** 0.5
         np.savez(tmp_path / "far.npz", values=np.full_like(cycles, size * 2**0.5))
         found = gait("personalize", tmp_path / "far.npz", "--model", tcn, "-o", tmp_path / "p03", "--force", code=code)

@@ -61,6 +61,22 @@ def test_what_nobody_measured_from_walk_to_walk_has_no_error_in_single_recording
     assert all(np.isfinite(by_name(three)[name].error) for name in names)
 
 
+def test_copies_count_once_and_another_body_is_told():
+    one, other = noisy(0), noisy(1)
+    found = compare_walks([one, one, noisy(0)], [other])
+    assert (
+        repr(found.changes) == repr(compare_walks([one], [other]).changes)
+        and "before: 2 of 3 recordings are copies" in found.doubts[0]
+    )
+    assert "1 of 2 recordings are copies" in compare_sides([one, one]).doubts[0]
+    assert not any("one person" in d or "copies" in d for d in compare_walks([one], [other]).doubts)
+    tall = read_recording({"joints": 1.2 * other.joints, "fps": FPS})
+    for found in (compare_walks([one], [tall]), compare_walks([one, tall], [other]), compare_sides([one, tall])):
+        assert "is this one person, in one unit?" in found.doubts[0]
+    sentences = compare_walks([one], [noisy(1, speed=0.9)]).sentences
+    assert "by chance alone about" in sentences[-1]
+
+
 def test_one_stiff_knee_is_told_against_the_other():
     found = compare_sides([noisy(0, stiff="right")])
     changes = by_name(found)

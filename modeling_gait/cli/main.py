@@ -296,8 +296,11 @@ def personalize(
     gait personalize walk_1.csv walk_2.csv --out p01
     gait personalize cycles.npz --out p01 --model outputs/maml --json
     """
+    from ..comparison import other_bodies
     from ..files import atomic_folder
     from ..modeling_gait_tcn import ADAPTER_CONFIG, GaitTCNModel
+    from ..skeletons import SKELETONS
+    from ..walk_checks import leg_length
 
     refuse_existing(out, force)
     if out.exists() and not (out / ADAPTER_CONFIG).is_file():
@@ -311,6 +314,8 @@ def personalize(
     parts = [read_cycles(file, base.config, **reading) for file in progress(files, "files")]
     values, mask = (torch.from_numpy(np.concatenate(p)) for p in list(zip(*parts))[:2])
     doubts = [f"{file}: {doubt}" for file, part in zip(files, parts) for doubt in part[2]]
+    if skeleton := next((s for s in SKELETONS.values() if 3 * len(s) == base.config.num_channels), None):
+        doubts += other_bodies([leg_length(part[0].reshape(-1, len(skeleton), 3), skeleton) for part in parts])
     strange = base.strangeness(values, channel_mask=mask, activity=activity)
     far = f"these cycles are {strange:.1f} times as far from the people whom the model knows as people are from each other"
     if strange > STRANGEST:
