@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from .files import atomic_path
-from .gait_events import SIDES
+from .gait_events import SIDES, smooth_positions
 from .gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, mirror_image, stride_values, without_side
 from .recording import Recording
 from .skeletons import KINECT_V2
@@ -35,6 +35,7 @@ WALK_TO_WALK |= {"peak_knee_flexion": 2.0, "pelvic_obliquity_range": 2.1, "trunk
 WALK_TO_WALK |= {"trunk_lean_range_frontal": 0.6, "trunk_lean_range_sagittal": 1.2}
 WALK_TO_WALK |= {"cycle_time_difference": 0.0, "stride_length_difference": 0.0}  # both legs go equally far in the same time
 
+JITTER = 0.005  # m, less makes no difference
 OTHER_BODY = 0.12  # share by which the legs of one person may differ: 0.11 in all walks of people of gist that one Kinect saw
 
 CURVES = {"hip_flexion": "hip flexion", "knee_flexion": "knee flexion", "ankle_dorsiflexion": "ankle dorsiflexion"}
@@ -88,7 +89,12 @@ def compare_walks(before: Sequence[Recording], after: Sequence[Recording], names
     """What changed from some recordings of a person to others. Raises ValueError where there is none, or nothing to compare."""
     if not before or not after:
         raise ValueError("expected one or more recordings before and after")
-    doubts = [*other_bodies(_legs((*before, *after))), *_copies(before, f"{names[0]}: "), *_copies(after, f"{names[1]}: ")]
+    doubts = [
+        *other_bodies(_legs((*before, *after))),
+        *_other_noise(names, before, after),
+        *_copies(before, f"{names[0]}: "),
+        *_copies(after, f"{names[1]}: "),
+    ]
     before, after = _distinct(before), _distinct(after)
     first, second = _values(before), _values(after)
     changes = []
@@ -151,6 +157,25 @@ def other_bodies(legs: Sequence[float]) -> list[str]:
     if max(legs) > (1 + OTHER_BODY) * min(legs):
         return [f"legs of {min(legs):.2f} m and of {max(legs):.2f} m: is this one person, in one unit?"]
     return []
+
+
+def _other_noise(names: tuple[str, str], before: Sequence[Recording], after: Sequence[Recording]) -> list[str]:
+    """A sentence, where joints of one jitter more than those of the other: ranges of motion grow with it."""
+    noise = [float(np.median([_jitter(w) for w in walks])) for walks in (before, after)]
+    if max(noise) > max(2 * min(noise), JITTER):
+        (more, shaky), (less, calm) = sorted(zip(noise, names), reverse=True)
+        said = f"{shaky} jitter by {1000 * more:.0f} mm, {calm} by {1000 * less:.0f}"
+        return [f"the joints {said}: ranges of motion are larger for it, steps and supports less sure"]
+    return []
+
+
+def _jitter(walk: Recording) -> float:
+    """SD [m] of a coordinate by noise, the middle of all joints: of what is faster than walking."""
+    share = 1 - 12 / walk.fps  # of white noise, which `smooth_positions` takes away
+    if share <= 0 or len(walk.joints) < 30:
+        return 0.0
+    fast = (walk.joints - smooth_positions(walk.joints, walk.fps))[5:-5]
+    return float(np.nanmedian(fast.std(axis=0)) / share**0.5)
 
 
 def _legs(walks: Sequence[Recording]) -> list[float]:

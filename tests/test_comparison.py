@@ -1,6 +1,7 @@
 """Before and after, left and right: changes beyond the error of measurement, and no others."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -75,6 +76,17 @@ def test_copies_count_once_and_another_body_is_told():
         assert "is this one person, in one unit?" in found.doubts[0]
     sentences = compare_walks([one], [noisy(1, speed=0.9)]).sentences
     assert "by chance alone about" in sentences[-1]
+
+
+def test_more_noise_in_one_is_told():
+    """It makes ranges of motion larger, which is no change of the person."""
+    calm, shaky = noisy(0, noise=0.001), noisy(1, noise=0.015)
+    found = compare_walks([calm], [shaky])
+    assert any(c.beyond for c in found.changes if "obliquity" in c.name or "trunk" in c.name)
+    assert re.match("the joints after jitter by 1[2-6] mm, before by 1:", found.doubts[0])
+    assert "the joints before jitter" in compare_walks([shaky], [calm]).doubts[0]
+    for pair in ((noisy(0), noisy(1)), (calm, noisy(1, noise=0.004))):
+        assert not any("jitter" in d for d in compare_walks(*([w] for w in pair)).doubts)
 
 
 def test_one_stiff_knee_is_told_against_the_other():
