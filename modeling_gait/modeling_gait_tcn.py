@@ -392,8 +392,8 @@ class GaitTCNModel(PreTrainedModel):
 
         temperature: 0 gives the expected cycle N times, 1 cycles that vary as the person's own.
         """
-        if num_cycles < 1 or temperature < 0:
-            raise ValueError(f"num_cycles must be positive and temperature 0 or more, got {num_cycles}, {temperature}")
+        if not isinstance(num_cycles, int) or num_cycles < 1 or temperature < 0:
+            raise ValueError(f"num_cycles must be 1 or more and temperature 0 or more, got {num_cycles}, {temperature}")
         mean, person = self._own()
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         return self._units(mean + temperature * person.sample(num_cycles, generator)[0].to(mean))
