@@ -75,6 +75,7 @@ class GaitSearch:
     Attributes:
         failed: files of `from_folder` that could not be read -> why.
         files: those that were read -> their `stamp`.
+        read_with: the keyword arguments that they were read with; None: not known.
 
     Raises:
         ValueError: no walk, or tables that do not fit the rows.
@@ -112,6 +113,7 @@ class GaitSearch:
         self.walks = walks.select_columns(kept).with_format(None) if kept else Dataset.from_dict({"row": range(rows)})
         self.failed: dict[str, str] = {}
         self.files: dict[str, list] = {}
+        self.read_with: dict | None = {}
         self.trained = tuple(self.extractor.labels) if self.extractor is not None else ()  # classes; (): not known
         self._graph: Dataset | None = None
         self._vectors: dict[tuple, np.ndarray] = {}
@@ -136,6 +138,7 @@ class GaitSearch:
             raise ValueError(f"{folder}: none of {len(files)} files is a walk; the first: {next(iter(failed.values()))}")
         found = cls(model, Dataset.from_dict(rows), *tables, extractor)
         found.failed, found.files = failed, {str(f): stamp(f) for f in files}
+        found.read_with = _given(about)
         return found
 
     @classmethod
@@ -151,7 +154,7 @@ class GaitSearch:
             found = cls.load(model, index)
             if found.files and not {s[0] for s in found.files.values()} & {str(f.resolve()) for f in tables or others}:
                 raise ValueError(f"{index}: an index of other walks, none of {folder}; name another one, or remove it")
-        before = None if found is None else found.files
+        before, read_with = (None, None) if found is None else (found.files, found.read_with)
         now = {str(t): stamp(t) for t in tables}
         if tables and (before is None or sorted(now.values()) != sorted(before.values())):
             found = cls.from_dataset(model, load_dataset("parquet", data_files=list(now), split="train"))
@@ -160,7 +163,7 @@ class GaitSearch:
             found = cls.from_folder(model, folder, **about)
         elif not tables:
             found.update(folder, **about)
-        if index is not None and found.files != before:
+        if index is not None and (found.files != before or found.read_with != read_with):
             found.save(index)
         return found
 
@@ -189,7 +192,7 @@ class GaitSearch:
         vector = encode_walks(self.model, [walk], self.extractor, fps, skeleton, about=about)
         parameters, body, doubts = about[0]
         columns = {"doubts": [doubts]} | {name: [value] for name, value in (row or {"file": str(walk)}).items()}
-        if not row:
+        if not row and _given({"fps": fps, "skeleton": skeleton}) == self.read_with:
             self.files[str(walk)] = stamp(Path(walk))
         self._append(columns, (vector, measured_row(parameters)[None], body[None]))
 
@@ -213,9 +216,11 @@ class GaitSearch:
         self._graph, self._columns, self._shares, self._mean_class = None, {}, {}, None
 
     def update(self, folder: str | Path, **about) -> tuple[int, int]:
-        """Read what is new or has changed in the folder and forget what is gone or has; numbers of both."""
+        """Read what is new or has changed in the folder and forget what is gone or has; numbers of both. Where `about` is not
+        what the files were read with, all are read again."""
         there = {str(f.resolve()): f for f in walk_files(folder)}
-        same = {name: there[s[0]] for name, s in self.files.items() if s[0] in there and stamp(there[s[0]]) == s}
+        before = self.files if self.read_with == _given(about) else {}
+        same = {name: there[s[0]] for name, s in before.items() if s[0] in there and stamp(there[s[0]]) == s}
         new = [f for place, f in there.items() if place not in {self.files[name][0] for name in same}]
         tables, rows, failed = encode_files(self.model, new, self.extractor, False, **about)
         self.failed = {str(same[name]): why for name, why in self.failed.items() if name in same} | failed
@@ -233,7 +238,7 @@ class GaitSearch:
             self._columns = {}
         if tables:
             self._append(rows, tables)
-        self.files = {str(f): stamp(f) for f in there.values()}
+        self.files, self.read_with = {str(f): stamp(f) for f in there.values()}, _given(about)
         return len(rows["file"]), len(names) - len(kept)
 
     # --- looking ---------------------------------------------------------------------------------------------------------
@@ -497,7 +502,8 @@ class GaitSearch:
             if self._graph is not None:
                 self._graph.save_faiss_index(INDEX, str(temporary / "graph.faiss"))
             about = {"model": self.model.name_or_path, "weights": _weights(self.model), "measured": MEASURED}
-            (temporary / ABOUT).write_text(json.dumps(about | {"failed": self.failed, "files": self.files}))
+            about |= {"failed": self.failed, "files": self.files, "read_with": self.read_with}
+            (temporary / ABOUT).write_text(json.dumps(about))
 
     @classmethod
     def load(cls, model: GaitDualEncoderModel, folder: str | Path, extractor=None) -> "GaitSearch":
@@ -507,7 +513,9 @@ class GaitSearch:
             raise ValueError(f"{folder}: no saved search, {ABOUT} is missing")
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            about = {"files": {}} | {name: about[name] for name in ("model", "weights", "measured", "failed", *about)}
+            about = {"files": {}, "read_with": None} | {
+                name: about[name] for name in ("model", "weights", "measured", "failed", *about)
+            }
             tables = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in TABLES]
             walks = load_from_disk(str(folder / "walks"))
             if about["weights"] == _weights(model) and about["measured"] == list(MEASURED):
@@ -523,13 +531,17 @@ class GaitSearch:
             raise ValueError(f"{folder}: made with the model {about['model']!r}, not {model.name_or_path!r}")
         if about["measured"] != list(MEASURED):
             raise ValueError(f"{folder}: made with other gait parameters; make it anew")
-        found.failed, found.files = about["failed"], about["files"]
+        found.failed, found.files, found.read_with = about["failed"], about["files"], about["read_with"]
         return found
 
 
 def _warn(failed: Mapping[str, str]) -> None:
     for why in failed.values():
         warnings.warn(f"left out: {why}", UserWarning, stacklevel=3)
+
+
+def _given(about: Mapping) -> dict:
+    return {name: value for name, value in about.items() if value is not None}
 
 
 def _count(k: int, most: int) -> int:

@@ -1,6 +1,7 @@
 """Search among walks by numbers, words and walks."""
 
 import copy
+import json
 import sys
 
 import numpy as np
@@ -350,6 +351,23 @@ def test_an_index_follows_its_folder_and_no_other(parts, walks, tmp_path, monkey
     save_walk(tmp_path / "others" / "walk0.npz", walks.joints[0], 30.0)
     with pytest.raises(ValueError, match="an index of other walks"):
         GaitSearch.open(model, tmp_path / "others", index)
+
+
+def test_an_index_that_was_read_with_another_rate_is_read_again(parts, walks, tmp_path, monkeypatch):
+    model, extractor = parts
+    monkeypatch.setattr(gait_search, "open_extractor", lambda *_: extractor)
+    monkeypatch.setattr(walk_vectors, "open_extractor", lambda *_: extractor)
+    folder, index = tmp_path / "walks", tmp_path / "index"
+    folder.mkdir()
+    np.save(folder / "walk.npy", walks.joints[0])
+    for fps in (60.0, 30.0, 30.0, 60.0):
+        cadence = GaitSearch.open(model, folder, index, fps=fps).column("cadence")
+        np.testing.assert_allclose(cadence, GaitSearch.from_folder(model, folder, progress=False, fps=fps).column("cadence"))
+        assert GaitSearch.load(model, index).read_with == {"fps": fps}
+    about = json.loads((index / "gait_search.json").read_text())
+    del about["read_with"]  # as earlier versions wrote it
+    (index / "gait_search.json").write_text(json.dumps(about))
+    assert GaitSearch.open(model, folder, index, fps=30.0).column("cadence")[0] < 0.6 * cadence[0]
 
 
 @pytest.mark.parametrize("name", ["embeddings.npy", "measured.npy", "gait_search.json", "walks/state.json"])
