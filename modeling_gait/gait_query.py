@@ -136,6 +136,9 @@ _STATED = re.compile(
 )
 _LIMITS = ("low", "high")
 _NAMED = r"\b(?:(left|right) )?(?:{})\b(?: (?:on|of|in) the (left|right))?"
+_SIDE_BEHIND = re.compile(
+    r" ?(?:\(|(?:on|at|in|of|for) (?:the|its|his|her|their) )(left|right)(?: (?:side|leg|limb|foot|knee|hip|ankle))?\b\)?"
+)
 _NAMES = {name: re.compile(_NAMED.format(about[0])) for name, about in QUANTITIES.items()}
 _SPLIT = re.compile(r"[,;.:!?|](?!\d)|\b(?:and|but|with|while|whose)\b")
 
@@ -321,6 +324,8 @@ def _stated(reader: Reader, compared: bool = False) -> list[Condition]:
         out.append(Condition(_tidy(reader.whole[start:end]), name, low, high, spread, negated=negated))
         reader.take(*m.span())
         reader.take(*named)
+        if name != quantity and (behind := _SIDE_BEHIND.match(reader.rest, m.end())) and behind[1] == side:
+            reader.take(*behind.span())  # the side of the number, not that which is affected
         previous = m.end()
     return out
 
@@ -353,7 +358,8 @@ def _side_near(text: str, m: re.Match, begin: int, end: int) -> str | None:
     found = re.search(r" ?(?:on|at|in|of) the (left|right)\b", text[m.end() : end]) or re.search(
         r"\b(left|right) (?:knee|hip|ankle|foot|step|leg)", text[begin : m.start()]
     )
-    return found[1] if found else None
+    behind = _SIDE_BEHIND.match(text, m.end())
+    return behind[1] if behind else found[1] if found else None
 
 
 def _refuse_impossible(quantity: str, numbers: list[float], words: str) -> None:

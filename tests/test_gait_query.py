@@ -25,6 +25,22 @@ def test_what_is_read(text, expected):
     assert read(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("foot clearance over 15 cm on the right", "right foot clearance over 15 cm"),
+        ("foot clearance over 15 cm of the right foot", "right foot clearance over 15 cm"),
+        ("knee range below 55 degrees on the left", "left knee range below 55 degrees"),
+        ("knee range below 55 degrees (left)", "left knee range below 55 degrees"),
+        ("step length 40 cm on the left side, slow", "left step length 40 cm, slow"),
+    ],
+)
+def test_the_side_of_a_number_is_no_affected_side(text, same):
+    assert read(text) == read(same) and "side" not in read(text) and read_query(text).words == ""
+    assert read("cadence below 90 on the left")["side"] == ["left"]
+    assert read("knee range below 55 degrees in a steppage gait on the left")["side"] == ["left"]
+
+
 def test_words_are_what_the_conditions_do_not_say():
     assert read_query("steppage gait, right side, 0.7 m/s").words == ""
     assert read_query("walks without a limp at 0.7 m/s").words == ""
