@@ -376,10 +376,12 @@ def _tidy(words: str) -> str:
 
 
 def _extremes(reader: Reader) -> list[Condition]:
-    """The slowest, the longest steps, slower than average."""
+    """The slowest, the longest steps, slower than average. Raises ValueError for "not the slowest"."""
     out = []
     for words, quantity, best in EXTREMES:
         for m in reader.find(rf"\b(?:{words})\b"):
+            if reader.negated(m.start(), r"(?:(?:a|an|the|is|are|one of|among|with|any) )*"):
+                raise ValueError(f"{m[0]!r} is denied; write a limit instead, for example 'speed over 0.7 m/s'")
             out.append(Condition(m[0], quantity, best=best))
     return out
 

@@ -71,6 +71,14 @@ def test_the_most_and_the_least_are_asked_for(text, quantity, best):
     assert (c.quantity, c.best) == (quantity, best) and c.asked.endswith("as can be")
 
 
+@pytest.mark.parametrize(
+    "text", ["not the slowest", "slow, not the fastest walk", "not among the longest steps", "limping, not the most asymmetric"]
+)
+def test_the_most_and_the_least_are_not_denied(text):
+    with pytest.raises(ValueError, match="is denied"):
+        read_query(text)
+
+
 @pytest.mark.parametrize("text", ["walks without anything wrong", "nothing abnormal", "no gait problem", "without complaints"])
 def test_nothing_wrong_is_normal_gait(text):
     (c,) = read_query(text).conditions
