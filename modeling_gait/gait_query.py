@@ -141,6 +141,7 @@ _SIDE_BEHIND = re.compile(
 )
 _NAMES = {name: re.compile(_NAMED.format(about[0])) for name, about in QUANTITIES.items()}
 _SPLIT = re.compile(r"[,;.:!?|](?!\d)|\b(?:and|but|with|while|whose)\b")
+_COMPARED_BAND = re.compile(rf"\b(?:((?:{_LESS}) th[ae]n|below|under)|(?:{_MORE}) th[ae]n|above|over)[ -](?:(?:the|an?) )?$")
 
 _FOREIGN, _ENGLISH, _SMALL = (frozenset(_TABLES[name].split()) for name in ("FOREIGN", "ENGLISH", "SMALL"))
 # Words of numbers, paces and severities: known, though they alone say nothing of a walk.
@@ -173,6 +174,8 @@ def read_query(text: str, classes: GaitClasses | None = None) -> GaitQuery:
         raise ValueError(f'sides are not compared ({m[0]!r}); write "asymmetric", or give each side its number or range')
     conditions = _stated(reader, compared=True) + _exact(reader) + _stated(reader) + _extremes(reader) + _meant(reader)
     conditions += _bands(reader)
+    if m := re.search(r"\b(?:between|from) [a-z-]+ (?:and|to|or) ?~+", reader.rest):
+        raise ValueError(f"the range {_tidy(reader.whole[slice(*m.span())])!r} is not read; write both numbers in digits")
     known = _vocabulary(classes)
     names = "|".join([classes.everything, *(pattern for _, pattern in classes.hints)])
     nameless = re.sub(names, lambda m: " " * len(m[0]), reader.rest.replace("~", " "))
@@ -211,6 +214,12 @@ def read_query(text: str, classes: GaitClasses | None = None) -> GaitQuery:
     )
 
 
+_COMPARED_NOUN = re.compile(  # shorter (steps) than
+    rf"\b((?:(?:no|not|never) )?(?:{_LESS}|{_MORE})) ((?:(?!(?:{_LESS}|{_MORE}|th[ae]n|and|but|or|with)\b)[a-z-]+ ){{0,3}}"
+    r"(?:steps?|strides?|lengths?|speed|velocity|pace|cadence|rhythm|base|width|range|clearance|height|flexion|support|time))"
+    r" than\b",
+    re.IGNORECASE,
+)
 _NOTHING = (
     r"\b(?:nothing|(?:not|without) anything)(?: is)? (?:wrong|abnormal|pathological|amiss)\b|"
     r"\b(?:no|without)(?: any)?(?: (?:gait|walking))? (?:problems?|complaints?|deficits?)\b"
@@ -218,7 +227,10 @@ _NOTHING = (
 
 
 def _plainer(text: str) -> str:
-    """The text with half a metre, feet and inches, 0.5 < speed < 0.7 and "nothing wrong" in words that are read."""
+    """The text with half a metre, feet and inches, 0.5 < speed < 0.7, "between one and two", "shorter steps than 50 cm" and
+    "nothing wrong" in words that are read."""
+    text = re.sub(r"\b(between [\w-]+) and (?=[a-z])", r"\1 to ", text, flags=re.IGNORECASE)
+    text = _COMPARED_NOUN.sub(r"\2 \1 than", text)
     text = re.sub(r"\bhalf an? (?=m)", "0.5 ", text, flags=re.IGNORECASE)
     text = re.sub(r"\ball but\b", "except", text, flags=re.IGNORECASE)
     text = re.sub(_NOTHING, "no abnormality", text, flags=re.IGNORECASE)
@@ -237,7 +249,9 @@ def _plainer(text: str) -> str:
 
 _ABNORMAL = re.compile(r"\b(?:abnormal|pathologic)")
 _BETWEEN_SIDES = re.compile(
-    rf"(?:{_LESS}|{_MORE}) than (?:(?:the|on|its) )*(?:left|right|other)\b|\b(?:difference|asymmetry)\b[^,;]*\d"
+    rf"(?:{_LESS}|{_MORE}) than (?:(?:the|on|its) )*(?:left|right|other)\b|\b(?:difference|asymmetry)\b[^,;]*\d|"
+    rf"[\d.]+ ?(?:°|deg\b|degrees?|%|percent|[cm]?m\b|(?:centi)?met(?:er|re)s?|m/s|s\b|seconds?|steps/min) (?:{_LESS}|{_MORE})"
+    r"(?: (?:on|in|at|for|of) | ?(?:$|[,.;]))"
 )
 _DENIED = re.compile(  # 1: who does not, 2: what
     r"(?:\b([a-z]+) (?=(?:do|does|did|can|is|are)(?:n[o']?t| not)\b))?(?:\b(?:do|does|did|can|is|are) (?=not\b))?"
@@ -317,7 +331,7 @@ def _stated(reader: Reader, compared: bool = False) -> list[Condition]:
             spread = (2 if m["about"] else 1) * max(near(quantity), min(half, 2 * SD[quantity]))
         start, end = min(m.start(), named[0]), max(m.end(), named[1])
         name = f"{quantity}_{side}" if side and quantity in SIDED else quantity
-        between = rf"(?:(?:at|of|a|an|the|have|walks?|be|equal to|exactly|about|{QUANTITIES[quantity][0]}) )*"
+        between = rf"(?:(?:at|of|a|an|the|have|takes?|steps?|walks?|be|equal to|exactly|about|{QUANTITIES[quantity][0]}) )*"
         negated = reader.negated(m.start(), between) or reader.whole[: m.start()].endswith(("!=", "≠"))
         if negated and not (math.isfinite(low) and math.isfinite(high)):
             low, high, negated = (high, math.inf, False) if low == -math.inf else (-math.inf, low, False)
@@ -409,11 +423,19 @@ def _bands(reader: Reader) -> list[Condition]:
                     -math.inf if name in names[: names.index("slow" if quantity == "speed" else "low") + 1] else bands[name].low
                 )
                 high = math.inf if name == names[-1] else bands[name].high
-                if reader.negated(m.start(), r"(?:(?:the|a|an|very|too|so|at|in) )*"):
+                start = m.start()
+                if compared := _COMPARED_BAND.search(reader.whole[:start]):  # "less than average speed"
+                    start = compared.start()
+                    if compared[1]:
+                        low, high = -math.inf, low if math.isfinite(low) else high
+                    else:
+                        low, high = high if math.isfinite(high) else low, math.inf
+                    reader.take(start, m.end())
+                if reader.negated(start, r"(?:(?:the|a|an|very|too|so|at|in) )*"):
                     if math.isfinite(low) and math.isfinite(high):
                         continue  # "not at a normal pace" may be either way
                     low, high = (high, math.inf) if low == -math.inf else (-math.inf, low)
-                out.append(Condition(m[0], quantity, low, high, 2 * SD[quantity], relative=True))
+                out.append(Condition(reader.whole[start : m.end()], quantity, low, high, 2 * SD[quantity], relative=True))
     return out
 
 

@@ -41,6 +41,49 @@ def test_the_side_of_a_number_is_no_affected_side(text, same):
     assert read("knee range below 55 degrees in a steppage gait on the left")["side"] == ["left"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("less than average speed", {"speed": [-np.inf, 0.8]}),
+        ("lower than normal speed", {"speed": [-np.inf, 0.8]}),
+        ("no less than average speed", {"speed": [0.8, np.inf]}),
+        ("higher than normal cadence", {"cadence": [125, np.inf]}),
+        ("shorter steps than 50 cm", {"stride_length": [-np.inf, 1.0]}),
+        ("no shorter steps than 50 cm", {"stride_length": [1.0, np.inf]}),
+        ("without steps shorter than 50 cm", {"stride_length": [1.0, np.inf]}),
+        ("does not take shorter steps than 50 cm", {"stride_length": [1.0, np.inf]}),
+        ("a lower cadence than 90", {"cadence": [-np.inf, 90]}),
+        ("smaller left knee range than 55 degrees", {"knee_range_left": [-np.inf, 55]}),
+        ("left knee does not bend, right knee bends", {"knee_range_left": [-np.inf, 35], "knee_range_right": [35, np.inf]}),
+        ("between one and two m/s", {"speed": [1, 2]}),
+        ("knee range 20 degrees or less on the left", {"knee_range_left": [-np.inf, 20]}),
+    ],
+)
+def test_what_is_compared_is_a_limit(text, expected):
+    assert read(text) == expected and read_query(text).words == ""
+    assert read("longer slow walks") == {"speed": [-np.inf, 0.8]}
+
+
+@pytest.mark.parametrize("text", ["speed lower than normal", "slower than normal speed", "speed below average"])
+def test_below_normal_is_no_normal_gait(text):
+    (c,) = read_query(text).conditions
+    assert (c.quantity, c.best) == ("speed", -1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("knee range 20 degrees less on the left", "sides are not compared .'20 degrees less"),
+        ("step length 10 cm shorter on the left", "sides are not compared"),
+        ("left knee range 20 degrees less", "sides are not compared"),
+        ("between one and 1.5 m/s", "range 'between one and 1.5 m/s' is not read"),
+    ],
+)
+def test_comparisons_and_ranges_that_are_not_read_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        read_query(text)
+
+
 def test_words_are_what_the_conditions_do_not_say():
     assert read_query("steppage gait, right side, 0.7 m/s").words == ""
     assert read_query("walks without a limp at 0.7 m/s").words == ""
