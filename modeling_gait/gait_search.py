@@ -129,9 +129,7 @@ class GaitSearch:
 
         A file that cannot be read is left out, with a warning, and stands in `failed`. Raises ValueError where none can.
         """
-        files = walk_files(folder)
-        if not files:
-            raise ValueError(f"{folder}: no walks; looked for {', '.join((*SUFFIXES, *VIDEO_SUFFIXES))}")
+        files = _some_walks(folder)
         tables, rows, failed = encode_files(model, files, open_extractor(model, extractor), progress, **about)
         _warn(failed)
         if not tables:
@@ -147,7 +145,7 @@ class GaitSearch:
         which is made, or brought up to date. Raises ValueError also where the index is of another folder."""
         folder, found = Path(folder), None
         tables = sorted(folder.rglob("*.parquet"))
-        others = walk_files(folder)
+        others = walk_files(folder) if tables else _some_walks(folder)
         if tables and others:
             warnings.warn(f"{folder}: holds Parquet, so its {len(others)} other files are left out", stacklevel=2)
         if index is not None and (Path(index) / ABOUT).is_file():
@@ -538,6 +536,12 @@ class GaitSearch:
 def _warn(failed: Mapping[str, str]) -> None:
     for why in failed.values():
         warnings.warn(f"left out: {why}", UserWarning, stacklevel=3)
+
+
+def _some_walks(folder: str | Path) -> list[Path]:
+    if files := walk_files(folder):
+        return files
+    raise ValueError(f"{folder}: no walks; looked for {', '.join((*SUFFIXES, *VIDEO_SUFFIXES))}")
 
 
 def _given(about: Mapping) -> dict:

@@ -351,6 +351,9 @@ def test_an_index_follows_its_folder_and_no_other(parts, walks, tmp_path, monkey
     save_walk(tmp_path / "others" / "walk0.npz", walks.joints[0], 30.0)
     with pytest.raises(ValueError, match="an index of other walks"):
         GaitSearch.open(model, tmp_path / "others", index)
+    (tmp_path / "others" / "walk0.npz").unlink()
+    with pytest.raises(ValueError, match="others: no walks; looked for"):
+        GaitSearch.open(model, tmp_path / "others", index)
 
 
 def test_an_index_that_was_read_with_another_rate_is_read_again(parts, walks, tmp_path, monkeypatch):
