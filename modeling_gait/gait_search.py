@@ -545,7 +545,7 @@ def _some_walks(folder: str | Path) -> list[Path]:
 
 
 def _given(about: Mapping) -> dict:
-    return {name: value for name, value in about.items() if value is not None}
+    return {name: getattr(value, "name", value) for name, value in about.items() if value is not None}  # a skeleton by its name
 
 
 def _count(k: int, most: int) -> int:
