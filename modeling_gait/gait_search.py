@@ -75,6 +75,7 @@ class GaitSearch:
     Attributes:
         failed: files of `from_folder` that could not be read -> why.
         files: those that were read -> their `stamp`.
+        added: those that `add` was given; bringing up to date leaves out, with a warning, what is not in the folder.
         read_with: the keyword arguments that they were read with; None: not known.
 
     Raises:
@@ -113,6 +114,7 @@ class GaitSearch:
         self.walks = walks.select_columns(kept).with_format(None) if kept else Dataset.from_dict({"row": range(rows)})
         self.failed: dict[str, str] = {}
         self.files: dict[str, list] = {}
+        self.added: list[str] = []
         self.read_with: dict | None = {}
         self.trained = tuple(self.extractor.labels) if self.extractor is not None else ()  # classes; (): not known
         self._graph: Dataset | None = None
@@ -155,6 +157,8 @@ class GaitSearch:
         before, read_with = (None, None) if found is None else (found.files, found.read_with)
         now = {str(t): stamp(t) for t in tables}
         if tables and (before is None or sorted(now.values()) != sorted(before.values())):
+            if found is not None:
+                found._leave_out(found.added, folder)
             found = cls.from_dataset(model, load_dataset("parquet", data_files=list(now), split="train"))
             found.files = now
         elif found is None:
@@ -193,6 +197,7 @@ class GaitSearch:
         if not row and _given({"fps": fps, "skeleton": skeleton}) == self.read_with:
             self.files[str(walk)] = stamp(Path(walk))
         self._append(columns, (vector, measured_row(parameters)[None], body[None]))
+        self.added.append(str(row.get("file", next(iter(row.values()))) if row else walk))
 
     def _append(self, columns: dict[str, list], tables: Sequence[np.ndarray]) -> None:
         if lacking := set(self.walks.column_names) - set(columns):
@@ -213,6 +218,10 @@ class GaitSearch:
             setattr(self, name, table)
         self._graph, self._columns, self._shares, self._mean_class = None, {}, {}, None
 
+    def _leave_out(self, added: Sequence[str], folder: str | Path) -> None:
+        _warn({name: f"{name}: it was added, and is not in {folder}" for name in added})
+        self.added = []
+
     def update(self, folder: str | Path, **about) -> tuple[int, int]:
         """Read what is new or has changed in the folder and forget what is gone or has; numbers of both. Where `about` is not
         what the files were read with, all are read again."""
@@ -227,6 +236,7 @@ class GaitSearch:
         kept = [i for i, name in enumerate(names) if name in same]
         if not kept and not tables:
             raise ValueError(f"{folder}: none of {len(there)} files is a walk")
+        self._leave_out([name for name in self.added if str(Path(name).resolve()) not in there], folder)
         if len(kept) < len(names):
             self.keep(kept)
         called = [str(same[names[i]]) for i in kept]
@@ -500,7 +510,7 @@ class GaitSearch:
             if self._graph is not None:
                 self._graph.save_faiss_index(INDEX, str(temporary / "graph.faiss"))
             about = {"model": self.model.name_or_path, "weights": _weights(self.model), "measured": MEASURED}
-            about |= {"failed": self.failed, "files": self.files, "read_with": self.read_with}
+            about |= {"failed": self.failed, "files": self.files, "added": self.added, "read_with": self.read_with}
             (temporary / ABOUT).write_text(json.dumps(about))
 
     @classmethod
@@ -511,7 +521,7 @@ class GaitSearch:
             raise ValueError(f"{folder}: no saved search, {ABOUT} is missing")
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            about = {"files": {}, "read_with": None} | {
+            about = {"files": {}, "added": [], "read_with": None} | {
                 name: about[name] for name in ("model", "weights", "measured", "failed", *about)
             }
             tables = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in TABLES]
@@ -529,7 +539,8 @@ class GaitSearch:
             raise ValueError(f"{folder}: made with the model {about['model']!r}, not {model.name_or_path!r}")
         if about["measured"] != list(MEASURED):
             raise ValueError(f"{folder}: made with other gait parameters; make it anew")
-        found.failed, found.files, found.read_with = about["failed"], about["files"], about["read_with"]
+        for name in ("failed", "files", "added", "read_with"):
+            setattr(found, name, about[name])
         return found
 
 

@@ -373,6 +373,28 @@ def test_an_index_that_was_read_with_another_rate_is_read_again(parts, walks, tm
     assert GaitSearch.open(model, folder, index, fps=30.0).column("cadence")[0] < 0.6 * cadence[0]
 
 
+def test_an_added_walk_that_is_not_in_the_folder_is_left_out_with_a_warning(parts, walks, tmp_path, monkeypatch):
+    model, extractor = parts
+    monkeypatch.setattr(gait_search, "open_extractor", lambda *_: extractor)
+    monkeypatch.setattr(walk_vectors, "open_extractor", lambda *_: extractor)
+    folder, index = tmp_path / "walks", tmp_path / "index"
+    folder.mkdir()
+    for place, i in ((folder / "a.npz", 0), (tmp_path / "w.npz", 1)):
+        save_walk(place, walks.joints[i], 30.0)
+    search = GaitSearch.open(model, folder)
+    save_walk(folder / "b.npz", walks.joints[2], 30.0)
+    for place in (folder / "b.npz", tmp_path / "w.npz"):
+        search.add(place)
+    search.add(walks.joints[3], fps=30.0, file="mine")
+    search.save(index)
+    with pytest.warns(UserWarning) as told:
+        found = GaitSearch.open(model, folder, index)
+    left_out = [str(w.message) for w in told if "left out" in str(w.message)]
+    assert len(left_out) == 2 and "w.npz: it was added" in left_out[0] and "mine: it was added" in left_out[1]
+    assert list(found.walks["file"]) == [str(folder / "a.npz"), str(folder / "b.npz")]
+    assert GaitSearch.load(model, index).added == []
+
+
 @pytest.mark.parametrize("name", ["embeddings.npy", "measured.npy", "gait_search.json", "walks/state.json"])
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"\xff\xfe\x00", "half"])
 def test_a_damaged_index_is_refused_in_a_sentence(search, tmp_path, name, content):
