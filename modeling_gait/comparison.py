@@ -89,13 +89,8 @@ def compare_walks(before: Sequence[Recording], after: Sequence[Recording], names
     """What changed from some recordings of a person to others. Raises ValueError where there is none, or nothing to compare."""
     if not before or not after:
         raise ValueError("expected one or more recordings before and after")
-    doubts = [
-        *other_bodies(_legs((*before, *after))),
-        *_other_noise(names, before, after),
-        *_copies(before, f"{names[0]}: "),
-        *_copies(after, f"{names[1]}: "),
-    ]
-    before, after = _distinct(before), _distinct(after)
+    doubts = [*other_bodies(_legs((*before, *after))), *_other_noise(names, before, after)]
+    before, after = _distinct(before, doubts, f"{names[0]}: "), _distinct(after, doubts, f"{names[1]}: ")
     first, second = _values(before), _values(after)
     changes = []
     for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
@@ -116,7 +111,8 @@ def compare_sides(walks: Sequence[Recording]) -> Comparison:
     """Left against right of the same strides. Raises as `compare_walks`."""
     if not walks:
         raise ValueError("expected one or more recordings")
-    doubts, walks = [*other_bodies(_legs(walks)), *_copies(walks)], _distinct(walks)
+    doubts = other_bodies(_legs(walks))
+    walks = _distinct(walks, doubts)
     values = _values(walks)
     changes = []
     for parameter in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS):
@@ -182,18 +178,15 @@ def _legs(walks: Sequence[Recording]) -> list[float]:
     return [leg_length(w.joints, w.skeleton) for w in walks]
 
 
-def _distinct(walks: Sequence[Recording]) -> list[Recording]:
-    """Those that are no copies of others, which would make chance look small."""
+def _distinct(walks: Sequence[Recording], doubts: list[str], name: str = "") -> list[Recording]:
+    """Those that are no copies of others, which would make chance look small; copies are told in `doubts`."""
     kept: list[Recording] = []
     for walk in walks:
         if not any(np.array_equal(walk.joints, other.joints, equal_nan=True) for other in kept):
             kept.append(walk)
+    if copies := len(walks) - len(kept):
+        doubts.append(f"{name}{copies} of {len(walks)} recordings are copies of others and left out")
     return kept
-
-
-def _copies(walks: Sequence[Recording], name: str = "") -> list[str]:
-    copies = len(walks) - len(_distinct(walks))
-    return [f"{name}{copies} of {len(walks)} recordings are copies of others and left out"] if copies else []
 
 
 # ---------------------------------------------------------------- values and their error

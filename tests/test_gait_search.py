@@ -321,13 +321,20 @@ def test_what_is_doubtful_about_a_query_or_a_walk_is_told(search, joints):
         search.by_walk(joints[0][:45], k=1, fps=30)
 
 
-def test_an_index_follows_its_folder_and_no_other(parts, walks, tmp_path, monkeypatch):
+@pytest.fixture
+def places(parts, tmp_path, monkeypatch):
+    """A model, the extractor that is opened for it, an empty folder of walks and a place for their index."""
     model, extractor = parts
-    model = copy.copy(model)
     monkeypatch.setattr(gait_search, "open_extractor", lambda *_: extractor)
     monkeypatch.setattr(walk_vectors, "open_extractor", lambda *_: extractor)
     folder, index = tmp_path / "walks", tmp_path / "index"
     folder.mkdir()
+    return model, extractor, folder, index
+
+
+def test_an_index_follows_its_folder_and_no_other(places, walks, tmp_path, monkeypatch):
+    model, extractor, folder, index = places
+    model = copy.copy(model)
     for i in range(3):
         save_walk(folder / f"walk{i}.npz", walks.joints[i], 30.0)
     (folder / "bad.txt").write_text("no walk")
@@ -356,12 +363,8 @@ def test_an_index_follows_its_folder_and_no_other(parts, walks, tmp_path, monkey
         GaitSearch.open(model, tmp_path / "others", index)
 
 
-def test_an_index_that_was_read_with_another_rate_is_read_again(parts, walks, tmp_path, monkeypatch):
-    model, extractor = parts
-    monkeypatch.setattr(gait_search, "open_extractor", lambda *_: extractor)
-    monkeypatch.setattr(walk_vectors, "open_extractor", lambda *_: extractor)
-    folder, index = tmp_path / "walks", tmp_path / "index"
-    folder.mkdir()
+def test_an_index_that_was_read_with_another_rate_is_read_again(places, walks):
+    model, _, folder, index = places
     np.save(folder / "walk.npy", walks.joints[0])
     for fps in (60.0, 30.0, 30.0, 60.0):
         cadence = GaitSearch.open(model, folder, index, fps=fps).column("cadence")
@@ -373,12 +376,8 @@ def test_an_index_that_was_read_with_another_rate_is_read_again(parts, walks, tm
     assert GaitSearch.open(model, folder, index, fps=30.0).column("cadence")[0] < 0.6 * cadence[0]
 
 
-def test_an_added_walk_that_is_not_in_the_folder_is_left_out_with_a_warning(parts, walks, tmp_path, monkeypatch):
-    model, extractor = parts
-    monkeypatch.setattr(gait_search, "open_extractor", lambda *_: extractor)
-    monkeypatch.setattr(walk_vectors, "open_extractor", lambda *_: extractor)
-    folder, index = tmp_path / "walks", tmp_path / "index"
-    folder.mkdir()
+def test_an_added_walk_that_is_not_in_the_folder_is_left_out_with_a_warning(places, walks, tmp_path):
+    model, _, folder, index = places
     for place, i in ((folder / "a.npz", 0), (tmp_path / "w.npz", 1)):
         save_walk(place, walks.joints[i], 30.0)
     search = GaitSearch.open(model, folder)

@@ -97,7 +97,7 @@ def generate(
     folder, _ = find_model(model, FAMILY)
     from transformers import pipeline
 
-    from .. import SKELETONS, save_walk
+    from .. import save_walk
 
     quiet()
     seed = secrets.randbelow(2**31) if seed is None else seed
@@ -113,7 +113,7 @@ def generate(
             write_parquet(paths[0], walks, named, seed)
         else:
             for path, walk in progress(zip(paths, walks), "files"):
-                save_walk(path, walk["joints"], walk["fps"], SKELETONS[walk["skeleton"]])
+                save_walk(path, walk["joints"], walk["fps"], walk["skeleton"])
     understood = walks[0]["description"].to_prompt(exact=True)
     data = {"files": files, "count": count, "prompt": prompt, "understood": understood, "seed": seed, "model": named}
     data |= {"unused": walks[0]["unused"], "measured": [w["measured"] for w in walks], "missed": [w["missed"] for w in walks]}
