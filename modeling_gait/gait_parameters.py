@@ -8,7 +8,9 @@ name -> number, nan where not measurable. The events come from gait_events.py.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d
@@ -335,11 +337,12 @@ _OF_ANGLES["pelvic_obliquity_range"] = "pelvic_obliquity", np.ptp
 ANGLE_PARAMETERS = frozenset(_OF_ANGLES)  # that a cycle's joint angles give alone
 
 
-def cycle_parameters(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> dict[str, float]:
-    """Those parameters of one whole gait cycle (T, J, 3) that its joint angles give, ranges of motion and peaks, without
+def cycle_parameters(cycles: Sequence[np.ndarray], skeleton: Skeleton = KINECT_V2) -> list[dict[str, float]]:
+    """Those parameters of whole gait cycles, each (T_n, J, 3), that their joint angles give, ranges and peaks, without
     looking for heel strikes; nothing is smoothed. Errors as `joint_angles`."""
-    angles = joint_angles(joints, skeleton)
-    return {name: float(take(angles[angle])) for name, (angle, take) in _OF_ANGLES.items()}
+    angles, ends = joint_angles(np.concatenate(cycles), skeleton), np.cumsum([0, *map(len, cycles)])
+    spans = [slice(a, b) for a, b in pairwise(ends)]
+    return [{name: float(take(angles[angle][span])) for name, (angle, take) in _OF_ANGLES.items()} for span in spans]
 
 
 def _kinematics(values: dict, whole: dict, joints: np.ndarray, cycles: dict, skeleton: Skeleton) -> None:

@@ -212,10 +212,11 @@ def shown_signs(decoder: GaitDecoderModel, codes: dict[str, torch.Tensor], entri
     signs = np.full(len(entries), np.nan)
     for at in filter(len, (np.flatnonzero(brief), np.flatnonzero(~brief))):
         walks = decoder(**{k: v[at] for k, v in codes.items()}, num_frames=int(frames[at].max())).joints.float().cpu().numpy()
-        for i, walk in zip(at, walks):
-            walk, left = walk[: frames[i]], bool(codes["pathological_codes"][i, 0] >= names)
-            found = cycle_parameters(walk, skeleton) if brief[i] else compute_gait_parameters(walk, fps, skeleton)
-            signs[i] = _sign(entries[i], found, left)
+        walks = [walk[: frames[i]] for i, walk in zip(at, walks)]
+        one = brief[at[0]]
+        found = cycle_parameters(walks, skeleton) if one else [compute_gait_parameters(w, fps, skeleton) for w in walks]
+        lefts = codes["pathological_codes"][at, 0] >= names
+        signs[at] = [_sign(entries[i], numbers, bool(left)) for i, numbers, left in zip(at, found, lefts)]
     return signs
 
 

@@ -66,10 +66,12 @@ def measure(**options) -> dict[str, float]:
 
 def test_one_cycle_gives_what_its_joint_angles_give_in_the_whole_walk():
     joints = walker(seconds=6.0, fps=60.0)
-    whole, cycle = compute_gait_parameters(joints, 60.0), cycle_parameters(joints[100:173])  # 1.2 s, its ends included
+    bent = joints[200:290] @ np.diag([1, 1, 1.3])  # another walk, of another length
+    whole, (cycle, other) = (compute_gait_parameters(joints, 60.0), cycle_parameters([joints[100:173], bent]))  # 1.2 s
     assert set(cycle) == ANGLE_PARAMETERS and whole["knee_range_left"] > 5
     for name, value in cycle.items():
         assert value == pytest.approx(whole[name], abs=0.7), name
+    assert [other] == cycle_parameters([bent]) and other["knee_range_left"] != cycle["knee_range_left"]
 
 
 def test_there_are_29_parameters_with_units_and_unique_names():
