@@ -27,7 +27,8 @@ from torch import nn
 from experiments.personalisation import draw_episodes
 from experiments.personalisation_arms import context_of
 from experiments.runner import Rows, RunArguments, groups, interval, parse, rounded, run_all, write_result
-from modeling_gait.modeling_gait_tcn import GaitTCNBlock, GaitTCNModel
+from modeling_gait.gait_tcn_network import GaitTCNBlock
+from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.training.data import load_rows
 from modeling_gait.training.fit_prior import layout_of
 from modeling_gait.training.loop import optimizer_step, schedule

@@ -10,7 +10,8 @@ from scipy.interpolate import CubicSpline
 from torch.func import functional_call, grad, vmap
 
 from modeling_gait.gait_posterior import GaitPerson
-from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, masked_mse, support_context
+from modeling_gait.gait_tcn_network import adapt, masked_mse, support_context
+from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.training.maml import Cycles
 
 SHARES = {"5": 0.05, "10": 0.1, "20": 0.2, "sensor": None}  # of the phases that are seen; a sensor missing

@@ -5,6 +5,8 @@ import pytest
 import torch
 from conftest import TRAIN, run_script
 from datasets import Array2D, ClassLabel, Dataset, Features, List, Value
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.training import maml
@@ -167,3 +169,13 @@ def test_cycles_of_walks(dataset_folder):
     assert not cycles.values[..., :3].any(), "relative to the pelvis"
     left_out = str(walks["subject_id"][0])
     assert left_out not in maml.load_cycles(str(dataset_folder), [left_out]).subject
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1000))
+def test_sparse_masks_hide_moments_or_sensors(seed):
+    g = torch.Generator().manual_seed(seed)
+    observed = (torch.rand(8, 1, C, generator=g) < 0.8).float().expand(8, P, C)
+    sparse = maml.draw_sparse_masks(observed, 3, g)
+    assert ((sparse == 0) | (observed == 1)).all() and ((sparse == 0) | (sparse == 1)).all()
+    assert maml.masked_mse(observed, sparse, sparse) == 0

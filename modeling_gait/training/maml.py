@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.gait_cycles import walk_cycles
-from modeling_gait.modeling_gait_tcn import GaitTCNModel, adapt, draw_sparse_masks, masked_mse, support_context
+from modeling_gait.gait_tcn_network import adapt, masked_mse, support_context
+from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.data import fingerprint, load_rows, load_walks, pathology_names
 from modeling_gait.training.fit_prior import fit_prior, layout_of
@@ -116,6 +117,19 @@ def fit_model(model: GaitTCNModel, cycles: Cycles, **options) -> dict:
     known = list(model.config.activities)
     tasks = [(known.index(str(cycles.activity[rows[0]])), torch.from_numpy(rows)) for rows in cycles.tasks()]
     return fit_prior(model.prior, values, observed[:, 0], tasks, model.channel_std, model.channel_mean, **options)
+
+
+def draw_sparse_masks(observed: torch.Tensor, channels_per_sensor: int, generator: torch.Generator) -> torch.Tensor:
+    """A sparse part of observed samples (..., P, C), float: a tenth or so of the phases, or all but one sensor, or both."""
+    *lead, phases, channels = observed.shape
+    draw = lambda *shape: torch.rand(*lead, *shape, generator=generator)  # noqa: E731
+    share = 0.03 + 0.15 * draw(1, 1)
+    moments = (draw(phases, 1) < share).to(observed)
+    sensors = channels // channels_per_sensor
+    lost = torch.randint(sensors, (*lead, 1, 1), generator=generator)
+    rest = (torch.arange(channels) // channels_per_sensor != lost).to(observed)
+    kind = draw(1, 1)
+    return observed * torch.where(kind < 0.65, moments, torch.where(kind < 0.9, rest, moments * rest)).to(observed)
 
 
 class EpisodeSampler:

@@ -17,11 +17,12 @@ from modeling_gait.captions import WalkDescription
 from modeling_gait.class_reading import both_ways, walk_parts
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, compute_gait_parameters
 from modeling_gait.gait_search import encode_walks, read_joints
+from modeling_gait.gait_tcn_network import masked_mse
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
-from modeling_gait.modeling_gait_tcn import GaitTCNModel, masked_mse
+from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.tokenization_gait import GaitCodes, GaitTokenizer
