@@ -27,7 +27,7 @@ from .caption_context import (
     of_the_walk,
     with_neighbours,
 )
-from .caption_words import APPEARANCE, CADENCE_BANDS, SEVERITY_SYNONYMS, SPEED_BANDS
+from .caption_words import APPEARANCE, BENIGN_WORDS, CADENCE_BANDS, PLAIN_WORDS, SEVERITY_SYNONYMS, SPEED_BANDS
 from .gait_classes import GaitClasses, load_classes, phrases_pattern
 
 
@@ -255,7 +255,7 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
         rest = rest[: m.start()] + "~" * len(m[0]) + rest[m.end() :]
     lean = {"lean", "leans", "leaning"} if any(n.quantity == "trunk_lean" for n in r.facts.numbers) else set()
     words = re.findall(r"(?<![\w~'-])(?:[a-z][a-z'-]+|[lr])(?![\w~'])", rest)
-    r.facts.unread_words += [w for w in words if w not in _PLAIN | lean]
+    r.facts.unread_words += [w for w in words if w not in PLAIN_WORDS | lean]
     r.facts.unread_numbers += [m[0].strip("~.,;:()") for m in re.finditer(rf"[^\s~]*\d[^\s~]*|\S* ?(?:{unit})", left)]
     return r.facts
 
@@ -413,24 +413,6 @@ def _read_severity_words(r: Reader) -> None:
                 r.take(*m.span())
 
 
-_BENIGN_WORDS = """
-gait walk a an the this that his her their my your our its of and or in on one person's patient's human simulated
-synthetic single 3d straight forward level ground overground over to can will would should must may please steady
-is was be walking observed recorded general whole same another new any some real simple short long indoor outdoor
-treadmill free with who they we i he she you people for by at as plain full good natural ordinary usual overall
-complete only such body man woman person adult child boy girl sided right left bilateral patient subject
-participant volunteer men women affected presenting slow fast
-"""  # words that may stand before "gait" or "walk" without naming a kind of it
-_BENIGN = frozenset(_BENIGN_WORDS.split())
-_PLAIN_WORDS = """
-walks walked walker side sides leg legs limb foot feet knee knees hip hips pelvis trunk body speed cadence pace rhythm
-stride strides step steps length range motion severity affected affects has have had having shows showing show makes make
-give me create generate about around approximately roughly almost only just very quite rather so than from while when then
-but not no without at with per min sec are were been does do did there here it them him her us be as up velocity rate
-joint mean average each somewhat clearly pelvic obliquity carrying wearing dressed aged
-"""  # words of any description, which ask for nothing by themselves
-_ASKING_WORDS = "treadmill indoor outdoor short long child steady free slow fast same another new good"  # which nothing uses
-_PLAIN = _BENIGN.union(_PLAIN_WORDS.split()).difference(_ASKING_WORDS.split())
 # "normal steppage", "healthy, severe left lurch": two kinds at once
 _CALLED_NORMAL = (
     r"(?<!otherwise )(?<!previously )\b(?:normal|healthy)(?:[ ,-]+(?:and|but|yet|left|right|both|bilateral|sided|slow|fast|"
@@ -442,7 +424,7 @@ def _read_pathologies(r: Reader) -> None:
     for m in re.finditer(r"\b((?!\d)[\w'-]+) (?:gaits?|walk)\b", r.rest):
         word = m[1].strip("-'")
         known = re.search(r.classes.everything, m[0]) or any(re.search(pattern, m[0]) for _, pattern in r.classes.hints)
-        if word.rpartition("-")[2] not in _BENIGN and "~" not in word and not known:
+        if word.rpartition("-")[2] not in BENIGN_WORDS and "~" not in word and not known:
             r.facts.unknown_names.append(m[0])
     for m in r.find(r.classes.everything):
         name = next(name for name, pattern in r.classes.readable if re.fullmatch(pattern, m[0]))

@@ -1,4 +1,4 @@
-"""The words of captions: bands of speed, cadence and severity, what a person looks like. Those of classes: `gait_classes`.
+"""The words of captions: bands of speed, cadence and severity, looks, words that ask for nothing. Of classes: `gait_classes`.
 
 In: nothing. Out: constants, all lower case. `captions.py` writes and checks text with them, `caption_parsing.py` reads it.
 A space in a phrase stands for a space or a hyphen when text is read.
@@ -146,6 +146,25 @@ LOADS = {
     "bag": "carrying a bag",
     "hand trunk": "pulling a suitcase",
 }
+
+_BENIGN = """
+gait walk a an the this that his her their my your our its of and or in on one person's patient's human simulated
+synthetic single 3d straight forward level ground overground over to can will would should must may please steady
+is was be walking observed recorded general whole same another new any some real simple short long indoor outdoor
+treadmill free with who they we i he she you people for by at as plain full good natural ordinary usual overall
+complete only such body man woman person adult child boy girl sided right left bilateral patient subject
+participant volunteer men women affected presenting slow fast
+"""  # words that may stand before "gait" or "walk" without naming a kind of it
+BENIGN_WORDS = frozenset(_BENIGN.split())
+_PLAIN = """
+walks walked walker side sides leg legs limb foot feet knee knees hip hips pelvis trunk body speed cadence pace rhythm
+stride strides step steps length range motion severity affected affects has have had having shows showing show makes make
+give me create generate about around approximately roughly almost only just very quite rather so than from while when then
+but not no without at with per min sec are were been does do did there here it them him her us be as up velocity rate
+joint mean average each somewhat clearly pelvic obliquity carrying wearing dressed aged
+"""  # words of any description, which ask for nothing by themselves
+_ASKING = "treadmill indoor outdoor short long child steady free slow fast same another new good"  # which nothing uses
+PLAIN_WORDS = BENIGN_WORDS.union(_PLAIN.split()).difference(_ASKING.split())
 
 
 def with_article(clothing: str) -> str:
