@@ -18,7 +18,7 @@ from transformers import BatchFeature, FeatureExtractionMixin
 
 from .gait_classes import GaitClasses, load_classes, parse_classes
 from .recording import Recording, each_thing, read_recording
-from .skeletons import SKELETONS
+from .skeletons import SKELETONS, check_metres
 
 
 @lru_cache(maxsize=16)
@@ -87,6 +87,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
             joints = np.asarray(joints, np.float64)
             if len(joints) < 2:
                 raise ValueError(f"walk {number} of those to fit to has {len(joints)} frames; expected at least 2")
+            check_metres(joints, f"joints of walk {number}")
             total = total + (joints - joints[:, [root]]).sum(0)
             count += len(joints)
             velocity = np.diff(joints[:, root, :2], axis=0) * self.fps
@@ -129,11 +130,13 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
     def window(self, joints: np.ndarray, start: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Cut frames from `start` (default: the middle) of a clean walk (T, J, 3); pad with the last frame.
 
-        Returns: joints (N, J, 3) with the pelvis of the first frame over the origin, mask (N,) float32.
+        Returns: joints (N, J, 3) with the pelvis of the first frame over the origin, mask (N,) float32. Raises ValueError for
+        a walk that is too short, or not in metres.
         """
         frames = len(joints)
         if frames < self.frame_multiple:
             raise ValueError(f"a walk of {frames} frames is too short, at least {self.frame_multiple} are needed")
+        check_metres(np.asarray(joints))
         start = max(0, (frames - self.num_frames) // 2) if start is None else start
         piece = np.asarray(joints[start : start + self.num_frames], np.float32)
         mask = np.zeros(self.num_frames, np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import interpolate, signal
 
 from .gait_events import LONGEST, SHORTEST, SIDES, autocorrelation, detect_gait_events
-from .skeletons import KINECT_V2, Skeleton
+from .skeletons import KINECT_V2, Skeleton, check_walk
 
 POINTS = 100
 
@@ -147,10 +147,12 @@ def walk_cycles(
         (N, points, J * 3) float32 [m], N >= 1, joint after joint as x, y, z less the root's position of the same instant.
 
     Raises:
-        ValueError: wrong shape, positions that are not finite in a cycle, fps out of range, unknown side, or no whole cycle.
+        ValueError: wrong shape, another unit than metres, positions that are not finite in a cycle, fps out of range, unknown
+            side, or no whole cycle.
     """
     if side not in SIDES:
         raise ValueError(f"side must be one of {SIDES}, got {side!r}")
+    check_walk(joints, fps, skeleton)
     events = detect_gait_events(joints, fps, skeleton)
     strikes = {s: getattr(events, f"{s}_heel_strikes") for s in SIDES}
     own, other = strikes[side], strikes["left" if side == "right" else "right"]

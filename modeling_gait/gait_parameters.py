@@ -98,7 +98,8 @@ def compute_gait_parameters(
 
     It takes the walk at its word: one straight, clean stretch along +y. For a walk as somebody recorded it, take
     `recording.read_recording(...).gait_parameters`, which finds the straight parts, repairs, and says what it doubts. Here only
-    a UserWarning tells of legs of no human length, a body that is not upright along z, and travel that is not along +y.
+    a UserWarning tells of legs of no human length, a body that is not upright along z, and travel that is not along +y; what is
+    not in metres at all is refused.
 
     Args and errors as `detect_gait_events`, but a joint is measured in every frame or, nan, in none. `filled` (T, J) bool:
     where one was lost and stands where somebody put it; what needs it is taken of the other strides. A footprint is the mean

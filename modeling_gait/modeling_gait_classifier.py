@@ -17,7 +17,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_gait_classifier import GaitClassifierConfig
-from .skeletons import SKELETONS, Skeleton
+from .skeletons import SKELETONS, Skeleton, check_metres
 
 
 @dataclass
@@ -49,7 +49,8 @@ def prepare_classifier_input(joints: Sequence[np.ndarray], frames: int = 64, roo
     Returns: float32 (N, frames, J*3) [m].
 
     Raises:
-        ValueError: no walk; a walk of another shape than the first, empty, or with values that are not finite.
+        ValueError: no walk; a walk of another shape than the first, empty, in another unit than metres, or with values that
+            are not finite.
     """
     if len(joints) == 0:
         raise ValueError("expected at least one walk, got none")
@@ -61,6 +62,7 @@ def prepare_classifier_input(joints: Sequence[np.ndarray], frames: int = 64, roo
             raise ValueError(f"walk {n}: expected joints (T >= 1, J, 3) with the same J for all, got shape {walk.shape}")
         if not np.isfinite(walk).all():
             raise ValueError(f"walk {n} holds values that are not finite; clean it first (modeling_gait.cleaning)")
+        check_metres(walk, f"joints of walk {n}")
         walk = (walk - walk[:, root : root + 1]).reshape(len(walk), -1)
         at = np.linspace(0, len(walk) - 1, frames, dtype=np.float32)
         before = at.astype(int)

@@ -39,6 +39,7 @@ from .gait_tcn_network import GaitTCNHead, GaitTCNNetwork, adapt, masked_mse, su
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "gait_adapter.json", "gait_adapter.safetensors"
 NOISE_CYCLES = 4  # cycles that people's usual variation counts as, against a person's own
 LIMIT = 1.645  # standard deviations that hold 90 % of a Gaussian
+FARTHEST = 20.0  # standard deviations of a channel, root mean square: what is further away is in other units
 
 
 @dataclass
@@ -115,7 +116,8 @@ class GaitTCNModel(PreTrainedModel):
         """Cycles (..., P, C) -> standardised cycles, 0 where not measured, and a float mask (..., P, C).
 
         channel_mask: (..., C) or (C,); sample_mask: (..., P), (P,) or (..., P, C); bool, True where measured.
-        Raises ValueError: another number of phases or channels, values that are not finite where they are said to be measured.
+        Raises ValueError: another number of phases or channels, values that are not finite where they are said to be measured,
+        or, taken together, too far from those of `fit_scales` to be in the same units.
         """
         config = self.config
         values = torch.as_tensor(values, dtype=self.channel_mean.dtype, device=self.channel_mean.device)
@@ -143,7 +145,13 @@ class GaitTCNModel(PreTrainedModel):
             raise ValueError(
                 f"{name}: {float(values[at])} at {at}; values must be finite where the masks say they were measured"
             )
-        return torch.where(mask, (values - self.channel_mean) / self.channel_std, 0.0), mask.to(values)
+        values = torch.where(mask, (values - self.channel_mean) / self.channel_std, 0.0)
+        far = float((values.square().sum() / mask.sum().clamp(min=1)).sqrt())
+        if far > FARTHEST:
+            raise ValueError(
+                f"{name}: {far:.0f} standard deviations from what the model was fitted to: other units or axes?"
+            )
+        return values, mask.to(values)
 
     def _mask(self, mask: torch.Tensor, name: str, shape: tuple[int, ...]) -> torch.Tensor:
         mask = torch.as_tensor(mask, device=self.channel_mean.device)

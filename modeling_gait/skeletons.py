@@ -207,6 +207,8 @@ SMPL_22 = _build(
     """,
 )
 
+LARGEST = 3.0  # m, more than from the middle of a body to most of its joints
+
 SKELETONS = {s.name: s for s in (KINECT_V2, AZURE_KINECT, OPENPOSE_18, SMPL_22)}
 
 # Where a joint is missing, the mean of these stands in for it (first line whose joints are all there).
@@ -271,11 +273,24 @@ def known_skeleton(skeleton: Skeleton | str | None) -> Skeleton | None:
     return SKELETONS[skeleton] if isinstance(skeleton, str) else skeleton
 
 
+def check_metres(joints: np.ndarray, name: str = "joints") -> None:
+    """Raise ValueError for joints (T, J, 3), nan where not measured, that are as far apart as those of no body in metres."""
+    some = joints[np.linspace(0, len(joints) - 1, min(len(joints), 9)).astype(int)]
+    some = some[np.isfinite(some).all(-1).any(-1)]
+    if len(some):
+        median = np.median if np.isfinite(some).all() else np.nanmedian
+        size = float(median(np.linalg.norm(some - median(some, axis=1, keepdims=True), axis=-1)))
+        if size > LARGEST:
+            raise ValueError(f"{name}: half of them are {size:.3g} m or more from the middle of the body: what is the unit?")
+
+
 def check_walk(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
-    """Joints as float32 (T, J, 3). Raises ValueError for another shape, no frame, or a frame rate that is not positive."""
+    """Joints as float32 (T, J, 3). Raises ValueError for another shape, no frame, another unit than metres, or a frame rate
+    that is not positive."""
     joints = np.asarray(joints)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be a positive number, got {fps}")
+    check_metres(joints)
     return joints.astype(np.float32)

@@ -24,7 +24,7 @@ def walk() -> np.ndarray:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 400), st.integers(1, 200))
 def test_parts_of_a_walk_cover_it_and_are_few_and_alike(frames, most):
-    walk = np.arange(75.0 * frames).reshape(frames, 25, 3)
+    walk = np.arange(75.0 * frames).reshape(frames, 25, 3) / 100
     parts = walk_parts(walk, GaitClassifierConfig(max_frames=most))
     assert len(parts) == np.ceil(frames / most) and {len(p) for p in parts} == {min(frames, most)}
     assert np.array_equal(np.unique(np.concatenate(parts), axis=0), walk), "every frame is in one"

@@ -148,3 +148,10 @@ def test_save_and_load_is_exact(extractor, walks, tmp_path):
         assert type(loaded) is GaitFeatureExtractor and loaded.to_dict() == extractor.to_dict()
         a, b = loaded(walks.joints[0]), extractor(walks.joints[0])
         assert torch.equal(a["input_values"], b["input_values"]) and loaded.labels == ["normal", "lurch"]
+
+
+def test_windows_of_other_units_than_metres_are_refused(extractor, walks):
+    with pytest.raises(ValueError, match="what is the unit"):
+        extractor.window(1000 * walks.joints[0])
+    with pytest.raises(ValueError, match="walk 1: .*what is the unit"):
+        GaitFeatureExtractor().fit([walks.joints[0], 100 * walks.joints[1]])

@@ -115,6 +115,7 @@ def test_correlation_tells_strangers():
         (lambda: walk_cycles(np.zeros((60, 18, 3)), 30.0), "expected joints"),
         (lambda: walk_cycles(np.full((60, 25, 3), np.nan), 30.0), "no cycle found"),
         (lambda: walk_cycles(np.zeros((60, 25, 3)), 30.0, side="both"), "side must be"),
+        (lambda: walk_cycles(1000 * np.tile(KINECT_V2.rest_positions, (60, 1, 1)), 30.0), "what is the unit"),
     ],
 )
 def test_errors_say_what_is_wrong(call, message):

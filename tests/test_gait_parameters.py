@@ -230,7 +230,7 @@ def test_symmetry_index():
 @pytest.mark.parametrize(
     "wrong, said",
     [
-        (lambda j: j * 1000, "what is the unit"),
+        (lambda j: j * 2.0, "what is the unit"),
         (lambda j: j[..., [0, 2, 1]], "not upright"),
         (lambda j: j * [-1, -1, 1], "not along"),
     ],
@@ -242,3 +242,13 @@ def test_gross_misuse_is_told(wrong, said):
         compute_gait_parameters(joints, 30)
     with pytest.warns(UserWarning, match=f"{said}.*read_recording"), contextlib.suppress(ValueError):
         compute_gait_parameters(wrong(joints), 30)
+
+
+@pytest.mark.parametrize("factor", [1000, 100, 39.37])
+@pytest.mark.parametrize("unseen", [(), ("head", "left_hand")])
+def test_other_units_than_metres_are_refused(factor, unseen):
+    joints = factor * simulate_walks(1, frames=96, fps=30, seed=3, pathology="normal").joints[0]
+    joints[:, [KINECT_V2.index(n) for n in unseen]] = np.nan
+    for measure in (compute_gait_parameters, stride_values):
+        with pytest.raises(ValueError, match="what is the unit"):
+            measure(joints, 30)

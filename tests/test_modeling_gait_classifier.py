@@ -273,3 +273,9 @@ def test_prepare_keeps_frames_where_nothing_is_resampled_and_takes_one_frame():
 def test_prepare_refuses_bad_walks(joints, message):
     with pytest.raises(ValueError, match=message):
         prepare_classifier_input(joints)
+
+
+def test_prepare_refuses_other_units_than_metres():
+    walk = np.tile(KINECT_V2.rest_positions, (5, 1, 1))
+    with pytest.raises(ValueError, match="walk 1: .*what is the unit"):
+        prepare_classifier_input([walk, 1000 * walk])

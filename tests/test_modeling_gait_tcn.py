@@ -213,6 +213,20 @@ def test_bad_support_is_refused(model, support, message):
         model.personalize(support)
 
 
+def test_cycles_in_other_units_are_refused(model):
+    cycles = person(2)
+    for call in (
+        lambda x: model.personalize(x),
+        lambda x: model.strangeness(x),
+        lambda x: model.reconstruct(x),
+        lambda x: model(support=x[None]),
+        lambda x: model(support=cycles[None], labels=x[:1]),
+    ):
+        call(cycles)
+        with pytest.raises(ValueError, match="standard deviations from .*other units"):
+            call(1000 * cycles)
+
+
 def test_other_bad_input_is_refused(model):
     with pytest.raises(ValueError, match="no valid sample"):
         model.personalize(person(2), torch.zeros(2, C, dtype=torch.bool))

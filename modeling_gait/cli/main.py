@@ -316,7 +316,10 @@ def personalize(
     doubts = [f"{file}: {doubt}" for file, part in zip(files, parts) for doubt in part[2]]
     if skeleton := next((s for s in SKELETONS.values() if 3 * len(s) == base.config.num_channels), None):
         doubts += other_bodies([leg_length(part[0].reshape(-1, len(skeleton), 3), skeleton) for part in parts])
-    strange = base.strangeness(values, channel_mask=mask, activity=activity)
+    try:
+        strange = base.strangeness(values, channel_mask=mask, activity=activity)
+    except ValueError as error:
+        raise ValueError(f"{', '.join(map(str, files))}: {error}") from error
     far = f"these cycles are {strange:.1f} times as far from the people whom the model knows as people are from each other"
     if strange > STRANGEST:
         raise ValueError(f"{', '.join(map(str, files))}: {far}; other units, axes or order of channels?")
