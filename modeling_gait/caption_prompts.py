@@ -237,6 +237,12 @@ def _fit_together(facts: Facts, numbers: dict[str, float]) -> None:
             f"a stride of {numbers['stride_length']:.3g} m at {numbers['cadence']:.3g} steps/min makes {implied:.2f} m/s, "
             f"but the prompt says {numbers['speed']:.2f} m/s; change one of them or leave it out"
         )
+    longest = QUANTITIES["stride_length"].high
+    if "speed" in given and "cadence" in given and (stride := 120 * given["speed"] / given["cadence"]) > longest:
+        raise ValueError(
+            f"{given['speed']:.3g} m/s at {given['cadence']:.3g} steps/min makes strides of {stride:.2f} m, longer than "
+            f"{longest:g} m; change one of them or leave it out"
+        )
 
 
 def _implied(numbers: Mapping[str, float], name: str) -> float | None:

@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, cached_file, can_return_tuple
+from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput, cached_file, can_return_tuple
 
 from .configuration_gait_tcn import GaitTCNConfig
 from .gait_posterior import GaitPerson, GaitPrior, weights
@@ -148,9 +148,7 @@ class GaitTCNModel(PreTrainedModel):
         values = torch.where(mask, (values - self.channel_mean) / self.channel_std, 0.0)
         far = float((values.square().sum() / mask.sum().clamp(min=1)).sqrt())
         if far > FARTHEST:
-            raise ValueError(
-                f"{name}: {far:.0f} standard deviations from what the model was fitted to: other units or axes?"
-            )
+            raise ValueError(f"{name}: {far:.0f} standard deviations from what the model was fitted to: other units or axes?")
         return values, mask.to(values)
 
     def _mask(self, mask: torch.Tensor, name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -178,9 +176,10 @@ class GaitTCNModel(PreTrainedModel):
         names = [activity] if isinstance(activity, str) else activity
         known = list(self.config.activities)
         unknown = [n for n in names if isinstance(n, str) and n not in known]
+        numbers = [] if unknown else [known.index(n) if isinstance(n, str) else int(n) for n in names]
+        unknown += [n for n in numbers if not 0 <= n < max(1, len(known))]
         if unknown:
             raise ValueError(f"activity {unknown[0]!r}: the model knows {', '.join(known) or 'none'}")
-        numbers = [known.index(n) if isinstance(n, str) else int(n) for n in names]
         return torch.tensor(numbers, device=mean.device).expand(len(mean))
 
     # ------------------------------------------------------------------------------------------------- the model
@@ -280,7 +279,7 @@ class GaitTCNModel(PreTrainedModel):
 
         temperature: 0 gives the expected cycle N times, 1 cycles that vary as the person's own.
         """
-        if not isinstance(num_cycles, int) or num_cycles < 1 or temperature < 0:
+        if not isinstance(num_cycles, int) or num_cycles < 1 or not 0 <= temperature < float("inf"):
             raise ValueError(f"num_cycles must be 1 or more and temperature 0 or more, got {num_cycles}, {temperature}")
         mean, person = self._own()
         generator = None if seed is None else torch.Generator().manual_seed(seed)
@@ -339,7 +338,7 @@ class GaitTCNModel(PreTrainedModel):
         if support.ndim != 3:
             raise ValueError(f"support: expected cycles of one person (K, P, C), got {tuple(support.shape)}")
         steps = self.config.inner_steps if steps is None else steps
-        if steps < 0 or (lr is not None and lr <= 0):
+        if steps < 0 or (lr is not None and not 0 < lr < float("inf")):
             raise ValueError(f"steps must be 0 or more and lr positive, got {steps}, {lr}")
         cycles, observed = self._support(support, channel_mask, sample_mask)
         context = support_context(cycles.sum(0), cycles.square().sum(0), observed.sum(0))
@@ -362,7 +361,8 @@ class GaitTCNModel(PreTrainedModel):
         person.context.copy_(context)
         person.activity.copy_(activity)
         changed = ["context", "activity", *(f"network.{n}" for n in fast if steps)]
-        person.adapter = {"base_model": self.name_or_path, "base_digest": self.digest(), "changed": changed, "steps": steps}
+        base = self.adapter or {"base_model": self.name_or_path, "base_digest": self.digest(), "changed": []}
+        person.adapter = base | {"changed": list(dict.fromkeys(base["changed"] + changed)), "steps": steps}
         return person
 
     def digest(self) -> str:
@@ -374,7 +374,7 @@ class GaitTCNModel(PreTrainedModel):
         """Save only what the personalisation changed; `from_pretrained(folder)` puts it on the base model again.
 
         base_model: folder or Hub id of the base; by default where it was loaded from. A folder is noted relative to `folder`.
-        Raises: ValueError where this model is not personalised, or nobody knows where its base is.
+        Raises: ValueError where this model is not personalised, nobody knows where its base is, or `folder` has a whole model.
         """
         if self.adapter is None:
             raise ValueError("this model is not personalised; call personalize() first, or save_pretrained()")
@@ -382,6 +382,8 @@ class GaitTCNModel(PreTrainedModel):
         if not base:
             raise ValueError("save the base model with save_pretrained() and give its folder or Hub id as base_model")
         folder = Path(folder)
+        if (folder / SAFE_WEIGHTS_NAME).exists():
+            raise ValueError(f"{folder} holds a whole model; an adapter needs a folder of its own")
         folder.mkdir(parents=True, exist_ok=True)
         if Path(base).is_dir():
             base = os.path.relpath(Path(base).resolve(), folder.resolve())
@@ -393,17 +395,25 @@ class GaitTCNModel(PreTrainedModel):
         (folder / f"{ADAPTER_CONFIG}.tmp").write_text(json.dumps(self.adapter | {"base_model": base}, indent=1) + "\n")
         os.replace(folder / f"{ADAPTER_CONFIG}.tmp", folder / ADAPTER_CONFIG)
 
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """As in transformers: the whole model, in the place of an adapter that was there."""
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+            (Path(save_directory) / name).unlink(missing_ok=True)
+        super().save_pretrained(save_directory, **kwargs)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, base_model: str | None = None, **kwargs) -> "GaitTCNModel":
         """As in transformers; a folder or repository of `save_adapter` is loaded onto its base (or onto `base_model`).
 
-        Raises: ValueError where the base is another model than the adapter was made from.
+        Raises: ValueError where the base is another model than the adapter was made from, or a folder holds both.
         """
         where = pretrained_model_name_or_path
         hub = {k: kwargs[k] for k in ("cache_dir", "revision", "token", "subfolder", "local_files_only") if k in kwargs}
         found = _adapter_file(where, ADAPTER_CONFIG, hub)
         if found is None:
             return super().from_pretrained(where, *args, **kwargs)
+        if (Path(found).parent / SAFE_WEIGHTS_NAME).exists():
+            raise ValueError(f"{where} holds a whole model and somebody's {ADAPTER_CONFIG}; delete what is not wanted")
         adapter = json.loads(Path(found).read_text())
         base = base_model or adapter["base_model"]
         if base_model is None and (Path(found).parent / base).is_dir():

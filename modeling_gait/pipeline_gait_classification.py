@@ -64,7 +64,7 @@ class GaitClassificationPipeline(Pipeline):
             raise ValueError(f"the model takes {config.num_features} values a frame, not the joints of {self.skeleton.name!r}")
         self.fps = getattr(config, "fps", 30.0)  # of the walks that the model was trained on; all our data sets have 30
 
-    def _sanitize_parameters(self, fps=None, skeleton=None, top_k=None, **_):
+    def _sanitize_parameters(self, fps=None, skeleton=None, top_k=None):
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a positive whole number or None, got {top_k!r}")
         return (

@@ -73,9 +73,12 @@ class GaitReportPipeline(Pipeline):
         self.skeleton = SKELETONS[config.skeleton_config.skeleton] if "skeleton" in config.branches else None
         self.fps = 30.0
 
-    def _sanitize_parameters(self, **kwargs):
-        groups = ("fps", "skeleton", "box", "height", "person"), (), ("age", "sex", "reference")
-        return tuple({k: kwargs[k] for k in names if kwargs.get(k) is not None} for names in groups)
+    def _sanitize_parameters(
+        self, fps=None, skeleton=None, box=None, height=None, person=None, age=None, sex=None, reference=None
+    ):
+        prepare = {"fps": fps, "skeleton": skeleton, "box": box, "height": height, "person": person}
+        finish = {"age": age, "sex": sex, "reference": reference}
+        return {k: v for k, v in prepare.items() if v is not None}, {}, {k: v for k, v in finish.items() if v is not None}
 
     def __call__(
         self,

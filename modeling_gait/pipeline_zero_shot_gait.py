@@ -98,7 +98,7 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         self.extractor = open_extractor(self.model, extractor)
 
-    def _sanitize_parameters(self, fps=None, skeleton=None, **_):
+    def _sanitize_parameters(self, fps=None, skeleton=None):
         return {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None}, {}, {}
 
     def __call__(
@@ -123,10 +123,11 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         texts = {name: self._vectors(labels, hypothesis_template, descriptions or {}) for name, labels in groups.items()}
         if none_of_these and self.model.known_classes is None:
             warnings.warn("this model does not know what its classes look like: its doubt is not calibrated", stacklevel=2)
+        options = self._preprocess_params | self._sanitize_parameters(fps, skeleton)[0]
         single = is_one(walks)
         results = []
         for walk in tqdm([walks] if single else each_thing(walks), desc="walks", disable=single):
-            found = self._forward(self.preprocess(walk, fps=fps, skeleton=skeleton))
+            found = self._forward(self.preprocess(walk, **options))
             asked = found | {"fair": fair, "none": none_of_these}
             result = {name: self.postprocess(asked | {"labels": groups[name], "text": t}) for name, t in texts.items()}
             results.append(result.get(None, result))

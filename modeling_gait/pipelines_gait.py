@@ -5,7 +5,6 @@ Both load a *family* folder or Hub repository: GPT-2, tokeniser and processor at
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from numbers import Integral, Real
@@ -50,12 +49,6 @@ def family_classifier(pipeline: Pipeline, labels: list[str]) -> GaitForSequenceC
         return None
     model = GaitForSequenceClassification.from_pretrained(name, **where).to(pipeline.model.device).eval()
     return model if list(model.config.id2label.values()) == list(labels) else None
-
-
-def _refuse_unknown(options: dict, *known: str) -> None:
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise TypeError(f"unknown option {', '.join(unknown)}; known: {', '.join(known)}")
 
 
 def save_family(
@@ -103,7 +96,7 @@ class TextToGaitPipeline(Pipeline):
     `candidates` (1): so many walks are sampled of each prompt and the one that fits it best is returned, see `choose_walks`;
     `sensor` (False): as the sensor of the training data would measure the walk, with its noise and no bones of one length;
     `person`: a walk of somebody, as `read_recording` takes it, whose spatial codes (bones, posture, own normal cycle) all walks
-    get; a UserWarning where their legs will be of another length.
+    get; a UserWarning where their legs will be of another length. What is given to `pipeline` itself holds for every call.
     Each result is a `GeneratedWalk`, a dict: `joints` (T, J, 3), `fps`, `skeleton`, `prompt` (as given), `description` (what
     was understood, a WalkDescription), `unused` (what the prompt says and nothing here uses), `codes` (GaitCodes), `measured`
     (of the walk: gait parameters, nan where it shows too little; severity by the clinical sign, None where the gait has none;
@@ -151,7 +144,6 @@ class TextToGaitPipeline(Pipeline):
         person=None,
         candidates=None,
         sensor=None,
-        **_,
     ):
         whole = {"num_frames": (num_frames, 2, MOST_FRAMES), "seed": (seed, 0, MOST), "first": (first, 0, MOST)}
         for name, (value, low, high) in (whole | {"candidates": (candidates, 1, MOST)}).items():
@@ -169,24 +161,21 @@ class TextToGaitPipeline(Pipeline):
         if guidance is not None and not 0 <= guidance < 100:
             raise ValueError(f"guidance must be 0 or more, got {guidance}")
         given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed}
-        given |= {"first": first, "candidates": candidates, "sensor": sensor}
-        if person is not None:
-            given["person"] = self.spatial_codes(person)
+        given |= {"first": first, "candidates": candidates, "sensor": sensor, "person": person}
         return {}, {k: v for k, v in given.items() if v is not None}, {}
 
-    def __call__(self, prompts: str | list[str], batch_size: int = 250, **kwargs) -> dict | list[dict]:
+    def __call__(self, prompts: str | list[str], batch_size: int | None = None, **kwargs) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
-        known = ("num_frames", "temperature", "top_p", "guidance", "seed", "first", "person", "candidates", "sensor")
-        _refuse_unknown(kwargs, *known)
-        _, options, _ = self._sanitize_parameters(**kwargs)
+        options = self._forward_params | self._sanitize_parameters(**kwargs)[1]
         single = isinstance(prompts, str)
-        if not single and (isinstance(prompts, Mapping) or not isinstance(prompts, Iterable)):
-            raise TypeError(f"expected a prompt or a list of prompts, got {type(prompts).__name__}")
+        batch_size = (self._batch_size or 250) if batch_size is None else batch_size
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise ValueError(f"batch_size: expected a whole number of 1 or more, got {batch_size!r}")
         if "seed" not in options:
             options["seed"] = int(torch.randint(2**31, ()))
-        asked = [self.preprocess(p) for p in ([prompts] if single else prompts)]
+        if "person" in options:
+            options["person"] = self.spatial_codes(options["person"])
+        asked = [self.preprocess(p) for p in ([prompts] if single else each_thing(prompts))]
         results = []
         batch_size = max(1, batch_size // options.get("candidates", 1))
         starts = range(0, len(asked), batch_size)
@@ -281,13 +270,12 @@ class GaitToTextPipeline(Pipeline):
         self.extractor = GaitFeatureExtractor.from_pretrained(**family_of(self))
         self.classifier = family_classifier(self, self.extractor.labels)
 
-    def _sanitize_parameters(self, fps=None, skeleton=None, **_):
+    def _sanitize_parameters(self, fps=None, skeleton=None):
         return {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None}, {}, {}
 
     def __call__(self, walks, **kwargs) -> dict | list[dict]:
         """One walk -> one result, a list -> a list."""
-        _refuse_unknown(kwargs, "fps", "skeleton")
-        options, _, _ = self._sanitize_parameters(**kwargs)
+        options = self._preprocess_params | self._sanitize_parameters(**kwargs)[0]
         single = is_one(walks)
         results = [
             self.postprocess(self._forward(self.preprocess(walk, **options)))

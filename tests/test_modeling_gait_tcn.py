@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modeling_gait.configuration_gait_tcn import GaitTCNConfig
 from modeling_gait.gait_tcn_network import PhaseConv, adapt, support_context
-from modeling_gait.modeling_gait_tcn import ADAPTER_WEIGHTS, GaitTCNModel, GaitTCNOutput
+from modeling_gait.modeling_gait_tcn import ADAPTER_CONFIG, ADAPTER_WEIGHTS, GaitTCNModel, GaitTCNOutput
 from modeling_gait.training.fit_prior import fit_prior
 
 P, C = 20, 6
@@ -197,6 +197,29 @@ def test_adapter_errors(tmp_path, model):
         GaitTCNModel.from_pretrained(tmp_path / "a", base_model=str(tmp_path / "other"))
 
 
+def test_a_folder_holds_a_model_or_an_adapter(tmp_path):
+    """A leftover adapter won over the model saved beside it: another person's cycles, without a word."""
+    tiny_tcn().save_pretrained(tmp_path / "base")
+    base = GaitTCNModel.from_pretrained(tmp_path / "base")
+    with pytest.raises(ValueError, match="holds a whole model"):
+        base.personalize(person()).save_adapter(tmp_path / "base")
+    base.personalize(person()).save_adapter(tmp_path / "p01")
+    other = base.personalize(person(seed=1))
+    other.save_pretrained(tmp_path / "p01")
+    assert torch.equal(GaitTCNModel.from_pretrained(tmp_path / "p01").generate(2, seed=0), other.generate(2, seed=0))
+    (tmp_path / "p01" / ADAPTER_CONFIG).write_text("{}")
+    with pytest.raises(ValueError, match="a whole model and somebody's gait_adapter.json"):
+        GaitTCNModel.from_pretrained(tmp_path / "p01")
+
+
+def test_a_person_may_be_personalised_again(tmp_path):
+    tiny_tcn().save_pretrained(tmp_path / "base")
+    GaitTCNModel.from_pretrained(tmp_path / "base").personalize(person(), steps=2).save_adapter(tmp_path / "p01")
+    again = GaitTCNModel.from_pretrained(tmp_path / "p01").personalize(person(seed=1), steps=0)
+    again.save_adapter(tmp_path / "p02")
+    assert torch.equal(GaitTCNModel.from_pretrained(tmp_path / "p02").generate(2, seed=0), again.generate(2, seed=0))
+
+
 @pytest.mark.parametrize(
     "support, message",
     [
@@ -234,12 +257,18 @@ def test_other_bad_input_is_refused(model):
         model.personalize(person(2), torch.ones(2, C))
     with pytest.raises(ValueError, match="sample_mask: expected bool"):
         model.reconstruct(person(2), torch.ones(2, P + 1, dtype=torch.bool))
-    with pytest.raises(ValueError, match="lr positive"):
-        model.personalize(person(2), lr=0.0)
+    for lr in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="lr positive"):
+            model.personalize(person(2), lr=lr)
+    for number in (-1, 99):
+        with pytest.raises(ValueError, match=f"activity {number}: the model knows"):
+            model.personalize(person(2), activity=[number])
     with pytest.raises(ValueError, match="values to reconstruct"):
         model()
     with pytest.raises(ValueError, match="num_cycles"):
         model.generate(0)
+    with pytest.raises(ValueError, match="temperature 0 or more, got 1, nan"):
+        model.generate(1, temperature=float("nan"))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,14 @@ def classify(folder):
     return pipeline("zero-shot-gait-classification", model=str(folder))
 
 
+def test_what_is_given_to_pipeline_holds_for_every_call(classify, folder, walks):
+    task, walk = "zero-shot-gait-classification", walks.joints[0]
+    fast = pipeline(task, model=str(folder), fps=60)
+    assert fast(walk, LABELS) == classify(walk, LABELS, fps=60) != classify(walk, LABELS, fps=30) == fast(walk, LABELS, fps=30)
+    with pytest.raises(TypeError, match="'frames'"):
+        pipeline(task, model=str(folder), frames=3)
+
+
 def test_scores_are_probabilities_best_first_and_follow_the_vectors(classify, walks):
     assert isinstance(classify, ZeroShotGaitClassificationPipeline)
     found = classify(walks.joints[0], candidate_labels=LABELS, fps=30)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import NUM_FRAMES, tiny_decoder
+from datasets import Dataset
 from transformers import AutoModelForCausalLM, pipeline, set_seed
+from transformers.pipelines.pt_utils import KeyDataset
 
 from modeling_gait.captions import parse_prompt
 from modeling_gait.export import write_bvh, write_csv, write_npz
@@ -159,12 +161,34 @@ def test_misspelt_options_are_refused(maker, reader):
     for name, value in (("temperature", 1e-300), ("temperature", True), ("seed", True), ("sensor", "no"), ("top_p", 0)):
         with pytest.raises(ValueError, match=name):
             maker(PROMPT, **{name: value})
-    with pytest.raises(TypeError, match="got dict"):
+    with pytest.raises(TypeError, match="type dict"):
         maker({PROMPT: 1})
-    with pytest.raises(TypeError, match="num_frame;"):
+    with pytest.raises(TypeError, match="'num_frame'"):
         maker(PROMPT, num_frame=16)
-    with pytest.raises(TypeError, match="unknown option frames"):
+    with pytest.raises(TypeError, match="'frames'"):
         reader(np.zeros((40, 25, 3), np.float32), frames=3)
+
+
+def test_what_is_given_to_pipeline_holds_for_every_call(family_folder, maker, reader):
+    """They were dropped without a word: walks of 60 frames a second were read at half their speed."""
+    person = simulate_walks(1, frames=90, seed=5).joints[0]
+    own = pipeline(
+        "text-to-gait", model=str(family_folder), num_frames=16, seed=3, temperature=0.5, person=person, batch_size=1
+    )
+    given = {"num_frames": 16, "seed": 3, "temperature": 0.5, "person": person}
+    assert np.array_equal(own(PROMPT)["joints"], maker(PROMPT, **given)["joints"]) and len(own(PROMPT)["joints"]) == 16
+    assert same(own("normal gait", seed=4), maker("normal gait", **given | {"seed": 4})), "a call's own comes first"
+    fast = pipeline("gait-to-text", model=str(family_folder), fps=60)
+    walk = simulate_walks(1, frames=150, fps=60.0, seed=2, pathology="normal").joints[0]
+    assert fast(walk)["gait_parameters"] == reader(walk, fps=60)["gait_parameters"] != fast(walk, fps=30)["gait_parameters"]
+    for task, option in (("text-to-gait", "num_frame"), ("gait-to-text", "frames")):
+        with pytest.raises(TypeError, match=f"'{option}'"):
+            pipeline(task, model=str(family_folder), **{option: 16})
+
+
+def test_prompts_are_taken_from_a_column_of_a_data_set(maker):
+    rows = KeyDataset(Dataset.from_dict({"prompt": [PROMPT, "normal gait"]}), "prompt")
+    assert [w["prompt"] for w in maker(rows, num_frames=16, seed=0)] == [PROMPT, "normal gait"]
 
 
 @pytest.mark.parametrize(("pathology", "seed"), [("antalgic", 4), ("steppage", 3), ("stiff_legged", 4)])

@@ -19,6 +19,7 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.training import loop
 from modeling_gait.training.arguments import TrainArguments, parse_arguments
 from modeling_gait.training.data import StepBatches, WindowLoader, class_labels, fingerprint, load_walks, mirror_parameters
+from modeling_gait.training.gpt2 import GPT2Arguments
 from modeling_gait.training.vq import VQArguments
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
@@ -217,6 +218,16 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
             lambda model, step, seed: (model(torch.ones(1, 2)).sum() * (float("nan") if step else 1.0), {}),
             "nothing",
         )
+
+
+def test_steps_that_cannot_be_and_folders_of_other_models_are_refused(tmp_path):
+    for wrong in ({"save_steps": 0}, {"max_steps": -1}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
+            loop.start(TrainArguments(dataset="", output_dir=str(tmp_path), **wrong))
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    loop.start(GPT2Arguments(dataset="", output_dir=str(tmp_path)))
+    with pytest.raises(ValueError, match="holds a gpt2 model, and a gait_vq is trained"):
+        loop.start(VQArguments(dataset="", output_dir=str(tmp_path)))
 
 
 def test_learning_rate_rises_and_falls():

@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from transformers import HfArgumentParser
@@ -20,6 +21,7 @@ from modeling_gait.released import named
 class TrainArguments:
     """Arguments that all training scripts share."""
 
+    makes: ClassVar[str | None] = None  # `model_type` of what is trained
     dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
     output_dir: str = field(metadata={"help": "folder of the trained model"})
     exclude_subjects: list[str] = field(default_factory=list, metadata={"help": "people held out: none of their rows is read"})

@@ -8,6 +8,7 @@ to 64 frames). Out: a model; `train` saves a folder that `AutoModelForSequenceCl
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ from modeling_gait.walk_checks import leg_length
 class ClassifierArguments:
     """Arguments of a classifier's training."""
 
+    makes: ClassVar[str] = GaitClassifierConfig.model_type
     dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
     output_dir: str = field(metadata={"help": "folder of the trained model"})
     exclude_subjects: list[str] = field(default_factory=list, metadata={"help": "people held out"})

@@ -21,7 +21,8 @@ from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses, load_classes
 from modeling_gait.gait_parameters import mirror_image
 from modeling_gait.skeletons import SKELETONS, mirror
 
-WALK_COLUMNS = {"subject_id", "walk_id", "pathology", "fps", "joints", "gait_parameters", "captions"}
+WALK_COLUMNS = {"subject_id", "walk_id", "sensor", "pathology", "severity", "attributes", "fps", "joints"}
+WALK_COLUMNS |= {"gait_parameters", "captions"}
 
 SAID = (  # what a data set says of its walks
     *("subject_id", "walk_id", "sensor", "pathology", "activity", "severity", "attributes", "fps"),

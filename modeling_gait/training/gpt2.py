@@ -13,6 +13,7 @@ are mirrored; `generation_gait.generate_walks` samples a left-affected walk as i
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ IGNORE = -100
 class GPT2Arguments(TrainArguments):
     """Arguments of GPT-2's training."""
 
+    makes: ClassVar[str] = GPT2Config.model_type
     vq: str = field(default="", metadata={"help": "folder or Hub id of the trained tokeniser"})
     init_from: str = field(default="", metadata={"help": "family (folder or Hub id) to fine-tune; empty: from base_model"})
     base_model: str = field(default="", metadata={"help": "e.g. gpt2; empty: a small GPT-2 from configuration, no download"})

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ FILMED_COPIES = 6  # films of a walk, each of another camera and with errors of 
 class KnowledgeArguments(TrainArguments):
     """Arguments of the training with knowledge and numbers."""
 
+    makes: ClassVar[str] = GaitKnowledgeConfig.model_type
     max_steps: int = 600
     batch_size: int = 128
     learning_rate: float = 1.5e-3

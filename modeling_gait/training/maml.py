@@ -8,6 +8,7 @@ the support in all tasks at once (`vmap`), and improves how the adapted networks
 
 import time
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ ALGORITHMS = ("maml", "first_order", "anil", "reptile", "pretrain")
 class MamlArguments(TrainArguments):
     """Arguments of the meta-training."""
 
+    makes: ClassVar[str] = GaitTCNConfig.model_type
     algorithm: str = field(default="maml", metadata={"help": ", ".join(ALGORITHMS)})
     warm_steps: int = field(default=600, metadata={"help": "first steps, without inner steps"})
     shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10], metadata={"help": "support cycles, one of these a step"})

@@ -13,6 +13,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ from modeling_gait.walk_description import QUANTITIES
 class TextArguments(TrainArguments):
     """Arguments of the dual encoder's training."""
 
+    makes: ClassVar[str] = GaitDualEncoderConfig.model_type
     text_model: str = field(default=SentenceEncoderConfig().name, metadata={"help": "Hub name or folder of the encoder"})
     text_cache: str = field(default="outputs/text_cache", metadata={"help": "folder of embedded captions, shared by all runs"})
     captions: str = field(default="measured", metadata={"help": "measured (the column captions) or label (the class alone)"})

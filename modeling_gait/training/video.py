@@ -8,6 +8,7 @@ The pose: joints less the pelvis, as the camera sees them (right, away, up), in 
 
 import time
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from modeling_gait.training.loop import save_model, start, training_loop
 class VideoArguments(TrainArguments):
     """Arguments of the pretraining."""
 
+    makes: ClassVar[str] = vision_config(None).model_type
     max_steps: int = 1500
     batch_size: int = 512
     learning_rate: float = 3e-3

@@ -5,6 +5,7 @@ In: rows of the walk schema. Out: a folder of GaitVQModel and GaitFeatureExtract
 
 import json
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ VARIED = Augmentation(
 class VQArguments(TrainArguments):
     """Arguments of the tokeniser's training."""
 
+    makes: ClassVar[str] = GaitVQConfig.model_type
     init_from: str = field(
         default="", metadata={"help": "family (folder or Hub id) whose class head to fine-tune; empty: from scratch"}
     )
