@@ -13,11 +13,11 @@ from scipy.spatial.transform import Rotation
 
 from .files import atomic_path
 from .kinematics import bone_lengths, bones_apart, fit_skeleton
+from .points import HUMANML3D_FPS
 from .skeletons import KINECT_V2, SMPL_22, Skeleton, check_walk, convert_joints, known_skeleton
 
 # BVH is y up: x to the walker's left, y up, z forward; a rotation of the package's axes that is its own inverse.
 _TO_Y_UP = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
-HUMANML3D_FPS = 20.0
 _FAR_MM = 3.0  # a joint that a BVH file puts so far away is told
 
 
@@ -98,15 +98,11 @@ def write_humanml3d(path: str | Path, joints: np.ndarray, fps: float, skeleton: 
     joints = convert_joints(check_walk(joints, fps, skeleton), skeleton, SMPL_22)
     if not np.isfinite(joints).all():
         raise ValueError(f"{path}: HumanML3D has no missing joints; clean the walk first")
-    times = np.arange(humanml3d_frames(len(joints), fps)) / HUMANML3D_FPS
+    count, rate = written_frames("w.npy", len(joints), fps)
+    times = np.arange(count) / rate
     flat = interp1d(np.arange(len(joints)) / fps, joints.reshape(len(joints), -1), axis=0, fill_value="extrapolate")(times)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, (flat.reshape(len(times), -1, 3) @ _TO_Y_UP.T).astype(np.float32))
-
-
-def humanml3d_frames(frames: int, fps: float) -> int:
-    """How many frames of HumanML3D so many at another rate become."""
-    return int((frames - 1) / fps * HUMANML3D_FPS + 1e-6) + 1
 
 
 def write_bvh(
@@ -186,6 +182,13 @@ def _hierarchy_lines(skeleton: Skeleton, offsets: np.ndarray, joint: int, depth:
 
 def _triple(values: np.ndarray) -> str:
     return " ".join(f"{v:.6f}" for v in values)
+
+
+def written_frames(path: str | Path, frames: int, fps: float) -> tuple[int, float]:
+    """How many frames at which rate `save_walk` writes of so many: HumanML3D's .npy has a rate of its own."""
+    if Path(path).suffix.lower() != ".npy":
+        return frames, fps
+    return int((frames - 1) / fps * HUMANML3D_FPS + 1e-6) + 1, HUMANML3D_FPS
 
 
 def save_walk(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton | str = KINECT_V2) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .cleaning import FASTEST_RATE, SLOWEST_RATE
-from .points import LEGS, MAX_FRAMES, TWO_D, Points, from_arrays
+from .points import HUMANML3D_FPS, LEGS, MAX_FRAMES, TWO_D, Points, from_arrays
 from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, known_skeleton
 from .walk_checks import check_space
 
@@ -362,8 +362,8 @@ def _clock(raw: Points, count: int, fps: float | None, notes: list[str], path: P
     if raw.fps and (not len(good) or np.all(good == 1)):
         return _rate(raw.fps, path), frames / raw.fps
     if not len(good) or np.all(good == 1):  # steps of exactly 1 are a frame counter
-        usual = 20 if raw.skeleton is SMPL_22 and Path(path).suffix == ".npy" else 30  # HumanML3D's
-        raise ValueError(f"{path}: states no frame rate (no time column in seconds); pass fps=, for example fps={usual}")
+        usual = HUMANML3D_FPS if raw.skeleton is SMPL_22 and Path(path).suffix.lower() == ".npy" else 30
+        raise ValueError(f"{path}: states no frame rate (no time column in seconds); pass fps=, for example fps={usual:g}")
     step = float(np.median(good))
     ticks = [t for t in _TICKS if raw.tick in (None, t[0]) and SLOWEST_RATE <= 1 / (step * t[0]) <= FASTEST_RATE]
     if not ticks:

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from .skeletons import SKELETONS, SMPL_22, Skeleton
 
 MAX_FRAMES = 2**20  # 2.9 hours at 100 Hz
+HUMANML3D_FPS = 20.0  # of all of HumanML3D
 MAX_POINTS = 2**12  # joints, markers, nodes or columns of one frame
 
 
@@ -173,7 +174,7 @@ def _humanml3d(features: np.ndarray, path: Path | str) -> Points:
     points = {"pelvis": root}
     for j, name in enumerate(SMPL_22.joint_names[1:]):
         points[name] = back.apply(around[:, j]) + root * (1, 0, 1)
-    return Points(points, fps=20.0, skeleton=SMPL_22, metres=1.0, notes=["20 frames a second, as all of HumanML3D"])
+    return Points(points, fps=HUMANML3D_FPS, skeleton=SMPL_22, metres=1.0, notes=["20 frames a second, as all of HumanML3D"])
 
 
 # SMPL's mean body (Loper et al. 2015), left and right alike, rounded to 5 mm: offsets from the parent in its rest pose, arms

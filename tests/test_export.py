@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from modeling_gait.export import save_walk, write_bvh, write_csv, write_humanml3d, write_npz
+from modeling_gait.export import save_walk, write_bvh, write_csv, write_humanml3d, write_npz, written_frames
 from modeling_gait.forward_kinematics import forward_kinematics
 from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.loading import load_walk
@@ -150,6 +150,7 @@ def test_humanml3d_has_20_frames_a_second(tmp_path):
     joints = positions(random_walk(SKELETONS["smpl_22"], frames=7), SKELETONS["smpl_22"])
     write_humanml3d(tmp_path / "a.npy", joints, 40, SKELETONS["smpl_22"])
     assert np.load(tmp_path / "a.npy").shape == (4, 22, 3)
+    assert written_frames(tmp_path / "a.npy", 7, 40) == (4, 20.0) and written_frames("a.csv", 7, 40) == (7, 40)
     walk = load_walk(tmp_path / "a.npy", fps=20, up="y")
     np.testing.assert_allclose(walk.joints, joints[::2], atol=1e-6)
     joints[2, 3] = np.nan

@@ -378,7 +378,7 @@ def convert(
 
     from ..cleaning import clean_walk
     from ..exchanged_joints import exchanged_frames
-    from ..export import HUMANML3D_FPS, humanml3d_frames, save_walk
+    from ..export import save_walk, written_frames
     from ..loading import uneven_clock
     from ..skeletons import convert_joints
 
@@ -408,9 +408,7 @@ def convert(
             except ValueError as error:
                 hint = "" if repair else "; --clean repairs gaps"
                 raise ValueError(f"{name}: {error}{hint}") from error
-            count, fps = len(joints), walk.fps
-            if path.suffix.lower() == ".npy":
-                count, fps = humanml3d_frames(count, fps), HUMANML3D_FPS
+            count, fps = written_frames(path, len(joints), walk.fps)
             about = {"file": name, "out": files[len(rows)], "frames": count, "fps": fps, "skeleton": walk.skeleton.name}
             rows.append(about | {"repaired": done, "doubts": list(walk.notes)})
     return Answer(rows, written(rows, lambda r: [f"-> {r['out']} ({r['frames']} frames, {r['fps']:g} a second)"]))
