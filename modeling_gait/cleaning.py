@@ -141,8 +141,7 @@ def clean_walk(
     report.frames_repaired, report.samples_repaired = int(some.any(1).sum()), int(some.sum())
     legs = [j for j, n in enumerate(skeleton.joint_names) if n.split("_")[-1] in ("hip", "knee", "ankle", "foot")]
     report.leg_samples_repaired = int((bad & ~bad.all(0))[:, legs].sum())
-    steps = np.diff(times)
-    report.frames_missing = int(np.maximum(np.round(steps / np.median(steps)) - 1, 0).sum())
+    report.frames_missing = missing_frames(times)
     report.longest_gap, report.start = float(np.diff(times).max()), float(times[0])
     joints = _fill(times, joints, bad, skeleton, report)
     grid = times[0] + np.arange(int((times[-1] - times[0]) * fps + 1e-6) + 1) / fps
@@ -153,6 +152,13 @@ def clean_walk(
     out[:, known] = seen.reshape(len(grid), -1, 3)
     report.frames_out, report.filled = len(grid), _long_holes(times, bad, grid)
     return out, report
+
+
+def missing_frames(times: np.ndarray) -> int:
+    """How many frames a clock (T,) [s] leaves out: of its steps forward, by their median."""
+    steps = np.diff(times)
+    steps = steps[steps > 0]
+    return int(np.maximum(np.round(steps / np.median(steps)) - 1, 0).sum()) if len(steps) else 0
 
 
 def check_rate(fps: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .cleaning import FASTEST_RATE, SLOWEST_RATE
+from .cleaning import FASTEST_RATE, SLOWEST_RATE, missing_frames
 from .points import HUMANML3D_FPS, LEGS, MAX_FRAMES, TWO_D, Points, from_arrays
 from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, known_skeleton
 from .walk_checks import check_space
@@ -93,9 +93,8 @@ def read_walk(path: str | Path, skeleton: Skeleton | str | None = None, fps: flo
 
 def uneven_clock(walk: Walk) -> str | None:
     """What the clock of a walk says that its frames and its rate alone do not, a sentence; None where it runs evenly."""
-    steps = np.diff(np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times)
-    ahead = steps[steps > 0]
-    lost, stood = int(np.maximum(np.round(ahead * walk.fps) - 1, 0).sum()), len(steps) - len(ahead)
+    times = np.arange(len(walk.joints)) / walk.fps if walk.times is None else walk.times
+    lost, stood = missing_frames(times), int((~(np.diff(times) > 0)).sum())
     said = [f"leaves out {lost} frame(s)"] * bool(lost) + [f"does not advance at {stood} of them"] * bool(stood)
     return f"its clock {' and '.join(said)}: joints at one rate need it (`times`) or clean_walk" if said else None
 

@@ -1,11 +1,14 @@
 """Tests of modeling_gait.cleaning: every artefact of a depth camera, heading and origin; and properties."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_gait.cleaning import at_rate, canonicalise, clean_walk, floor_height, heading
+from modeling_gait.cleaning import at_rate, canonicalise, clean_walk, floor_height, heading, missing_frames
+from modeling_gait.loading import Walk, uneven_clock
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, convert_joints
 
@@ -337,3 +340,17 @@ def test_joints_that_a_layout_lacks_are_put_in_front_whatever_the_heading():
     for side in ("left", "right"):
         foot = turned[:, KINECT_V2.index(f"{side}_foot")] - turned[:, KINECT_V2.index(f"{side}_ankle")]
         assert (foot[:, 1] > 0.05).all() and np.abs(foot[:, 0]).max() < 0.05
+
+
+def test_frames_that_a_clock_leaves_out_are_counted_alike_by_all():
+    """Of a clock that hurries at times, whose mean rate is not that of its median step."""
+    steps = np.array(([0.033] * 3 + [0.045] * 2) * 20)
+    steps[[10, 50]] = 0.053
+    times = np.concatenate(([0.0], np.cumsum(steps)))
+    joints = np.tile(KINECT_V2.rest_positions, (len(times), 1, 1)) + np.arange(len(times))[:, None, None] * [0, 0.02, 0]
+    assert missing_frames(times) == clean_walk(times, joints)[1].frames_missing == 2
+    assert missing_frames(times[:1]) == missing_frames(np.zeros(5)) == 0
+    walk = Walk(joints.astype(np.float32), 1 / steps.mean(), KINECT_V2, "w", times)
+    assert "leaves out 2 frame(s)" in uneven_clock(walk)
+    walk = replace(walk, times=np.concatenate((times[:50], times[49:-1])))
+    assert "leaves out 2 frame(s) and does not advance at 1 of them" in uneven_clock(walk)
