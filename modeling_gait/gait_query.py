@@ -401,11 +401,15 @@ def _extremes(reader: Reader) -> list[Condition]:
 
 
 def _meant(reader: Reader) -> list[Condition]:
-    """Words that stand for a range of a number."""
+    """Words that stand for a range of a number; a side before or behind them is that of the number, as in `_stated`."""
     out = []
-    for pattern, quantity, low, high in MEANT:
+    for pattern, quantity, least, most in MEANT:
         for m in reader.find(rf"\b(?:{pattern})\b"):
+            low, high = least, most
             side = next((v.strip() for k, v in m.groupdict().items() if k.startswith("side") and v), "")
+            if not side and quantity in SIDED and (behind := _SIDE_BEHIND.match(reader.rest, m.end())):
+                side = behind[1]
+                reader.take(*behind.span())
             if reader.negated(m.start(), r"(?:(?:a|an|the|any|very) )*"):
                 low, high = (high, math.inf) if low == -math.inf else (-math.inf, low)
             out.append(Condition(m[0], f"{quantity}_{side}" if side else quantity, low, high, SD[quantity], relative=True))

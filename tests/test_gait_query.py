@@ -33,6 +33,8 @@ def test_what_is_read(text, expected):
         ("knee range below 55 degrees on the left", "left knee range below 55 degrees"),
         ("knee range below 55 degrees (left)", "left knee range below 55 degrees"),
         ("step length 40 cm on the left side, slow", "left step length 40 cm, slow"),
+        ("reduced knee flexion on the left", "reduced left knee flexion"),
+        ("slow, the knee hardly bends on the right side", "slow, the right knee hardly bends"),
     ],
 )
 def test_the_side_of_a_number_is_no_affected_side(text, same):
