@@ -162,3 +162,15 @@ def test_walks_as_filmed_are_further_rows(dataset_folder, walks, tmp_path, monke
     np.testing.assert_array_equal(rows.subjects[copy == 0], found.subjects)
     monkeypatch.setattr(knowledge, "as_filmed", lambda *_: pytest.fail("made again"))
     load_knowledge_walks(str(dataset_folder), filmed_folder=tmp_path)
+
+
+@pytest.mark.parametrize("changed", [{"joints": lambda row: 1.01 * np.array(row["joints"])}, {"fps": lambda row: 60.0}])
+def test_walks_of_the_same_names_have_films_of_their_own(dataset_folder, tmp_path, monkeypatch, changed):
+    made = []
+    monkeypatch.setattr(knowledge, "as_filmed", lambda joints, fps, rng: (made.append(fps), joints)[1])
+    rows = load_walks(str(dataset_folder)).select(range(2))
+    others = rows.map(lambda row: {name: of(row) for name, of in changed.items()}, features=rows.features)
+    assert list(rows["walk_id"]) == list(others["walk_id"])
+    for data in (rows, others, rows):
+        knowledge.load_filmed(tmp_path, data)
+    assert len(made) == 2 * 2 * knowledge.FILMED_COPIES and len(list(tmp_path.iterdir())) == 2

@@ -7,8 +7,8 @@ The video branch sees what `render_video` draws of a walk as one sensor saw it: 
 background and clothes of its own.
 """
 
+import hashlib
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from modeling_gait.training.data import StepBatches, class_labels, fingerprint, 
 from modeling_gait.training.filmed import as_filmed
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.video_crops import WINDOW
+from modeling_gait.walk_vectors import read_rows
 
 PARAMETERS = (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)
 VIDEO_FRAMES = 16  # of the WINDOW frames that a video shows, those that are drawn
@@ -130,9 +131,17 @@ def clip_rows(joints: np.ndarray, rng: np.random.Generator | None = None) -> np.
     return np.asarray(joints)[first + np.linspace(0, count - 1, VIDEO_FRAMES).round().astype(int)]
 
 
+def _content(data: Dataset, made: object) -> str:
+    """What tells films of these rows, in their order, from any others: the joints, their rates, and what is `made` of them."""
+    digest = hashlib.blake2b(repr(made).encode(), digest_size=8)
+    for row in read_rows(data):
+        digest.update(repr((row["joints"].shape, row.get("fps"))).encode() + row["joints"].tobytes())
+    return digest.hexdigest()
+
+
 def load_filmed(folder: Path, data: Dataset) -> np.ndarray:
     """Inputs float32 (N, FILMED_COPIES, 64, F) of the rows as filmed, made once; nan where nothing could be read."""
-    file = folder / f"filmed-{zlib.crc32(' '.join(map(str, (FILMED_COPIES, *data['walk_id']))).encode()):08x}.npy"
+    file = folder / f"filmed-{_content(data, FILMED_COPIES)}.npy"
     if not file.exists():
         rows = []
         for n, row in enumerate(tqdm(data.select_columns(["joints", "fps"]), desc="filmed", mininterval=5)):
@@ -152,7 +161,7 @@ def load_filmed(folder: Path, data: Dataset) -> np.ndarray:
 def load_videos(folder: Path, data: Dataset) -> np.ndarray:
     """Videos uint8 (N, copies, 16, 3, 64, 64) of the rows, drawn once (1.6 MB a walk on disk). The first is of the middle."""
     shape = (len(data), VIDEO_COPIES, VIDEO_FRAMES, 3, VIDEO_SIZE, VIDEO_SIZE)
-    file = folder / f"videos-{zlib.crc32(' '.join(map(str, (*shape, *data['walk_id']))).encode()):08x}.npy"
+    file = folder / f"videos-{_content(data, shape)}.npy"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
