@@ -177,7 +177,7 @@ class GaitTCNModel(PreTrainedModel):
         known = list(self.config.activities)
         unknown = [n for n in names if isinstance(n, str) and n not in known]
         numbers = [] if unknown else [known.index(n) if isinstance(n, str) else int(n) for n in names]
-        unknown += [n for n in numbers if not 0 <= n < max(1, len(known))]
+        unknown += [n for n in numbers if not 0 <= n <= len(known)]  # the last: any
         if unknown:
             raise ValueError(f"activity {unknown[0]!r}: the model knows {', '.join(known) or 'none'}")
         return torch.tensor(numbers, device=mean.device).expand(len(mean))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import TEXTS
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from experiments.caption_faithfulness import gait_cases, measure
@@ -400,6 +400,7 @@ def test_mirrored_description_swaps_sides_and_comes_back():
 )
 @settings(max_examples=60, deadline=None)
 def test_an_exact_prompt_is_read_as_it_was_asked(name, side, severity, speed, cadence):
+    assume(speed is None or cadence is None or 120 * speed / cadence < 2.1)  # m, a stride
     asked = WalkDescription(name, "none" if name == "normal" else side, None if name == "normal" else severity, speed, cadence)
     assert read_prompt(asked.to_prompt(exact=True)) == asked
     assert read_prompt(asked.to_prompt()) == asked.canonical()

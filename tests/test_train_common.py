@@ -71,7 +71,7 @@ def test_bad_data_sets_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no Parquet files"):
         load_walks(str(tmp_path))
     datasets.Dataset.from_dict({"subject_id": ["1"], "joints": [[0.0]]}).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="columns missing: captions, fps"):
+    with pytest.raises(ValueError, match="columns missing: attributes, captions, fps"):
         load_walks(str(tmp_path))
 
 

@@ -43,7 +43,7 @@ def start(args: TrainArguments, unused: bool = False) -> Accelerator:
         held = json.loads(config.read_text()).get("model_type")
         if held != args.makes:
             raise ValueError(
-                f"{args.output_dir} holds a {held} model, a {args.makes} model is trained; choose another output_dir"
+                f"{args.output_dir} holds a {held} model, and a {args.makes} is trained; choose another output_dir"
             )
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
