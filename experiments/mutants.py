@@ -5,7 +5,7 @@
 In: mutants.yaml (file: old line's part, new part, tests to run). Each break is made in a copy of the checkout, one copy a
 process, and its tests run there until the first failure; all of them must pass without any. A run that was stopped goes on
 while no file changes. Out: the breaks that survived, `model_cards/results/mutants.json` (`mutants`, `killed`)
-when the whole list ran. Raises ValueError where a part does not stand exactly once in its file.
+when the whole list ran.
 """
 
 import argparse
@@ -37,6 +37,16 @@ MUTANTS = [(file, *parts) for file, found in LISTED.items() for parts in found]
 def paths(tests: str) -> list[str]:
     """`captions experiments/test_loso.py::test_x` -> tests/test_captions.py, tests/experiments/test_loso.py::test_x"""
     return [f"tests/{name if '.py' in name else f'test_{name}.py'}" for name in tests.split()]
+
+
+def check(mutants: list[tuple[str, str, str, str]]) -> None:
+    """Raise ValueError where a part does not stand exactly once in its file, or a test is not there."""
+    for file, old, _, tests in mutants:
+        if (count := (ROOT / file).read_text(encoding="utf-8").count(old)) != 1:
+            raise ValueError(f"{file}: {old!r} stands there {count} times, expected once")
+        for path, _, name in (test.partition("::") for test in paths(tests)):
+            if not (ROOT / path).exists() or f"def {name}" not in (ROOT / path).read_text(encoding="utf-8"):
+                raise ValueError(f"{file}: {old!r} names {path}::{name}, which is not there")
 
 
 def copy_tree(folder: Path) -> Path:
@@ -91,9 +101,7 @@ def main() -> None:
     parser.add_argument("--num_proc", type=int, default=2, help="mutants at a time (default %(default)s)")
     args = parser.parse_args()
     mutants = [m for m in MUTANTS if args.only in m[0] or args.only in m[1]]
-    for file, old, *_ in mutants:
-        if (count := (ROOT / file).read_text(encoding="utf-8").count(old)) != 1:
-            raise ValueError(f"{file}: {old!r} stands there {count} times, expected once")
+    check(mutants)
     state = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in tracked())).hexdigest()[:12]
     done = ROOT / "outputs" / "mutants" / state
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(args.num_proc) as pool:
