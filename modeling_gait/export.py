@@ -98,8 +98,7 @@ def write_humanml3d(path: str | Path, joints: np.ndarray, fps: float, skeleton: 
     joints = convert_joints(check_walk(joints, fps, skeleton), skeleton, SMPL_22)
     if not np.isfinite(joints).all():
         raise ValueError(f"{path}: HumanML3D has no missing joints; clean the walk first")
-    count, rate = written_frames("w.npy", len(joints), fps)
-    times = np.arange(count) / rate
+    times = np.arange(_humanml3d_frames(len(joints), fps)) / HUMANML3D_FPS
     flat = interp1d(np.arange(len(joints)) / fps, joints.reshape(len(joints), -1), axis=0, fill_value="extrapolate")(times)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.save(file, (flat.reshape(len(times), -1, 3) @ _TO_Y_UP.T).astype(np.float32))
@@ -188,7 +187,12 @@ def written_frames(path: str | Path, frames: int, fps: float) -> tuple[int, floa
     """How many frames at which rate `save_walk` writes of so many: HumanML3D's .npy has a rate of its own."""
     if Path(path).suffix.lower() != ".npy":
         return frames, fps
-    return int((frames - 1) / fps * HUMANML3D_FPS + 1e-6) + 1, HUMANML3D_FPS
+    return _humanml3d_frames(frames, fps), HUMANML3D_FPS
+
+
+def _humanml3d_frames(frames: int, fps: float) -> int:
+    """Frames of HumanML3D's own rate within so many frames at `fps`."""
+    return int((frames - 1) / fps * HUMANML3D_FPS + 1e-6) + 1
 
 
 def save_walk(path: str | Path, joints: np.ndarray, fps: float, skeleton: Skeleton | str = KINECT_V2) -> None:
