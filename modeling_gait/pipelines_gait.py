@@ -161,7 +161,8 @@ class TextToGaitPipeline(Pipeline):
         if guidance is not None and not 0 <= guidance < 100:
             raise ValueError(f"guidance must be 0 or more, got {guidance}")
         given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed}
-        given |= {"first": first, "candidates": candidates, "sensor": sensor, "person": person}
+        given |= {"first": first, "candidates": candidates, "sensor": sensor}
+        given |= {"person": None if person is None else self._window(person)}
         return {}, {k: v for k, v in given.items() if v is not None}, {}
 
     def __call__(self, prompts: str | list[str], batch_size: int | None = None, **kwargs) -> dict | list[dict]:
@@ -174,7 +175,7 @@ class TextToGaitPipeline(Pipeline):
         if "seed" not in options:
             options["seed"] = int(torch.randint(2**31, ()))
         if "person" in options:
-            options["person"] = self.spatial_codes(options["person"])
+            options["person"] = self._encoded(*options["person"])
         asked = [self.preprocess(p) for p in ([prompts] if single else each_thing(prompts))]
         results = []
         batch_size = max(1, batch_size // options.get("candidates", 1))
@@ -184,11 +185,18 @@ class TextToGaitPipeline(Pipeline):
             results += self.postprocess(self._forward(asked[at : at + batch_size], **now))
         return results[0] if single else results
 
-    @torch.no_grad()
     def spatial_codes(self, person) -> np.ndarray:
         """Spatial codes (S,) of somebody's walk; what the family's tokeniser makes of its middle window. Warns where walks of
         these codes have legs of another length: nobody whom the family learnt from was so small, or so tall."""
-        window, mask = self.extractor.window(self.extractor.prepare(person))
+        return self._encoded(*self._window(person))
+
+    def _window(self, person) -> tuple[np.ndarray, np.ndarray]:
+        """Joints (N, J, 3) [m] and mask (N,) of the middle of somebody's walk."""
+        return self.extractor.window(self.extractor.prepare(person))
+
+    @torch.no_grad()
+    def _encoded(self, window: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Spatial codes (S,) by the tokeniser as it is now, so that a model that was trained on changes them."""
         window, mask = (torch.from_numpy(part)[None].to(self.vq.device) for part in (window, mask))
         codes = self.vq.encode(window, mask)
         names = ("temporal_codes", "pathological_codes", "spatial_codes")

@@ -221,6 +221,21 @@ def test_a_person_lends_the_spatial_codes(maker, tmp_path):
     assert np.array_equal(from_file, maker.spatial_codes(file)) and (from_file == own).mean() > 0.4
 
 
+def test_a_person_given_to_pipeline_is_read_once_and_encoded_by_the_tokeniser_as_it_is(family_folder, monkeypatch):
+    person = simulate_walks(1, frames=90, seed=5).joints[0]
+    own = pipeline("text-to-gait", model=str(family_folder), num_frames=16, person=person.copy())
+    before, asked = own.spatial_codes(person), {"seed": 0, "num_frames": 16}
+    monkeypatch.setattr(own.extractor, "prepare", lambda *_: pytest.fail("read again"))
+    assert np.array_equal(own("normal gait", **asked)["codes"].spatial, before)
+    with torch.no_grad():
+        own.vq.codebooks.spatial.codebook.mul_(-1)
+    after = own("normal gait", **asked)["codes"].spatial
+    monkeypatch.undo()
+    assert np.array_equal(after, own.spatial_codes(person)) and not np.array_equal(after, before)
+    with pytest.raises(ValueError, match="4 joints, expected 25"):
+        pipeline("text-to-gait", model=str(family_folder), person=np.zeros((30, 4, 3)))
+
+
 def test_a_person_that_does_not_fit_is_refused(maker):
     with pytest.raises(ValueError, match=r"person: expected \(4,\) spatial codes below 8"):
         given_codes(maker.decoder, [parse_prompt("normal gait")], np.zeros(9))
