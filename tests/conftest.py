@@ -33,9 +33,11 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
+from transformers import pipeline  # noqa: E402
 
 from modeling_gait import GaitDecoderConfig, GaitDecoderModel, GaitVQConfig, GaitVQModel  # noqa: E402
 from modeling_gait.cleaning import at_rate  # noqa: E402
+from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline  # noqa: E402
 from modeling_gait.simulation import SimulatedWalks, simulate_walks  # noqa: E402
 from modeling_gait.training import loop  # noqa: E402
 
@@ -43,6 +45,7 @@ torch.set_num_threads(1)
 datasets.disable_progress_bars()
 
 TEXTS = yaml.safe_load((ROOT / "tests" / "texts.yaml").read_text(encoding="utf-8"))  # and what must come of them
+PROMPT = "severe steppage gait, right side, 0.6 m/s, 96 steps/min"
 NUM_FRAMES = 32
 SUBJECTS = 3
 COMMON = ["--max_steps", "4", "--batch_size", "4", "--save_steps", "2", "--warmup_steps", "1"]
@@ -78,6 +81,11 @@ def at_another_rate(rows, fps: float):
     """The same walks, sampled at another rate."""
     some = [row | {"joints": at_rate(row["joints"], row["fps"], fps), "fps": fps} for row in rows.with_format(None)]
     return datasets.Dataset.from_list(some, features=rows.features).with_format("numpy")
+
+
+def same(a: dict, b: dict) -> bool:
+    """Are two walks of the same codes?"""
+    return all(np.array_equal(getattr(a["codes"], n), getattr(b["codes"], n)) for n in ("temporal", "pathological", "spatial"))
 
 
 def run_script(module, arguments: list) -> None:
@@ -125,6 +133,18 @@ def family_folder(dataset_folder, vq_folder, tmp_path_factory) -> Path:
     parts = ["--dataset", dataset_folder, "--vq", vq_folder]
     run_script(train_gpt2, [*parts, "--output_dir", folder, *GPT2_ARGUMENTS])
     return folder
+
+
+@pytest.fixture(scope="module")
+def maker(family_folder) -> TextToGaitPipeline:
+    """The family's text-to-gait."""
+    return pipeline("text-to-gait", model=str(family_folder))
+
+
+@pytest.fixture(scope="module")
+def reader(family_folder) -> GaitToTextPipeline:
+    """The family's gait-to-text."""
+    return pipeline("gait-to-text", model=str(family_folder))
 
 
 @pytest.fixture(autouse=True)

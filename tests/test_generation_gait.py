@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import PROMPT, same
 from peft import LoraConfig, get_peft_model
-from test_pipelines_gait import PROMPT, maker, same  # noqa: F401
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList
 
 from modeling_gait import generation_gait
@@ -20,7 +20,7 @@ from modeling_gait.skeletons import KINECT_V2
 from modeling_gait.tokenization_gait import GAIT_START, GaitCodes, GaitGrammarLogitsProcessor
 
 
-def test_a_left_affected_walk_is_asked_for_as_its_mirror_image(maker, monkeypatch):  # noqa: F811
+def test_a_left_affected_walk_is_asked_for_as_its_mirror_image(maker, monkeypatch):
     """GPT-2 has learnt right-affected walks alone: it must not read a left one."""
     prompts = []
     monkeypatch.setattr(generation_gait, "sample_codes", lambda *a, **k: prompts.extend(a[2]) or sample_codes(*a, **k))
@@ -29,7 +29,7 @@ def test_a_left_affected_walk_is_asked_for_as_its_mirror_image(maker, monkeypatc
     assert prompts[0] == prompts[1] and "right side" in prompts[0]
 
 
-def test_what_is_not_used_measured_and_missed_is_told(maker):  # noqa: F811
+def test_what_is_not_used_measured_and_missed_is_told(maker):
     walk = maker("severe steppage gait, tall woman, left side, 0.6 m/s, hip range 30 degrees", num_frames=96, seed=0)
     assert walk["unused"] == ("sex female", "hip range left 30 deg", "tall")
     assert maker(PROMPT, num_frames=96, seed=0)["unused"] == ()
@@ -43,7 +43,7 @@ def test_what_is_not_used_measured_and_missed_is_told(maker):  # noqa: F811
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_severity_is_read_from_the_sign_of_the_affected_side(maker, side):  # noqa: F811
+def test_severity_is_read_from_the_sign_of_the_affected_side(maker, side):
     vq, other = deepcopy(maker.vq), {"right": "left", "left": "right"}[side]
     vq.codebooks.sign_range[maker.extractor.labels.index("steppage")] = torch.tensor([10.0, 30.0])
     found = {f"peak_knee_flexion_{side}": 65.0, f"peak_knee_flexion_{other}": 40.0}
@@ -53,7 +53,7 @@ def test_severity_is_read_from_the_sign_of_the_affected_side(maker, side):  # no
     assert generation_gait.sign_severity(vq, found, "normal", None, classes) is None
 
 
-def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):  # noqa: F811
+def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):
     """The amount is sought at which the sign, here 20 times it, is where the training people had it at that severity; by the
     mean way of the class where the walk's own way, here with a sign of 4 times the amount, does not reach it."""
     decoder, label = deepcopy(maker.decoder), maker.extractor.labels.index("steppage")
@@ -82,7 +82,7 @@ def test_severity_is_the_clinical_sign_of_the_walk(maker, monkeypatch):  # noqa:
     assert [float(c.pathological[0]) for c in made] == pytest.approx([0.4, 1.0, 1.6])
 
 
-def test_of_several_candidates_the_fitting_one_is_chosen(maker):  # noqa: F811
+def test_of_several_candidates_the_fitting_one_is_chosen(maker):
     speeds = (0.5, 1.3, 0.9, 1.3, 0.9, 0.5)  # three candidates for each of two descriptions
     joints = np.stack([simulate_walks(1, frames=96, seed=0, pathology="normal", speed=s).joints[0] for s in speeds])
     asked = [parse_prompt("normal gait, 0.9 m/s"), parse_prompt("normal gait, 1.3 m/s")]
@@ -90,7 +90,7 @@ def test_of_several_candidates_the_fitting_one_is_chosen(maker):  # noqa: F811
     assert choose_walks(joints, codes, asked, maker.vq).tolist() == [2, 3]
 
 
-def test_of_several_candidates_the_one_as_severe_as_asked_is_chosen(maker, monkeypatch):  # noqa: F811
+def test_of_several_candidates_the_one_as_severe_as_asked_is_chosen(maker, monkeypatch):
     codes, shown = [maker("steppage gait", seed=0)["codes"]] * 4, iter((0.2, 0.95, None, 0.5))  # of each candidate's sign
     monkeypatch.setattr(generation_gait, "sign_severity", lambda *_: next(shown))
     monkeypatch.setattr(maker.vq.codebooks, "amount", lambda codes: torch.ones(len(codes)))
@@ -99,7 +99,7 @@ def test_of_several_candidates_the_one_as_severe_as_asked_is_chosen(maker, monke
     assert choose_walks(joints, codes, [asked], maker.vq).tolist() == [1]
 
 
-def test_of_candidates_that_fit_as_well_the_first_is_chosen(maker, monkeypatch):  # noqa: F811
+def test_of_candidates_that_fit_as_well_the_first_is_chosen(maker, monkeypatch):
     """Two are as far from the middle of both: their order decides, not the last bit."""
     codes, asked = [maker("normal gait", seed=0)["codes"]] * 2, [parse_prompt("normal gait")]
     monkeypatch.setattr(generation_gait, "_read", lambda joints, *_: (None, np.zeros(len(joints), int)))
@@ -109,7 +109,7 @@ def test_of_candidates_that_fit_as_well_the_first_is_chosen(maker, monkeypatch):
         assert choose_walks(np.stack((b, a)), codes, asked, maker.vq).tolist() == [0]
 
 
-def test_a_chosen_candidate_fits_no_worse_than_any_other(maker):  # noqa: F811
+def test_a_chosen_candidate_fits_no_worse_than_any_other(maker):
     chosen = maker([PROMPT, "normal gait"], num_frames=96, seed=5, candidates=3)
     each = maker([PROMPT] * 3 + ["normal gait"] * 3, num_frames=96, seed=5)
     codes, asked = [w["codes"] for w in each], [w["description"] for w in each[::3]]

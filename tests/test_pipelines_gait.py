@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import NUM_FRAMES, tiny_decoder
+from conftest import NUM_FRAMES, PROMPT, same, tiny_decoder
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, pipeline, set_seed
 from transformers.pipelines.pt_utils import KeyDataset
@@ -17,22 +17,6 @@ from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.skeletons import KINECT_V2, SMPL_22, convert_joints, mirror
-
-PROMPT = "severe steppage gait, right side, 0.6 m/s, 96 steps/min"
-
-
-@pytest.fixture(scope="module")
-def maker(family_folder) -> TextToGaitPipeline:
-    return pipeline("text-to-gait", model=str(family_folder))
-
-
-@pytest.fixture(scope="module")
-def reader(family_folder) -> GaitToTextPipeline:
-    return pipeline("gait-to-text", model=str(family_folder))
-
-
-def same(a, b) -> bool:
-    return all(np.array_equal(getattr(a["codes"], n), getattr(b["codes"], n)) for n in ("temporal", "pathological", "spatial"))
 
 
 def test_a_prompt_gives_a_walk(maker):
