@@ -35,9 +35,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from experiments.runner import Rows, RunArguments, groups, interval, parse, run_all, save_figure, write_result
+from modeling_gait.configuration_gait_dual_encoder import LOSSES
 from modeling_gait.files import atomic_path
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, GaitEncoder
 from modeling_gait.pipeline_zero_shot_gait import label_vectors, none_score
+from modeling_gait.training.arguments import PRECISIONS
 from modeling_gait.training.data import fingerprint
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.training.recordings import ACTIVITIES, DESCRIPTIONS, Recordings, RecordingWindows, load_recordings
@@ -70,16 +72,16 @@ class ActionArguments(RunArguments):
 
     output_dir: str = field(default="outputs/actions_hugadb", metadata={"help": "models and rows"})
     name: str = "actions_hugadb"
-    kinds: list[str] = field(default_factory=lambda: list(KINDS), metadata={"help": ", ".join(KINDS)})
+    kinds: list[str] = field(default_factory=lambda: list(KINDS), metadata={"choices": KINDS})
     num_folds: int = field(default=6, metadata={"help": "groups that the subjects are held out in"})
     folds: list[int] = field(default_factory=list, metadata={"help": "only these groups"})
-    losses: list[str] = field(default_factory=lambda: ["clip"], metadata={"help": "mse, triplet, clip, siglip"})
+    losses: list[str] = field(default_factory=lambda: ["clip"], metadata={"choices": LOSSES})
     max_steps: int = 500
     batch_size: int = 96
     hidden_size: int = 128
     num_layers: int = 4
     text_cache: str = "outputs/text_cache"
-    mixed_precision: str = field(default="bf16", metadata={"help": "no or bf16"})
+    mixed_precision: str = field(default="bf16", metadata={"choices": PRECISIONS})
 
 
 class PlainClassifier(torch.nn.Module):
@@ -330,7 +332,7 @@ def draw(rows: list[dict], metrics: dict, name: str) -> None:
 
 
 def main() -> None:
-    args = parse(ActionArguments, kinds=KINDS)
+    args = parse(ActionArguments)
     experiment = Experiment(args, load_recordings(args.dataset))
     folds = args.folds or range(args.num_folds)
     runs = [{"kind": k, "fold": f, "seed": s} for s in args.seeds for f in folds for k in args.kinds]

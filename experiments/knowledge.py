@@ -37,6 +37,7 @@ from experiments.loso_report import LosoRows, named
 from experiments.runner import RunArguments, held_out, parse, result_path, rounded, run_all, save_figure, write_result
 from modeling_gait.gait_parameters import GAIT_PARAMETERS
 from modeling_gait.sentence_encoder import SentenceEncoder
+from modeling_gait.training.arguments import PRECISIONS
 from modeling_gait.training.data import numbered
 from modeling_gait.training.knowledge import (
     PARAMETERS,
@@ -64,8 +65,8 @@ class EvaluationArguments(RunArguments):
     output_dir: str = field(default="outputs/knowledge_gist", metadata={"help": "rows and videos"})
     name: str = "knowledge_gist"
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
-    arms: list[str] = field(default_factory=lambda: list(ARMS), metadata={"help": ", ".join(ARMS)})
-    branch: str = field(default="skeleton", metadata={"help": "skeleton, video or filmed"})
+    arms: list[str] = field(default_factory=lambda: list(ARMS), metadata={"choices": tuple(ARMS)})
+    branch: str = field(default="skeleton", metadata={"choices": ("skeleton", "video", "filmed")})
     shares: list[float] = field(default_factory=lambda: [1.0], metadata={"help": "shares of the walks that are trained on"})
     knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, or a JSON or YAML file"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
@@ -76,7 +77,7 @@ class EvaluationArguments(RunArguments):
     video_encoder: str | None = field(default=None, metadata={"help": "vision encoder to begin with, see train_video.py"})
     numeric_weight: float = KnowledgeArguments.numeric_weight
     parameter_weight: float = KnowledgeArguments.parameter_weight
-    mixed_precision: str = field(default="bf16", metadata={"help": "no or bf16"})
+    mixed_precision: str = field(default="bf16", metadata={"choices": PRECISIONS})
     epochs: float = 12
     min_steps: int = field(default=300, metadata={"help": "steps at least, for small shares and videos"})
     batch_size: int = 128
@@ -248,7 +249,7 @@ def draw(numbers: list[dict], name: str) -> None:
 
 
 def main() -> None:
-    args = parse(EvaluationArguments, arms=ARMS, branch=("skeleton", "video", "filmed"))
+    args = parse(EvaluationArguments)
     folders = {f"{kind}_folder": args.output_dir for kind in ("video", "filmed") if kind == args.branch}
     experiment = Experiment(args, load_knowledge_walks(args.dataset, only_subjects=args.people, **folders))
     runs = [

@@ -105,8 +105,8 @@ class LosoArguments(RunArguments):
     name: str = "loso_gist"
     choose: bool = field(default=False, metadata={"help": "choose the strengths of the augmentations, nothing else"})
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
-    arms: list[str] = field(default_factory=lambda: ["real", "classical", "ours", "both"], metadata={"help": ", ".join(ARMS)})
-    classifiers: list[str] = field(default_factory=lambda: ["gru"], metadata={"help": ", ".join(CLASSIFIERS)})
+    arms: list[str] = field(default_factory=lambda: ["real", "classical", "ours", "both"], metadata={"choices": tuple(ARMS)})
+    classifiers: list[str] = field(default_factory=lambda: ["gru"], metadata={"choices": CLASSIFIERS})
     share: float = field(default=1.0, metadata={"help": "share of the real walks that is used"})
     epochs: float = 12
     min_steps: int = field(default=300, metadata={"help": "steps at least, for small shares"})
@@ -293,7 +293,7 @@ def about_of(row: dict) -> dict:
 
 
 def main() -> None:
-    args = parse(LosoArguments, arms=ARMS, classifiers=CLASSIFIERS)
+    args = parse(LosoArguments)
     experiment = Experiment(args, load_inputs(args.dataset))
     subjects = held_out(experiment.walks.subjects, args.subjects, args.dataset)
     if args.choose:

@@ -72,7 +72,7 @@ class GeneratorArguments:
     output_dir: str = "outputs/loso_gist"
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
     share: float = field(default=1.0, metadata={"help": "share of the real walks that is used"})
-    variant: str = field(default="ours", metadata={"help": ", ".join(VARIANTS)})
+    variant: str = field(default="ours", metadata={"choices": tuple(VARIANTS)})
     sets: list[str] = field(default_factory=list, metadata={"help": "sets to sample; default: the variant's first"})
     walks: int = field(default=3240, metadata={"help": "walks to sample for a set"})
     temperature: float = 1.0
@@ -184,7 +184,7 @@ def train_judge(data: Dataset, labels: list[str], epochs: float = 5) -> GaitForS
 
 
 def main() -> None:
-    args = parse(GeneratorArguments, variant=VARIANTS)
+    args = parse(GeneratorArguments)
     if set(args.sets) - set(SETS[args.variant]):
         raise ValueError(f"--sets: unknown {args.sets}; variant {args.variant} has {', '.join(SETS[args.variant])}")
     for subject in held_out(np.array(load_walks(args.dataset)["subject_id"]), args.subjects, args.dataset):

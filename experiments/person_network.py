@@ -45,7 +45,7 @@ class NetworkArguments(RunArguments):
     output_dir: str = field(default="outputs/person_network", metadata={"help": "rows"})
     name: str = "person_network_hugadb"
     recordings: str = field(metadata={"help": "the data set's recordings, with age, height, weight and sex of each person"})
-    networks: list[str] = field(default_factory=lambda: list(NETWORKS), metadata={"help": ", ".join(NETWORKS)})
+    networks: list[str] = field(default_factory=lambda: list(NETWORKS), metadata={"choices": tuple(NETWORKS)})
     num_folds: int = field(default=6, metadata={"help": "groups of people"})
     folds: list[int] = field(default_factory=list, metadata={"help": "only these groups"})
     max_steps: int = 300
@@ -195,7 +195,7 @@ def result_metrics(rows: list[dict]) -> dict:
 
 
 def main() -> None:
-    args = parse(NetworkArguments, networks=tuple(NETWORKS))
+    args = parse(NetworkArguments)
     cycles, known = load_cycles(args.dataset), people(args.recordings)
     held = groups(cycles.subject, args.num_folds, args.folds, least=3)
 

@@ -75,7 +75,7 @@ class RetrievalArguments(RunArguments):
     config: str = field(default="train/configs/text_gist.json", metadata={"help": "arguments of train_text.py"})
     output_dir: str = field(default="outputs/retrieval_gist", metadata={"help": "models and rows"})
     name: str = "retrieval_gist"
-    variants: list[str] = field(default_factory=lambda: ["values"], metadata={"help": ", ".join(VARIANTS)})
+    variants: list[str] = field(default_factory=lambda: ["values"], metadata={"choices": tuple(VARIANTS)})
     subjects: list[str] = field(default_factory=list, metadata={"help": "held-out subjects; default: every one"})
     max_steps: int = field(default=0, metadata={"help": "instead of the configuration's"})
 
@@ -384,7 +384,7 @@ def draw(metrics: dict, name: str) -> None:
 
 
 def main() -> None:
-    args = parse(RetrievalArguments, variants=VARIANTS)
+    args = parse(RetrievalArguments)
     experiment = Experiment(args, load_all(args.dataset))
     subjects = held_out(experiment.walks.subjects, args.subjects, args.dataset)
     runs = [{"variant": v, "subject": s, "seed": i} for i in args.seeds for v in args.variants for s in subjects]

@@ -59,7 +59,7 @@ class RivalArguments(chain.FamilyArguments):
     output_dir: str = field(default="outputs/rivals_gist", metadata={"help": "rows"})
     name: str = "rivals_gist"
     samples: int = field(default=600, metadata={"help": "walks sampled"})
-    tokenisers: list[str] = field(default_factory=lambda: list(TOKENISERS))
+    tokenisers: list[str] = field(default_factory=lambda: list(TOKENISERS), metadata={"choices": TOKENISERS})
     seconds: float = field(default=120.0, metadata={"help": "of a processor that each network trains"})
     t2m_gpt: str = field(default="", metadata={"help": "checkout of T2M-GPT"})
     momask: str = field(default="", metadata={"help": "checkout of MoMask"})
@@ -418,7 +418,7 @@ def sampling_seconds(folders: dict[str, str]) -> dict:
 
 
 def main() -> None:
-    args = parse(RivalArguments, tokenisers=TOKENISERS)
+    args = parse(RivalArguments)
     families, seed = chain.families_of(args), args.seeds[0]
     world_of = functools.lru_cache(maxsize=1)(lambda subject: World(families[subject], subject, args.dataset))
 

@@ -46,18 +46,15 @@ class RunArguments:
     output_dir: str = field(metadata={"help": "rows, and the models that they need"})
     name: str = field(metadata={"help": "model_cards/results/NAME.json and figures"})
     seeds: list[int] = field(default_factory=lambda: [0])
-    rows: str = field(default="", metadata={"help": "keep or drop rows of the result that the folder lacks (default: refuse)"})
+    rows: str = field(
+        default="", metadata={"choices": ("keep", "drop"), "help": "rows of the result that the folder lacks (default: refuse)"}
+    )
     num_threads: int = field(default=0, metadata={"help": "CPU threads, 0 = torch's choice"})
 
 
-def parse(kind: type, **known: tuple) -> RunArguments:
-    """Arguments of the command line; `known` names the values that a list may hold. Raises ValueError for any other."""
+def parse(kind: type) -> RunArguments:
+    """Arguments of the command line."""
     args = HfArgumentParser(kind).parse_args_into_dataclasses()[0]
-    for name, values in known.items():
-        given = getattr(args, name)
-        unknown = set(given if isinstance(given, list) else [given]) - set(values)
-        if unknown:
-            raise ValueError(f"--{name}: unknown {', '.join(sorted(map(str, unknown)))}; known: {', '.join(map(str, values))}")
     if getattr(args, "num_threads", 0):
         torch.set_num_threads(args.num_threads)
     return args

@@ -29,6 +29,7 @@ from modeling_gait.gait_parameters import compute_gait_parameters
 from modeling_gait.modeling_gait_knowledge import prepare_knowledge_input
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.simulation import simulate_walks
+from modeling_gait.training.arguments import PRECISIONS
 from modeling_gait.training.knowledge import KnowledgeArguments, KnowledgeWalks, parameter_row, predict, train_model
 from modeling_gait.training.loop import save_model
 
@@ -49,7 +50,7 @@ class SeverityArguments:
     knowledge: str = field(default="updrs", metadata={"help": "a set of gait_classes.json, a JSON or YAML file, or none"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
     max_steps: int = 400
-    mixed_precision: str = field(default="bf16", metadata={"help": "no or bf16"})
+    mixed_precision: str = field(default="bf16", metadata={"choices": PRECISIONS})
     seed: int = 0
     num_threads: int = 0
 

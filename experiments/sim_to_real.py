@@ -66,7 +66,7 @@ class SimArguments(RunArguments):
 
     output_dir: str = field(default="outputs/sim_to_real", metadata={"help": "rows"})
     name: str = field(default="sim_to_real_gist", metadata={"help": "model_cards/results/NAME.json"})
-    arms: list[str] = field(default_factory=lambda: list(ARMS), metadata={"help": ", ".join(ARMS)})
+    arms: list[str] = field(default_factory=lambda: list(ARMS), metadata={"choices": ARMS})
     subjects: list[str] = field(default_factory=list, metadata={"help": "people held out of no_patient; default: every one"})
     walks: int = field(default=2400, metadata={"help": "simulated walks"})
     steps: int = field(default=200, metadata={"help": "optimiser steps of each classifier"})
@@ -211,7 +211,7 @@ def scores(truth: np.ndarray, predicted: np.ndarray) -> dict:
 
 
 def main() -> None:
-    args = parse(SimArguments, arms=ARMS)
+    args = parse(SimArguments)
     data, walks = load_walks(args.dataset, fps=30.0), load_inputs(args.dataset)
     truth = np.array([CLASSES.index(walks.names[label]) for label in walks.labels])
     people = held_out(walks.subjects, [], args.dataset)

@@ -16,10 +16,15 @@ from hypothesis import strategies as st
 from modeling_gait import compute_gait_parameters
 from modeling_gait.augmentation import mirror
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.training import loop
+from modeling_gait.training import knowledge, loop
 from modeling_gait.training.arguments import TrainArguments, parse_arguments
+from modeling_gait.training.classifier import ClassifierArguments
 from modeling_gait.training.data import StepBatches, WindowLoader, class_labels, fingerprint, load_walks, mirror_parameters
 from modeling_gait.training.gpt2 import GPT2Arguments
+from modeling_gait.training.knowledge import KnowledgeArguments
+from modeling_gait.training.maml import MamlArguments
+from modeling_gait.training.text import TextArguments
+from modeling_gait.training.video import VideoArguments
 from modeling_gait.training.vq import VQArguments
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
@@ -250,3 +255,32 @@ def test_arguments_from_json_and_the_command_line(tmp_path, monkeypatch):
     path.write_text(json.dumps({"dataset": "d", "output_dir": "o", "learning_rat": 1}))
     with pytest.raises(ValueError, match="unknown arguments learning_rat"):
         parse_arguments(VQArguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (VQArguments, "--mixed_precision fp61"),
+        (ClassifierArguments, "--architecture gur"),
+        (ClassifierArguments, "--mixed_precision bf61"),
+        (KnowledgeArguments, "--branches skeleton vidio"),
+        (KnowledgeArguments, "--loss vocal"),
+        (KnowledgeArguments, "--mixed_precision bf61"),
+        (MamlArguments, "--algorithm mamal"),
+        (TextArguments, "--captions measure"),
+        (TextArguments, "--losses clip clipp"),
+        (TextArguments, "--numbers speed spead"),
+        (TextArguments, "--exclude_activities walkin"),
+        (VideoArguments, "--mixed_precision bf61"),
+    ],
+)
+def test_a_misspelt_value_is_refused_before_anything_is_read(kind, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--dataset", "nowhere", "--output_dir", "o", *words.split()])
+    with pytest.raises(SystemExit):
+        parse_arguments(kind)
+    assert f"invalid choice: '{words.split()[-1]}' (choose from" in capsys.readouterr().err
+
+
+def test_a_misspelt_set_of_knowledge_is_refused_before_the_data_are_read():
+    with pytest.raises(ValueError, match="gaitt: neither one of"):
+        knowledge.train(KnowledgeArguments(dataset="nowhere", output_dir="o", knowledge="gaitt"))

@@ -65,7 +65,7 @@ class CaptionArguments:
 
     dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet"})
     output_dir: str = field(metadata={"help": "folder of the data set with captions; replaced if it is there"})
-    kind: str = field(default="gait", metadata={"help": "gait, appearance or action"})
+    kind: str = field(default="gait", metadata={"choices": ("gait", "appearance", "action")})
     model: str = field(default="", metadata={"help": "folder or Hub id of an instruct LLM; none: the grammar"})
     captions: int = field(default=4, metadata={"help": "captions a row"})
     column: str = field(default="captions", metadata={"help": "column to write"})

@@ -16,6 +16,8 @@ from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.released import named
 
+PRECISIONS = ("no", "bf16")
+
 
 @dataclass
 class TrainArguments:
@@ -33,7 +35,9 @@ class TrainArguments:
     max_grad_norm: float = 1.0
     seed: int = 0
     save_steps: int = field(default=250, metadata={"help": "steps between checkpoints"})
-    mixed_precision: str = field(default="no", metadata={"help": "no or bf16; bf16 only where the processor is fast in it"})
+    mixed_precision: str = field(
+        default="no", metadata={"choices": PRECISIONS, "help": "bf16 only where the processor is fast in it"}
+    )
     num_threads: int = field(default=0, metadata={"help": "CPU threads a process, 0 = torch's choice"})
 
 

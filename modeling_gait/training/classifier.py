@@ -22,6 +22,7 @@ from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.skeletons import KINECT_V2
+from modeling_gait.training.arguments import PRECISIONS
 from modeling_gait.training.data import StepBatches, class_labels, load_walks
 from modeling_gait.training.loop import (
     bf16_is_fast,
@@ -44,13 +45,13 @@ class ClassifierArguments:
     dataset: str = field(metadata={"help": "load_dataset name or folder of Parquet in the walk schema"})
     output_dir: str = field(metadata={"help": "folder of the trained model"})
     exclude_subjects: list[str] = field(default_factory=list, metadata={"help": "people held out"})
-    architecture: str = field(default="gru", metadata={"help": "gru, lstm, cnn or graph"})
+    architecture: str = field(default="gru", metadata={"choices": ("gru", "lstm", "cnn", "graph")})
     epochs: float = 12
     max_steps: int = field(default=0, metadata={"help": "optimiser steps; 0: as many as epochs asks for"})
     batch_size: int = field(default=64, metadata={"help": "walks a step and process"})
     learning_rate: float = 1e-3
     seed: int = 0
-    mixed_precision: str = field(default="no", metadata={"help": "no or bf16"})
+    mixed_precision: str = field(default="no", metadata={"choices": PRECISIONS})
     num_threads: int = field(default=0, metadata={"help": "CPU threads a process, 0 = torch's choice"})
 
 

@@ -20,7 +20,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from modeling_gait.cleaning import at_rate
-from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
+from modeling_gait.configuration_gait_knowledge import BRANCHES, GaitKnowledgeConfig
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.files import atomic_path
 from modeling_gait.gait_classes import load_classes
@@ -29,7 +29,7 @@ from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassi
 from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.sentence_encoder import SentenceEncoder
-from modeling_gait.training.arguments import TrainArguments
+from modeling_gait.training.arguments import PRECISIONS, TrainArguments
 from modeling_gait.training.classifier import Walks, inputs_of, share_of_walks
 from modeling_gait.training.data import StepBatches, class_labels, fingerprint, load_walks
 from modeling_gait.training.filmed import as_filmed
@@ -53,14 +53,14 @@ class KnowledgeArguments(TrainArguments):
     batch_size: int = 128
     learning_rate: float = 1.5e-3
     warmup_steps: int = 20
-    mixed_precision: str = "bf16"
+    mixed_precision: str = field(default="bf16", metadata={"choices": PRECISIONS})
     knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, a JSON or YAML file, or none"})
     numeric: bool = field(default=True, metadata={"help": "learn gait parameters, as numerical text and as numbers"})
-    branches: list[str] = field(default_factory=lambda: ["skeleton"], metadata={"help": "skeleton, video or both"})
+    branches: list[str] = field(default_factory=lambda: ["skeleton"], metadata={"choices": BRANCHES})
     share: float = field(default=1.0, metadata={"help": "share of each person's walks of each class that is used"})
     text_steps: int = field(default=8, metadata={"help": "the text encoder runs every so many steps"})
     text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
-    loss: str = field(default="cross_entropy", metadata={"help": "cross_entropy or focal"})
+    loss: str = field(default="cross_entropy", metadata={"choices": ("cross_entropy", "focal")})
     numeric_weight: float = 0.05
     numeric_batch_size: int = 8
     parameter_weight: float = 0.5
@@ -287,6 +287,8 @@ def predict(
 
 def train(args: KnowledgeArguments) -> GaitKnowledgeForSequenceClassification:
     """Train on the walks of `args.dataset` and save; returns the model in eval mode."""
+    if args.knowledge != "none":
+        load_classes(args.knowledge)  # a wrong name is refused before the data are read
     videos = args.output_dir if "video" in args.branches else None
     with start(args).main_process_first():  # it draws the videos
         walks = load_knowledge_walks(args.dataset, args.exclude_subjects, videos)

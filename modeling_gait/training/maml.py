@@ -33,7 +33,7 @@ class MamlArguments(TrainArguments):
     """Arguments of the meta-training."""
 
     makes: ClassVar[str] = GaitTCNConfig.model_type
-    algorithm: str = field(default="maml", metadata={"help": ", ".join(ALGORITHMS)})
+    algorithm: str = field(default="maml", metadata={"choices": ALGORITHMS})
     warm_steps: int = field(default=600, metadata={"help": "first steps, without inner steps"})
     shots: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10], metadata={"help": "support cycles, one of these a step"})
     num_queries: int = field(default=12, metadata={"help": "query cycles of a task"})

@@ -51,11 +51,16 @@ class TextArguments(TrainArguments):
     makes: ClassVar[str] = GaitDualEncoderConfig.model_type
     text_model: str = field(default=SentenceEncoderConfig().name, metadata={"help": "Hub name or folder of the encoder"})
     text_cache: str = field(default="outputs/text_cache", metadata={"help": "folder of embedded captions, shared by all runs"})
-    captions: str = field(default="measured", metadata={"help": "measured (the column captions) or label (the class alone)"})
-    exclude_activities: list[str] = field(default_factory=list, metadata={"help": "recordings: activities never trained on"})
-    losses: list[str] = field(default_factory=lambda: ["clip"], metadata={"help": f"any of {', '.join(LOSSES)}"})
+    captions: str = field(
+        default="measured", metadata={"choices": ("measured", "label"), "help": "the column captions, or the class alone"}
+    )
+    exclude_activities: list[str] = field(
+        default_factory=list, metadata={"choices": ACTIVITIES, "help": "recordings: activities never trained on"}
+    )
+    losses: list[str] = field(default_factory=lambda: ["clip"], metadata={"choices": LOSSES})
     numbers: list[str] = field(
-        default_factory=lambda: list(QUANTITIES), metadata={"help": "walks: what of a text is read as a value, not as digits"}
+        default_factory=lambda: list(QUANTITIES),
+        metadata={"choices": tuple(QUANTITIES), "help": "walks: what of a text is read as a value, not as digits"},
     )
     hard_negatives: int = field(default=2, metadata={"help": "walks: texts with one number changed, for each pair"})
     known_classes: bool = field(

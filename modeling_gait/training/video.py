@@ -20,7 +20,7 @@ from transformers import AutoModel
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig, vision_config
 from modeling_gait.drawing.video_rendering import Camera, render_video
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.training.arguments import TrainArguments
+from modeling_gait.training.arguments import PRECISIONS, TrainArguments
 from modeling_gait.training.data import StepBatches, fingerprint, load_walks
 from modeling_gait.training.knowledge import VIDEO_FRAMES, VIDEO_SIZE, clip_rows
 from modeling_gait.training.loop import save_model, start, training_loop
@@ -34,7 +34,7 @@ class VideoArguments(TrainArguments):
     max_steps: int = 1500
     batch_size: int = 512
     learning_rate: float = 3e-3
-    mixed_precision: str = "bf16"
+    mixed_precision: str = field(default="bf16", metadata={"choices": PRECISIONS})
     copies: int = field(default=2, metadata={"help": "videos drawn of a walk; of each, 16 frames of 12 kB stay in memory"})
 
 

@@ -279,9 +279,11 @@ def test_runs_are_made_once_and_say_how(toy, cards, monkeypatch):
     run_script(loso, command)
 
 
-def test_bad_arguments_and_missing_files_are_clear_errors(toy, fits, cards):
-    with pytest.raises(ValueError, match="--arms: unknown oors; known: real, classical"):
-        run_script(loso, arguments(toy, "--arms", "real", "oors"))
+def test_bad_arguments_and_missing_files_are_clear_errors(toy, fits, cards, capsys):
+    for name, value in (("arms", "oors"), ("classifiers", "gur"), ("rows", "keeep")):
+        with pytest.raises(SystemExit):
+            run_script(loso, arguments(toy, f"--{name}", value))
+        assert f"--{name}: invalid choice: '{value}'" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"choices\.json is missing: run with --choose first"):
         run_script(loso, arguments(toy, "--arms", "classical"))
     write_choices(toy)
