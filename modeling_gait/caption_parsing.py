@@ -101,6 +101,10 @@ _DEGREES = r"(?:°|deg\b|degrees?\b)"
 _GLUE = (
     r"(?: (?:length|is|are|was|were|of|at|about|around|roughly|approximately|some|equal to|to|set|measures?|measuring|near))*"
 )
+_NO_NUMBER = (  # where a number is asked for
+    r"\b(?:severity|speed|velocity|pace|cadence|stride|step|age[d:]?|range|rom|lean|obliquity)"
+    rf"{_GLUE}[ :=(]*[-+]?(?:nan|inf(?:init[ey])?|∞)(?!\w)"
+)
 _MAX_TOLERANCE = {"speed": 0.05, "cadence": 2.5, "stride_length": 0.05, "severity": 0.05}
 _JOINTS = {
     "knee": ("knee_range_left", "knee_range_right"),
@@ -257,6 +261,7 @@ def read_facts(text: str, classes: GaitClasses | None = None) -> Facts:
     words = re.findall(r"(?<![\w~'-])(?:[a-z][a-z'-]+|[lr])(?![\w~'])", rest)
     r.facts.unread_words += [w for w in words if w not in PLAIN_WORDS | lean]
     r.facts.unread_numbers += [m[0].strip("~.,;:()") for m in re.finditer(rf"[^\s~]*\d[^\s~]*|\S* ?(?:{unit})", left)]
+    r.facts.unread_numbers += [m[0] for m in re.finditer(_NO_NUMBER, r.whole)]
     return r.facts
 
 

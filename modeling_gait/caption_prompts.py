@@ -63,7 +63,7 @@ def read_prompt(text: str, classes: GaitClasses | None = None) -> WalkDescriptio
     if facts.unread_numbers:
         raise ValueError(
             f"what is the number {facts.unread_numbers[0]!r}? Give what the walk itself shall have, with a unit, "
-            "e.g. 0.8 m/s, 100 steps/min, stride 1.1 m"
+            "e.g. 0.8 m/s, 100 steps/min, stride 1.1 m, severity 0.5"
         )
     notes: list[str] = []
     pathology = _one_pathology(facts, text, classes, notes)
