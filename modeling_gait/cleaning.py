@@ -13,7 +13,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import median_filter
 
-from .skeletons import KINECT_V2, Skeleton, convert_joints
+from .skeletons import KINECT_V2, Skeleton, check_metres, convert_joints
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
 CLOCK_PERIOD = 60.0  # s, the stamps of gist start again at 0 every minute
@@ -109,8 +109,9 @@ def clean_walk(
         report.
 
     Raises:
-        ValueError: shapes that do not fit, or fewer than `min_frames` usable frames.
+        ValueError: shapes that do not fit, fewer than `min_frames` usable frames, or another unit than metres.
     """
+    given = np.asarray(joints)
     times, joints = np.array(times, np.float64), np.array(joints, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or times.shape != joints.shape[:1]:
         raise ValueError(
@@ -133,6 +134,7 @@ def clean_walk(
     joints[bad] = np.nan
     kept = _longest_piece(times, np.where(_no_foot(bad, skeleton)[:, None], np.nan, _body_path(joints, skeleton)), report)
     if len(kept) < min_frames:
+        check_metres(given)
         raise ValueError(f"only {len(kept)} of {report.frames_in} frames are usable, at least {min_frames} are needed")
     piece = slice(kept[0], kept[-1] + 1)
     report.frames_cut = len(times) - (kept[-1] + 1 - kept[0])
@@ -196,7 +198,7 @@ def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2, target: Ske
     Returns: float32 (T, J, 3) [m]; (T, K, 3) of the target.
 
     Raises:
-        ValueError: wrong shape or values that are not finite.
+        ValueError: wrong shape, values that are not finite, or another unit than metres.
     """
     if target is not None and target.name != skeleton.name:
         return canonicalise(convert_joints(canonicalise(joints, skeleton), skeleton, target), target)
@@ -205,6 +207,7 @@ def canonicalise(joints: np.ndarray, skeleton: Skeleton = KINECT_V2, target: Ske
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
     if not np.isfinite(joints).all():
         raise ValueError("joints hold values that are not finite; clean them first (clean_walk)")
+    check_metres(joints)
     x, y = heading(joints, skeleton)
     turn = np.array([[y, -x, 0.0], [x, y, 0.0], [0.0, 0.0, 1.0]])  # takes (x, y, 0) to (0, 1, 0)
     out = joints @ turn.T

@@ -99,7 +99,8 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         return self
 
     def to_features(self, joints: torch.Tensor) -> torch.Tensor:
-        """Joints (B, N, J, 3) [m] -> features (B, N, 3 J)."""
+        """Joints (B, N, J, 3) [m] -> features (B, N, 3 J). Raises ValueError for another unit."""
+        check_metres(joints[:, 0].detach().float().cpu().numpy())
         root = SKELETONS[self.skeleton].root
         path = joints[:, :, root]
         velocity = path[:, 1:, :2].sub(path[:, :-1, :2]) * self.fps

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import interpolate, signal
 
 from .gait_events import LONGEST, SHORTEST, SIDES, autocorrelation, detect_gait_events
-from .skeletons import KINECT_V2, Skeleton, check_walk
+from .skeletons import KINECT_V2, Skeleton, check_metres, check_walk
 
 POINTS = 100
 
@@ -188,13 +188,15 @@ def cycles_to_walk(cycles: np.ndarray, duration: float, fps: float = 30.0, skele
         (T, J, 3) float32 [m], T about N * duration * fps, the root of the first frame above the origin.
 
     Raises:
-        ValueError: wrong shape, values that are not finite, or a duration or rate that is not positive.
+        ValueError: wrong shape, values that are not finite, another unit than metres, or a duration or rate that is not
+            positive.
     """
     cycles = np.asarray(cycles, np.float64).copy()
     if cycles.ndim != 3 or not len(cycles) or cycles.shape[2] != 3 * len(skeleton):
         raise ValueError(f"expected cycles (N, points, {3 * len(skeleton)}), one or more, got {cycles.shape}")
     if not np.isfinite(cycles).all():
         raise ValueError("cycles hold values that are not finite")
+    check_metres(cycles.reshape(-1, len(skeleton), 3), "cycles")
     if not (np.isfinite(duration) and duration > 0 and np.isfinite(fps) and fps > 0):
         raise ValueError(f"duration and fps must be positive, got {duration} and {fps}")
     count, points, _ = cycles.shape

@@ -25,7 +25,7 @@ from scipy import fft, integrate, interpolate, ndimage, signal
 
 from .cleaning import bridged
 from .kinematics import facing, joint_track, pelvis_track
-from .skeletons import KINECT_V2, Skeleton
+from .skeletons import KINECT_V2, Skeleton, check_metres
 
 SIDES = ("left", "right")
 SHORTEST, LONGEST = 0.5, 6.0  # duration of a gait cycle [s]
@@ -84,13 +84,14 @@ def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINE
         Events in frames; all empty where nobody walks or too little was measured.
 
     Raises:
-        ValueError: wrong shape, or fps out of range.
+        ValueError: wrong shape, another unit than metres, or fps out of range.
     """
     joints = np.asarray(joints, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
     if not 5 <= fps <= 1000:
         raise ValueError(f"fps must be 5 to 1000, got {fps}")
+    check_metres(joints)
     if _faces_back(joints, skeleton):
         e, last = detect_gait_events(joints[::-1] * [-1, -1, 1], fps, skeleton), len(joints) - 1
         events = e.left_toe_offs, e.left_heel_strikes, e.right_toe_offs, e.right_heel_strikes

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from .masks import check_valid_first
-from .skeletons import Skeleton
+from .skeletons import LARGEST, Skeleton
 
 WARPS = 2
 NUM_DRIFTS = 3
@@ -147,7 +147,7 @@ def fit_waves(
         window: N, the frames of a full window, the unit of s; or that of each walk (B, 1).
 
     Raises: ValueError for another shape, a skeleton without ankles, a walk of less than two valid frames, or valid joints that
-    are not finite.
+    are not finite or not in metres.
     """
     if joints.ndim != 4 or joints.shape[2:] != (len(skeleton), 3) or mask.shape != joints.shape[:2]:
         raise ValueError(
@@ -157,9 +157,14 @@ def fit_waves(
         raise ValueError(f"skeleton {skeleton.name!r} has no ankles, which the phase is read from")
     mask = mask.float()
     joints = joints.float().masked_fill(mask[..., None, None] == 0, 0)
+    apart = (joints[:, 0] - joints[:, 0].median(1, keepdim=True).values).norm(dim=-1)
     for what, wrong in (
         ("less than two valid frames", (mask > 0).sum(1) < 2),
         ("joints that are not finite", ~joints.isfinite().flatten(1).all(1)),
+        (
+            f"half of its joints {LARGEST:g} m or more from the middle of the body: what is the unit?",
+            apart.median(1).values > LARGEST,
+        ),
     ):
         if wrong.any():
             raise ValueError(f"walk {int(wrong.nonzero()[0])} of the batch has {what}")

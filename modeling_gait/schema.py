@@ -29,7 +29,7 @@ from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS, compute_gait_parameters
 from modeling_gait.simulation import PATHOLOGIES
-from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton, check_metres
 
 ROWS_PER_SHARD = 1200  # about 45 MB
 CAPTIONS = 3  # a row
@@ -79,7 +79,11 @@ def walk_row(
     captions: list[str] | None = None,
     skeleton: Skeleton = KINECT_V2,
 ) -> dict:
-    """One row of the schema from canonical joints (T, J, 3) [m]; computes gait parameters and captions that are not given."""
+    """One row of the schema from canonical joints (T, J, 3) [m]; computes gait parameters and captions that are not given.
+
+    Raises ValueError for another unit.
+    """
+    check_metres(joints)
     attributes = attributes or {}
     parameters = compute_gait_parameters(joints, fps, skeleton) if parameters is None else parameters
     if captions is None:

@@ -11,7 +11,7 @@ from sklearn.covariance import LedoitWolf
 
 from ..gait_events import smooth_positions
 from ..kinematics import JOINT_ANGLES, bone_lengths, joint_angles, joint_track, pelvis_track
-from ..skeletons import KINECT_V2, Skeleton
+from ..skeletons import KINECT_V2, Skeleton, check_metres
 
 # Degrees. Norkin & White 2016, Measurement of Joint Motion, app. B (AAOS ranges of adults), widened by at least 10 degrees for
 # the error of joint centres. Knee flexion is signed here (hyperextended is negative), hip flexion is against the vertical.
@@ -246,6 +246,7 @@ def _joints(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     joints = np.asarray(joints, np.float64)
     if joints.ndim < 3 or joints.shape[-2:] != (len(skeleton), 3) or not joints.size:
         raise ValueError(f"expected joints (..., T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
+    check_metres(joints.reshape(-1, *joints.shape[-2:]))
     return _finite(joints)
 
 
@@ -259,6 +260,8 @@ def _pair(prediction: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np
     prediction, reference = np.asarray(prediction, np.float64), np.asarray(reference, np.float64)
     if prediction.shape != reference.shape or prediction.ndim < 3 or prediction.shape[-1] != 3 or not prediction.size:
         raise ValueError(f"expected two arrays of one shape (..., T, J, 3), got {prediction.shape} and {reference.shape}")
+    for name, joints in (("prediction", prediction), ("reference", reference)):
+        check_metres(joints.reshape(-1, *joints.shape[-2:]), name)
     return prediction, reference
 
 

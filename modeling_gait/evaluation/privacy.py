@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from ..skeletons import KINECT_V2, Skeleton
+from ..skeletons import KINECT_V2, Skeleton, check_metres
 from .bootstrap import bootstrap_units
 
 
@@ -53,11 +53,12 @@ class MembershipAuc:
 def pose_features(joints: np.ndarray, skeleton: Skeleton = KINECT_V2) -> np.ndarray:
     """Body and posture of a walk (T, J, 3) [m]: mean and standard deviation of each root-relative coordinate, (6 J,) [m].
 
-    Raises ValueError on a wrong shape or values that are not finite.
+    Raises ValueError on a wrong shape, values that are not finite or another unit than metres.
     """
     joints = np.asarray(joints, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints) or not np.isfinite(joints).all():
         raise ValueError(f"expected one finite walk (T, {len(skeleton)}, 3), got shape {joints.shape}")
+    check_metres(joints)
     relative = (joints - joints[:, [skeleton.root]]).reshape(len(joints), -1)
     return np.concatenate([relative.mean(axis=0), relative.std(axis=0)])
 
