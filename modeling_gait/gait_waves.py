@@ -157,17 +157,16 @@ def fit_waves(
         raise ValueError(f"skeleton {skeleton.name!r} has no ankles, which the phase is read from")
     mask = mask.float()
     joints = joints.float().masked_fill(mask[..., None, None] == 0, 0)
-    apart = (joints[:, 0] - joints[:, 0].median(1, keepdim=True).values).norm(dim=-1)
     for what, wrong in (
         ("less than two valid frames", (mask > 0).sum(1) < 2),
         ("joints that are not finite", ~joints.isfinite().flatten(1).all(1)),
-        (
-            f"half of its joints {LARGEST:g} m or more from the middle of the body: what is the unit?",
-            apart.median(1).values > LARGEST,
-        ),
     ):
         if wrong.any():
             raise ValueError(f"walk {int(wrong.nonzero()[0])} of the batch has {what}")
+    apart = (joints[:, 0] - joints[:, 0].median(1, keepdim=True).values).norm(dim=-1).median(1).values
+    if (apart > LARGEST).any():  # as `check_metres`, of every walk
+        n = int(apart.argmax())
+        raise ValueError(f"walk {n} of the batch: half of its joints are {apart[n]:.3g} m or more apart: what is the unit?")
     x, s, half = to_channels(joints, skeleton), clock(mask, window), window / 2 / fps
     ankles, root = (skeleton.index("left_ankle"), skeleton.index("right_ankle")), skeleton.root
     posed = torch.ones(x.shape[-1], device=x.device)
