@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from huggingface_hub import CommitInfo
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -33,7 +34,7 @@ from .caption_parsing import read_numbers
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
 from .known_classes import KnownClasses
 from .masks import check_valid_first
-from .sentence_encoder import FINGERPRINT, SentenceEncoder, own_encoder
+from .sentence_encoder import FINGERPRINT, PLACES, SentenceEncoder, own_encoder, push_encoder
 
 # --- the motion encoder ------------------------------------------------------------------------------------------------------
 
@@ -210,9 +211,9 @@ class GaitDualEncoderModel(PreTrainedModel):
         return self._sentence_encoder
 
     def save_pretrained(self, save_directory: str | Path, *args, **kwargs) -> None:
-        """As of transformers; a sentence encoder that the model's folder or this package brings along is saved with it."""
+        """As of transformers; a sentence encoder that is a folder or comes with model or package is saved with it."""
         super().save_pretrained(save_directory, *args, **kwargs)
-        source, target = own_encoder(self), Path(save_directory, "encoder")
+        source, target = own_encoder(self), Path(save_directory, PLACES[0])
         if source and source.resolve() != target.resolve() and self._whole and kwargs.get("is_main_process", True):
             shutil.copytree(source, target, dirs_exist_ok=True)
 
@@ -225,10 +226,11 @@ class GaitDualEncoderModel(PreTrainedModel):
         finally:
             self._whole = True
 
-    def push_to_hub(self, *args, **kwargs) -> str:
-        """As of transformers, without the sentence encoder."""
+    def push_to_hub(self, repo_id: str, **kwargs) -> CommitInfo:
+        """As of transformers; a sentence encoder that is saved with the model is pushed after it, in a commit of its own."""
         with self.saved_without_encoder():
-            return super().push_to_hub(*args, **kwargs)
+            pushed = super().push_to_hub(repo_id, **kwargs)
+        return push_encoder(self, pushed, kwargs.get("token"), kwargs.get("revision"))
 
     def set_sentence_encoder(self, encoder: SentenceEncoder) -> None:
         """Use this encoder. Raises ValueError where it is not the one that the model was trained with."""

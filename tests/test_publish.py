@@ -12,14 +12,17 @@ from huggingface_hub import HfApi, ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
 
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClass, GaitClasses
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification
+from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.pipeline_gait_classification import GaitClassificationPipeline
 from modeling_gait.released import FOLDER
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training.cards import RESULTS, TrainingData, check_card, is_number, read_data_card, read_results, render_card
 from train.publish import (
     CardWriter,
@@ -197,6 +200,33 @@ def classifier(saved, tmp_path) -> Path:
 def dry_run(out: Path, **kwargs) -> Path:
     publish(PublishArguments(**{"namespace": "me", "name": "gait", "dry_run": str(out)} | kwargs), OFFLINE)
     return out
+
+
+def test_a_dual_encoder_takes_its_sentence_encoder_along(tmp_path):
+    """One that is a folder of this machine is named without it: the repository has it."""
+    encoder, words = write_sentence_encoder(tmp_path / "mine" / "small"), ["a slow walk"]
+    model = tiny(encoder)
+    expected = model.get_text_features(words)
+    model.save_pretrained(tmp_path / "text")
+    out = dry_run(tmp_path / "out", text=str(tmp_path / "text")) / "gait-text"
+    assert (out / "encoder" / "1_Pooling" / "config.json").is_file()
+    assert json.loads((out / "config.json").read_text())["text_config"]["name"] == "small"
+    assert "in the folder `encoder`" in (out / "README.md").read_text(encoding="utf-8")
+    away = encoder.rename(tmp_path / "mine" / "away")
+    torch.testing.assert_close(GaitDualEncoderModel.from_pretrained(out).get_text_features(words), expected)
+    away.rename(encoder)
+    shutil.rmtree(tmp_path / "text" / "encoder")
+    with pytest.raises(ValueError, match="text: its sentence encoder is the folder .*small; save the model again"):
+        dry_run(tmp_path / "other", text=str(tmp_path / "text"))
+
+
+def test_a_family_takes_its_classifier_along(family_folder, tmp_path):
+    """gait-to-text says the class that it reads."""
+    family = Path(shutil.copytree(family_folder, tmp_path / "family"))
+    labels = {"id2label": dict(enumerate(PATHOLOGIES)), "label2id": {name: i for i, name in enumerate(PATHOLOGIES)}}
+    GaitForSequenceClassification(GaitClassifierConfig(hidden_size=16, **labels)).save_pretrained(family / "classifier")
+    weights = dry_run(tmp_path / "out", family=str(family)) / "gait" / "classifier" / "model.safetensors"
+    assert weights.read_bytes() == (family / "classifier" / "model.safetensors").read_bytes()
 
 
 def test_an_adapter_names_its_base(saved, tmp_path):

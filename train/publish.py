@@ -185,9 +185,9 @@ class CardWriter:
 
 
 def stage_family(family: Path, repository: Repository, card: CardWriter) -> None:
-    """GPT-2, processor, `vq/`, `decoder/`, and walks that the staged folder itself generates."""
+    """GPT-2, processor, `vq/`, `decoder/`, a `classifier/`, and walks that the staged folder itself generates."""
     folder = repository.folder
-    for part in ("", "vq", "decoder"):
+    for part in ("", "vq", "decoder", *(["classifier"] if (family / "classifier").is_dir() else [])):
         copy_model(family / part, folder / part, folder)
     base = read_json(family / "adapter" / "adapter_config.json") if (family / "adapter").is_dir() else {}
     shown = ShowArguments(model=str(folder))
@@ -237,7 +237,7 @@ def stage_adapter(family: Path, repository: Repository, merged: str, card: CardW
 
 
 def stage_model(kind: str, source: Path, repository: Repository, card: CardWriter) -> None:
-    """A classifier, dual encoder, knowledge model or personalised network."""
+    """A classifier, dual encoder with the sentence encoder in its folder, knowledge model or personalised network."""
     folder = repository.folder
     copy_model(source, folder, folder)
     config = read_config(folder)
@@ -252,7 +252,15 @@ def stage_model(kind: str, source: Path, repository: Repository, card: CardWrite
         about |= {"architecture": config.architecture, "num_joints": config.num_joints}
     if kind == "text":
         has_extractor = (folder / "preprocessor_config.json").exists()
-        about |= {"encoder": config.text_config.name, "dimension": config.projection_size}
+        name, has_encoder = config.text_config.name, (source / "encoder").is_dir()
+        if has_encoder:
+            shutil.copytree(source / "encoder", folder / "encoder")
+        if Path(name).is_dir():
+            if not has_encoder:
+                raise ValueError(f"{source}: its sentence encoder is the folder {name}; save the model again, with its encoder")
+            name, content = Path(name).name, read_json(folder / "config.json")
+            write_json(folder / "config.json", content | {"text_config": content["text_config"] | {"name": name}})
+        about |= {"encoder": name, "has_encoder": has_encoder, "dimension": config.projection_size}
         about |= {"has_extractor": has_extractor, "num_joints": config.gait_config.num_channels // 3}
     if kind == "tcn":
         about |= {"num_channels": config.num_channels, "num_phases": config.num_phases}
