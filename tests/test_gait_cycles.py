@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from modeling_gait.gait_cycles import cycle_correlations, cycle_period, cycles_to_walk, find_cycles, resample_cycle, walk_cycles
 from modeling_gait.gait_parameters import compute_gait_parameters
-from modeling_gait.simulation import simulate_walks
+from modeling_gait.simulation import PATHOLOGIES, simulate_walks
 from modeling_gait.skeletons import KINECT_V2
 
 FPS = 60.0
@@ -156,14 +156,14 @@ def test_cycles_make_a_walk_again():
     assert np.abs(again[..., [KINECT_V2.index("left_foot"), KINECT_V2.index("right_foot")], 2].min(1)).max() < 1e-5
 
 
-@pytest.mark.parametrize("pathology", ["antalgic", "stiff_legged", "lurch", "steppage", "trendelenburg", "parkinsonian"])
-def test_a_one_sided_walk_of_cycles_is_as_fast_as_the_walk(pathology):
-    """The foot whose toes hang lower need not stand: by it they were 15 to 35 % too slow."""
+@pytest.mark.parametrize("pathology", PATHOLOGIES)
+def test_a_walk_of_cycles_is_as_fast_as_the_walk(pathology):
+    """The foot whose toes hang lower need not stand: by it they were 15 to 35 % too slow, and 8 % while heels rise."""
     for joints in simulate_walks(3, frames=200, seed=1, pathology=pathology, severity=0.8).joints:
         measured = compute_gait_parameters(joints, 30.0)
         walk = cycles_to_walk(walk_cycles(joints, 30.0), measured["cycle_time_right"], 30.0)
         speed = (walk[-1, 0, 1] - walk[0, 0, 1]) / (len(walk) - 1) * 30
-        assert speed == pytest.approx(measured["speed"], rel=0.12)
+        assert speed == pytest.approx(measured["speed"], rel=0.06)
         found = compute_gait_parameters(walk, 30.0)  # without the sway of the body steps were a third too narrow
         assert found["step_width"] == pytest.approx(measured["step_width"], rel=0.12)
         assert abs(walk[-1, 0, 0] - walk[0, 0, 0]) < 1e-6
