@@ -131,6 +131,14 @@ class GaitReport:
         """The most likely class; None where no model was asked."""
         return next(iter(self.class_probabilities), None)
 
+    def disagreement(self, pathology: str | None) -> list[str]:
+        """A sentence where a text about the same walk, by another model, names another of the classes than the report."""
+        if pathology == self.label or pathology not in self.class_probabilities:
+            return []
+        said, other = pathology.replace("_", " "), self.label.replace("_", " ")
+        chance = self.class_probabilities[self.label]
+        return [f"two models disagree: the text says {said}, the report {other} (probability {chance:.2f})"]
+
     def _repr_html_(self) -> str | None:
         """The page, for notebooks; None (the plain text) where the package that draws it is not installed."""
         try:

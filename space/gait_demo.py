@@ -166,7 +166,7 @@ class GaitDemo:
         page = None
         if self.knowledge and "skeleton" in self.report.model.config.branches:
             report, page = self._write_report(walk)
-            notes += report.problems
+            notes += report.disagreement(read["pathology"]) + report.problems
         about = read["gait_parameters"], joints, extractor.fps, SKELETONS[extractor.skeleton], notes
         film = None
         if walk.poses is not None:

@@ -7,6 +7,7 @@ from test_cli import answer, gait
 
 from modeling_gait.drawing import rendering
 from modeling_gait.export import write_csv
+from modeling_gait.gait_report import GaitReport
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.training import showing
 
@@ -27,6 +28,7 @@ def shown(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(showing, "write_pictures", sketch)
         patch.setattr(rendering, "render_animation", lambda walks, path, *_, **__: path.touch())
+        patch.setattr(GaitReport, "disagreement", lambda report, said: [f"the text says {said}, the report {report.label}"])
         return out, answer("demo", "--out", out)
 
 
@@ -38,6 +40,7 @@ def test_the_page_shows_what_is_there(shown):
     links = set(re.findall(r'(?:src|href)="([^"]+)"', page))
     assert len(links) == 7 and all((out / link).exists() for link in links) and "http" not in " ".join(links)
     assert "<html" in (out / "report.html").read_text(encoding="utf-8") and page.count("<li>") == 3
+    assert re.search(r"The text says \w+, the report \w+\.</p>", page)
     assert "which nothing here tells" not in page  # the search knows what was measured
     first = re.findall(r"<tr><td>([^<]*)</td>", page)
     assert (

@@ -290,7 +290,7 @@ def test_a_classifier_gives_the_probabilities(family_folder, walk_file, tmp_path
     assert set(reading.probabilities) == {"normal", "steppage"}
 
 
-def test_a_knowledge_model_writes_the_report(family_folder, walk_file, tmp_path):
+def test_a_knowledge_model_writes_the_report(family_folder, walk_file, tmp_path, monkeypatch):
     pytest.importorskip("modeling_gait.pipeline_gait_report", exc_type=ImportError)
     from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
     from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
@@ -302,6 +302,14 @@ def test_a_knowledge_model_writes_the_report(family_folder, walk_file, tmp_path)
     knowing = gait_demo.GaitDemo(str(family_folder), knowledge=str(tmp_path / "knowledge"))
     reading = knowing.read(walk_file)
     assert "diagnosis" in reading.report.read_text(encoding="utf-8")
+    said = parse_prompt(reading.text, knowing.classes).pathology
+    other = next(name for name in knowing.labels if name != said)
+    report = replace(knowing.report(walk_file), class_probabilities={other: 0.75, said: 0.25})
+    monkeypatch.setattr(knowing, "_write_report", lambda walk: (report, reading.report))
+    told = f"two models disagree: the text says {said}, the report {other} (probability 0.75)".replace("_", " ")
+    assert told in knowing.read(walk_file).notes
+    monkeypatch.undo()
+    assert report.disagreement(other) == report.disagreement("a gait it does not know") == report.disagreement(None) == []
     frame, file = app.read(reading)[-2:]
     assert frame.startswith("<iframe srcdoc=") and "<html" not in frame and file.endswith("report.html")
     (tmp_path / "film.mp4").write_bytes(b"\0\0")

@@ -24,6 +24,7 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
     from tqdm import tqdm
     from transformers import pipeline
 
+    from ..captions import read_prompt
     from ..drawing.pages import fill_page
     from ..drawing.rendering import render_animation
     from ..gait_search import GaitSearch
@@ -74,6 +75,7 @@ def make_demo(family: Path, out: Path, seed: int = 0) -> list[dict]:
             "ungraded": ungraded,
             "said": read_back,
             "report": report,
+            "disagreement": report.disagreement(read_prompt(read_back.described, classes).pathology),
             "found": found,
             "query": QUERY,
         }
