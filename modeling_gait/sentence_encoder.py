@@ -40,14 +40,20 @@ def own_encoder(model: PreTrainedModel) -> Path | None:
     """The folder of a model's frozen encoder that its checkpoint (a folder, or a repository of the Hub) or this package brings
     along, or that its name is; None: it has a name for the Hub alone."""
     name, home = model.config.text_config.name, Path(model.name_or_path or os.devnull)
-    packaged = PACKAGED.get(name, [""])[0] == "modeling_gait"
-    found = [*(home / place for place in PLACES), Path(locate_sentence_encoder(name) if packaged else name)]
-    if model.name_or_path and not home.is_dir() and not found[-1].is_dir():
+    if folder := _within(home):
+        return folder
+    own = Path(locate_sentence_encoder(name) if PACKAGED.get(name, [""])[0] == "modeling_gait" else name)
+    if own.is_dir():
+        return own
+    if model.name_or_path and not home.is_dir():
         with suppress(OSError, ValueError, HTTPError):  # no such repository, or none that can be reached
             patterns, commit = [f"{place}/*" for place in PLACES], getattr(model.config, "_commit_hash", None)
-            home = Path(snapshot_download(model.name_or_path, revision=commit, allow_patterns=patterns))
-            found = [home / place for place in PLACES]
-    return next((folder for folder in found if folder.is_dir()), None)
+            return _within(Path(snapshot_download(model.name_or_path, revision=commit, allow_patterns=patterns)))
+    return None
+
+
+def _within(home: Path) -> Path | None:
+    return next((home / place for place in PLACES if (home / place).is_dir()), None)
 
 
 def push_encoder(model: PreTrainedModel, pushed: CommitInfo, token: bool | str | None, revision: str | None) -> CommitInfo:

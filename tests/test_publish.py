@@ -42,7 +42,8 @@ ABOUT = {  # what each template is given
     "family": {"shown": "| a table |", "num_joints": 25, "prompt": "normal gait", "labels": ["normal", "lurch"]},
     "adapter": {"base_model": "gpt2", "family": "me/family"},
     "classifier": {"architecture": "gru", "labels": ["normal", "lurch"], "num_joints": 25, "has_pipeline": True},
-    "text": {"encoder": "a/encoder", "dimension": 8, "has_extractor": True, "num_joints": 25, "has_pipeline": True},
+    "text": {"encoder": "a/encoder", "has_encoder": True, "dimension": 8, "has_extractor": True, "num_joints": 25}
+    | {"has_pipeline": True},
     "knowledge": {"labels": ["normal", "lurch"], "has_pipeline": False},
     "tcn": {"num_channels": 36, "num_phases": 100},
 }
