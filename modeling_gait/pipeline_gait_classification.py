@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from .class_reading import class_doubts, walk_input
 from .configuration_gait_classifier import GaitClassifierConfig
 from .pipeline_saving import know_pipeline, save_pipeline
-from .recording import each_thing, is_one, read_recording
+from .recording import each_thing, is_one, not_none, read_recording
 from .skeletons import SKELETONS, Skeleton
 
 TASK = "gait-classification"
@@ -67,11 +67,7 @@ class GaitClassificationPipeline(Pipeline):
     def _sanitize_parameters(self, fps=None, skeleton=None, top_k=None):
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
             raise ValueError(f"top_k must be a positive whole number or None, got {top_k!r}")
-        return (
-            {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None},
-            {},
-            {} if top_k is None else {"top_k": top_k},
-        )
+        return not_none(fps=fps, skeleton=skeleton), {}, not_none(top_k=top_k)
 
     def __call__(
         self,

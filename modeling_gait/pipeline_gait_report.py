@@ -30,7 +30,7 @@ from .loading import VIDEO_SUFFIXES, Walk, without_package
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import check_spoken
 from .pipeline_saving import know_pipeline, save_pipeline
-from .recording import each_thing, is_one, read_recording
+from .recording import each_thing, is_one, not_none, read_recording
 from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
 
@@ -76,9 +76,8 @@ class GaitReportPipeline(Pipeline):
     def _sanitize_parameters(
         self, fps=None, skeleton=None, box=None, height=None, person=None, age=None, sex=None, reference=None
     ):
-        prepare = {"fps": fps, "skeleton": skeleton, "box": box, "height": height, "person": person}
-        finish = {"age": age, "sex": sex, "reference": reference}
-        return {k: v for k, v in prepare.items() if v is not None}, {}, {k: v for k, v in finish.items() if v is not None}
+        prepare = not_none(fps=fps, skeleton=skeleton, box=box, height=height, person=person)
+        return prepare, {}, not_none(age=age, sex=sex, reference=reference)
 
     def __call__(
         self,

@@ -19,7 +19,7 @@ from .configuration_gait_dual_encoder import GaitDualEncoderConfig
 from .feature_extraction_gait import GaitFeatureExtractor
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_saving import know_pipeline, save_pipeline
-from .recording import each_thing, is_one
+from .recording import each_thing, is_one, not_none
 from .sentence_encoder import push_encoder
 
 TASK = "zero-shot-gait-classification"
@@ -101,7 +101,7 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         self.extractor = open_extractor(self.model, extractor)
 
     def _sanitize_parameters(self, fps=None, skeleton=None):
-        return {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None}, {}, {}
+        return not_none(fps=fps, skeleton=skeleton), {}, {}
 
     def __call__(
         self,

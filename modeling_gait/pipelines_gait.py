@@ -25,7 +25,7 @@ from .modeling_gait_classifier import GaitForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
 from .processing_gait import GaitProcessor
-from .recording import each_thing, is_one
+from .recording import each_thing, is_one, not_none
 from .skeletons import SKELETONS, convert_joints
 from .tokenization_gait import GaitCodes, GaitTokenizer
 from .walk_checks import leg_length
@@ -160,10 +160,9 @@ class TextToGaitPipeline(Pipeline):
             raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
         if guidance is not None and not 0 <= guidance < 100:
             raise ValueError(f"guidance must be 0 or more, got {guidance}")
-        given = {"num_frames": num_frames, "temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed}
-        given |= {"first": first, "candidates": candidates, "sensor": sensor}
-        given |= {"person": None if person is None else self._window(person)}
-        return {}, {k: v for k, v in given.items() if v is not None}, {}
+        person = None if person is None else self._window(person)
+        sampling = {"temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed, "first": first}
+        return {}, not_none(**sampling, num_frames=num_frames, candidates=candidates, sensor=sensor, person=person), {}
 
     def __call__(self, prompts: str | list[str], batch_size: int | None = None, **kwargs) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
@@ -279,7 +278,7 @@ class GaitToTextPipeline(Pipeline):
         self.classifier = family_classifier(self, self.extractor.labels)
 
     def _sanitize_parameters(self, fps=None, skeleton=None):
-        return {k: v for k, v in (("fps", fps), ("skeleton", skeleton)) if v is not None}, {}, {}
+        return not_none(fps=fps, skeleton=skeleton), {}, {}
 
     def __call__(self, walks, **kwargs) -> dict | list[dict]:
         """One walk -> one result, a list -> a list."""

@@ -405,6 +405,11 @@ def _array(value, key: str, name: str) -> np.ndarray:
         raise ValueError(f"{name}: {key} is no array ({error})") from None
 
 
+def not_none(**options) -> dict:
+    """Those options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def is_one(thing) -> bool:
     """Is it one walk (see `read_recording`), and not several?"""
     if isinstance(thing, str | Path | Mapping | Walk | Recording):
