@@ -10,7 +10,6 @@ exchanged sides (knees and toes point forward, whatever their names), tilted cam
 hips keep their height over it).
 """
 
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +27,7 @@ STANDING = 0.4  # share of the samples of two feet, which is less than stands
 LEAN, LEANS = 4.0, (-6.0, 10.0)  # degrees, by which the hips are ahead of the ankles' middle: most people, and nearly all
 RISE, LEAST_WAY = 3.5, 1.0  # degrees, of hips on a way of so many metres or of a belt, that tell a floor's; 2 on level floors
 MOST_LEAN, MOST_TOES, MOST_BACK = 12.0, 50.0, 20.0  # degrees: of a leg sideways, of toes from the way, of a knee forward
-DOUBLE, LOST_SHARE = 1.6, 0.025  # steps in one that tell of a lost frame, and the share of such frames that is told
+GROWTH = 0.12  # of the legs from the first to the last quarter of the frames; 99 % of the files of gist are under it
 MIN_TILT, TOLD_TILT = 1.0, 3.0  # degrees, of a floor that is levelled, and that is told
 
 
@@ -130,6 +129,12 @@ def _check_body(joints: np.ndarray, skeleton: Skeleton, doubts: list[str]) -> No
         raise ValueError(f"legs of {leg:.3g} m are no body's; expected 0.2 to 1.3 m: what is the unit?")
     if leg < 0.45:
         doubts.append(f"legs of {leg:.2f} m are those of a small child: is the unit right?")
+    growth = _growth(joints, skeleton)
+    if abs(growth) > GROWTH:
+        how = "longer" if growth > 0 else "shorter"
+        doubts.append(
+            f"the legs get {100 * abs(growth):.0f} % {how} on the way: no body does, speed and lengths may be off as much"
+        )
     across = np.linalg.norm(track(joints, skeleton, "right_hip") - track(joints, skeleton, "left_hip"), axis=-1)
     if np.median(across) < 0.04:
         doubts.append("both hips are in one place: pelvic obliquity is not measured")
@@ -139,6 +144,14 @@ def leg_length(joints: np.ndarray, skeleton: Skeleton) -> float:
     """Hip to knee to ankle [m], median over frames and sides."""
     hip, knee, ankle = (np.stack([track(joints, skeleton, f"{s}_{n}") for s in SIDES]) for n in ("hip", "knee", "ankle"))
     return float(np.nanmedian(np.linalg.norm(hip - knee, axis=-1) + np.linalg.norm(knee - ankle, axis=-1)))
+
+
+def _growth(joints: np.ndarray, skeleton: Skeleton) -> float:
+    """By which share thighs and shanks are longer in the last quarter of the frames than in the first, median of the four."""
+    place = {n: np.stack([track(joints, skeleton, f"{side}_{n}") for side in SIDES]) for n in ("hip", "knee", "ankle")}
+    bones = [np.linalg.norm(place[a] - place[b], axis=-1) for a, b in (("hip", "knee"), ("knee", "ankle"))]
+    lengths, part = np.concatenate(bones), max(1, len(joints) // 4)
+    return float(np.median(np.median(lengths[:, -part:], axis=1) / np.median(lengths[:, :part], axis=1))) - 1
 
 
 def standing_slide(feet: np.ndarray, speed: float) -> float | None:
@@ -323,39 +336,6 @@ def _odd_legs(straight: np.ndarray, fps: float, skeleton: Skeleton, backwards: b
         if bend < -MOST_BACK:
             out.append(f"the {side} knee bends forward by {-bend:.0f} degrees")
     return out
-
-
-def lost_frames(joints: np.ndarray, times: np.ndarray) -> list[str]:
-    """A sentence on frames of joints (T, J, 3) [m] that are lacking without a gap in their times (T,) [s].
-
-    Where a frame is lost the whole body does two steps in one, and walks on as before on both sides of it. A sensor that
-    trembles, or whose clock does, doubles steps too, but makes up for it in the frames beside them.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        steps = np.diff(joints, axis=0) / np.where(np.diff(times) > 0, np.diff(times), np.nan)[:, None, None]
-    if len(steps) < 10:
-        return []
-    around = np.pad(steps, ((3, 3), (0, 0), (0, 0)), constant_values=np.nan)
-    around = np.stack([around[k : k + len(steps)] for k in (0, 1, 2, 4, 5, 6)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # joints that were not measured
-        usual = np.nanmedian(around, axis=0)
-        size = np.linalg.norm(usual, axis=-1)
-        ratio = (steps * usual).sum(-1) / size**2
-        ratio[~(size > 0.2 * np.nanpercentile(size, 90))] = np.nan
-        some, ratio = np.nanpercentile(ratio, (25, 50), axis=1)
-    beside = np.fmin(np.append(1.0, ratio[:-1]), np.append(ratio[1:], 1.0))
-    more = [np.convolve(np.nan_to_num(ratio, nan=1.0) - 1, np.ones(n), "same") for n in (3, 5)]  # steps too many around it
-    double = (ratio > DOUBLE) & (some > 1.45) & (beside > 0.5) & (np.minimum(*more) > 0.5)
-    lost = int(np.maximum(np.round(ratio[double]), 2).sum()) - int(double.sum())
-    sure = lost - 0.1 * int((ratio < 0.45).sum())
-    if double.sum() < 2 or sure < max(2, LOST_SHARE * len(steps)):
-        return []
-    share = lost / (len(steps) + lost)
-    return [
-        f"about one frame in {round(1 / share)} is missing and no clock says so: speed and cadence are too high by that share "
-        "or more, and times too short"
-    ]
 
 
 # ---------------------------------------------------------------- the floor

@@ -10,12 +10,13 @@ import torch
 from datasets import Dataset
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter1d
 from transformers.pipelines.pt_utils import KeyDataset
 from walkers import SPEED, STEP, walker
 
 from modeling_gait.export import write_csv, write_npz
 from modeling_gait.loading import Walk, load_walk
-from modeling_gait.recording import is_one, read_recording, read_recordings
+from modeling_gait.recording import _unsure, is_one, read_recording, read_recordings
 from modeling_gait.schema import walk_row
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import AZURE_KINECT, KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, convert_joints
@@ -266,6 +267,10 @@ def test_a_damaged_walk_is_measured_or_refused(seed, holes, cut, spikes):
             assert np.isnan(measured) or measured == pytest.approx(true, rel=0.1) or walk.doubts, name
 
 
+LATER = (np.arange(len(LONG)) >= len(LONG) // 2)[:, None, None]
+LEFT_ANKLE = (np.arange(25) == KINECT_V2.index("left_ankle"))[:, None]
+
+
 def test_what_is_sure_is_not_doubted():
     assert read_recording(WALK, fps=30).sentences() == []
     holes = WALK.copy()
@@ -284,11 +289,32 @@ def test_what_is_sure_is_not_doubted():
         (lambda: {"joints": np.where(np.arange(150)[:, None, None] % 4 == 1, np.nan, WALK), "fps": 30}, "were filled in"),
         (lambda: {"joints": np.delete(WALK, range(0, 120, 10), 0), "times": np.delete(np.arange(150), range(0, 120, 10)) / 30},
          "frames are missing between others"),
+        (lambda: {"joints": WALK * np.linspace(1, 1.2, 150)[:, None, None], "fps": 30}, "the legs get 15 % longer on the way"),
+        (lambda: {"joints": WALK * np.linspace(1.2, 1, 150)[:, None, None], "fps": 30}, "the legs get 13 % shorter on the way"),
+        (lambda: {"joints": uniform_filter1d(LONG, 13, axis=0), "fps": 30}, "both feet are off the floor at once"),
+        (lambda: {"joints": LONG + 0.2 * LATER * LEFT_ANKLE * [0, 1, 0], "fps": 30}, "the left foot points"),
     ],
 )  # fmt: skip
 def test_what_is_unsure_is_said(broken, said):
     sentences = read_recording(broken()).sentences()
     assert any(said in s for s in sentences), sentences
+
+
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        ({"step_time_left": 0.72, "step_time_right": np.nan, "cycle_time_right": 0.75, "cycle_time_left": np.nan},
+         "steps of 0.72 s (left) contradict strides of 0.75 s"),
+        ({"step_time_left": 0.3, "step_time_right": 0.3, "cycle_time_left": 0.8, "cycle_time_right": 0.8},
+         "steps of 0.30 s (left) and 0.30 s (right) contradict strides of 0.80 s"),
+        ({"step_time_left": 0.25, "step_time_right": 0.55, "cycle_time_left": 0.8, "cycle_time_right": 0.8}, ""),
+    ],
+)  # fmt: skip
+def test_steps_that_make_no_stride_are_said(monkeypatch, changed, said):
+    walk = read_recording(WALK, fps=30)
+    monkeypatch.setitem(walk.__dict__, "gait_parameters", walk.gait_parameters | changed)
+    told = [s for s in _unsure(walk) if "contradict strides of" in s]
+    assert told == ([said] if said else [])
 
 
 def test_what_the_file_states_stands_beside_what_is_measured():

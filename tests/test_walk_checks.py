@@ -12,7 +12,7 @@ from modeling_gait.exchanged_joints import exchanged_frames
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import simulate_walks
 from modeling_gait.skeletons import KINECT_V2
-from modeling_gait.walk_checks import check_space, lost_frames
+from modeling_gait.walk_checks import check_space
 
 WALK = walker(8)
 TRUTH = {
@@ -60,23 +60,6 @@ def test_parts_without_turns_and_pauses_are_measured(joints, parts, words):
     walk = read(joints)
     is_true(walk)
     assert len(walk.stretches) == parts and words in " ".join(walk.doubts)
-
-
-@pytest.mark.parametrize("fps", [10, 30, 100, 200])
-def test_lost_frames_are_told_from_what_trembles(fps):
-    """A pause, a turn, noise, a treadmill and a sensor that stands still for a frame lose none, nor does a clock that tells."""
-    rng, walk = np.random.default_rng(0), walker(12, fps)
-    still, times = walk.copy(), np.arange(len(walk)) / fps
-    still[20::25] = still[19:-1:25]
-    middle = len(walk) // 2
-    pause = np.concatenate((walk[:middle], np.repeat(walk[middle : middle + 1], fps, 0), walk[middle:]))
-    spot = walk - SPEED * times[:, None, None] * np.array([0, 1.0, 0])
-    noisy = walk + rng.normal(0, min(0.003, 0.1 / fps), walk.shape)
-    for joints in (walk, bent(walk, 0.5, 5, np.pi), pause, spot, noisy, still):
-        assert lost_frames(joints, np.arange(len(joints)) / fps) == []
-    keep = rng.random(len(walk)) >= 0.1
-    for joints in (walk, bent(walk, 0.5, 5, np.pi), noisy):
-        assert lost_frames(joints[keep], times[: keep.sum()]) and lost_frames(joints[keep], times[keep]) == []
 
 
 @pytest.mark.parametrize("radius", [2.0, 3.0, 8.0])
