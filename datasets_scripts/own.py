@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modeling_gait import schema as common
-from modeling_gait.captions import WalkDescription, check_classes
+from modeling_gait.captions import WalkDescription, check_class
 from modeling_gait.cleaning import CleaningReport
 from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.files import read_text
@@ -119,15 +119,25 @@ def _check(row: dict, data_dir: Path) -> list[str]:
 
 def _check_classes(rows: list[dict], known: GaitClasses) -> list[str]:
     """Give every row the name of its class, and its side where that is not said; returns what is wrong with them."""
-    problems = []
+    problems, written, first = [], {label: {_words(label): "a known class"} for label in known.labels}, {}
     for row in rows:
-        found = known.find(row["pathology"])
-        row["pathology"] = found.name if found else re.sub(r"\W+", "_", row["pathology"].strip().lower())
-        words = [label for label in known.labels if label != row["pathology"]]
-        if not found and (close := difflib.get_close_matches(row["pathology"], words, 1, 0.85)):
+        text, found = row["pathology"], known.find(row["pathology"])
+        name = row["pathology"] = found.name if found else re.sub(r"[\W_]+", "_", text.lower()).strip("_")
+        place = f"{row['place']}, pathology: {text!r}"
+        if text and not name:
+            problems.append(f"{place} has no letter or digit")
+        if not name or found:
+            continue
+        first.setdefault(name, place)
+        if _words(text) not in (others := written.setdefault(name, {})):
+            if others:
+                other = ", ".join(others.values())
+                problems.append(f"{place} would be class {name!r}, which is {other}; names must differ by letters or digits")
+            others[_words(text)] = f"{text!r} in line {row['line']}"
+        if name not in known and (close := difflib.get_close_matches(name, known.labels, 1, 0.85)):
             problems.append(
-                f"{row['place']}, pathology: {row['pathology']!r} is no class that is known, but {close[0]!r} is; if it is "
-                "one of your own, give it an entry in a file of --classes"
+                f"{place} is no class that is known, but {close[0]!r} is; if it is one of your own, give it an entry in a file "
+                "of --classes"
             )
     classes = table_classes(rows, known)
     for row in rows:
@@ -136,11 +146,17 @@ def _check_classes(rows: list[dict], known: GaitClasses) -> list[str]:
             WalkDescription(row["pathology"] or None, row["side"], classes=classes)
         except ValueError as error:
             problems.append(f"{row['place']}, side: {error}")
-    try:
-        check_classes(classes)
-    except ValueError as error:
-        problems.append(f"{rows[0]['place'].partition(',')[0]}, pathology: {error}")
+    for name in classes.labels:
+        try:
+            check_class(name, classes)
+        except ValueError as error:
+            problems.append(f"{first.get(name, rows[0]['place'].partition(',')[0])}: {error}")
     return problems
+
+
+def _words(written: str) -> str:
+    """A written class as `GaitClasses.find` compares it."""
+    return re.sub(r"[\s_-]+", " ", written.strip().lower())
 
 
 def table_classes(rows: list[dict], known: GaitClasses) -> GaitClasses:

@@ -34,6 +34,7 @@ __all__ = [
     "QUANTITIES",
     "WalkDescription",
     "affected_side",
+    "check_class",
     "check_classes",
     "check_faithfulness",
     "describe_walk",
@@ -90,28 +91,30 @@ def check_faithfulness(text: str, description: WalkDescription) -> list[str]:
 
 
 def check_classes(classes: GaitClasses) -> None:
+    """`check_class` of each of them."""
+    for name in classes.labels:
+        check_class(name, classes)
+
+
+def check_class(name: str, classes: GaitClasses) -> None:
     """Raise ValueError where a prompt or caption of a class would not be read as that class, naming it and what was read."""
+    c = classes[name]
     plain = read_facts(
         "A person walks: the gait of a patient at a speed and cadence, with strides and steps, on a side.", classes
     )
-    for c in classes.classes:
-        if re.search(r"(?<![a-z])(?:left|right)(?![a-z])", f"{c.name} {c.title}"):
-            raise ValueError(
-                f"class {c.name!r}: the words {c.title!r} name a side, which a mirrored walk changes; give side apart"
-            )
-        if c.name in plain.pathologies:
-            raise ValueError(
-                f"class {c.name!r}: the words {c.phrases} do not say it, they stand in any text; give it other words"
-            )
-        side = {"one": "right"}.get(c.side, c.side)
-        d = WalkDescription(c.name, side, 0.5 if c.graded else None, 0.65, 94.0, classes=classes)
-        for text in (d.to_prompt(), *(f"{name}, 0.65 m/s." for name in c.names), *(f"One walks with {s}." for s in c.signs)):
-            try:
-                problems = check_faithfulness(text, d) or [f"read as {parse_prompt(text, classes).pathology}"]
-            except ValueError as error:
-                problems = [str(error)]
-            if problems != [f"read as {c.name}"]:
-                raise ValueError(f"class {c.name!r}: the words {text!r} do not say it ({problems[0]}); give it other words")
+    if re.search(r"(?<![a-z])(?:left|right)(?![a-z])", f"{c.name} {c.title}"):
+        raise ValueError(f"class {c.name!r}: the words {c.title!r} name a side, which a mirrored walk changes; give side apart")
+    if c.name in plain.pathologies:
+        raise ValueError(f"class {c.name!r}: the words {c.phrases} do not say it, they stand in any text; give it other words")
+    side = {"one": "right"}.get(c.side, c.side)
+    d = WalkDescription(c.name, side, 0.5 if c.graded else None, 0.65, 94.0, classes=classes)
+    for text in (d.to_prompt(), *(f"{name}, 0.65 m/s." for name in c.names), *(f"One walks with {s}." for s in c.signs)):
+        try:
+            problems = check_faithfulness(text, d) or [f"read as {parse_prompt(text, classes).pathology}"]
+        except ValueError as error:
+            problems = [str(error)]
+        if problems != [f"read as {c.name}"]:
+            raise ValueError(f"class {c.name!r}: the words {text!r} do not say it ({problems[0]}); give it other words")
 
 
 def _number_problems(number, d: WalkDescription) -> list[str]:

@@ -161,6 +161,13 @@ def test_all_that_is_wrong_with_the_table_is_listed(folder, tmp_path, capsys):
         ("file,subject_id,pathology,walk_id\n0.csv,a,normal,1\n1.csv,b,normal,1\n", "'1' is of subject b and, in line 2, of a"),
         ("file;subject_id;pathology;severity\n0.csv;a;normal;1,5\n", "severity: '1,5' is not a number from 0 to 1"),
         ("file,subject_id,pathology,fps\n0.csv,a,normal,0\n", "fps: '0' is not a number from 1 to 1000"),
+        (
+            "file,subject_id,pathology\n0.csv,a,Faller (+)\n1.csv,b,Faller (-)\n",
+            r"line 3, pathology: 'Faller \(-\)' would be class 'faller', which is 'Faller \(\+\)' in line 2; names must differ",
+        ),
+        ("file,subject_id,pathology\n0.csv,a,Normal (+)\n", "'normal', which is a known class; names must differ"),
+        ("file,subject_id,pathology\n0.csv,a,(+)\n", r"line 2, pathology: '\(\+\)' has no letter or digit"),
+        ("file,subject_id,pathology\n0.csv,a,<left>\n", "line 2, pathology: '<left>': class 'left': .* name a side"),
     ],
 )
 def test_a_bad_table_is_a_clear_error(folder, tmp_path, table, message):
@@ -168,6 +175,14 @@ def test_a_bad_table_is_a_clear_error(folder, tmp_path, table, message):
     (tmp_path / "mine" / "walks.csv").write_text(table)
     with pytest.raises(ValueError, match=message):
         own.read_table(tmp_path / "mine")
+
+
+def test_a_class_of_ones_own_is_named_by_its_letters_and_digits(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "mine")
+    written = ["Faller (+)", "faller (+)", "Pre op", "pre-op", "<50%", "normal", "Foot drop"]
+    write_table(tmp_path / "mine", [(f"{i}.csv", "a", name) for i, name in enumerate(written)], own.REQUIRED)
+    names = ["faller", "faller", "pre_op", "pre_op", "50", "normal", "steppage"]
+    assert [row["pathology"] for row in own.read_table(tmp_path / "mine")] == names
 
 
 def test_all_bad_files_are_listed_and_nothing_is_written(walks, tmp_path):
