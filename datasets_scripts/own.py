@@ -16,7 +16,7 @@ computed (`skeletons.convert_joints`); the card says which. Gait parameters that
 null. A caption comes before those that the grammar writes; the dual encoder (train_text.py) learns from it, while GPT-2's
 sentences are written anew from class, side, severity and numbers.
 
-Nothing is written unless every row and file is good: the error lists all that are not, the table's first. What is doubtful
+No two rows hold the same walk. Nothing is written unless every row and file is good: the error lists all that are not, the table's first. What is doubtful
 about a walk (a turn, a treadmill, exchanged legs, see `modeling_gait.walk_checks`) is printed and stands in the card.
 """
 
@@ -28,6 +28,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -232,11 +233,15 @@ def prepare(
     classes = None if known is None and set(classes.labels) <= set(PATHOLOGIES) else classes
     walks: list[About] = []
     problems: list[str] = []
+    first: dict[bytes, dict] = {}  # by the joints, the row that holds them
 
     def rows() -> Iterator[dict]:
-        for result in common.parallel(functools.partial(make_row, up=up, classes=classes), table, num_proc, "files"):
+        made = common.parallel(functools.partial(make_row, up=up, classes=classes), table, num_proc, "files")
+        for result, row in zip(made, table):
             if isinstance(result, str):
                 problems.append(result)
+            elif (same := first.setdefault(sha256(result[0]["joints"].tobytes()).digest(), row)) is not row:
+                problems.append(_same_walk(row, same))
             elif not problems:
                 walks.append(result[1])
                 yield result[0]
@@ -252,6 +257,11 @@ def prepare(
         license="unknown",
     )
     return total, walks, unused_files(Path(data_dir), table)
+
+
+def _same_walk(row: dict, same: dict) -> str:
+    who = ("subject {}, {} in line {}".format(r["subject_id"], r["file"], r["line"]) for r in (row, same))
+    return f"{row['place']}, file: the same walk twice: {' and '.join(who)}; a walk is of one person, once"
 
 
 def unused_files(data_dir: Path, table: list[dict]) -> list[str]:

@@ -211,6 +211,29 @@ def test_all_bad_files_are_listed_and_nothing_is_written(walks, tmp_path):
         assert re.search(message, line), line
 
 
+def test_a_walk_of_two_people_or_twice_of_one_is_refused(walks, tmp_path):
+    """Told to be somebody else's, by a copy or in another format, a walk would stand on both sides of a split by people."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    np.savez(folder / "a.npz", joints=walks.joints[0], fps=30)
+    np.savez_compressed(folder / "b.npz", joints=walks.joints[0], fps=30)
+    np.savez(folder / "c.npz", joints=walks.joints[1], fps=30)
+    np.save(folder / "d.npy", walks.joints[1])
+    rows = [
+        ("a.npz", "x", "normal", ""),
+        ("b.npz", "y", "normal", ""),
+        ("c.npz", "x", "normal", ""),
+        ("d.npy", "x", "normal", 30),
+    ]
+    write_table(folder, rows, (*own.REQUIRED, "fps"))
+    with pytest.raises(ValueError) as error:
+        own.prepare(folder, tmp_path / "out", num_proc=1)
+    two, once = str(error.value).splitlines()
+    assert "line 3, file: " in two and "subject y, b.npz in line 3 and subject x, a.npz in line 2" in two
+    assert "line 5, file: " in once and "subject x, d.npy in line 5 and subject x, c.npz in line 4" in once
+    assert not (tmp_path / "out").exists()
+
+
 def test_doubts_are_in_the_card(walks, tmp_path):
     folder, good = tmp_path / "mine", walks.joints[0]
     folder.mkdir()
