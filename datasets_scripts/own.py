@@ -16,8 +16,9 @@ computed (`skeletons.convert_joints`); the card says which. Gait parameters that
 null. A caption comes before those that the grammar writes; the dual encoder (train_text.py) learns from it, while GPT-2's
 sentences are written anew from class, side, severity and numbers.
 
-No two rows hold the same walk. Nothing is written unless every row and file is good: the error lists all that are not, the table's first. What is doubtful
-about a walk (a turn, a treadmill, exchanged legs, see `modeling_gait.walk_checks`) is printed and stands in the card.
+No two rows hold the same walk. Nothing is written unless every row and file is good: the error lists all that are not, the
+table's first. What is doubtful about a walk (a turn, a treadmill, exchanged legs, see `modeling_gait.walk_checks`) is printed
+and stands in the card.
 """
 
 import csv

@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Pathologies()
     parser.add_argument("--normal", type=Path, required=True, help="folder of walk files, or of a data set in the walk schema")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
+    parser.add_argument("--output_dir", type=Path, required=True, help=common.OUTPUT_HELP)
     parser.add_argument("--classes", nargs="+", default=list(default.classes), choices=PATHOLOGIES, help="default: all but one")
     parser.add_argument("--copies", type=int, default=default.copies, help="walks made of each walk (default %(default)s)")
     parser.add_argument("--severity", type=float, nargs=2, default=default.severity, help="least and most (default 0.5 1)")

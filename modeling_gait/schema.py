@@ -34,6 +34,7 @@ from modeling_gait.skeletons import KINECT_V2, SKELETONS, Skeleton, check_metres
 ROWS_PER_SHARD = 1200  # about 45 MB
 CAPTIONS = 3  # a row
 _TEXTS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+OUTPUT_HELP = "folder to make; where the same data set was made before, it is replaced, and another one is refused"
 COLUMNS, ARTEFACTS = _TEXTS["COLUMNS"], _TEXTS["ARTEFACTS"]
 
 
@@ -131,7 +132,7 @@ def builder_parser(doc: str, on_error: bool = True) -> argparse.ArgumentParser:
         return number
 
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to make (an earlier data set there is replaced)")
+    parser.add_argument("--output_dir", type=Path, required=True, help=OUTPUT_HELP)
     parser.add_argument("--num_proc", type=whole, default=2, help="processes that read (default %(default)s)")
     if on_error:
         parser.add_argument("--on_error", choices=("raise", "skip"), default="raise", help="what to do about a bad file")
@@ -195,16 +196,17 @@ def write_dataset(
 
     Args:
         rows: in the schema of `walk_features`, or of `columns`; read once.
-        output_dir: made, or replaced if it holds an earlier data set.
+        output_dir: made, or replaced if it holds an earlier data set of the same `pretty_name`.
         body: called after the last row; the Markdown of the card below its metadata.
         classes: of the rows, where they are not the package's; gait_classes.json in the folder says what they mean.
         card: metadata fields of the card (`license`, `pretty_name`, `tags` ...).
 
     Raises:
-        ValueError: `output_dir` holds something else, or there is no row.
+        ValueError: `output_dir` holds something else or another data set, or there is no row.
     """
     output_dir = Path(output_dir)
     check_output(output_dir)
+    check_name(output_dir, card.get("pretty_name"))
     with atomic_folder(output_dir) as work:
         rows = iter(rows)
         if (first := next(rows, None)) is None:
@@ -229,6 +231,13 @@ def check_output(output_dir: Path, parts: Sequence[str] = ("data", CLASSES_FILE)
             )
     elif output_dir.exists():
         raise ValueError(f"{output_dir} is a file; --output_dir must be a folder")
+
+
+def check_name(output_dir: Path, name: str | None) -> None:
+    """Raise ValueError where the card in `output_dir` is of a data set of another `pretty_name`."""
+    card = output_dir / "README.md"
+    if card.is_file() and (held := DatasetCard.load(card, ignore_metadata_errors=True).data.pretty_name) != name:
+        raise ValueError(f"{output_dir} holds another data set ({held or 'without a name'}); choose a new --output_dir")
 
 
 class Shards:

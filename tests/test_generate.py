@@ -21,6 +21,9 @@ def test_generate_script_writes_a_data_set(family_folder, tmp_path):
     arguments = ["--model", family_folder, "--prompts", prompts, "--num_frames", 16, "--output_dir"]
     run_script(generate, [*arguments, out])  # an earlier result is replaced
     assert load_walks(str(out))[0]["joints"].shape == (16, 25, 3)
+    (out / "README.md").write_text("---\npretty_name: Measured walks\n---\n")
+    with pytest.raises(ValueError, match=r"holds another data set \(Measured walks\)"):
+        run_script(generate, [*arguments, out])
     (out / "thesis.tex").write_text("three years")
     with pytest.raises(ValueError, match="not a data set folder: it holds thesis.tex"):
         run_script(generate, [*arguments, out])

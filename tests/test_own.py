@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from datasets_scripts import own
+from datasets_scripts.simulated import SimulatedConfig
+from datasets_scripts.simulated import prepare as simulate
 from modeling_gait import GaitFeatureExtractor, GaitVQModel
 from modeling_gait.cleaning import canonicalise
 from modeling_gait.simulation import PATHOLOGIES, simulate_walks
@@ -110,6 +112,20 @@ def test_what_a_layout_lacks_is_computed_and_not_measured(walks, tmp_path):
     feet = [KINECT_V2.index(f"left_{n}") for n in ("foot", "ankle")]
     way = row["joints"][:, feet[0]] - row["joints"][:, feet[1]]
     np.testing.assert_allclose(way, np.tile(KINECT_V2.rest_offsets[feet[0]], (len(way), 1)), atol=0.01)
+
+
+def test_another_data_set_is_not_replaced(folder, tmp_path, capsys):
+    out, given = tmp_path / "out", ["--num_proc", "1", "--output_dir", str(tmp_path / "out")]
+    own.main(["--data_dir", str(folder), *given])
+    shutil.copytree(folder, tmp_path / "others")
+    with pytest.raises(SystemExit) as stopped:
+        own.main(["--data_dir", str(tmp_path / "others"), *given])
+    held = f"error: {out} holds another data set (Walks of {folder.name}); choose a new --output_dir"
+    assert str(stopped.value.code) == held and f"Walks of {folder.name}" in (out / "README.md").read_text()
+    with pytest.raises(ValueError, match="holds another data set"):
+        simulate(SimulatedConfig(num_walks=1, num_subjects=1), out, num_proc=1)
+    own.main(["--data_dir", str(folder), *given])  # the same one is made anew
+    assert "9 rows" in capsys.readouterr().out
 
 
 def test_files_that_the_table_does_not_name_are_told(folder, tmp_path, capsys):

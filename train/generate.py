@@ -27,7 +27,7 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.released import named
-from modeling_gait.schema import check_output, generated_row, walk_features
+from modeling_gait.schema import check_name, check_output, generated_row, walk_features
 from modeling_gait.skeletons import SKELETONS
 
 COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")
@@ -91,6 +91,7 @@ def walk_rows(pipe, prompts: list[str], args: GenerateArguments, first: int) -> 
 def main() -> None:
     args = HfArgumentParser(GenerateArguments).parse_args_into_dataclasses()[0]
     check_output(Path(args.output_dir))
+    check_name(Path(args.output_dir), "generated walks")  # which have no card
     classes = GaitFeatureExtractor.from_pretrained(named(args.model)).classes
     prompts = read_prompts(args.prompts, args.walks_per_prompt, classes)
     state = PartialState(cpu=not torch.accelerator.is_available())
