@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 
 from .class_reading import class_doubts, walk_input
 from .configuration_gait_classifier import GaitClassifierConfig
-from .pipeline_saving import know_pipeline, save_pipeline
+from .pipeline_saving import know_pipeline, save_pipeline, walks_a_pass
 from .recording import each_thing, is_one, not_none, read_recording
 from .skeletons import SKELETONS, Skeleton
 
@@ -37,7 +37,7 @@ class GaitClassificationPipeline(Pipeline):
         skeleton: a name in `SKELETONS` of what the joints are (default: for a file what it says, else the model's).
         top_k: classes returned, the most likely first; None (default) or more than there are: all of them. This is what
             transformers documents for audio classification; its text classification returns the best one by default.
-        batch_size: walks a forward pass (default 64).
+        batch_size: walks a forward pass (default 64); num_workers: taken and unused, walks are read in this process.
         vote: the walks are recordings of one walk and get one answer, the mean of their probabilities. A list of lists is then
             several walks. Only in a call.
 
@@ -77,13 +77,12 @@ class GaitClassificationPipeline(Pipeline):
         top_k: int | None = None,
         batch_size: int | None = None,
         vote: bool = False,
+        num_workers: int | None = None,
     ) -> list[dict] | list[list[dict]]:
         """One walk -> its classes, several -> a list of these; see the class. Shows a progress bar for more than one batch."""
         prepare, _, finish = self._sanitize_parameters(fps=fps, skeleton=skeleton, top_k=top_k)
         prepare, finish = {**self._preprocess_params, **prepare}, {**self._postprocess_params, **finish}
-        size = (self._batch_size or 64) if batch_size is None else batch_size
-        if size < 1:
-            raise ValueError(f"batch_size must be positive, got {size}")
+        size = walks_a_pass(self, batch_size, num_workers, default=64)
         if is_one(walks):
             return self._classify([walks], size, prepare, finish)[0]
         groups = list(each_thing(walks))

@@ -29,7 +29,7 @@ from .gait_report import (
 from .loading import VIDEO_SUFFIXES, Walk, without_package
 from .modeling_gait_knowledge import prepare_knowledge_input
 from .numeric_text import check_spoken
-from .pipeline_saving import know_pipeline, save_pipeline
+from .pipeline_saving import know_pipeline, save_pipeline, walks_a_pass
 from .recording import each_thing, is_one, not_none, read_recording
 from .saliency import Saliency, saliency
 from .skeletons import SKELETONS, Skeleton
@@ -54,6 +54,7 @@ class GaitReportPipeline(Pipeline):
         height, person: in a video that a model without a video branch reads, as in `recording.read_recording`.
         age [years], sex ("female", "male"): of the person, for the norms; unknown: those of all adults.
         reference: of normal walks, as of `walk_description.fit_reference`, for a severity where the classes are no scores.
+        batch_size, num_workers: taken and unused, walks are read and shown to the model one by one.
 
     Raises ValueError (naming the file) for what is no walk, a skeleton where it
     has no skeleton branch; TypeError for what can be neither; OSError where a file cannot be opened.
@@ -91,8 +92,11 @@ class GaitReportPipeline(Pipeline):
         reference: Mapping | None = None,
         height: float | None = None,
         person: int | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
     ) -> GaitReport | list[GaitReport]:
         """One walk -> its report, a list -> a list of reports; see the class."""
+        walks_a_pass(self, batch_size, num_workers)
         prepare, _, finish = self._sanitize_parameters(
             fps=fps, skeleton=skeleton, box=box, age=age, sex=sex, reference=reference, height=height, person=person
         )

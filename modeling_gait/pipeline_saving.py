@@ -1,10 +1,25 @@
-"""A pipeline of one model saved with its code, so that `pipeline(..., trust_remote_code=True)` works without this package."""
+"""A pipeline of one model saved with its code, so that `pipeline(..., trust_remote_code=True)` works without this package; and
+the arguments that every pipeline of transformers takes in a call."""
 
 import os
+from numbers import Integral
 from pathlib import Path
 
 from transformers import Pipeline, PreTrainedConfig
 from transformers.dynamic_module_utils import custom_object_save
+
+
+def walks_a_pass(pipe: Pipeline, batch_size: int | None, num_workers: int | None, default: int = 1) -> int:
+    """`batch_size` of a call, else of `pipeline(...)`, else the default.
+
+    Raises ValueError unless it is a whole number of 1 or more, and `num_workers` one of 0 or more. Walks are read in this
+    process whatever `num_workers` says.
+    """
+    batch_size = (pipe._batch_size or default) if batch_size is None else batch_size
+    for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < least):
+            raise ValueError(f"{name}: expected a whole number of {least} or more, got {value!r}")
+    return batch_size
 
 
 def save_pipeline(pipe: Pipeline, folder: str | Path, config_class: type[PreTrainedConfig], **kwargs) -> None:
@@ -35,4 +50,4 @@ def know_pipeline(
     return loaded
 
 
-__all__ = ["know_pipeline", "save_pipeline"]
+__all__ = ["know_pipeline", "save_pipeline", "walks_a_pass"]

@@ -18,7 +18,7 @@ from transformers import AutoModel, Pipeline
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig
 from .feature_extraction_gait import GaitFeatureExtractor
 from .modeling_gait_dual_encoder import GaitDualEncoderModel
-from .pipeline_saving import know_pipeline, save_pipeline
+from .pipeline_saving import know_pipeline, save_pipeline, walks_a_pass
 from .recording import each_thing, is_one, not_none
 from .sentence_encoder import push_encoder
 
@@ -113,11 +113,14 @@ class ZeroShotGaitClassificationPipeline(Pipeline):
         skeleton: str | None = None,
         fair: bool = False,
         none_of_these: bool = False,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
     ) -> list | dict:
-        """One walk -> one result, a list of walks -> a list of results.
+        """One walk -> one result, a list -> a list of results; one by one, whatever `batch_size` and `num_workers` say.
 
         Raises ValueError where labels are missing, empty, given twice or too long, or the template has no {}.
         """
+        walks_a_pass(self, batch_size, num_workers)
         groups = dict(candidate_labels) if isinstance(candidate_labels, Mapping) else {None: candidate_labels}
         if not groups:
             raise ValueError("candidate_labels: expected descriptions, or attributes with descriptions, got none")

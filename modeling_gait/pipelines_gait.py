@@ -24,6 +24,7 @@ from .generation_gait import best_walks, generate_walks, measure_walks, sign_sev
 from .modeling_gait_classifier import GaitForSequenceClassification
 from .modeling_gait_decoder import GaitDecoderModel
 from .modeling_gait_vq import GaitVQModel
+from .pipeline_saving import walks_a_pass
 from .processing_gait import GaitProcessor
 from .recording import each_thing, is_one, not_none
 from .skeletons import SKELETONS, convert_joints
@@ -164,13 +165,13 @@ class TextToGaitPipeline(Pipeline):
         sampling = {"temperature": temperature, "top_p": top_p, "guidance": guidance, "seed": seed, "first": first}
         return {}, not_none(**sampling, num_frames=num_frames, candidates=candidates, sensor=sensor, person=person), {}
 
-    def __call__(self, prompts: str | list[str], batch_size: int | None = None, **kwargs) -> dict | list[dict]:
+    def __call__(
+        self, prompts: str | list[str], batch_size: int | None = None, num_workers: int | None = None, **kwargs
+    ) -> dict | list[dict]:
         """One prompt -> one result, a list -> a list. Shows a progress bar for more than one batch."""
         options = self._forward_params | self._sanitize_parameters(**kwargs)[1]
         single = isinstance(prompts, str)
-        batch_size = (self._batch_size or 250) if batch_size is None else batch_size
-        if not isinstance(batch_size, Integral) or batch_size < 1:
-            raise ValueError(f"batch_size: expected a whole number of 1 or more, got {batch_size!r}")
+        batch_size = walks_a_pass(self, batch_size, num_workers, default=250)
         if "seed" not in options:
             options["seed"] = int(torch.randint(2**31, ()))
         if "person" in options:
@@ -280,8 +281,9 @@ class GaitToTextPipeline(Pipeline):
     def _sanitize_parameters(self, fps=None, skeleton=None):
         return not_none(fps=fps, skeleton=skeleton), {}, {}
 
-    def __call__(self, walks, **kwargs) -> dict | list[dict]:
-        """One walk -> one result, a list -> a list."""
+    def __call__(self, walks, batch_size: int | None = None, num_workers: int | None = None, **kwargs) -> dict | list[dict]:
+        """One walk -> one result, a list -> a list; one by one, whatever `batch_size` and `num_workers` say."""
+        walks_a_pass(self, batch_size, num_workers)
         options = self._preprocess_params | self._sanitize_parameters(**kwargs)[0]
         single = is_one(walks)
         results = [

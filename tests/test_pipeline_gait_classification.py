@@ -256,9 +256,10 @@ def test_empty_lists_and_wrong_types_are_refused(pipe, joints):
         pipe([joints[:2], joints[:2]])
     with pytest.raises(TypeError, match="frames"):
         pipe(joints[0], frames=3)
-    for size in (-1, 0):
-        with pytest.raises(ValueError, match="batch_size"):
-            pipe(joints, batch_size=size)
+    for wrong in ({"batch_size": 0}, {"batch_size": 1.5}, {"num_workers": -1}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a whole number of"):
+            pipe(joints, **wrong)
+    assert pipe(joints[:2], num_workers=2) == pipe(joints[:2])
 
 
 def test_errors_name_the_file(pipe, joints, tmp_path):

@@ -264,7 +264,7 @@ def test_the_page_of_a_short_walk_says_what_is_missing(walk, tmp_path):
 
 def test_a_list_gives_a_list_and_a_saved_pipeline_loads(walk, tmp_path):
     pipe = pipe_of()
-    first, second = pipe([walk, walk[::-1].copy()])
+    first, second = pipe([walk, walk[::-1].copy()], batch_size=8, num_workers=0)
     assert first.class_probabilities != second.class_probabilities
     pipe.model.save_pretrained(tmp_path / "model")
     again = pipeline("gait-report", model=str(tmp_path / "model"))
@@ -305,6 +305,9 @@ def test_more_bad_input(walk, tmp_path):
     for arguments, message in (({"sex": "x"}, "sex"), ({"age": 200}, "age"), ({"html": tmp_path / "x.pdf"}, "html")):
         with pytest.raises(ValueError, match=message):
             pipe_of()(walk, **arguments)
+    for wrong in ({"batch_size": 0}, {"batch_size": 1.5}, {"num_workers": -1}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a whole number of"):
+            pipe_of()(walk, **wrong)
     with pytest.raises(ValueError, match="one walk"):
         pipe_of()([walk], html=tmp_path / "x.html")
 

@@ -71,7 +71,8 @@ def test_bfloat16(classify, folder, walks):
 def test_files_lists_and_attributes(classify, walks, tmp_path):
     save_walk(tmp_path / "walk.csv", walks.joints[1], 30.0)
     attributes = {"pathology": LABELS, "side": ["left side", "right side"]}
-    results = classify([walks.joints[0], tmp_path / "walk.csv"], candidate_labels=attributes, fps=30)
+    both = {"candidate_labels": attributes, "fps": 30, "batch_size": 8, "num_workers": 0}
+    results = classify([walks.joints[0], tmp_path / "walk.csv"], **both)
     assert [set(r) for r in results] == [{"pathology", "side"}] * 2
     for result in results:
         for name, found in result.items():
@@ -168,6 +169,7 @@ def test_what_is_unlike_all_known_classes_is_none_of_these(folder, walks):
         ({"candidate_labels": LABELS, "skeleton": "octopus"}, "unknown skeleton"),
         ({"candidate_labels": LABELS, "skeleton": "smpl_22"}, "22"),
         ({"candidate_labels": LABELS, "fps": -1}, "fps"),
+        ({"candidate_labels": LABELS, "batch_size": 0}, "batch_size: expected a whole number of 1 or more, got 0"),
     ],
 )
 def test_bad_input_gets_a_clear_error(classify, walks, arguments, message):

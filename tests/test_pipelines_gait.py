@@ -170,6 +170,18 @@ def test_what_is_given_to_pipeline_holds_for_every_call(family_folder, maker, re
             pipeline(task, model=str(family_folder), **{option: 16})
 
 
+def test_walks_are_read_in_batches_of_any_size(family_folder, reader):
+    """As every pipeline of transformers is called, with the same words as without."""
+    walks = list(simulate_walks(2, frames=60, seed=5).joints)
+    alone = [found["text"] for found in reader(walks)]
+    assert [found["text"] for found in reader(walks, batch_size=8, num_workers=0)] == alone
+    own = pipeline("gait-to-text", model=str(family_folder), batch_size=8, num_workers=1)
+    assert [found["text"] for found in own(walks)] == alone
+    for wrong in ({"batch_size": 0}, {"batch_size": 1.5}, {"num_workers": -1}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected a whole number of"):
+            reader(walks, **wrong)
+
+
 def test_prompts_are_taken_from_a_column_of_a_data_set(maker):
     rows = KeyDataset(Dataset.from_dict({"prompt": [PROMPT, "normal gait"]}), "prompt")
     assert [w["prompt"] for w in maker(rows, num_frames=16, seed=0)] == [PROMPT, "normal gait"]
@@ -304,6 +316,7 @@ def test_bad_prompts_are_refused(maker, prompt, message):
         ({"first": -1}, "first: expected"),
         ({"temperature": "hot"}, "temperature: expected a number"),
         ({"batch_size": 0}, "batch_size: expected"),
+        ({"num_workers": -1}, "num_workers: expected a whole number of 0 or more, got -1"),
     ],
 )
 def test_bad_options_are_refused(maker, options, message):
