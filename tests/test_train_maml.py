@@ -84,6 +84,14 @@ def test_bad_data_sets_are_refused(folder, tmp_path):
         maml.load_cycles(str(tmp_path / "empty"))
 
 
+def test_too_few_cycles_of_an_activity_are_told(cycles):
+    one = [np.flatnonzero((cycles.activity == "running") & (cycles.subject == s))[0] for s in map(str, range(1, SUBJECTS + 1))]
+    rows = np.concatenate((np.flatnonzero(cycles.activity == "walking"), one))
+    few = maml.Cycles(cycles.values[rows], cycles.mask[rows], cycles.subject[rows], cycles.activity[rows])
+    with pytest.raises(ValueError, match="nobody has 2 cycles of running; .* give more or longer walks of a person"):
+        maml.build(arguments(), few)
+
+
 def test_nothing_of_a_held_out_person_reaches_a_fit(folder, tmp_path):
     poisoned = write_cycles(tmp_path / "poisoned", poisoned="3")
     for data, out in ((folder, "a"), (poisoned, "b")):

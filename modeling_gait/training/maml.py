@@ -22,7 +22,7 @@ from modeling_gait.gait_tcn_network import adapt, masked_mse, support_context
 from modeling_gait.modeling_gait_tcn import GaitTCNModel
 from modeling_gait.training.arguments import TrainArguments
 from modeling_gait.training.data import fingerprint, load_rows, load_walks, pathology_names
-from modeling_gait.training.fit_prior import fit_prior, layout_of
+from modeling_gait.training.fit_prior import LEAST, fit_prior, layout_of
 from modeling_gait.training.loop import save_model, start, training_loop
 
 ALGORITHMS = ("maml", "first_order", "anil", "reptile", "pretrain")
@@ -113,11 +113,20 @@ def skeleton_cycles(walks: Dataset) -> Cycles:
 
 
 def fit_model(model: GaitTCNModel, cycles: Cycles, **options) -> dict:
-    """Scales and prior of the model, from the training people. options, and what is returned: of `fit_prior`."""
+    """Scales and prior of the model, from the training people. options, and what is returned: of `fit_prior`.
+
+    Raises ValueError where of some activity nobody has two cycles.
+    """
+    groups = cycles.tasks(LEAST)
+    if lacking := sorted(set(map(str, cycles.activity)) - {str(cycles.activity[rows[0]]) for rows in groups}):
+        raise ValueError(
+            f"nobody has {LEAST} cycles of {', '.join(lacking)}; a person's mean cycle needs that many of each activity: give "
+            "more or longer walks of a person (of simulated ones, 21 walks a person), or leave these out"
+        )
     model.fit_scales(cycles.values, cycles.mask)
     values, observed = model.standardise(cycles.values, cycles.mask)
     known = list(model.config.activities)
-    tasks = [(known.index(str(cycles.activity[rows[0]])), torch.from_numpy(rows)) for rows in cycles.tasks()]
+    tasks = [(known.index(str(cycles.activity[rows[0]])), torch.from_numpy(rows)) for rows in groups]
     return fit_prior(model.prior, values, observed[:, 0], tasks, model.channel_std, model.channel_mean, **options)
 
 
