@@ -19,7 +19,15 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.training import knowledge, loop
 from modeling_gait.training.arguments import TrainArguments, parse_arguments
 from modeling_gait.training.classifier import ClassifierArguments
-from modeling_gait.training.data import StepBatches, WindowLoader, class_labels, fingerprint, load_walks, mirror_parameters
+from modeling_gait.training.data import (
+    StepBatches,
+    WindowLoader,
+    class_labels,
+    fingerprint,
+    load_walks,
+    mirror_parameters,
+    open_rows,
+)
 from modeling_gait.training.gpt2 import GPT2Arguments
 from modeling_gait.training.knowledge import KnowledgeArguments
 from modeling_gait.training.maml import MamlArguments
@@ -87,6 +95,25 @@ def test_bad_data_sets_are_refused(tmp_path):
 def loader(dataset_folder, vq_folder) -> WindowLoader:
     extractor = GaitFeatureExtractor.from_pretrained(vq_folder)
     return WindowLoader(load_walks(str(dataset_folder)), extractor)
+
+
+def test_a_folder_of_several_data_sets_is_refused(tmp_path):
+    """Of other columns, or of the same columns and other classes: a number would be the wrong class without a word."""
+    for name, columns in (("a", ["x", "y"]), ("b", ["x", "y"]), ("c", ["x", "z"]), ("d", ["x"])):
+        (tmp_path / name).mkdir()
+        features = datasets.Features({"pathology": datasets.ClassLabel(names=columns)})
+        rows = datasets.Dataset.from_dict({"pathology": [0, 0]}, features=features)
+        rows = rows.rename_column("pathology", "activity") if name == "d" else rows
+        rows.to_parquet(str(tmp_path / name / "train.parquet"))
+    shutil.copytree(tmp_path / "a", tmp_path / "one" / "1")
+    shutil.copytree(tmp_path / "b", tmp_path / "one" / "2")
+    assert len(open_rows(str(tmp_path / "one"))) == 4
+    for other, differ in (("c", "pathology"), ("d", "pathology, activity")):
+        shutil.copytree(tmp_path / other, tmp_path / "one" / "3", dirs_exist_ok=True)
+        with pytest.raises(
+            ValueError, match=rf"one: holds several data sets: .*1/train.parquet and .*3/.* differ in {differ}; give"
+        ):
+            open_rows(str(tmp_path / "one"))
 
 
 def test_windows_depend_on_rows_and_seed_alone(loader):

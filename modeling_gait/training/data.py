@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as parquet
 import torch
-from datasets import Dataset, load_dataset
+from datasets import Dataset, Features, load_dataset
 from transformers.utils import cached_file
 
 from modeling_gait.cleaning import FASTEST_RATE, SLOWEST_RATE, at_rate
@@ -31,13 +32,26 @@ SAID = (  # what a data set says of its walks
 
 
 def open_rows(dataset: str) -> Dataset:
-    """Rows of a `load_dataset` name or a folder of Parquet, memory-mapped. Raises ValueError for a folder without any."""
+    """Rows of a `load_dataset` name or a folder of Parquet, memory-mapped.
+
+    Raises ValueError for a folder without any, and for one with several data sets: files of other columns, types or classes.
+    """
     if not Path(dataset).is_dir():
         return load_dataset(dataset, split="train")
     files = sorted(str(p) for p in Path(dataset).rglob("*.parquet"))
     if not files:
         raise ValueError(f"{dataset}: no Parquet files in this folder")
+    columns = {file: Features.from_arrow_schema(parquet.read_schema(file)) for file in files}
+    if other := next((file for file in files if columns[file] != columns[files[0]]), None):
+        raise ValueError(
+            f"{dataset}: holds several data sets: {files[0]} and {other} differ in "
+            f"{', '.join(_differing(columns[files[0]], columns[other]))}; give the folder of one"
+        )
     return load_dataset("parquet", data_files=files, split="train")
+
+
+def _differing(one: Features, other: Features) -> list[str]:
+    return [name for name in {**one, **other} if one.get(name) != other.get(name)]
 
 
 def load_rows(
