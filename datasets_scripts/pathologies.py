@@ -12,7 +12,6 @@ of each in the schema of `common.walk_features`, the classes in turn, with sever
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import datasets
@@ -95,11 +94,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--num_proc", type=int, default=2, help="processes that compute parameters and captions (default 2)")
     args = vars(parser.parse_args(argv))
     normal, output_dir, num_proc = (args.pop(name) for name in ("normal", "output_dir", "num_proc"))
-    try:
+    with common.errors_told():
         make = Pathologies(**args | {"classes": tuple(args["classes"]), "severity": tuple(args["severity"])})
         total = prepare(normal, output_dir, make, num_proc)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
     print(f"{total:,} rows in {output_dir}")
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import runpy
 import shutil
 import sys
 
@@ -9,7 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import CACHE, NUM_FRAMES, at_another_rate
+from conftest import CACHE, NUM_FRAMES, TRAIN, at_another_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +36,23 @@ from modeling_gait.training.maml import MamlArguments
 from modeling_gait.training.text import TextArguments
 from modeling_gait.training.video import VideoArguments
 from modeling_gait.training.vq import VQArguments
+
+
+@pytest.mark.parametrize("script", sorted(TRAIN.glob("*.py")), ids=lambda p: p.name)
+def test_what_is_wrong_is_told_without_a_traceback(script, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    given = ["--output_dir", tmp_path / "file", "--dataset", tmp_path, "--model", tmp_path, "--prompts", "x", "--unknown", "1"]
+    monkeypatch.setattr(sys, "argv", [script.name, *map(str, given)])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(script), run_name="__main__")
+    assert re.match(r"error: .*\['.*--unknown', '1'\]", str(stopped.value.code)), stopped.value.code
+
+
+def test_an_output_folder_that_is_a_file_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file is a file; output_dir must be a folder"):
+        loop.start(TrainArguments("data", str(tmp_path / "file")))
+
 
 # --- rows --------------------------------------------------------------------------------------------------------------------
 

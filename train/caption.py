@@ -39,7 +39,7 @@ from modeling_gait.caption_grammar import paraphrase
 from modeling_gait.captions import check_faithfulness, describe_walk
 from modeling_gait.files import atomic_folder, atomic_path, write_json
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
-from modeling_gait.schema import card_text
+from modeling_gait.schema import card_text, errors_told
 from modeling_gait.training.caption_texts import (
     ACTION_STYLES,
     APPEARANCE_STYLES,
@@ -312,4 +312,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

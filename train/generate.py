@@ -27,7 +27,7 @@ from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.files import atomic_folder
 from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.released import named
-from modeling_gait.schema import check_name, check_output, generated_row, walk_features
+from modeling_gait.schema import check_name, check_output, errors_told, generated_row, walk_features
 from modeling_gait.skeletons import SKELETONS
 
 COLUMNS = ("pathology", "side", "severity", "speed", "cadence", "count")
@@ -123,4 +123,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

@@ -45,6 +45,7 @@ from modeling_gait.drawing.rendering import render_animation
 from modeling_gait.files import atomic_folder, write_json
 from modeling_gait.gait_classes import CLASSES_FILE
 from modeling_gait.released import ABOUT, named
+from modeling_gait.schema import errors_told
 from modeling_gait.skeletons import SKELETONS
 from modeling_gait.training.cards import (
     SIMULATED,
@@ -469,12 +470,11 @@ def main() -> None:
         repositories = publish(args, HfApi())
     except HTTPError as error:
         sys.exit(f"error: {error}\nWhat was pushed before is complete; the same command goes on from there.")
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
     for repository in repositories:
         place = Path(args.dry_run) / repository.folder.name if args.dry_run else "pushed"
         print(f"{repository.type} {repository.id}: {place}")
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

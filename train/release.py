@@ -29,6 +29,7 @@ from transformers import HfArgumentParser
 from modeling_gait import __version__
 from modeling_gait.files import atomic_folder, write_json
 from modeling_gait.released import ABOUT, FOLDER, NAME
+from modeling_gait.schema import errors_told
 from modeling_gait.sentence_encoder import SentenceEncoder
 from modeling_gait.simulation.sensors import SHARES, UNSEEN
 from modeling_gait.training import classifier, gpt2, knowledge, maml, sentences, text, vq
@@ -210,13 +211,11 @@ def release(args: ReleaseArguments) -> Path:
 
 def main() -> None:
     args = HfArgumentParser(ReleaseArguments).parse_args_into_dataclasses()[0]
-    try:
-        folder = release(args)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+    folder = release(args)
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     print(f"{folder}: {size / 1e6:.1f} MB; {json.dumps(json.loads((folder / ABOUT).read_text())['metrics'], indent=1)}")
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
+from modeling_gait.schema import errors_told
 from modeling_gait.training.showing import ShowArguments, make_walks, write_pictures, write_table
 
 
@@ -29,4 +30,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

@@ -6,6 +6,7 @@
 What it reads and writes: modeling_gait/training/classifier.py.
 """
 
+from modeling_gait.schema import errors_told
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.classifier import ClassifierArguments, train
 
@@ -15,4 +16,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

@@ -9,6 +9,7 @@
 What it learns and what it writes: modeling_gait/training/gpt2.py.
 """
 
+from modeling_gait.schema import errors_told
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.gpt2 import GPT2Arguments, train
 
@@ -18,4 +19,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

@@ -9,6 +9,7 @@ begins with a vision encoder: that of train_video.py, or one of the Hub, such as
 writes: modeling_gait/training/knowledge.py.
 """
 
+from modeling_gait.schema import errors_told
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.knowledge import KnowledgeArguments, train
 
@@ -18,4 +19,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

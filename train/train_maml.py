@@ -12,6 +12,7 @@ gradient without second derivatives), `anil` (the heads alone adapt: Raghu et al
 inner step: learning to read the support is cheap that way.
 """
 
+from modeling_gait.schema import errors_told
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.maml import MamlArguments, train
 
@@ -21,4 +22,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

@@ -7,6 +7,7 @@ A network that sees the joints, whatever the clothes and the room, needs far few
 walks it sees no person of a measured data set. What it reads and writes: modeling_gait/training/video.py.
 """
 
+from modeling_gait.schema import errors_told
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.video import VideoArguments, train
 
@@ -16,4 +17,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

@@ -9,6 +9,7 @@
 Run it again after an interruption and it goes on from its checkpoint. --help lists every argument.
 """
 
+from modeling_gait.schema import errors_told
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.vq import VQArguments, train
 
@@ -18,4 +19,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_told():
+        main()

@@ -34,11 +34,13 @@ def start(args: TrainArguments, unused: bool = False) -> Accelerator:
     """Threads, seeds and the Accelerator; a checkpoint that a killed run was about to replace is in its place again.
 
     unused: in some steps some parameters have no part in the loss. Raises ValueError for numbers of steps or walks that cannot
-    be, and where `args.output_dir` holds a model of another type than is trained (`args.makes`).
+    be, and where `args.output_dir` is a file or holds a model of another type than is trained (`args.makes`).
     """
     for name, least in (("max_steps", 0), ("save_steps", 1), ("batch_size", 1)):
         if (value := getattr(args, name, least)) < least:
             raise ValueError(f"{name}: expected {least} or more, got {value}")
+    if Path(args.output_dir).exists() and not Path(args.output_dir).is_dir():
+        raise ValueError(f"{args.output_dir} is a file; output_dir must be a folder")
     if args.makes and (config := Path(args.output_dir) / "config.json").is_file():
         held = json.loads(config.read_text()).get("model_type")
         if held != args.makes:
