@@ -39,6 +39,16 @@ from modeling_gait.training.vq import VQArguments
 
 
 @pytest.mark.parametrize("script", sorted(TRAIN.glob("*.py")), ids=lambda p: p.name)
+def test_a_trained_model_is_not_trained_over(vq_folder, tmp_path, monkeypatch):
+    """With the same arguments or others: it was overwritten without a word."""
+    for folder in (vq_folder, shutil.copytree(vq_folder, tmp_path / "vq")):
+        monkeypatch.setattr(sys, "argv", ["train_vq", "--dataset", "data", "--output_dir", str(folder)])
+        with pytest.raises(ValueError, match=f"{folder} holds a trained model; choose another output_dir, or remove that"):
+            parse_arguments(VQArguments)
+    (folder / "checkpoint").mkdir()  # killed while it saved the model: it goes on
+    assert parse_arguments(VQArguments).output_dir == str(folder)
+
+
 def test_what_is_wrong_is_told_without_a_traceback(script, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     given = ["--output_dir", tmp_path / "file", "--dataset", tmp_path, "--model", tmp_path, "--prompts", "x", "--unknown", "1"]

@@ -42,7 +42,10 @@ class TrainArguments:
 
 
 def parse_arguments(kind: type) -> TrainArguments:
-    """Arguments from the command line, or from one JSON file (`train_vq.py configs/vq_gist.json --max_steps 10`)."""
+    """Arguments from the command line, or from one JSON file (`train_vq.py configs/vq_gist.json --max_steps 10`).
+
+    Raises ValueError for an unknown one, and where a run in `output_dir` is finished.
+    """
     parser = HfArgumentParser(kind)
     argv = sys.argv[1:]
     if argv and argv[0].endswith(".json"):
@@ -57,7 +60,15 @@ def parse_arguments(kind: type) -> TrainArguments:
     for name, part in (("init_from", ""), ("vq", "vq")):
         if hasattr(args, name):
             setattr(args, name, named(getattr(args, name), part))
+    check_unfinished(args)
     return args
+
+
+def check_unfinished(args: TrainArguments) -> None:
+    """Raise ValueError where `output_dir` holds a whole model, and no checkpoint to go on from."""
+    folder = Path(args.output_dir)
+    if any(folder.glob("model*.safetensors")) and not any(folder.glob("*checkpoint*")):
+        raise ValueError(f"{folder} holds a trained model; choose another output_dir, or remove that to train anew")
 
 
 def need(args: TrainArguments, *names: str) -> None:
