@@ -39,7 +39,7 @@ class GaitDecoderOutput(ModelOutput):
 
 
 class GaitDecoderModel(GaitPreTrainedModel):
-    """Decoder of gait codes. See the head of this file."""
+    """Decoder of gait codes, float32 whatever `dtype` is asked for. See the head of this file."""
 
     config_class = GaitDecoderConfig
     main_input_name = "temporal_codes"

@@ -54,11 +54,14 @@ class GaitTCNOutput(ModelOutput):
 
 
 class GaitTCNModel(PreTrainedModel):
-    """Temporal convolutional network for gait cycles. See the head of this file."""
+    """Temporal convolutional network for gait cycles. See the head of this file.
+
+    Weights are float32 whatever `dtype` `from_pretrained` is asked for: half precision would make another person of the prior.
+    """
 
     config_class = GaitTCNConfig
     base_model_prefix = "gait_tcn"
-    _keep_in_fp32_modules_strict = ["."]  # every tensor: half precision would make another person of the prior
+    _keep_in_fp32_modules_strict = ["."]  # every tensor
     main_input_name = "values"
     supports_gradient_checkpointing = False
 

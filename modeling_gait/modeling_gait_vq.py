@@ -203,11 +203,15 @@ class GaitCodebooks(nn.Module):
 
 
 class GaitPreTrainedModel(PreTrainedModel):
-    """Shared by the models of gait codes. Raises ValueError for a configuration of the codes of a latent step (version 1)."""
+    """Shared by the models of gait codes. Raises ValueError for a configuration of the codes of a latent step (version 1).
+
+    Weights are float32 whatever `dtype` `from_pretrained` is asked for: half precision rounds metres, and what is solved for
+    with them.
+    """
 
     base_model_prefix = ""
     main_input_name = "joints"
-    # all but the integers: metres, and what is solved for with them
+    # all but the integers
     _keep_in_fp32_modules_strict = [r"^(?!.+\.group$)"]
 
     def __init__(self, config: GaitVQConfig):
@@ -239,7 +243,8 @@ class GaitPreTrainedModel(PreTrainedModel):
 
 
 class GaitVQModel(GaitPreTrainedModel):
-    """The pathology VQ tokeniser. See the head of this file; `fit_parts` of training/fit_parts.py fits its buffers."""
+    """The pathology VQ tokeniser, always float32. See the head of this file; `fit_parts` of training/fit_parts.py fits its
+    buffers."""
 
     config_class = GaitVQConfig
 
