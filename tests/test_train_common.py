@@ -38,7 +38,6 @@ from modeling_gait.training.video import VideoArguments
 from modeling_gait.training.vq import VQArguments
 
 
-@pytest.mark.parametrize("script", sorted(TRAIN.glob("*.py")), ids=lambda p: p.name)
 def test_a_trained_model_is_not_trained_over(vq_folder, tmp_path, monkeypatch):
     """With the same arguments or others: it was overwritten without a word."""
     for folder in (vq_folder, shutil.copytree(vq_folder, tmp_path / "vq")):
@@ -49,6 +48,7 @@ def test_a_trained_model_is_not_trained_over(vq_folder, tmp_path, monkeypatch):
     assert parse_arguments(VQArguments).output_dir == str(folder)
 
 
+@pytest.mark.parametrize("script", sorted(TRAIN.glob("*.py")), ids=lambda p: p.name)
 def test_what_is_wrong_is_told_without_a_traceback(script, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     given = ["--output_dir", tmp_path / "file", "--dataset", tmp_path, "--model", tmp_path, "--prompts", "x", "--unknown", "1"]
