@@ -1,5 +1,7 @@
 """New people from parts: what is added is what the formula says, in a map of a data set and rows of a loader."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from modeling_gait.gait_waves import fit_waves, footing
 from modeling_gait.new_people import NewPeople
 from modeling_gait.skeletons import KINECT_V2, SKELETONS, convert_joints
 from modeling_gait.training.data import load_walks
+from modeling_gait.walk_checks import leg_length
 
 STILL = {"person": 0.0, "way": 0.0, "severity": 0.0, "bodies": None}
 
@@ -127,9 +130,12 @@ def test_rows_that_are_no_walk_at_this_rate_are_named(rows):
     people, walk = NewPeople().fit(rows), np.array(plain[1]["joints"])
     hole = walk.copy()
     hole[3, 4, 0] = np.nan
+    leg = leg_length(walk, KINECT_V2)
     for column, value, message in (
         ("joints", hole, "row 8: has joints that are not finite"),
-        ("joints", walk[:1], r"row 8: expected joints \(T, 25, 3\) of two frames or more, got \(1, 25, 3\)"),
+        ("joints", walk[:29], r"row 8: expected joints \(T, 25, 3\) of 30 frames or more, got \(29, 25, 3\)"),
+        ("joints", 0.4 / leg * walk, r"row 8: legs of 0\.40 m, expected 0.45 to 1.1 m: what is the unit"),
+        ("joints", 1.2 / leg * walk, r"row 8: legs of 1\.20 m, expected 0.45 to 1.1 m"),
         ("joints", walk[:0], "row 8: expected joints"),
         ("joints", walk[:, :24], "row 8: expected joints"),
         ("joints", 1000 * walk, "row 8: the ankles are .* m from the hips: what is the unit"),
@@ -156,6 +162,16 @@ def test_rows_that_are_no_walk_at_this_rate_are_named(rows):
         NewPeople().fit(Dataset.from_list(broken, features=rows.features))
     with pytest.raises(ValueError, match="row 0: has 30.0 frames a second, expected 60"):
         NewPeople(fps=60.0).fit(rows)
+
+
+def test_one_person_alone_is_told(rows):
+    one = rows.select([i for i in range(len(rows)) if rows[i]["subject_id"] == rows[0]["subject_id"]])
+    with pytest.warns(UserWarning, match=f"only subject {rows[0]['subject_id']} walks normally: nobody else can be drawn"):
+        NewPeople().fit(one)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        NewPeople(**STILL).fit(one)
+        NewPeople().fit(rows)
 
 
 def test_no_attributes_are_no_side(rows):
