@@ -39,7 +39,7 @@ from .kinematics import joint_track
 from .skeletons import KINECT_V2, Skeleton
 from .walk_checks import MIN_SPREAD, leg_length
 
-LEGS = (0.45, 1.1)  # m, hip to knee to ankle; those of gist have 0.59 to 0.87
+LEGS = (0.3, 1.1)  # m, hip to knee to ankle, from a child of a year on; those of gist have 0.59 to 0.87
 _BATCH = 128
 _FASTER = (0.5, 2.0)  # how far a walk's speed follows its legs at most
 _NEEDED = ("joints", "pathology", "subject_id", "attributes")
