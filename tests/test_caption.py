@@ -146,6 +146,13 @@ def test_bad_arguments(changes, message, dataset_folder, tmp_path):
         caption.run(arguments(dataset, tmp_path / "out", **{k: v for k, v in changes.items() if k != "dataset"}))
     with pytest.raises(ValueError, match="output_dir is the data set itself"):
         caption.run(arguments(dataset_folder, dataset_folder))
+    (tmp_path / "other" / "pictures").mkdir(parents=True)
+    with pytest.raises(ValueError, match="other is not a data set folder: it holds pictures"):
+        caption.run(arguments(dataset_folder, tmp_path / "other"))
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "README.md").write_text("---\npretty_name: gist\n---\n")
+    with pytest.raises(ValueError, match=r"named holds another data set \(gist\)"):
+        caption.run(arguments(dataset_folder, tmp_path / "named"))
 
 
 def test_row_without_facts_is_named(tmp_path):

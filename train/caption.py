@@ -39,7 +39,7 @@ from modeling_gait.caption_grammar import paraphrase
 from modeling_gait.captions import check_faithfulness, describe_walk
 from modeling_gait.files import atomic_folder, atomic_path, write_json
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses
-from modeling_gait.schema import card_text, errors_told
+from modeling_gait.schema import card_text, check_name, check_output, errors_told
 from modeling_gait.training.caption_texts import (
     ACTION_STYLES,
     APPEARANCE_STYLES,
@@ -250,6 +250,8 @@ def run(args: CaptionArguments) -> Counter:
             raise ValueError(f"{name} must be at least 1, got {getattr(args, name)}")
     if Path(args.output_dir).resolve() == Path(args.dataset).resolve():
         raise ValueError("output_dir is the data set itself; choose another folder")
+    check_output(Path(args.output_dir))
+    check_name(Path(args.output_dir), None)  # captioned data sets have none
     data, task_of, columns = load_rows(args)
     folder = Path(f"{args.output_dir}.shards")
     folder.mkdir(parents=True, exist_ok=True)
