@@ -134,8 +134,7 @@ def test_rows_that_are_no_walk_at_this_rate_are_named(rows):
     for column, value, message in (
         ("joints", hole, "row 8: has joints that are not finite"),
         ("joints", walk[:29], r"row 8: expected joints \(T, 25, 3\) of 30 frames or more, got \(29, 25, 3\)"),
-        ("joints", 0.25 / leg * walk, r"row 8: legs of 0\.25 m, expected 0.3 to 1.1 m: what is the unit"),
-        ("joints", 1.2 / leg * walk, r"row 8: legs of 1\.20 m, expected 0.3 to 1.1 m"),
+        ("joints", 0.25 / leg * walk, r"row 8: legs of 0\.25 m, expected 0.3 m or more: what is the unit"),
         ("joints", walk[:0], "row 8: expected joints"),
         ("joints", walk[:, :24], "row 8: expected joints"),
         ("joints", 1000 * walk, "row 8: the ankles are .* m from the hips: what is the unit"),
