@@ -39,7 +39,7 @@ from modeling_gait.cleaning import CleaningReport
 from modeling_gait.file_formats import SUFFIXES
 from modeling_gait.files import read_text
 from modeling_gait.formats import parse_number
-from modeling_gait.gait_classes import GaitClass, GaitClasses, load_classes
+from modeling_gait.gait_classes import GaitClass, GaitClasses, load_classes, plain_words
 from modeling_gait.loading import VIDEO_SUFFIXES
 from modeling_gait.recording import read_recording
 from modeling_gait.simulation import PATHOLOGIES
@@ -121,7 +121,7 @@ def _check(row: dict, data_dir: Path) -> list[str]:
 
 def _check_classes(rows: list[dict], known: GaitClasses) -> list[str]:
     """Give every row the name of its class, and its side where that is not said; returns what is wrong with them."""
-    problems, written, first = [], {label: {_words(label): "a known class"} for label in known.labels}, {}
+    problems, written, first = [], {label: {plain_words(label): "a known class"} for label in known.labels}, {}
     for row in rows:
         text, found = row["pathology"], known.find(row["pathology"])
         name = row["pathology"] = found.name if found else re.sub(r"[\W_]+", "_", text.lower()).strip("_")
@@ -131,11 +131,11 @@ def _check_classes(rows: list[dict], known: GaitClasses) -> list[str]:
         if not name or found:
             continue
         first.setdefault(name, place)
-        if _words(text) not in (others := written.setdefault(name, {})):
+        if plain_words(text) not in (others := written.setdefault(name, {})):
             if others:
                 other = ", ".join(others.values())
                 problems.append(f"{place} would be class {name!r}, which is {other}; names must differ by letters or digits")
-            others[_words(text)] = f"{text!r} in line {row['line']}"
+            others[plain_words(text)] = f"{text!r} in line {row['line']}"
         if name not in known and (close := difflib.get_close_matches(name, known.labels, 1, 0.85)):
             problems.append(
                 f"{place} is no class that is known, but {close[0]!r} is; if it is one of your own, give it an entry in a file "
@@ -154,11 +154,6 @@ def _check_classes(rows: list[dict], known: GaitClasses) -> list[str]:
         except ValueError as error:
             problems.append(f"{first.get(name, rows[0]['place'].partition(',')[0])}: {error}")
     return problems
-
-
-def _words(written: str) -> str:
-    """A written class as `GaitClasses.find` compares it."""
-    return re.sub(r"[\s_-]+", " ", written.strip().lower())
 
 
 def table_classes(rows: list[dict], known: GaitClasses) -> GaitClasses:

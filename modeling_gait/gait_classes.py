@@ -35,6 +35,11 @@ CLASSES_FILE = "gait_classes.json"
 _PARAMETERS = {p.name for p in (*GAIT_PARAMETERS, *KINEMATIC_PARAMETERS)}
 
 
+def plain_words(written: str) -> str:
+    """A written class as `GaitClasses.find` compares it: lower case, one space for spaces, underscores and hyphens."""
+    return re.sub(r"[\s_-]+", " ", written.strip().lower())
+
+
 @dataclass(frozen=True)
 class Sentence:
     """One sentence about a class, and the key of its source."""
@@ -129,7 +134,7 @@ class GaitClasses:
 
     def find(self, words: str) -> GaitClass | None:
         """The class that a name or a synonym says, None if none does."""
-        words = re.sub(r"[\s_-]+", " ", words.strip().lower())
+        words = plain_words(words)
         return next((c for c in self.classes if words in {re.sub(r"[\s_-]+", " ", p) for p in c.phrases}), None)
 
     def select(self, labels: Iterable[str]) -> "GaitClasses":
@@ -339,4 +344,13 @@ def _of_type(value, kind: type, where: str):
     return value
 
 
-__all__ = ["CLASSES_FILE", "GaitClass", "GaitClasses", "Sentence", "load_classes", "parse_classes", "phrases_pattern"]
+__all__ = [
+    "CLASSES_FILE",
+    "GaitClass",
+    "GaitClasses",
+    "Sentence",
+    "load_classes",
+    "parse_classes",
+    "phrases_pattern",
+    "plain_words",
+]
