@@ -22,7 +22,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import datasets  # noqa: F401  slow to import, as torch and transformers are
 import pytest
 import yaml
 from tqdm import tqdm
@@ -32,6 +31,9 @@ from modeling_gait.files import write_json
 
 LISTED = yaml.safe_load((ROOT / "experiments" / "mutants.yaml").read_text(encoding="utf-8"))
 MUTANTS = [(file, *parts) for file, found in LISTED.items() for parts in found]
+# children come from a process without threads (a fork of one with threads may hang) that has imported what is slow to import
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["datasets", "transformers", "torch", "pytest"])
 
 
 def paths(tests: str) -> list[str]:
@@ -63,10 +65,12 @@ def tracked() -> list[str]:
 
 
 def passes(folder: Path, tests: str) -> bool:
-    """Whether these tests pass in the copy, in a child of this process, which has imported what is slow to import."""
-    child = multiprocessing.get_context("fork").Process(target=_run, args=(folder, paths(tests)))
+    """Whether these tests pass in the copy, in a process of their own."""
+    child = CHILDREN.Process(target=_run, args=(folder, paths(tests)))
     child.start()
     child.join(1800)
+    child.kill()  # does nothing where it has ended
+    child.join()
     if child.exitcode not in (0, 1, 2):  # 1: tests failed, 2: a module broke while it was collected
         raise OSError(f"{tests}: pytest ended with {child.exitcode}")
     return child.exitcode == 0
