@@ -135,7 +135,7 @@ class GaitClasses:
     def find(self, words: str) -> GaitClass | None:
         """The class that a name or a synonym says, None if none does."""
         words = plain_words(words)
-        return next((c for c in self.classes if words in {re.sub(r"[\s_-]+", " ", p) for p in c.phrases}), None)
+        return next((c for c in self.classes if words in map(plain_words, c.phrases)), None)
 
     def select(self, labels: Iterable[str]) -> "GaitClasses":
         """These classes in this order, the words of the rest as `others`; an unknown label becomes a class of that name."""
