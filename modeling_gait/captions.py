@@ -35,7 +35,6 @@ __all__ = [
     "WalkDescription",
     "affected_side",
     "check_class",
-    "check_classes",
     "check_faithfulness",
     "describe_walk",
     "fit_reference",
@@ -88,12 +87,6 @@ def check_faithfulness(text: str, description: WalkDescription) -> list[str]:
         if value not in {known, *ALSO.get(known, ())}:
             problems.append(f"the text says {key} {value}, the description {d.attributes.get(key)}")
     return problems
-
-
-def check_classes(classes: GaitClasses) -> None:
-    """`check_class` of each of them."""
-    for name in classes.labels:
-        check_class(name, classes)
 
 
 def check_class(name: str, classes: GaitClasses) -> None:

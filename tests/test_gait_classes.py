@@ -13,7 +13,7 @@ from modeling_gait.caption_grammar import captions_for, paraphrase
 from modeling_gait.captions import (
     WalkDescription,
     affected_side,
-    check_classes,
+    check_class,
     check_faithfulness,
     describe_walk,
     parse_prompt,
@@ -92,8 +92,8 @@ def test_what_the_simulator_walks_and_what_prompts_name_is_known():
 
 @pytest.mark.parametrize("classes", [load_classes(), OWN], ids=["packaged", "own"])
 def test_every_word_of_a_class_is_read_as_it(classes):
-    check_classes(classes)
     for c in classes.classes:
+        check_class(c.name, classes)
         for phrase in c.phrases:
             assert parse_prompt(f"{phrase}, 1 m/s", classes).pathology == c.name, phrase
 
@@ -161,7 +161,7 @@ def test_a_family_without_normal_gait_takes_nothing_for_it():
 @pytest.mark.parametrize("name", ["mild", "left_knee", "slow", "normal_speed", "gait"])
 def test_a_name_that_says_something_else_is_refused(name):
     with pytest.raises(ValueError, match=f"class '{name}': the words .* (do not say it|name a side)"):
-        check_classes(load_classes().select(("normal", name)))
+        check_class(name, load_classes().select(("normal", name)))
 
 
 # --- files ---
