@@ -233,7 +233,7 @@ class GaitPreTrainedModel(PreTrainedModel):
             init.copy_(module.group, torch.arange(components) * module.tokens // components)
             init.normal_(module.codebook, std=0.01)
         elif isinstance(module, SensorNoise):
-            for buffer in (module.mix, module.spectrum, module.shape):
+            for buffer in (module.mix, module.spectrum, module.shape, module.spread):
                 init.zeros_(buffer)
         elif isinstance(module, GaitCodebooks):
             init.zeros_(module.class_means)

@@ -3,9 +3,9 @@
 In: residuals (B, T, C) [m] of channels that a model leaves, mask (B, T), phase (B, T) [rad].
 Out: log levels (B, 8) of the parts of the body; random residuals of the same kind.
 
-A residual is levels(part of the body) x shape(phase, channel) x stationary Gaussian noise with the spectrum and the
-correlation between channels that the data show: a depth camera errs more where limbs swing or hide each other, and joints of a
-limb err together.
+A residual is levels(part of the body) x spread(walk, channel) x shape(phase, channel) x stationary Gaussian noise with the
+spectrum and the correlation between channels that the data show: a depth camera errs more where limbs swing or hide each other,
+joints of a limb err together, and of one walk a joint errs far more than of another, so that tails are heavy.
 """
 
 import math
@@ -35,7 +35,7 @@ def body_parts(skeleton: Skeleton) -> list[int]:
 
 class SensorNoise(nn.Module):
     """Buffers: `mix` (C, C), `spectrum` (F, C) amplitudes of each mixed channel by frequency up to fps / 2, `shape` (16,
-    C) by phase."""
+    C) by phase, `spread` (C, C), a root of the covariance over walks of the log levels of channels in their part."""
 
     def __init__(self, skeleton: Skeleton, num_frames: int):
         super().__init__()
@@ -44,17 +44,22 @@ class SensorNoise(nn.Module):
         self.register_buffer("mix", torch.zeros(channels, channels))
         self.register_buffer("spectrum", torch.zeros(num_frames // 2 + 1, channels))
         self.register_buffer("shape", torch.zeros(_BINS, channels))
+        self.register_buffer("spread", torch.zeros(channels, channels))
 
     def levels(self, residual: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Log root mean squares (B, 8) [log m] of each part of the body."""
-        power = (residual.square() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        power = _power(residual, mask)
         member = nn.functional.one_hot(torch.tensor(self.parts, device=power.device), LEVELS).to(power)
         return ((power @ member) / member.sum(0).clamp(min=1)).clamp(min=1e-8).log() / 2
 
     @torch.no_grad()
     def fit(self, residual: torch.Tensor, mask: torch.Tensor, phase: torch.Tensor) -> None:
         """From residuals of many windows; the spectrum from the full ones (all, cut to the shortest, where none is)."""
-        unit = residual / self.levels(residual, mask).exp()[:, self.parts][:, None]
+        own = _power(residual, mask).clamp(min=1e-8).log() / 2
+        beside = (own - self.levels(residual, mask)[:, self.parts]).double()
+        values, basis = torch.linalg.eigh(torch.cov(beside.T, correction=0))
+        self.spread.copy_((basis * values.clamp(min=0).sqrt()).T)
+        unit = residual / own.exp()[:, None]
         bins, valid = self._bins(phase)[mask > 0], unit[mask > 0]
         total = torch.zeros_like(self.shape).index_add_(0, bins, valid.square())
         count = torch.bincount(bins, minlength=_BINS)[:, None]
@@ -65,6 +70,7 @@ class SensorNoise(nn.Module):
         unit = unit[mask.sum(1) >= frames, :frames]
         _, basis = torch.linalg.eigh(torch.cov(unit.flatten(0, 1).T.double()))
         self.mix.copy_(basis)
+        self.shape.mul_(beside.mean(0).exp())
         amplitude = torch.fft.rfft(unit @ self.mix, dim=1).abs().square().mean(0).sqrt() / math.sqrt(frames)
         self.spectrum.copy_(_resample(amplitude, len(self.spectrum)))
 
@@ -75,15 +81,21 @@ class SensorNoise(nn.Module):
         frames = phase.shape[1]
         amplitude = _resample(self.spectrum, frames // 2 + 1) * math.sqrt(frames / 2)
         own = generator if isinstance(generator, list) else [generator]  # one for all walks, or one for each
-        shape = (2, len(levels) // len(own), *amplitude.shape)
+        shape = (2, len(levels) // len(own), 1 + len(amplitude), len(self.spread))
         drawn = [torch.randn(shape, generator=g, device=g.device if g else levels.device) for g in own]
-        drawn = torch.cat(drawn, dim=1).to(levels.device)
-        noise = torch.fft.irfft(torch.complex(drawn[0], drawn[1]) * amplitude, n=frames, dim=1) @ self.mix.T
-        return noise * self.shape[self._bins(phase)] * levels.exp()[:, self.parts][:, None]
+        walk, waves = torch.cat(drawn, dim=1).to(levels.device).split((1, len(amplitude)), dim=2)
+        noise = torch.fft.irfft(torch.complex(waves[0], waves[1]) * amplitude, n=frames, dim=1) @ self.mix.T
+        scale = (levels[:, None, self.parts] + walk[0] @ self.spread).exp()
+        return noise * self.shape[self._bins(phase)] * scale
 
     @staticmethod
     def _bins(phase: torch.Tensor) -> torch.Tensor:
         return torch.remainder(phase / (2 * math.pi) * _BINS, _BINS).long().clamp(max=_BINS - 1)
+
+
+def _power(residual: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean squares (B, C) [m^2] of each channel over valid frames."""
+    return (residual.square() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
 def _resample(amplitude: torch.Tensor, count: int) -> torch.Tensor:

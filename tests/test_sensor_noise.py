@@ -40,6 +40,25 @@ def test_samples_are_like_the_data(residual):
     assert noise.sample(levels[:2], torch.rand(2, 150), None).shape == (2, 150, C), "of any length"
 
 
+def test_a_joint_is_worse_in_one_walk_than_in_another(residual):
+    """As the hip of a Kinect, which jumps in few of the walks: tails as heavy, of the same joints together."""
+    slow, mask, phase = residual
+    some = torch.randn(len(slow), 1, 1, generator=torch.Generator().manual_seed(2))
+    elbow, wrist = (slice(3 * j, 3 * j + 3) for j in (KINECT_V2.index(f"left_{n}") for n in ("elbow", "wrist")))
+    uneven = slow.clone()
+    uneven[..., elbow] *= some.exp()
+    noise = SensorNoise(KINECT_V2, T)
+    noise.fit(uneven, mask, phase)
+    levels = noise.levels(slow, mask)
+    drawn = noise.sample(levels, phase, torch.Generator().manual_seed(1))
+
+    def own(x: torch.Tensor, joint: slice) -> torch.Tensor:
+        return x[..., joint].square().mean((1, 2)).log() / 2
+
+    assert own(drawn, elbow).std() > 0.6 > 0.4 > own(drawn, wrist).std()
+    assert noise.sample(levels[:2], phase[:2], [torch.Generator().manual_seed(s) for s in (1, 2)]).shape == (2, T, C)
+
+
 def test_a_seed_repeats(residual):
     noise = SensorNoise(KINECT_V2, T)
     noise.fit(*residual)
