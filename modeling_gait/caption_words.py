@@ -4,6 +4,7 @@ In: nothing. Out: constants, all lower case. `captions.py` writes and checks tex
 A space in a phrase stands for a space or a hyphen when text is read.
 """
 
+import json
 from dataclasses import dataclass
 
 SIDES = ("left", "right", "both", "none", "unknown")
@@ -165,6 +166,19 @@ joint mean average each somewhat clearly pelvic obliquity carrying wearing dress
 """  # words of any description, which ask for nothing by themselves
 _ASKING = "treadmill indoor outdoor short long child steady free slow fast same another new good"  # which nothing uses
 PLAIN_WORDS = BENIGN_WORDS.union(_PLAIN.split()).difference(_ASKING.split())
+
+
+def stated_attributes(text: str | None, name: str = "walk") -> dict:
+    """What the column `attributes` says of a walk, a JSON object or nothing. Raises ValueError, with `name`, for something else
+    and for a side that is none: a side in another spelling would be taken for the other one."""
+    try:
+        attributes = json.loads(text or "{}")
+        side = attributes.get("side")
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError(f"{name}: attributes, expected a JSON object, got {str(text)[:80]!r}") from None
+    if side is not None and side not in SIDES:
+        raise ValueError(f"{name}: side {side!r} is not one of {', '.join(SIDES)}")
+    return attributes
 
 
 def with_article(clothing: str) -> str:

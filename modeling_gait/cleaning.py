@@ -13,7 +13,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import median_filter
 
-from .skeletons import KINECT_V2, Skeleton, check_metres, convert_joints
+from .skeletons import KINECT_V2, Skeleton, check_metres, convert_joints, unmasked
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
 CLOCK_PERIOD = 60.0  # s, the stamps of gist start again at 0 every minute
@@ -111,8 +111,8 @@ def clean_walk(
     Raises:
         ValueError: shapes that do not fit, fewer than `min_frames` usable frames, or another unit than metres.
     """
-    given = np.asarray(joints)
-    times, joints = np.array(times, np.float64), np.array(joints, np.float64)
+    given = unmasked(joints)
+    times, joints = np.array(times, np.float64), np.array(given, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or times.shape != joints.shape[:1]:
         raise ValueError(
             f"expected times (T,) and joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, "

@@ -88,6 +88,8 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
             if len(joints) < 2:
                 raise ValueError(f"walk {number} of those to fit to has {len(joints)} frames; expected at least 2")
             check_metres(joints, f"joints of walk {number}")
+            if not np.isfinite(joints).all():
+                raise ValueError(f"walk {number} of those to fit to holds joints that are not finite; clean it first")
             total = total + (joints - joints[:, [root]]).sum(0)
             count += len(joints)
             velocity = np.diff(joints[:, root, :2], axis=0) * self.fps

@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter1d
 
 from .gait_events import LONGEST, SHORTEST, SIDES, GaitEvents, detect_gait_events, smooth_positions
 from .kinematics import joint_angles, joint_track, pelvis_track
-from .skeletons import KINECT_V2, Skeleton, check_walk, known_skeleton
+from .skeletons import KINECT_V2, Skeleton, check_walk, known_skeleton, unmasked
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _measure(
 ) -> tuple[dict[str, list], dict[str, float]]:
     """Values by step, stride or cycle, nan where a joint was `filled`, and what is measured once of the whole walk."""
     check_walk(joints, fps, skeleton)
-    joints = np.asarray(joints, np.float64)
+    joints = np.asarray(unmasked(joints), np.float64)
     if filled is None or not filled.any():
         filled = np.zeros(joints.shape[:2], bool)
     else:

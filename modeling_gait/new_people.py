@@ -21,7 +21,6 @@ class, one sensor, nothing else changed) go on average 0.79, 0.64, 0.54 m/s in a
 normal] and W[C, c]: real walks then take what words ask for.
 """
 
-import json
 import math
 import operator
 import warnings
@@ -32,6 +31,7 @@ import numpy as np
 import torch
 
 from .augmentation import NEW_PEOPLE, Augmentation
+from .caption_words import stated_attributes
 from .gait_events import SIDES
 from .gait_parameters import odd_input
 from .gait_waves import GaitWaves, clock, cycle_waves, fit_waves, footing, from_channels, phase_of, to_channels
@@ -237,10 +237,7 @@ def _cells(batch: dict, classes: list[str], names: list[str]) -> list[tuple[str,
             of = -1
         if not 0 <= of < len(classes):
             raise ValueError(f"{name}: class {label!r}, expected 0 to {len(classes) - 1}")
-        try:
-            left = attributes not in (None, "") and json.loads(str(attributes)).get("side") == "left"
-        except (ValueError, AttributeError):
-            raise ValueError(f"{name}: attributes, expected a JSON object, got {attributes!r}") from None
+        left = stated_attributes(attributes, name).get("side") == "left"
         cells.append((str(subject), classes[of], left))
     return cells
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .skeletons import SKELETONS, SMPL_22, Skeleton
+from .skeletons import SKELETONS, SMPL_22, Skeleton, unmasked
 
 MAX_FRAMES = 2**20  # 2.9 hours at 100 Hz
 HUMANML3D_FPS = 20.0  # of all of HumanML3D
@@ -103,7 +103,7 @@ def from_arrays(arrays: dict[str, np.ndarray], skeleton: Skeleton | None, path: 
         return _smpl(arrays, path)
     if "joints" not in arrays:
         raise ValueError(f"{path}: has no array 'joints', only {', '.join(arrays) or 'nothing'}")
-    joints = np.asarray(arrays["joints"])
+    joints = unmasked(arrays["joints"])
     if joints.dtype.kind not in "fiu":
         raise ValueError(f"{path}: 'joints' must hold numbers, got {joints.dtype}")
     if len(joints.shape) > 1 and (len(joints) > MAX_FRAMES or joints.shape[1] > 3 * MAX_POINTS):

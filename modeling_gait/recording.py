@@ -398,7 +398,7 @@ def _array(value, key: str, name: str) -> np.ndarray:
     if key == "joints" and not (isinstance(value, np.ndarray) or isinstance(value, list | tuple) and is_one(value)):
         raise TypeError(f"expected a file, an array (T, J, 3), a dict with 'joints' or a Walk, got {type(value).__name__}")
     try:
-        return np.asarray(value)
+        return np.asanyarray(value)  # a masked array keeps its mask
     except ValueError as error:
         raise ValueError(f"{name}: {key} is no array ({error})") from None
 

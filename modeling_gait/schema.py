@@ -82,9 +82,11 @@ def walk_row(
 ) -> dict:
     """One row of the schema from canonical joints (T, J, 3) [m]; computes gait parameters and captions that are not given.
 
-    Raises ValueError for another unit.
+    Raises ValueError for another unit, and for joints that are not finite.
     """
     check_metres(joints)
+    if not np.isfinite(joints).all():
+        raise ValueError("joints hold values that are not finite; clean them first (modeling_gait.cleaning)")
     attributes = attributes or {}
     parameters = compute_gait_parameters(joints, fps, skeleton) if parameters is None else parameters
     if captions is None:

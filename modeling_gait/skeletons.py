@@ -273,6 +273,11 @@ def known_skeleton(skeleton: Skeleton | str | None) -> Skeleton | None:
     return SKELETONS[skeleton] if isinstance(skeleton, str) else skeleton
 
 
+def unmasked(joints: np.ndarray) -> np.ndarray:
+    """Joints as an array; what a masked array hides is nan, which `np.asarray` would show."""
+    return np.asarray(joints.astype(np.float64).filled(np.nan) if np.ma.isMaskedArray(joints) else joints)
+
+
 def check_metres(joints: np.ndarray, name: str = "joints") -> None:
     """Raise ValueError for joints (T, J, 3), nan where not measured, that are as far apart as those of no body in metres."""
     some = joints[np.linspace(0, len(joints) - 1, min(len(joints), 9)).astype(int)]
@@ -287,7 +292,7 @@ def check_metres(joints: np.ndarray, name: str = "joints") -> None:
 def check_walk(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
     """Joints as float32 (T, J, 3). Raises ValueError for another shape, no frame, another unit than metres, or a frame rate
     that is not positive."""
-    joints = np.asarray(joints)
+    joints = unmasked(joints)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
     if not (np.isfinite(fps) and fps > 0):

@@ -129,6 +129,8 @@ def test_too_short_and_no_walks_are_refused(extractor, walks):
         GaitFeatureExtractor().fit([])
     with pytest.raises(ValueError, match="walk 1 of those to fit to has 1 frames"):
         GaitFeatureExtractor().fit([walks.joints[0], walks.joints[1][:1]])
+    with pytest.raises(ValueError, match="walk 1 of those to fit to holds joints that are not finite"):
+        GaitFeatureExtractor().fit([walks.joints[0], np.where(np.arange(25)[:, None] == 3, np.nan, walks.joints[1])])
 
 
 @pytest.mark.parametrize("kwargs", [{"skeleton": "octopus"}, {"num_frames": 30, "frame_multiple": 4}])

@@ -148,6 +148,7 @@ def test_rows_that_are_no_walk_at_this_rate_are_named(rows):
         ("pathology", -1, "row 8: class -1, expected 0 to"),
         ("attributes", "[]", "row 8: attributes, expected a JSON object"),
         ("attributes", "left", "row 8: attributes, expected a JSON object"),
+        ("attributes", '{"side": "Left"}', "row 8: side 'Left' is not one of left, right, both, none, unknown"),
     ):
         batch = plain[:3]
         batch[column] = [batch[column][0], value, batch[column][2]]

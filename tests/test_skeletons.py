@@ -39,3 +39,11 @@ def test_another_unit_than_metres_is_refused(walks, take, unit):
     take(joints)
     with pytest.raises(ValueError, match="what is the unit"):
         take(unit * joints)
+
+
+def test_a_row_of_joints_that_are_not_finite_is_refused(walks):
+    for part in (slice(3, 4), slice(None)):
+        joints = walks.joints[0].copy()
+        joints[part] = np.nan
+        with pytest.raises(ValueError, match="not finite; clean them first"):
+            walk_row(joints, 30.0, **ABOUT)

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from modeling_gait import compute_gait_parameters
 from modeling_gait.augmentation import mirror
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
+from modeling_gait.schema import walk_features
+from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training import knowledge, loop
 from modeling_gait.training.arguments import TrainArguments, parse_arguments
 from modeling_gait.training.classifier import ClassifierArguments
@@ -35,7 +37,7 @@ from modeling_gait.training.knowledge import KnowledgeArguments
 from modeling_gait.training.maml import MamlArguments
 from modeling_gait.training.text import TextArguments
 from modeling_gait.training.video import VideoArguments
-from modeling_gait.training.vq import VQArguments
+from modeling_gait.training.vq import VQArguments, sided_labels
 
 
 def test_a_trained_model_is_not_trained_over(vq_folder, tmp_path, monkeypatch):
@@ -114,6 +116,50 @@ def test_bad_data_sets_are_refused(tmp_path):
         load_walks(str(tmp_path))
     datasets.Dataset.from_dict({"subject_id": ["1"], "joints": [[0.0]]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="columns missing: attributes, captions, fps"):
+        load_walks(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "column, broken, message",
+    [
+        ("joints", lambda j: np.where(np.arange(len(j))[:, None, None] == 3, np.nan, j), "holds joints that are not finite"),
+        ("joints", lambda j: np.full_like(j, np.nan), "holds joints that are not finite"),
+        ("joints", lambda j: j[:5], "has 5 frames, less than 0.5 s"),
+        ("joints", lambda j: 1000 * j, "the ankles are .* m from the hips: what is the unit"),
+        ("joints", lambda j: j[..., [0, 2, 1]], "the body is not upright along z"),
+        ("joints", lambda j: j[..., [1, 0, 2]], "the walk is not along \\+y"),
+        ("severity", lambda _: 60.0, "severity 60, expected 0 to 1"),
+        ("attributes", lambda _: '{"side": "Left"}', "side 'Left' is not one of left, right, both, none, unknown"),
+        ("attributes", lambda _: "{", "attributes, expected a JSON object, got '.'"),
+        ("gait_parameters", lambda _: "1.2 m/s", "gait_parameters, expected a JSON object as of `walk_row`, got '1.2 m/s'"),
+        ("gait_parameters", lambda _: None, "gait_parameters, expected a JSON object as of `walk_row`, got 'None'"),
+    ],
+)
+def test_a_row_that_would_spoil_a_training_is_refused_by_name(dataset_folder, tmp_path, column, broken, message):
+    rows = load_walks(str(dataset_folder)).with_format(None).select(range(4)).to_list()
+    value = rows[2][column]
+    rows[2][column] = broken(np.array(value, np.float32) if column == "joints" else value)
+    columns = {k: [np.array(r[k], np.float32) if k == "joints" else r[k] for r in rows] for k in rows[0]}
+    datasets.Dataset.from_dict(columns, features=walk_features()).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match=f"walk {rows[2]['walk_id']} \\(row 2\\).*{message}"):
+        load_walks(str(tmp_path))
+
+
+def test_a_row_without_attributes_or_severity_is_read(dataset_folder, tmp_path):
+    rows = load_walks(str(dataset_folder)).with_format(None).select(range(4)).to_list()
+    rows[2] |= {"attributes": None, "severity": None}
+    columns = {k: [np.array(r[k], np.float32) if k == "joints" else r[k] for r in rows] for k in rows[0]}
+    datasets.Dataset.from_dict(columns, features=walk_features()).to_parquet(tmp_path / "train.parquet")
+    assert sided_labels(load_walks(str(tmp_path)), GaitFeatureExtractor(labels=PATHOLOGIES)).shape == (4,)
+
+
+def test_no_row_and_classes_without_names_are_refused(dataset_folder, tmp_path):
+    datasets.Dataset.from_dict({"joints": []}).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="its Parquet files hold no row"):
+        load_walks(str(tmp_path))
+    rows = load_walks(str(dataset_folder)).with_format(None).select(range(2))
+    rows.cast_column("pathology", datasets.Value("int64")).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(ValueError, match="column pathology: expected datasets.ClassLabel"):
         load_walks(str(tmp_path))
 
 

@@ -5,7 +5,6 @@ to 64 frames). Out: a model; `train` saves a folder that `AutoModelForSequenceCl
 `pipeline("gait-classification")` load.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -17,6 +16,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from modeling_gait.augmentation import Augmentation
+from modeling_gait.caption_words import stated_attributes
 from modeling_gait.class_reading import learnt_from
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
@@ -103,7 +103,7 @@ def inputs_of(data: Dataset, prepare: Callable, fps: float, *columns: str) -> tu
         inputs.append(prepare(part["joints"], *(part[name] for name in columns)))
         frames += map(len, part["joints"])
         legs += [leg_length(np.asarray(walk), KINECT_V2) for walk in part["joints"]]
-    sides = [json.loads(attributes or "{}").get("side") for attributes in data["attributes"]]
+    sides = [stated_attributes(a).get("side") for a in data["attributes"]]
     return np.concatenate(inputs), learnt_from(frames, data["fps"], fps, sides, legs)
 
 

@@ -13,17 +13,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as parquet
 import torch
-from datasets import Dataset, Features, load_dataset
+from datasets import ClassLabel, Dataset, Features, load_dataset
 from transformers.utils import cached_file
 
+from modeling_gait.caption_words import stated_attributes
 from modeling_gait.cleaning import FASTEST_RATE, SLOWEST_RATE, at_rate
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses, load_classes
-from modeling_gait.gait_parameters import mirror_image
-from modeling_gait.skeletons import SKELETONS, mirror
+from modeling_gait.gait_parameters import mirror_image, odd_input
+from modeling_gait.skeletons import KINECT_V2, SKELETONS, mirror
 
 WALK_COLUMNS = {"subject_id", "walk_id", "sensor", "pathology", "severity", "attributes", "fps", "joints"}
 WALK_COLUMNS |= {"gait_parameters", "captions"}
+
+_CHECKED = ("joints", "fps", "severity", "attributes", "gait_parameters")
+LEAST_SECONDS = 0.5  # of a walk; the shortest of gist has 1.5
 
 SAID = (  # what a data set says of its walks
     *("subject_id", "walk_id", "sensor", "pathology", "activity", "severity", "attributes", "fps"),
@@ -41,6 +45,8 @@ def open_rows(dataset: str) -> Dataset:
     files = sorted(str(p) for p in Path(dataset).rglob("*.parquet"))
     if not files:
         raise ValueError(f"{dataset}: no Parquet files in this folder")
+    if not any(parquet.read_metadata(file).num_rows for file in files):
+        raise ValueError(f"{dataset}: its Parquet files hold no row")
     columns = {file: Features.from_arrow_schema(parquet.read_schema(file)) for file in files}
     if other := next((file for file in files if columns[file] != columns[files[0]]), None):
         raise ValueError(
@@ -90,15 +96,47 @@ def dataset_classes(dataset: str, labels: Sequence[str] = ()) -> GaitClasses:
 def load_walks(
     dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = (), fps: float | None = None
 ) -> Dataset:
-    """Rows of the walk schema as numpy; see `load_rows`. Raises ValueError, with the row, also for what is no frame rate, and
-    for another rate than `fps` where that is given."""
+    """Rows of the walk schema as numpy; see `load_rows`. Raises ValueError, with the row, also for what is no frame rate, for
+    another rate than `fps` where that is given, and for a row that is no walk or says what cannot be (`_check_row`)."""
     rows = load_rows(dataset, WALK_COLUMNS, "the README shows the schema", exclude_subjects, only_subjects)
     rates = np.array(rows["fps"], float)
     right = (rates >= SLOWEST_RATE) & (rates <= FASTEST_RATE) if fps is None else np.isclose(rates, fps, rtol=1e-3, atol=0)
     if not right.all():
         row, wanted = int(np.argmin(right)), f"{SLOWEST_RATE:g} to {FASTEST_RATE:g}" if fps is None else f"{fps:g}"
         raise ValueError(f"{dataset}: walk {rows['walk_id'][row]} (row {row}) has {rates[row]:g} frames a second, not {wanted}")
-    return rows.with_format("numpy")
+    if not isinstance(rows.features["pathology"], ClassLabel):
+        raise ValueError(f"{dataset}: column pathology: expected datasets.ClassLabel, whose names are the classes")
+    rows, row = rows.with_format("numpy"), 0
+    for part in rows.select_columns(["walk_id", *_CHECKED]).iter(256):
+        for walk, *said in zip(part["walk_id"], *(part[name] for name in _CHECKED)):
+            _check_row(f"{dataset}: walk {walk} (row {row})", *said)
+            row += 1
+    return rows
+
+
+def _check_row(
+    name: str, joints: np.ndarray, fps: float, severity: float | None, attributes: str | None, parameters: str | None
+) -> None:
+    """Raise ValueError, with `name`, for joints that are not finite, less than half a second, in another unit than metres, not
+    upright along z or not on their way along +y; a severity outside 0 to 1; an unknown side; gait parameters that are no JSON
+    object. One such row would spoil what is learnt from all others, without a word."""
+    joints = np.asarray(joints)
+    if len(joints) < LEAST_SECONDS * fps:
+        raise ValueError(f"{name} has {len(joints)} frames, less than {LEAST_SECONDS:g} s")
+    if not np.isfinite(joints).all():
+        raise ValueError(f"{name} holds joints that are not finite; clean it first (modeling_gait.cleaning)")
+    some = joints[np.linspace(0, len(joints) - 1, 9).astype(int)]
+    if some.shape[1] == len(KINECT_V2) and (odd := odd_input(some)):
+        raise ValueError(f"{name}: {'; '.join(odd)}")
+    if severity is not None and not (np.isnan(severity) or 0 <= severity <= 1):
+        raise ValueError(f"{name}: severity {severity:g}, expected 0 to 1, or nan where it is not known")
+    stated_attributes(attributes, name)
+    try:
+        fine = isinstance(json.loads(parameters), dict)
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        raise ValueError(f"{name}: gait_parameters, expected a JSON object as of `walk_row`, got {str(parameters)[:80]!r}")
 
 
 def numbered(subjects: np.ndarray) -> list[str]:

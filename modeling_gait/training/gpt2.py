@@ -25,6 +25,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from transformers.dynamic_module_utils import custom_object_save
 
 from modeling_gait.caption_grammar import captions_for, paraphrase, partial_description
+from modeling_gait.caption_words import stated_attributes
 from modeling_gait.captions import fit_reference
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import GaitClasses
@@ -161,7 +162,7 @@ class SentenceLoader:
     def batch(self, rows: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng(seed)
         about = self.about[rows.tolist()]
-        attributes = [json.loads(str(a)) for a in about["attributes"]]
+        attributes = [stated_attributes(a) for a in about["attributes"]]
         describe = rng.random(len(rows)) < self.args.describe_share
         left = np.array([a.get("side") == "left" for a in attributes])
         mirrored = np.where(describe, rng.random(len(rows)) < 0.5, left)

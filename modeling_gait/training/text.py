@@ -22,6 +22,7 @@ from datasets import Dataset
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modeling_gait.augmentation import Augmentation
+from modeling_gait.caption_words import stated_attributes
 from modeling_gait.captions import describe_walk
 from modeling_gait.configuration_gait_dual_encoder import (
     LOSSES,
@@ -154,7 +155,7 @@ def walk_captions(data: Dataset, kind: str, classes: GaitClasses | None = None) 
     elif kind == "measured":
         texts = [[str(c) for c in captions] for captions in data["captions"]]
         said = [
-            describe_walk(json.loads(p), name, attributes=json.loads(a or "{}"), classes=known).to_prompt()
+            describe_walk(json.loads(p), name, attributes=stated_attributes(a), classes=known).to_prompt()
             for p, name, a in zip(data["gait_parameters"], labels, data["attributes"])
         ]
     else:

@@ -3,7 +3,6 @@
 In: rows of the walk schema. Out: a folder of GaitVQModel and GaitFeatureExtractor.
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ import torch
 from datasets import Dataset
 
 from modeling_gait.augmentation import Augmentation
+from modeling_gait.caption_words import stated_attributes
 from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_waves import GaitWaves, mirror_cycle
@@ -88,7 +88,7 @@ def build(args: VQArguments, data: Dataset) -> tuple[GaitVQModel, GaitFeatureExt
 def sided_labels(data: Dataset, extractor: GaitFeatureExtractor) -> torch.Tensor:
     """(N,) the class of each row, plus the number of classes where its left side is affected; -100: unknown."""
     labels = WindowLoader(data, extractor).label_of[np.array(data["pathology"])]
-    left = np.array([json.loads(str(a)).get("side") == "left" for a in data["attributes"]])
+    left = np.array([stated_attributes(a).get("side") == "left" for a in data["attributes"]])
     return torch.from_numpy(np.where((labels >= 0) & left, labels + len(extractor.labels), labels))
 
 
