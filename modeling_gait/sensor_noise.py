@@ -55,11 +55,11 @@ class SensorNoise(nn.Module):
     @torch.no_grad()
     def fit(self, residual: torch.Tensor, mask: torch.Tensor, phase: torch.Tensor) -> None:
         """From residuals of many windows; the spectrum from the full ones (all, cut to the shortest, where none is)."""
-        own = _power(residual, mask).clamp(min=1e-8).log() / 2
-        beside = (own - self.levels(residual, mask)[:, self.parts]).double()
-        values, basis = torch.linalg.eigh(torch.cov(beside.T, correction=0))
+        levels = self.levels(residual, mask)[:, self.parts]
+        beside = _power(residual, mask).clamp(min=1e-8).log() / 2 - levels
+        values, basis = torch.linalg.eigh(torch.cov(beside.T.double(), correction=0))
         self.spread.copy_((basis * values.clamp(min=0).sqrt()).T)
-        unit = residual / own.exp()[:, None]
+        unit = residual / levels.exp()[:, None]
         bins, valid = self._bins(phase)[mask > 0], unit[mask > 0]
         total = torch.zeros_like(self.shape).index_add_(0, bins, valid.square())
         count = torch.bincount(bins, minlength=_BINS)[:, None]
@@ -70,7 +70,6 @@ class SensorNoise(nn.Module):
         unit = unit[mask.sum(1) >= frames, :frames]
         _, basis = torch.linalg.eigh(torch.cov(unit.flatten(0, 1).T.double()))
         self.mix.copy_(basis)
-        self.shape.mul_(beside.mean(0).exp())
         amplitude = torch.fft.rfft(unit @ self.mix, dim=1).abs().square().mean(0).sqrt() / math.sqrt(frames)
         self.spectrum.copy_(_resample(amplitude, len(self.spectrum)))
 
@@ -85,7 +84,8 @@ class SensorNoise(nn.Module):
         drawn = [torch.randn(shape, generator=g, device=g.device if g else levels.device) for g in own]
         walk, waves = torch.cat(drawn, dim=1).to(levels.device).split((1, len(amplitude)), dim=2)
         noise = torch.fft.irfft(torch.complex(waves[0], waves[1]) * amplitude, n=frames, dim=1) @ self.mix.T
-        scale = (levels[:, None, self.parts] + walk[0] @ self.spread).exp()
+        beside = walk[0] @ self.spread - self.spread.square().sum(0)  # mean power 1
+        scale = (levels[:, None, self.parts] + beside).exp()
         return noise * self.shape[self._bins(phase)] * scale
 
     @staticmethod
