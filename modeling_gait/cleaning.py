@@ -13,7 +13,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import median_filter
 
-from .skeletons import KINECT_V2, Skeleton, check_metres, convert_joints, unmasked
+from .skeletons import KINECT_V2, Skeleton, check_fps, check_metres, convert_joints, unmasked
 
 SLOWEST_RATE, FASTEST_RATE = 5.0, 1000.0  # frames a second
 CLOCK_PERIOD = 60.0  # s, the stamps of gist start again at 0 every minute
@@ -118,8 +118,7 @@ def clean_walk(
             f"expected times (T,) and joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, "
             f"got {times.shape} and {joints.shape}"
         )
-    if not fps > 0:
-        raise ValueError(f"fps must be positive, got {fps}")
+    check_fps(fps)
     report = CleaningReport(frames_in=len(times))
     times, keep = _unwrap_clock(times, report)
     times, joints = times[keep], joints[keep]

@@ -27,8 +27,9 @@ class GaitClassifierConfig(PreTrainedConfig):
         kernel_size: frames a convolution sees (cnn, graph), odd.
         dropout: probability, between recurrent layers or blocks and before the head.
         resample_frames: frames that `prepare_classifier_input` resamples a whole walk to; the model itself takes any length.
-        max_frames, both_sides, leg_range: what is known of the walks that the model learnt from, see `class_reading.py`: frames
-            of a walk that are resampled as one; whether they are affected on either side; lengths of legs [m]. None: unknown.
+        fps, max_frames, both_sides, leg_range: what is known of the walks that the model learnt from, see `class_reading.py`:
+            frames a second; frames of a walk that are resampled as one; whether they are affected on either side; lengths of
+            legs [m]. None: unknown.
         id2label, label2id, num_labels: as everywhere in transformers; by default the six classes of gist.
 
     Raises:
@@ -47,6 +48,7 @@ class GaitClassifierConfig(PreTrainedConfig):
     kernel_size: int = 5
     dropout: float | int = 0.0
     resample_frames: int = 64
+    fps: float | int | None = None
     max_frames: int | None = None
     both_sides: bool = False
     leg_range: list[float] | None = None
@@ -64,6 +66,9 @@ class GaitClassifierConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Part of the `strict` validation."""
+        if len(self.id2label) < 2:
+            told = ", ".join(self.id2label.values())
+            raise ValueError(f"a classifier needs two or more classes; its classes are: {told}")
         if self.skeleton not in SKELETONS:
             raise ValueError(f"unknown skeleton {self.skeleton!r}; expected one of {', '.join(SKELETONS)}")
         if self.architecture == "graph":
@@ -79,6 +84,8 @@ class GaitClassifierConfig(PreTrainedConfig):
             raise ValueError(f"hidden_size must be a positive multiple of 4, got {self.hidden_size}")
         if self.num_layers < 1 or self.resample_frames < 1:
             raise ValueError(f"num_layers and resample_frames must be positive, got {self.num_layers}, {self.resample_frames}")
+        if self.fps is not None and not self.fps > 0:
+            raise ValueError(f"fps must be positive or None, got {self.fps}")
         if self.max_frames is not None and self.max_frames < 1:
             raise ValueError(f"max_frames must be positive or None, got {self.max_frames}")
         if self.leg_range is not None and (len(self.leg_range) != 2 or not 0 < self.leg_range[0] <= self.leg_range[1]):

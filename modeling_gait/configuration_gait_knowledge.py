@@ -148,7 +148,8 @@ class GaitKnowledgeConfig(PreTrainedConfig):
     def _validate_knowledge(self):
         labels = set(self.id2label.values())
         if len(labels) < 2 or len(labels) < len(self.id2label):
-            raise ValueError(f"id2label: expected at least two labels, each once, got {', '.join(self.id2label.values())}")
+            told = ", ".join(self.id2label.values())
+            raise ValueError(f"a classifier needs two or more classes, each once; its classes are: {told}")
         for name in ("class_descriptions", "class_sources", "class_keywords"):
             unknown = set(getattr(self, name) or {}) - labels
             if unknown:
@@ -185,7 +186,9 @@ def vision_config(value: dict | PreTrainedConfig | str | None) -> PreTrainedConf
             raise ValueError("video_config: a dict needs model_type, such as clip_vision_model or vit")
         return AutoConfig.for_model(**value)
     config = AutoConfig.from_pretrained(value) if isinstance(value, str) else value
-    return getattr(config, "vision_config", config)
+    config = getattr(config, "vision_config", config)
+    config._name_or_path = ""  # its weights are the model's; a folder of this machine is not to be published
+    return config
 
 
 GaitKnowledgeConfig.register_for_auto_class()

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from .files import atomic_path
 from .kinematics import bone_lengths, bones_apart, fit_skeleton
 from .points import HUMANML3D_FPS
-from .skeletons import KINECT_V2, SMPL_22, Skeleton, check_walk, convert_joints, known_skeleton
+from .skeletons import KINECT_V2, SMPL_22, Skeleton, check_fps, check_walk, convert_joints, known_skeleton
 
 # BVH is y up: x to the walker's left, y up, z forward; a rotation of the package's axes that is its own inverse.
 _TO_Y_UP = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
@@ -135,8 +135,9 @@ def write_bvh(
     shapes = (rotations.shape, root.shape, offsets.shape)
     if shapes != ((frames, count, 3, 3), (frames, 3), (count, 3)) or not frames:
         raise ValueError(f"expected rotations (T, {count}, 3, 3), root (T, 3), offsets ({count}, 3), got {shapes}")
-    if not all(np.isfinite(a).all() for a in (rotations, root, offsets)) or not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f"rotations, root, offsets must be finite and fps positive (fps = {fps})")
+    check_fps(fps)
+    if not all(np.isfinite(a).all() for a in (rotations, root, offsets)):
+        raise ValueError("rotations, root, offsets must be finite")
     root, offsets = 100 * root @ _TO_Y_UP.T, 100 * offsets @ _TO_Y_UP.T
     matrices = (_TO_Y_UP @ rotations @ _TO_Y_UP.T).reshape(-1, 3, 3)
     with warnings.catch_warnings():

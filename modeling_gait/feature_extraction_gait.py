@@ -18,7 +18,7 @@ from transformers import BatchFeature, FeatureExtractionMixin
 
 from .gait_classes import GaitClasses, load_classes, parse_classes
 from .recording import Recording, each_thing, read_recording
-from .skeletons import SKELETONS, check_metres
+from .skeletons import SKELETONS, check_fps, check_metres
 
 
 @lru_cache(maxsize=16)
@@ -61,6 +61,7 @@ class GaitFeatureExtractor(FeatureExtractionMixin):
         super().__init__(**kwargs)
         if skeleton not in SKELETONS:
             raise ValueError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}")
+        check_fps(fps)
         if num_frames % frame_multiple:
             raise ValueError(f"num_frames {num_frames} is not a multiple of frame_multiple {frame_multiple}")
         self.skeleton, self.fps, self.num_frames, self.frame_multiple = skeleton, fps, num_frames, frame_multiple

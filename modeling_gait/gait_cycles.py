@@ -10,7 +10,7 @@ import numpy as np
 from scipy import interpolate, signal
 
 from .gait_events import LONGEST, SHORTEST, SIDES, autocorrelation, detect_gait_events
-from .skeletons import KINECT_V2, Skeleton, check_metres, check_walk
+from .skeletons import KINECT_V2, Skeleton, check_fps, check_metres, check_walk
 
 POINTS = 100
 
@@ -199,8 +199,9 @@ def cycles_to_walk(cycles: np.ndarray, duration: float, fps: float = 30.0, skele
     if not np.isfinite(cycles).all():
         raise ValueError("cycles hold values that are not finite")
     check_metres(cycles.reshape(-1, len(skeleton), 3), "cycles")
-    if not (np.isfinite(duration) and duration > 0 and np.isfinite(fps) and fps > 0):
-        raise ValueError(f"duration and fps must be positive, got {duration} and {fps}")
+    check_fps(fps)
+    if not (np.isfinite(duration) and duration > 0):
+        raise ValueError(f"duration must be positive, got {duration}")
     count, points, _ = cycles.shape
     blend = max(1, points // 10)
     following, weight = np.roll(cycles, -1, axis=0), (np.arange(1, blend + 1) / (blend + 1))[:, None]
@@ -235,8 +236,7 @@ def _checked_signal(values: np.ndarray, fps: float, shortest: float, longest: fl
             f"the signal holds {np.sum(~np.isfinite(values))} values that are not finite, the first at sample "
             f"{int(np.argmin(np.isfinite(values)))}; interpolate or cut them first"
         )
-    if not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be a positive number, got {fps}")
+    check_fps(fps)
     if not 0 < shortest < longest:
         raise ValueError(f"expected durations 0 < shortest < longest [s], got {shortest} and {longest}")
     return values

@@ -25,7 +25,7 @@ from scipy import fft, integrate, interpolate, ndimage, signal
 
 from .cleaning import bridged
 from .kinematics import facing, joint_track, pelvis_track
-from .skeletons import KINECT_V2, Skeleton, check_metres
+from .skeletons import KINECT_V2, Skeleton, check_fps, check_metres
 
 SIDES = ("left", "right")
 SHORTEST, LONGEST = 0.5, 6.0  # duration of a gait cycle [s]
@@ -89,6 +89,7 @@ def detect_gait_events(joints: np.ndarray, fps: float, skeleton: Skeleton = KINE
     joints = np.asarray(joints, np.float64)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
+    check_fps(fps)
     if not 5 <= fps <= 1000:
         raise ValueError(f"fps must be 5 to 1000, got {fps}")
     check_metres(joints)

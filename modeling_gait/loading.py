@@ -14,7 +14,7 @@ import numpy as np
 
 from .cleaning import FASTEST_RATE, SLOWEST_RATE, missing_frames
 from .points import HUMANML3D_FPS, LEGS, MAX_FRAMES, TWO_D, Points, from_arrays
-from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, known_skeleton
+from .skeletons import KINECT_V2, OPENPOSE_18, SKELETONS, SMPL_22, Skeleton, check_fps, known_skeleton
 from .walk_checks import check_space
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".webm", ".avi", ".mkv", ".m4v", ".3gp", ".mpg", ".wmv", ".mts", ".gif")
@@ -119,10 +119,10 @@ def walk_from_arrays(
 
 
 def check_arguments(fps: float | None, up: str) -> None:
-    if fps is not None and not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be a positive number, got {fps}")
-    if fps is not None and not SLOWEST_RATE <= fps <= FASTEST_RATE:
-        raise ValueError(f"fps must be from {SLOWEST_RATE:.0f} to {FASTEST_RATE:.0f}, got {fps}")
+    if fps is not None:
+        check_fps(fps)
+        if not SLOWEST_RATE <= fps <= FASTEST_RATE:
+            raise ValueError(f"fps must be from {SLOWEST_RATE:.0f} to {FASTEST_RATE:.0f}, got {fps}")
     if up != "auto" and up not in _TO_Z_UP:
         raise ValueError(f"up must be 'auto' or one of {', '.join(_TO_Z_UP)}, got {up!r}")
 

@@ -272,10 +272,12 @@ class GaitForSequenceClassification(PreTrainedModel):
             labels: (B,) class indices, or (B, num_labels) class probabilities.
 
         Raises:
-            ValueError: input or mask of another shape.
+            ValueError: input or mask of another shape, or no frame.
         """
         if input_values.ndim != 3 or input_values.shape[-1] != self.config.num_features:
             raise ValueError(f"input_values: expected (B, T, {self.config.num_features}), got {tuple(input_values.shape)}")
+        if not input_values.shape[1]:
+            raise ValueError("input_values: walks of no frame, expected one frame or more")
         x = ((input_values - self.input_mean) / self.input_std).to(self.head.weight.dtype)
         mask = None
         if attention_mask is not None:

@@ -317,6 +317,7 @@ class GaitKnowledgeForSequenceClassification(PreTrainedModel):
                 not finite.
         """
         update = self.training if update_text is None else update_text
+        input_values, gait_parameters = (None if v is None else v.float() for v in (input_values, gait_parameters))
         embeds = self.get_gait_embeds(input_values, pixel_values, attention_mask, video_mask)
         class_embeds = self.get_class_embeds(update)
         logits = self._cosines(embeds, class_embeds)

@@ -62,7 +62,7 @@ class GaitClassificationPipeline(Pipeline):
         self.skeleton = SKELETONS[config.skeleton]
         if config.num_features != 3 * len(self.skeleton):
             raise ValueError(f"the model takes {config.num_features} values a frame, not the joints of {self.skeleton.name!r}")
-        self.fps = getattr(config, "fps", 30.0)  # of the walks that the model was trained on; all our data sets have 30
+        self.fps = config.fps or 30.0  # of the walks that the model was trained on; all our data sets have 30
 
     def _sanitize_parameters(self, fps=None, skeleton=None, top_k=None):
         if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):

@@ -21,13 +21,17 @@ from .modeling_gait_dual_encoder import GaitDualEncoderModel
 from .pipeline_saving import know_pipeline, save_pipeline, walks_a_pass
 from .recording import each_thing, is_one, not_none
 from .sentence_encoder import push_encoder
+from .skeletons import check_fps
 
 TASK = "zero-shot-gait-classification"
 NONE = "none of these"
 
 
 def open_extractor(model: GaitDualEncoderModel, extractor: GaitFeatureExtractor | None = None) -> GaitFeatureExtractor | None:
-    """The feature extractor saved beside a model of skeletons; None for a model of sensors."""
+    """The feature extractor saved beside a model of skeletons; None for a model of sensors. Raises ValueError for a model of
+    another type or skeleton."""
+    if model.config.model_type != GaitDualEncoderConfig.model_type:
+        raise ValueError(f"expected a {GaitDualEncoderConfig.model_type} model, got one of type {model.config.model_type!r}")
     if model.config.gait_config.layout == "imu":
         return None
     extractor = extractor or GaitFeatureExtractor.from_pretrained(model.name_or_path)
@@ -46,11 +50,11 @@ def sensor_window(config, samples: np.ndarray, fps: float | None = None) -> tupl
     values = np.asarray(samples, np.float32)
     if values.ndim != 2 or values.shape[1] != config.num_channels or not len(values):
         raise ValueError(f"expected sensor samples (T, {config.num_channels}), got {values.shape}")
-    if fps is not None and not 0 < fps < np.inf:
-        raise ValueError(f"fps must be a positive number, got {fps}")
-    if fps is not None and abs(fps - config.fps) > 0.01 * config.fps:
-        at = np.arange(0, len(values) - 1 + 1e-6, fps / config.fps)
-        values = np.stack([np.interp(at, np.arange(len(values)), c) for c in values.T], axis=1).astype(np.float32)
+    if fps is not None:
+        check_fps(fps)
+        if abs(fps - config.fps) > 0.01 * config.fps:
+            at = np.arange(0, len(values) - 1 + 1e-6, fps / config.fps)
+            values = np.stack([np.interp(at, np.arange(len(values)), c) for c in values.T], axis=1).astype(np.float32)
     begin = max(0, (len(values) - config.num_frames) // 2)
     values = torch.from_numpy(values[begin : begin + config.num_frames])
     short = config.num_frames - len(values)

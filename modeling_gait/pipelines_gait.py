@@ -127,7 +127,7 @@ class TextToGaitPipeline(Pipeline):
     def classifier(self) -> GaitForSequenceClassification | None:
         """The family's classifier, which then says the class of the results; None where it has none of walks such as these."""
         model, own = family_classifier(self, self.extractor.labels), self.vq.config
-        same = model and (model.config.skeleton, getattr(model.config, "fps", own.fps)) == (own.skeleton, own.fps)
+        same = model and (model.config.skeleton, model.config.fps or own.fps) == (own.skeleton, own.fps)
         return model if same else None
 
     @cached_property
@@ -322,7 +322,7 @@ class GaitToTextPipeline(Pipeline):
         joints = config = None
         if self.classifier is not None:
             config = self.classifier.config
-            joints = recording.for_model(SKELETONS[config.skeleton], getattr(config, "fps", self.extractor.fps))
+            joints = recording.for_model(SKELETONS[config.skeleton], config.fps or self.extractor.fps)
             logits = self.classifier(walk_input(joints, config).to(self.classifier.device)).logits
         each = logits.float().softmax(-1).cpu()
         return each, class_doubts(each, dict(enumerate(self.extractor.labels)), config, joints)

@@ -21,6 +21,7 @@ import datasets
 import numpy as np
 import yaml
 from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub.errors import StrictDataclassError
 from tqdm import tqdm
 
 from modeling_gait.caption_grammar import captions_for
@@ -143,9 +144,11 @@ def builder_parser(doc: str, on_error: bool = True) -> argparse.ArgumentParser:
 
 @contextmanager
 def errors_told() -> Iterator[None]:
-    """Ends the process with what is wrong with the input, a line each, instead of a traceback."""
+    """Ends the process with what is wrong with the input or a configuration, a line each, instead of a traceback."""
     try:
         yield
+    except StrictDataclassError as error:
+        sys.exit(f"error: {error.__cause__ or error}")  # around its cause it says where in the code that was raised
     except (ValueError, OSError) as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 

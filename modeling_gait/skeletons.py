@@ -289,13 +289,18 @@ def check_metres(joints: np.ndarray, name: str = "joints") -> None:
             raise ValueError(f"{name}: half of them are {size:.3g} m or more from the middle of the body: what is the unit?")
 
 
+def check_fps(fps: float) -> None:
+    """Raise ValueError for a frame rate that is no positive number, such as the text "30"."""
+    if np.ndim(fps) or np.asarray(fps).dtype.kind not in "iuf" or not 0 < fps < np.inf:
+        raise ValueError(f"fps must be a positive number, got {fps!r}")
+
+
 def check_walk(joints: np.ndarray, fps: float, skeleton: Skeleton) -> np.ndarray:
     """Joints as float32 (T, J, 3). Raises ValueError for another shape, no frame, another unit than metres, or a frame rate
     that is not positive."""
     joints = unmasked(joints)
     if joints.ndim != 3 or joints.shape[1:] != (len(skeleton), 3) or not len(joints):
         raise ValueError(f"expected joints (T, {len(skeleton)}, 3) for skeleton {skeleton.name!r}, got {joints.shape}")
-    if not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be a positive number, got {fps}")
+    check_fps(fps)
     check_metres(joints)
     return joints.astype(np.float32)

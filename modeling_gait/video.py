@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .files import atomic_path
+from .skeletons import check_fps
 
 CODECS = {".mp4": "libx264", ".webm": "libvpx", ".avi": "mpeg4"}
 MIN_FRAMES = 20  # a shorter clip has less than one step
@@ -149,8 +150,10 @@ class VideoReader:
     def __init__(self, path: str | Path, fps: float | None = 30.0, max_seconds: float = 60.0, max_side: int = MAX_SIDE):
         self.path, self.max_seconds, self.max_side = Path(path), max_seconds, max_side
         path = self.path
-        if fps is not None and not (np.isfinite(fps) and fps >= MIN_FPS):
-            raise ValueError(f"fps: expected at least {MIN_FPS:g}, got {fps}")
+        if fps is not None:
+            check_fps(fps)
+            if fps < MIN_FPS:
+                raise ValueError(f"fps: expected at least {MIN_FPS:g}, got {fps}")
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file")
         if not path.is_file() or not path.stat().st_size:

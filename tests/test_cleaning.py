@@ -255,7 +255,7 @@ def test_errors_say_what_was_expected():
     times, joints = walk()
     with pytest.raises(ValueError, match=r"joints \(T, 25, 3\).*got \(90,\) and \(90, 24, 3\)"):
         clean_walk(times, joints[:, :24])
-    with pytest.raises(ValueError, match="fps must be positive"):
+    with pytest.raises(ValueError, match="fps must be a positive number"):
         clean_walk(times, joints, fps=0)
     with pytest.raises(ValueError, match="none of 90 time stamps is a number"):
         clean_walk(np.full(90, np.nan), np.zeros((90, 25, 3)))

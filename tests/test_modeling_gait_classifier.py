@@ -189,6 +189,8 @@ def test_bad_normalization_is_refused(mean, std, message):
 
 
 def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="walks of no frame, expected one frame or more"):
+        tiny()(inputs()[:, :0])
     with pytest.raises(ValueError, match=r"expected \(B, T, 75\)"):
         tiny()(inputs(features=74))
     with pytest.raises(ValueError, match="attention_mask"):
@@ -206,6 +208,9 @@ def test_bad_input_is_refused():
         ({"hidden_size": 6}, "multiple of 4"),
         ({"dropout": 1.0}, "dropout"),
         ({"num_layers": 0}, "positive"),
+        ({"fps": "30"}, "fps"),
+        ({"fps": 0}, "fps must be positive"),
+        ({"num_labels": 1}, "two or more classes"),
     ],
 )
 def test_bad_configuration_is_refused(kwargs, message):

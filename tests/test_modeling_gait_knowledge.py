@@ -141,6 +141,24 @@ def test_wrong_input_is_refused(encoder_folder):
         model(input_values=given["input_values"], gait_parameters=torch.zeros(4, 3))
 
 
+def test_walks_of_no_frame_are_refused(encoder_folder):
+    with pytest.raises(ValueError, match="input_values: walks of no frame, expected one frame or more"):
+        full(encoder_folder)(input_values=torch.zeros(2, 0, 76))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_double_precision_is_read_as_single(encoder_folder, train):
+    model, given = full(encoder_folder).train(train), batch()
+    double = {k: v.double() if v.is_floating_point() else v for k, v in given.items()}
+    torch.manual_seed(1)
+    expected = model(**given)
+    torch.manual_seed(1)
+    output = model(**double)
+    output.loss.backward()
+    for name in ("loss", "logits", "parameters"):
+        torch.testing.assert_close(output[name], expected[name])
+
+
 @settings(max_examples=10, deadline=None)
 @given(valid=st.integers(1, 3), seed=st.integers(0, 99))
 def test_masked_frames_of_a_video_do_not_count(valid, seed):
@@ -365,7 +383,10 @@ def test_configuration_refuses_what_does_not_fit():
         ("expected 29 or 46 numbers", {"parameter_mean": [1.0]}),
         ("indices below 29", {"parameter_groups": [[29]]}),
         ("needs model_type", {"branches": ["video"], "video_config": {"hidden_size": 8}}),
-        ("at least two labels", {"id2label": {0: "normal"}, "class_descriptions": None, "class_keywords": None}),
+        (
+            "needs two or more classes, each once",
+            {"id2label": {0: "normal"}, "class_descriptions": None, "class_keywords": None},
+        ),
         ("logit_scale must be positive", {"logit_scale": 0}),
     ):
         with pytest.raises((StrictDataclassError, ValueError), match=match):

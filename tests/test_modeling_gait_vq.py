@@ -215,6 +215,8 @@ def test_other_shapes_and_codes_are_refused(model, windows):
     ):
         with pytest.raises(ValueError, match=message):
             model.decode(**{**codes, name: torch.full_like(codes[name], 99)})
+    with pytest.raises(ValueError, match="needs two or more walks, got 1"):
+        fit_parts(model, *(part[:1] for part in windows))
     with pytest.raises(ValueError, match="no walk has a known class"):
         fit_parts(model, windows[0], windows[1], torch.full((len(windows[2]),), -100), windows[3])
 

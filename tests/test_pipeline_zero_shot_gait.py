@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
-from transformers import pipeline
+from transformers import GPT2Config, GPT2LMHeadModel, pipeline
 
 from modeling_gait.export import save_walk
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
@@ -169,6 +169,7 @@ def test_what_is_unlike_all_known_classes_is_none_of_these(folder, walks):
         ({"candidate_labels": LABELS, "skeleton": "octopus"}, "unknown skeleton"),
         ({"candidate_labels": LABELS, "skeleton": "smpl_22"}, "22"),
         ({"candidate_labels": LABELS, "fps": -1}, "fps"),
+        ({"candidate_labels": LABELS, "fps": "30"}, "fps must be a positive number, got '30'"),
         ({"candidate_labels": LABELS, "batch_size": 0}, "batch_size: expected a whole number of 1 or more, got 0"),
     ],
 )
@@ -192,8 +193,16 @@ def test_sensor_samples_of_another_rate(folder):
     values, mask = sensor_window(model.config.gait_config, slow[:5])
     assert mask.tolist() == [1] * 5 + [0] * 11 and np.allclose(values[:5], slow[:5])
     assert len(classify(slow, candidate_labels=["a", "b"])) == 2
+    with pytest.raises(ValueError, match="fps must be a positive number, got '30'"):
+        classify(slow, candidate_labels=["a", "b"], fps="30")
     with pytest.raises(ValueError, match=r"\(T, 6\)"):
         classify(slow[:, :3], candidate_labels=["a", "b"])
+
+
+def test_other_models_are_refused(family_folder):
+    for other in (GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=10)), str(family_folder)):
+        with pytest.raises(ValueError, match="expected a gait_dual_encoder model, got one of type '(gait_)?gpt2'"):
+            pipeline("zero-shot-gait-classification", model=other, device="cpu")
 
 
 def test_extractor_must_fit_the_model(folder):

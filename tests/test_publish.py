@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from test_modeling_gait_dual_encoder import tiny, write_sentence_encoder
+from transformers import ViTConfig, ViTModel
 
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
@@ -251,6 +252,25 @@ def test_a_knowledge_model_is_staged_with_its_classes(tmp_path):
     GaitKnowledgeForSequenceClassification(GaitKnowledgeConfig(**config, **labels)).save_pretrained(tmp_path / "knowledge")
     out = dry_run(tmp_path / "out", knowledge=str(tmp_path / "knowledge")) / "gait-knowledge"
     assert "Classes: normal, ataxic." in (out / "README.md").read_text() and (out / "modeling_gait_knowledge.py").is_file()
+
+
+def test_a_knowledge_model_leaves_its_encoders_folders_behind(tmp_path):
+    """It was trained with folders of this machine, which nobody else has and which it does not need any more."""
+    encoder, vision = write_sentence_encoder(tmp_path / "mine" / "small", limit=256), tmp_path / "mine" / "vision"
+    small = ViTConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    ViTModel(small).save_pretrained(vision)
+    said = {"class_descriptions": {"normal": ["Both legs move alike."], "ataxic": ["The steps differ."]}}
+    sizes = {"skeleton_config": {"hidden_size": 8, "num_layers": 1}, "projection_size": 8}
+    texts = {"text_config": {"name": str(encoder), "hidden_size": 16}, "use_knowledge": True, **said}
+    about = {"branches": ["skeleton", "video"], "video_config": str(vision), "id2label": {0: "normal", 1: "ataxic"}}
+    model = GaitKnowledgeForSequenceClassification(GaitKnowledgeConfig(**sizes, **texts, **about)).eval()
+    walk = {"input_values": torch.randn(1, 12, 76)}
+    expected = model(**walk).logits
+    model.save_pretrained(tmp_path / "knowledge")
+    shutil.rmtree(tmp_path / "mine")
+    out = dry_run(tmp_path / "out", knowledge=str(tmp_path / "knowledge")) / "gait-knowledge"
+    assert json.loads((out / "config.json").read_text())["text_config"]["name"] == "small"
+    torch.testing.assert_close(GaitKnowledgeForSequenceClassification.from_pretrained(out).eval()(**walk).logits, expected)
 
 
 def test_broken_model_folders_are_named(classifier, tmp_path):

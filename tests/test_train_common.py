@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from modeling_gait import compute_gait_parameters
 from modeling_gait.augmentation import mirror
+from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
+from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.schema import walk_features
+from modeling_gait.schema import errors_told, walk_features
 from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training import knowledge, loop
 from modeling_gait.training.arguments import TrainArguments, parse_arguments
@@ -58,6 +60,16 @@ def test_what_is_wrong_is_told_without_a_traceback(script, tmp_path, monkeypatch
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(script), run_name="__main__")
     assert re.match(r"error: .*\['.*--unknown', '1'\]", str(stopped.value.code)), stopped.value.code
+
+
+@pytest.mark.parametrize("config, size", [(GaitClassifierConfig, "num_layers"), (GaitKnowledgeConfig, "num_frames")])
+def test_a_configuration_that_is_refused_is_told_in_a_line(config, size):
+    with pytest.raises(SystemExit) as stopped, errors_told():
+        config(id2label={0: "normal"}, label2id={"normal": 0})
+    assert re.fullmatch("error: a classifier needs two or more classes.*: normal", stopped.value.code)
+    with pytest.raises(SystemExit) as stopped, errors_told():
+        config(**{size: "2"})
+    assert re.fullmatch(f"error: .*{size}.*", stopped.value.code)
 
 
 def test_an_output_folder_that_is_a_file_is_refused_before_the_work(tmp_path):

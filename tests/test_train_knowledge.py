@@ -9,6 +9,7 @@ import torch
 from conftest import at_another_rate, run_script
 from test_modeling_gait_dual_encoder import write_sentence_encoder
 
+from modeling_gait.gait_classes import CLASSES_FILE
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification
 from modeling_gait.training import knowledge, loop
 from modeling_gait.training.data import load_walks
@@ -87,6 +88,22 @@ def test_an_interrupted_training_ends_with_the_same_weights(
 def test_knowledge_that_lacks_a_class_is_refused(walks, encoder_folder, tmp_path):
     with pytest.raises(ValueError, match="'updrs' says nothing of antalgic"):
         train_model(arguments(tmp_path, encoder_folder, knowledge="updrs"), walks, np.arange(21))
+
+
+def test_own_classes_are_known_by_what_the_data_set_says_of_them(walks, encoder_folder, tmp_path):
+    own = replace(walks, names=[n.replace("steppage", "dip") for n in walks.names])
+    args = arguments(tmp_path / "out", encoder_folder, knowledge="gait", max_steps=1)
+    args.dataset = str(tmp_path)
+    way_out = "'gait' says nothing of dip; train with --knowledge none, or with --knowledge FILE"
+    with pytest.raises(ValueError, match=way_out):
+        train_model(args, own, np.arange(21))
+    (tmp_path / CLASSES_FILE).write_text(json.dumps({"classes": [{"name": "dip"}]}))
+    with pytest.raises(ValueError, match=way_out):
+        train_model(args, own, np.arange(21))
+    said = {"name": "dip", "keywords": ["dip"], "descriptions": [{"text": "The body dips.", "source": "me"}]}
+    (tmp_path / CLASSES_FILE).write_text(json.dumps({"sources": {"me": "Test"}, "classes": [said]}))
+    model = train_model(args, own, np.arange(21))
+    assert model.config.class_descriptions["dip"] == ["The body dips."] and model.config.class_keywords["normal"]
 
 
 def test_the_plain_arm_needs_no_text_encoder(walks, tmp_path):

@@ -251,16 +251,17 @@ def stage_model(kind: str, source: Path, repository: Repository, card: CardWrite
         about |= {"labels": [config.id2label[i] for i in sorted(config.id2label)]}
     if kind == "classifier":
         about |= {"architecture": config.architecture, "num_joints": config.num_joints}
-    if kind == "text":
-        has_extractor = (folder / "preprocessor_config.json").exists()
+    if kind in ("text", "knowledge"):
         name, has_encoder = config.text_config.name, (source / "encoder").is_dir()
-        if has_encoder:
-            shutil.copytree(source / "encoder", folder / "encoder")
-        if Path(name).is_dir():
-            if not has_encoder:
+        if Path(name).is_dir() or Path(name).is_absolute():  # a folder of this machine, there or gone
+            if kind == "text" and not has_encoder:  # a trained knowledge model needs none
                 raise ValueError(f"{source}: its sentence encoder is the folder {name}; save the model again, with its encoder")
             name, content = Path(name).name, read_json(folder / "config.json")
             write_json(folder / "config.json", content | {"text_config": content["text_config"] | {"name": name}})
+    if kind == "text":
+        has_extractor = (folder / "preprocessor_config.json").exists()
+        if has_encoder:
+            shutil.copytree(source / "encoder", folder / "encoder")
         about |= {"encoder": name, "has_encoder": has_encoder, "dimension": config.projection_size}
         about |= {"has_extractor": has_extractor, "num_joints": config.gait_config.num_channels // 3}
     if kind == "tcn":
@@ -381,7 +382,7 @@ def check_no_local_path(folder: Path) -> None:
             for text in here:
                 if re.search(rf"{re.escape(text)}(?![\w-])", file.read_text(encoding="utf-8")):
                     raise ValueError(
-                        f"{file.name} of {folder.name} names {text}, a folder of this machine; save it again without it"
+                        f"{file.name} of {folder.name} names {text}, a folder of this machine; change that in the file first"
                     )
 
 

@@ -15,8 +15,10 @@ from transformers import HfArgumentParser
 from modeling_gait.configuration_gait_vq import GaitVQConfig
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.released import named
+from modeling_gait.sentence_encoder import OWN
 
 PRECISIONS = ("no", "bf16")
+ENCODER_HELP = f"frozen encoder of texts: Hub name or folder, or {OWN}, which is in this package"
 
 
 @dataclass

@@ -38,8 +38,10 @@ def fit_parts(
     """Fit all but the class head. `severity` (N,), 0..1 or nan; `classes` say what clinical sign it is of.
     Without `pathology` that part stays empty (an ablation).
 
-    Raises ValueError where no label is known.
+    Raises ValueError for fewer than two walks, and where no label is known.
     """
+    if len(joints) < 2:
+        raise ValueError(f"a tokeniser learns how walks differ and needs two or more walks, got {len(joints)}; give more walks")
     generator = torch.Generator().manual_seed(seed)
     books, count = model.codebooks, model.config.num_labels
     waves = waves_of(model, joints, mask)

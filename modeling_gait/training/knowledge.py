@@ -23,15 +23,15 @@ from modeling_gait.cleaning import at_rate
 from modeling_gait.configuration_gait_knowledge import BRANCHES, GaitKnowledgeConfig
 from modeling_gait.drawing.video_rendering import render_video
 from modeling_gait.files import atomic_path
-from modeling_gait.gait_classes import load_classes
+from modeling_gait.gait_classes import GaitClasses, load_classes
 from modeling_gait.gait_parameters import GAIT_PARAMETERS, KINEMATIC_PARAMETERS
 from modeling_gait.modeling_gait_knowledge import GaitKnowledgeForSequenceClassification, prepare_knowledge_input
 from modeling_gait.numeric_text import group_parameters
 from modeling_gait.pipeline_gait_report import GaitReportPipeline
 from modeling_gait.sentence_encoder import SentenceEncoder
-from modeling_gait.training.arguments import PRECISIONS, TrainArguments
+from modeling_gait.training.arguments import ENCODER_HELP, PRECISIONS, TrainArguments
 from modeling_gait.training.classifier import Walks, inputs_of, share_of_walks
-from modeling_gait.training.data import StepBatches, class_labels, fingerprint, load_walks
+from modeling_gait.training.data import StepBatches, class_labels, dataset_classes, fingerprint, load_walks
 from modeling_gait.training.filmed import as_filmed
 from modeling_gait.training.loop import save_model, start, training_loop
 from modeling_gait.video_crops import WINDOW
@@ -54,12 +54,15 @@ class KnowledgeArguments(TrainArguments):
     learning_rate: float = 1.5e-3
     warmup_steps: int = 20
     mixed_precision: str = field(default="bf16", metadata={"choices": PRECISIONS})
-    knowledge: str = field(default="gait", metadata={"help": "a set of gait_classes.json, a JSON or YAML file, or none"})
+    knowledge: str = field(
+        default="gait",
+        metadata={"help": "a set of gait_classes.json (gait: and the data set's own classes), a JSON or YAML file, or none"},
+    )
     numeric: bool = field(default=True, metadata={"help": "learn gait parameters, as numerical text and as numbers"})
     branches: list[str] = field(default_factory=lambda: ["skeleton"], metadata={"choices": BRANCHES})
     share: float = field(default=1.0, metadata={"help": "share of each person's walks of each class that is used"})
     text_steps: int = field(default=8, metadata={"help": "the text encoder runs every so many steps"})
-    text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": "frozen text encoder"})
+    text_model: str = field(default="sentence-transformers/all-MiniLM-L6-v2", metadata={"help": ENCODER_HELP})
     loss: str = field(default="cross_entropy", metadata={"choices": ("cross_entropy", "focal")})
     numeric_weight: float = 0.05
     numeric_batch_size: int = 8
@@ -177,19 +180,28 @@ def load_videos(folder: Path, data: Dataset) -> np.ndarray:
     return np.load(file, mmap_mode="r")
 
 
+def known_classes(args: KnowledgeArguments) -> GaitClasses | None:
+    """What `args.knowledge` says of the classes, "gait" with what the data set says of its own; None without knowledge."""
+    if args.knowledge == "none":
+        return None
+    return dataset_classes(args.dataset) if args.knowledge == "gait" else load_classes(args.knowledge)
+
+
 def new_model(
     args: KnowledgeArguments, walks: KnowledgeWalks, rows: np.ndarray, encoder: SentenceEncoder | None
 ) -> GaitKnowledgeForSequenceClassification:
     """An untrained model; scales and groups of parameters are fitted to these rows.
 
-    Raises ValueError where the knowledge lacks a class of the walks.
+    Raises ValueError where the knowledge lacks a class of the walks, its descriptions or its keywords.
     """
-    knowledge = None if args.knowledge == "none" else load_classes(args.knowledge)
-    about = {}
+    knowledge, about = known_classes(args), {}
     if knowledge is not None:
-        missing = set(walks.names) - set(knowledge.labels)
+        missing = set(walks.names) - {c.name for c in knowledge.classes if c.descriptions and c.keywords}
         if missing:
-            raise ValueError(f"knowledge {args.knowledge!r} says nothing of {', '.join(sorted(missing))}")
+            raise ValueError(
+                f"knowledge {args.knowledge!r} says nothing of {', '.join(sorted(missing))}; train with --knowledge none, or "
+                "with --knowledge FILE, a JSON or YAML file that gives descriptions and keywords of every class"
+            )
         about = knowledge.config_fields(walks.names)
     parameters = walks.parameters[rows]
     measured = np.ma.masked_invalid(parameters.astype(np.float64))
@@ -234,7 +246,7 @@ def train_model(
         encoder = SentenceEncoder(args.text_model)
     model = new_model(args, walks, rows, encoder)
     given = {} if encoder is None else {"text_model": fingerprint(encoder.modules)}
-    given |= {} if args.knowledge == "none" else {"knowledge": fingerprint(load_classes(args.knowledge).to_dict())}
+    given |= {} if (known := known_classes(args)) is None else {"knowledge": fingerprint(known.to_dict())}
     given |= {"video_encoder": fingerprint(model.video.encoder)} if args.video_encoder else {}
     size = min(args.batch_size, len(rows))
     batches = StepBatches(len(rows), size, args.seed, accelerator.process_index, accelerator.num_processes)

@@ -37,7 +37,7 @@ from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.pipeline_zero_shot_gait import ZeroShotGaitClassificationPipeline
 from modeling_gait.sentence_encoder import SentenceEncoder
 from modeling_gait.skeletons import SKELETONS, mirror
-from modeling_gait.training.arguments import TrainArguments
+from modeling_gait.training.arguments import ENCODER_HELP, TrainArguments
 from modeling_gait.training.data import StepBatches, dataset_classes, fingerprint, load_walks, pathology_names
 from modeling_gait.training.known import chosen_rows, count_known, fit_known
 from modeling_gait.training.loop import bf16_is_fast, save_model, start, training_loop
@@ -50,7 +50,7 @@ class TextArguments(TrainArguments):
     """Arguments of the dual encoder's training."""
 
     makes: ClassVar[str] = GaitDualEncoderConfig.model_type
-    text_model: str = field(default=SentenceEncoderConfig().name, metadata={"help": "Hub name or folder of the encoder"})
+    text_model: str = field(default=SentenceEncoderConfig().name, metadata={"help": ENCODER_HELP})
     text_cache: str = field(default="outputs/text_cache", metadata={"help": "folder of embedded captions, shared by all runs"})
     captions: str = field(
         default="measured", metadata={"choices": ("measured", "label"), "help": "the column captions, or the class alone"}
