@@ -117,9 +117,9 @@ def load_walks(
 def _check_row(
     name: str, joints: np.ndarray, fps: float, severity: float | None, attributes: str | None, parameters: str | None
 ) -> None:
-    """Raise ValueError, with `name`, for joints of another skeleton, that are not finite, less than half a second, in another unit than metres, not
-    upright along z or not on their way along +y; a severity outside 0 to 1; an unknown side; gait parameters that are no JSON
-    object. One such row would spoil what is learnt from all others, without a word."""
+    """Raise ValueError, with `name`, for joints of another skeleton, that are not finite, less than half a second, in another
+    unit than metres, not upright along z or not on their way along +y; a severity outside 0 to 1; an unknown side; gait
+    parameters that are no JSON object. One such row would spoil what is learnt from all others, without a word."""
     joints = np.asarray(joints)
     if joints.shape[1:] != (len(KINECT_V2), 3):
         raise ValueError(
