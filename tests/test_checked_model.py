@@ -9,12 +9,14 @@ from safetensors.torch import load_file, save_file
 from test_cli import gait
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, GPT2LMHeadModel, pipeline
 
-from modeling_gait import GaitTCNModel
+from modeling_gait import GaitDualEncoderModel, GaitTCNModel
 from modeling_gait.checked_model import load_whole
 from modeling_gait.export import write_csv
 from modeling_gait.pipelines_gait import TextToGaitPipeline
 from modeling_gait.released import FOLDER, PARTS, released
+from modeling_gait.sentence_encoder import SentenceEncoder
 from modeling_gait.simulation import simulate_walks
+from modeling_gait.training.gpt2 import GPT2Arguments, build_model
 
 CLASSIFIERS = ("gait_classifier", "gait_knowledge")
 WRONG = {
@@ -117,6 +119,30 @@ def test_adapters_are_checked(tmp_path):
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(ValueError, match=f"{file}: cannot be read"):
         GaitTCNModel.from_pretrained(tmp_path / "p01")
+
+
+@pytest.mark.parametrize("wrong", ["nan", "cut", "pickled"])
+def test_text_encoders_are_checked(wrong, family, monkeypatch):
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
+    spoil(family / "text" / "encoder", wrong)
+    error, said = (ValueError, "is not the one") if wrong == "nan" else (OSError, "incomplete metadata|no file named model")
+    with pytest.raises(error, match=said):
+        GaitDualEncoderModel.from_pretrained(family / "text").get_text_features(["normal gait"])
+
+
+def test_a_broken_file_of_embeddings_is_named(family):
+    encoder = SentenceEncoder(str(family / "text" / "encoder"), cache=family / "texts.safetensors")
+    encoder.encode(["normal gait"])
+    encoder.cache.write_bytes(encoder.cache.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=f"{encoder.cache}: cannot be read"):
+        SentenceEncoder(encoder.name, cache=encoder.cache)
+
+
+def test_training_goes_on_from_whole_weights_alone(family):
+    args = GPT2Arguments(dataset="", output_dir="", init_from=str(family), vq=str(family / "vq"))
+    name = spoil(family, "missing")
+    with pytest.raises(ValueError, match=f"{family}/model.safetensors: lacks weights: {name}"):
+        build_model(args, None)
 
 
 def test_loading_info_is_given_where_it_is_asked_for():
