@@ -77,6 +77,13 @@ def test_pipelines_say_it_in_a_sentence(task, wrong, family, monkeypatch):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_pickle_beside_other_safetensors_is_not_read(family):
+    spoil(family / "vq", "pickled")
+    shutil.copy(family / "model.safetensors", family / "vq" / "other.safetensors")
+    with pytest.raises(OSError, match="no file named model.safetensors"):
+        AutoModel.from_pretrained(family / "vq")
+
+
 def test_gpt2_is_checked_where_it_was_loaded_by_hand(family):
     name = spoil(family, "missing")
     with pytest.raises(ValueError, match=f"{family}/model.safetensors: lacks weights: {name}"):
