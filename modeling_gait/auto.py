@@ -94,12 +94,18 @@ def _pipelines(pipelines) -> None:
 def _name_family(pipelines, parts: dict[str, str]) -> None:
     """Let `pipeline(TASK, model="gait-small")` find the shipped family: transformers takes a name that is no folder for a
     repository of the Hub, and has no way to tell it otherwise. A `pipeline` that somebody took from transformers before this
-    package was imported does not know the name."""
+    package was imported does not know the name. Why a model cannot be loaded is said in one sentence, see `told`."""
+    from .checked_model import told
+
     make, top = pipelines.pipeline, sys.modules["transformers"]
 
     @wraps(make)
     def pipeline(task=None, model=None, *args, **kwargs):
-        return make(task, named(model, parts[task]) if task in parts else model, *args, **kwargs)
+        if task not in parts:
+            return make(task, model, *args, **kwargs)
+        model = named(model, parts[task])
+        with told(model):
+            return make(task, model, *args, **kwargs)
 
     pipelines.pipeline = pipeline
     if "pipeline" in vars(top):  # it was taken from there before

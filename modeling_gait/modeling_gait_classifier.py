@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
+from .checked_model import CheckedModel
 from .configuration_gait_classifier import GaitClassifierConfig
 from .skeletons import SKELETONS, Skeleton, check_metres
 
@@ -203,7 +203,7 @@ class GraphBackbone(nn.Module):
 BACKBONES = {"gru": RecurrentBackbone, "lstm": RecurrentBackbone, "cnn": ConvBackbone, "graph": GraphBackbone}
 
 
-class GaitForSequenceClassification(PreTrainedModel):
+class GaitForSequenceClassification(CheckedModel):
     """Classifies walks. With the default configuration: the baseline GRU, two plain layers of 128, mean-pooled over frames.
 
     Inputs are normalised inside, by the per-feature mean and standard deviation given to `set_normalization`; they are saved

@@ -26,11 +26,11 @@ import torch.distributed as dist
 from huggingface_hub import CommitInfo
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .caption_parsing import read_numbers
+from .checked_model import CheckedModel
 from .configuration_gait_dual_encoder import GaitDualEncoderConfig, GaitEncoderConfig
 from .known_classes import KnownClasses
 from .masks import check_valid_first
@@ -139,7 +139,7 @@ class NumberFeatures(nn.Module):
 # --- both --------------------------------------------------------------------------------------------------------------------
 
 
-class GaitDualEncoderModel(PreTrainedModel):
+class GaitDualEncoderModel(CheckedModel):
     """Dual encoder of walks and words. See the head of this file."""
 
     config_class = GaitDualEncoderConfig
@@ -241,7 +241,7 @@ class GaitDualEncoderModel(PreTrainedModel):
         own = encoder.encode([FINGERPRINT])[0].to(self.text_fingerprint)
         if not self.text_fingerprint.any():
             self.text_fingerprint.copy_(own)
-        elif (own.float() * self.text_fingerprint.float()).sum() < 0.99:
+        elif not (own.float() * self.text_fingerprint.float()).sum() >= 0.99:  # nan too
             raise ValueError(f"sentence encoder {encoder.name!r} is not the one that this model was trained with")
         self._sentence_encoder = encoder
 

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
+from .checked_model import CheckedModel
 from .configuration_gait_knowledge import GaitKnowledgeConfig
 from .gait_parameters import GAIT_PARAMETERS
 from .modeling_gait_classifier import GaitForSequenceClassification, prepare_classifier_input
@@ -87,7 +87,7 @@ def prepare_knowledge_input(
     return np.concatenate((out, step), axis=-1)
 
 
-class GaitKnowledgeForSequenceClassification(PreTrainedModel):
+class GaitKnowledgeForSequenceClassification(CheckedModel):
     """Classifies walks by their cosine with the vectors of the classes. See the head of this file."""
 
     config_class = GaitKnowledgeConfig

