@@ -42,7 +42,7 @@ from modeling_gait.modeling_gait_decoder import GaitDecoderModel
 from modeling_gait.modeling_gait_vq import GaitVQModel
 from modeling_gait.tokenization_gait import GaitTokenizer, stack_codes
 from modeling_gait.training.classifier import load_inputs, predict, share_of_walks, train_classifier
-from modeling_gait.training.data import class_labels, load_walks
+from modeling_gait.training.data import class_labels, load_walks, open_rows
 from modeling_gait.training.loop import own_device
 
 TRAIN = ROOT / "train"
@@ -187,7 +187,7 @@ def main() -> None:
     args = parse(GeneratorArguments)
     if set(args.sets) - set(SETS[args.variant]):
         raise ValueError(f"--sets: unknown {args.sets}; variant {args.variant} has {', '.join(SETS[args.variant])}")
-    for subject in held_out(np.array(load_walks(args.dataset)["subject_id"]), args.subjects, args.dataset):
+    for subject in held_out(np.array(open_rows(args.dataset)["subject_id"]), args.subjects, args.dataset):
         home = fold_folder(Path(args.output_dir), subject, args.share)
         folder = home if args.variant == "ours" else home / args.variant
         targets = [home / f"{name}.safetensors" for name in args.sets or SETS[args.variant][:1]]

@@ -25,7 +25,7 @@ from experiments.runner import Rows, RunArguments, held_out, interval, parse, ru
 from modeling_gait.gait_search import GaitSearch
 from modeling_gait.modeling_gait_dual_encoder import GaitDualEncoderModel
 from modeling_gait.released import named
-from modeling_gait.training.data import load_walks
+from modeling_gait.training.data import load_walks, open_rows
 
 LABELS = ["pathology", "attributes", "severity"]
 
@@ -92,7 +92,7 @@ def main() -> None:
     args = parse(QueryArguments)
     queries = yaml.safe_load((Path(__file__).parent / "queries.yaml").read_text(encoding="utf-8"))
     asked = [one for subject in args.subjects for one in subject.split("+")]
-    everyone = held_out(np.array(load_walks(args.dataset)["subject_id"]), asked, args.dataset)
+    everyone = held_out(np.array(open_rows(args.dataset)["subject_id"]), asked, args.dataset)
     subjects = args.subjects or everyone
     runs = [{"subject": s, "seed": i} for i in args.seeds for s in subjects]
     rows = Rows(run_all(args, runs, lambda run: measure(run, args, queries)))

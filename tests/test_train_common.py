@@ -157,16 +157,6 @@ def test_a_row_that_would_spoil_a_training_is_refused_by_name(dataset_folder, tm
         load_walks(str(tmp_path))
 
 
-def test_another_skeleton_is_refused(dataset_folder, tmp_path):
-    rows = load_walks(str(dataset_folder)).with_format(None).select(range(2)).to_list()
-    columns = {k: [np.array(r[k], np.float32)[:, :20] if k == "joints" else r[k] for r in rows] for k in rows[0]}
-    datasets.Dataset.from_dict(columns, features=walk_features(20)).to_parquet(tmp_path / "train.parquet")
-    with pytest.raises(
-        ValueError, match=r"row 0\): expected joints \(T, 25, 3\) of kinect_v2, got \(\d+, 20, 3\); convert_joints"
-    ):
-        load_walks(str(tmp_path))
-
-
 def test_a_row_without_attributes_or_severity_is_read(dataset_folder, tmp_path):
     rows = load_walks(str(dataset_folder)).with_format(None).select(range(4)).to_list()
     rows[2] |= {"attributes": None, "severity": None}

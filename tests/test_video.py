@@ -193,8 +193,9 @@ def test_a_wrong_frame_rate(tmp_path, counting):
     times[30:] += 1.0
     write_times(tmp_path / "hole.mp4", counting, times)
     refused(tmp_path / "hole.mp4", r"no frame between 0\.97 and 2\.00 s")
-    with pytest.raises(ValueError, match="fps: expected at least 10"):
-        read_video(tmp_path / "hole.mp4", fps=0)
+    for fps, message in ((0, "fps must be a positive number, got 0"), (5, "fps: expected at least 10")):
+        with pytest.raises(ValueError, match=message):
+            read_video(tmp_path / "hole.mp4", fps=fps)
 
 
 def test_no_time_stamps(tmp_path, clip):

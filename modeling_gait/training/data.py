@@ -117,20 +117,16 @@ def load_walks(
 def _check_row(
     name: str, joints: np.ndarray, fps: float, severity: float | None, attributes: str | None, parameters: str | None
 ) -> None:
-    """Raise ValueError, with `name`, for joints of another skeleton, that are not finite, less than half a second, in another
-    unit than metres, not upright along z or not on their way along +y; a severity outside 0 to 1; an unknown side; gait
+    """Raise ValueError, with `name`, for joints that are not finite, less than half a second, or, of kinect_v2, in another unit
+    than metres, not upright along z or not on their way along +y; a severity outside 0 to 1; an unknown side; gait
     parameters that are no JSON object. One such row would spoil what is learnt from all others, without a word."""
     joints = np.asarray(joints)
-    if joints.shape[1:] != (len(KINECT_V2), 3):
-        raise ValueError(
-            f"{name}: expected joints (T, {len(KINECT_V2)}, 3) of kinect_v2, got {joints.shape}; convert_joints makes them"
-        )
     if len(joints) < LEAST_SECONDS * fps:
         raise ValueError(f"{name} has {len(joints)} frames, less than {LEAST_SECONDS:g} s")
     if not np.isfinite(joints).all():
         raise ValueError(f"{name} holds joints that are not finite; clean it first (modeling_gait.cleaning)")
     some = joints[np.linspace(0, len(joints) - 1, 9).astype(int)]
-    if odd := odd_input(some):
+    if some.shape[1] == len(KINECT_V2) and (odd := odd_input(some)):
         raise ValueError(f"{name}: {'; '.join(odd)}")
     if severity is not None and not (np.isnan(severity) or 0 <= severity <= 1):
         raise ValueError(f"{name}: severity {severity:g}, expected 0 to 1, or nan where it is not known")
