@@ -46,16 +46,18 @@ def test_a_joint_is_worse_in_one_walk_than_in_another(residual):
     some = torch.randn(len(slow), 1, 1, generator=torch.Generator().manual_seed(2))
     elbow, wrist = (slice(3 * j, 3 * j + 3) for j in (KINECT_V2.index(f"left_{n}") for n in ("elbow", "wrist")))
     uneven = slow.clone()
-    uneven[..., elbow] *= some.exp()
+    uneven[..., elbow] *= (0.8 * some).exp()
     noise = SensorNoise(KINECT_V2, T)
     noise.fit(uneven, mask, phase)
     levels = noise.levels(slow, mask)
     drawn = noise.sample(levels, phase, torch.Generator().manual_seed(1))
 
-    def own(x: torch.Tensor, joint: slice) -> torch.Tensor:
-        return x[..., joint].square().mean((1, 2)).log() / 2
+    def power(x: torch.Tensor, joint: slice) -> torch.Tensor:
+        return x[..., joint].square().mean((1, 2))
 
-    assert own(drawn, elbow).std() > 0.6 > 0.4 > own(drawn, wrist).std()
+    assert power(drawn, elbow).log().std() > 1.0 > 0.8 > power(drawn, wrist).log().std()
+    share = (power(uneven, elbow) / noise.levels(uneven, mask).exp()[:, 1].square()).mean()
+    assert (power(drawn, elbow) / levels.exp()[:, 1].square()).mean() == pytest.approx(float(share), rel=0.2), "power stays"
     assert noise.sample(levels[:2], phase[:2], [torch.Generator().manual_seed(s) for s in (1, 2)]).shape == (2, T, C)
 
 
