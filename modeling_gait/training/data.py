@@ -96,8 +96,8 @@ def dataset_classes(dataset: str, labels: Sequence[str] = ()) -> GaitClasses:
 def load_walks(
     dataset: str, exclude_subjects: list[str] = (), only_subjects: list[str] = (), fps: float | None = None
 ) -> Dataset:
-    """Rows of the walk schema as numpy; see `load_rows`. Raises ValueError, with the row, also for what is no frame rate, for
-    another rate than `fps` where that is given, and for a row that is no walk or says what cannot be (`_check_row`)."""
+    """Rows of the walk schema as numpy; see `load_rows`. Raises ValueError, with the walk and its row of those left, also
+    for what is no frame rate, another rate than `fps` where that is given, and what is no walk or cannot be (`_check_row`)."""
     rows = load_rows(dataset, WALK_COLUMNS, "the README shows the schema", exclude_subjects, only_subjects)
     rates = np.array(rows["fps"], float)
     right = (rates >= SLOWEST_RATE) & (rates <= FASTEST_RATE) if fps is None else np.isclose(rates, fps, rtol=1e-3, atol=0)
