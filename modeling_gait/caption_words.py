@@ -1,6 +1,7 @@
 """The words of captions: bands of speed, cadence and severity, looks, words that ask for nothing. Of classes: `gait_classes`.
 
-In: nothing. Out: constants, all lower case. `captions.py` writes and checks text with them, `caption_parsing.py` reads it.
+In: nothing. Out: constants, all lower case. `captions.py` writes and checks text with them, `caption_parsing.py` reads it. The
+columns of a row that are JSON are read here too (`stated_attributes`).
 A space in a phrase stands for a space or a hyphen when text is read.
 """
 
@@ -168,15 +169,21 @@ _ASKING = "treadmill indoor outdoor short long child steady free slow fast same 
 PLAIN_WORDS = BENIGN_WORDS.union(_PLAIN.split()).difference(_ASKING.split())
 
 
+def json_object(text: str | None, name: str, expected: str) -> dict:
+    """A column of JSON. Raises ValueError, with `name` and what was `expected`, for what is no JSON object."""
+    try:
+        if isinstance(found := json.loads(text), dict):
+            return found
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{name}: {expected}, got {str(text)[:80]!r}")
+
+
 def stated_attributes(text: str | None, name: str = "walk") -> dict:
     """What the column `attributes` says of a walk, a JSON object or nothing. Raises ValueError, with `name`, for something else
     and for a side that is none: a side in another spelling would be taken for the other one."""
-    try:
-        attributes = json.loads(text or "{}")
-        side = attributes.get("side")
-    except (TypeError, ValueError, AttributeError):
-        raise ValueError(f"{name}: attributes, expected a JSON object, got {str(text)[:80]!r}") from None
-    if side is not None and side not in SIDES:
+    attributes = json_object(text or "{}", name, "attributes, expected a JSON object")
+    if (side := attributes.get("side")) is not None and side not in SIDES:
         raise ValueError(f"{name}: side {side!r} is not one of {', '.join(SIDES)}")
     return attributes
 

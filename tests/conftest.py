@@ -38,6 +38,7 @@ from transformers import pipeline  # noqa: E402
 from modeling_gait import GaitDecoderConfig, GaitDecoderModel, GaitVQConfig, GaitVQModel  # noqa: E402
 from modeling_gait.cleaning import at_rate  # noqa: E402
 from modeling_gait.pipelines_gait import GaitToTextPipeline, TextToGaitPipeline  # noqa: E402
+from modeling_gait.schema import walk_features  # noqa: E402
 from modeling_gait.simulation import SimulatedWalks, simulate_walks  # noqa: E402
 from modeling_gait.training import loop  # noqa: E402
 
@@ -81,6 +82,14 @@ def at_another_rate(rows, fps: float):
     """The same walks, sampled at another rate."""
     some = [row | {"joints": at_rate(row["joints"], row["fps"], fps), "fps": fps} for row in rows.with_format(None)]
     return datasets.Dataset.from_list(some, features=rows.features).with_format("numpy")
+
+
+def write_walks(rows: list[dict], folder: Path) -> Path:
+    """Rows of the walk schema as a data set in `folder`."""
+    columns = {k: [np.array(r[k], np.float32) if k == "joints" else r[k] for r in rows] for k in rows[0]}
+    folder.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict(columns, features=walk_features()).to_parquet(folder / "train.parquet")
+    return folder
 
 
 def same(a: dict, b: dict) -> bool:

@@ -5,14 +5,12 @@ import shutil
 import subprocess
 import sys
 
-import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import GPT2_ARGUMENTS, ROOT, TRAIN, VQ_ARGUMENTS, interrupted_at, run_script
+from conftest import GPT2_ARGUMENTS, ROOT, TRAIN, VQ_ARGUMENTS, interrupted_at, run_script, write_walks
 from safetensors.torch import load_file, save_file
 
-from modeling_gait.schema import walk_features
 from modeling_gait.training import gpt2
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.data import load_walks
@@ -50,9 +48,7 @@ def poisoned(dataset_folder, tmp_path_factory):
     with_nonsense = [{**row, **nonsense} if row["subject_id"] == person else row for row in rows]
     folders = [tmp_path_factory.mktemp("poison") / name for name in ("poisoned", "without")]
     for folder, kept in zip(folders, (with_nonsense, [row for row in rows if row["subject_id"] != person])):
-        columns = {k: [np.array(r[k], np.float32) if k == "joints" else r[k] for r in kept] for k in rows[0]}
-        folder.mkdir()
-        datasets.Dataset.from_dict(columns, features=walk_features()).to_parquet(folder / "train.parquet")
+        write_walks(kept, folder)
     return *folders, person
 
 

@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import CACHE, NUM_FRAMES, TRAIN, at_another_rate
+from conftest import CACHE, NUM_FRAMES, TRAIN, at_another_rate, write_walks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ from modeling_gait.augmentation import mirror
 from modeling_gait.configuration_gait_classifier import GaitClassifierConfig
 from modeling_gait.configuration_gait_knowledge import GaitKnowledgeConfig
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.schema import errors_told, walk_features
+from modeling_gait.schema import errors_told
 from modeling_gait.simulation import PATHOLOGIES
 from modeling_gait.training import knowledge, loop
 from modeling_gait.training.arguments import TrainArguments, parse_arguments
@@ -151,8 +151,7 @@ def test_a_row_that_would_spoil_a_training_is_refused_by_name(dataset_folder, tm
     rows = load_walks(str(dataset_folder)).with_format(None).select(range(4)).to_list()
     value = rows[2][column]
     rows[2][column] = broken(np.array(value, np.float32) if column == "joints" else value)
-    columns = {k: [np.array(r[k], np.float32) if k == "joints" else r[k] for r in rows] for k in rows[0]}
-    datasets.Dataset.from_dict(columns, features=walk_features()).to_parquet(tmp_path / "train.parquet")
+    write_walks(rows, tmp_path)
     with pytest.raises(ValueError, match=f"walk {rows[2]['walk_id']} \\(row 2\\).*{message}"):
         load_walks(str(tmp_path))
 
@@ -160,8 +159,7 @@ def test_a_row_that_would_spoil_a_training_is_refused_by_name(dataset_folder, tm
 def test_a_row_without_attributes_or_severity_is_read(dataset_folder, tmp_path):
     rows = load_walks(str(dataset_folder)).with_format(None).select(range(4)).to_list()
     rows[2] |= {"attributes": None, "severity": None}
-    columns = {k: [np.array(r[k], np.float32) if k == "joints" else r[k] for r in rows] for k in rows[0]}
-    datasets.Dataset.from_dict(columns, features=walk_features()).to_parquet(tmp_path / "train.parquet")
+    write_walks(rows, tmp_path)
     assert sided_labels(load_walks(str(tmp_path)), GaitFeatureExtractor(labels=PATHOLOGIES)).shape == (4,)
 
 

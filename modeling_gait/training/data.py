@@ -16,7 +16,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, load_dataset
 from transformers.utils import cached_file
 
-from modeling_gait.caption_words import stated_attributes
+from modeling_gait.caption_words import json_object, stated_attributes
 from modeling_gait.cleaning import FASTEST_RATE, SLOWEST_RATE, at_rate
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
 from modeling_gait.gait_classes import CLASSES_FILE, GaitClasses, load_classes
@@ -131,12 +131,7 @@ def _check_row(
     if severity is not None and not (np.isnan(severity) or 0 <= severity <= 1):
         raise ValueError(f"{name}: severity {severity:g}, expected 0 to 1, or nan where it is not known")
     stated_attributes(attributes, name)
-    try:
-        fine = isinstance(json.loads(parameters), dict)
-    except (TypeError, ValueError):
-        fine = False
-    if not fine:
-        raise ValueError(f"{name}: gait_parameters, expected a JSON object as of `walk_row`, got {str(parameters)[:80]!r}")
+    json_object(parameters, name, "gait_parameters, expected a JSON object as of `walk_row`")
 
 
 def numbered(subjects: np.ndarray) -> list[str]:

@@ -5,16 +5,14 @@ import json
 import sys
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
-from conftest import GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script
+from conftest import GPT2_ARGUMENTS, VQ_ARGUMENTS, run_script, write_walks
 from safetensors.numpy import load_file
 
 from experiments import loso, loso_generator
 from experiments.loso_generator import SETS, VARIANTS, GeneratorArguments
 from modeling_gait.feature_extraction_gait import GaitFeatureExtractor
-from modeling_gait.schema import walk_features
 from modeling_gait.training import gpt2
 from modeling_gait.training.arguments import parse_arguments
 from modeling_gait.training.classifier import load_inputs
@@ -25,13 +23,6 @@ ARGUMENTS = {"vq": VQArguments, "gpt2": gpt2.GPT2Arguments}
 SMALL = ["--mixed_precision", "no", "--max_steps", "2"]
 TINY = {"vq": [*VQ_ARGUMENTS, *SMALL], "gpt2": [*GPT2_ARGUMENTS, *SMALL]}
 WALKS = 14  # a set
-
-
-def write_walks(rows: list[dict], folder: Path) -> Path:
-    columns = {k: [np.array(r[k], np.float32) if k == "joints" else r[k] for r in rows] for k in rows[0]}
-    folder.mkdir(parents=True)
-    datasets.Dataset.from_dict(columns, features=walk_features()).to_parquet(folder / "train.parquet")
-    return folder
 
 
 @pytest.fixture(scope="module")
